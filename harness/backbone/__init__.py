@@ -1,0 +1,1 @@
+"""The backbone: the causal Wan DiT, its positions, attention, sampler and checkpoints."""

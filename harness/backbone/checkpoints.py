@@ -1,0 +1,124 @@
+"""Published checkpoints into a `CausalWan`, strictly, without ever executing what a file contains.
+
+Containers (Self-Forcing and LongLive releases): a dict with `generator_ema`, `generator` or `model`, or the bare
+parameters; names may carry prefixes of FSDP, of torch.compile, and of the wrapper that owned the model.
+"""
+
+from __future__ import annotations
+
+import pickle
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from harness.errors import CheckpointError
+
+CONTAINERS = ("generator_ema", "generator", "model")
+INFIXES = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
+OWNERS = ("model.", "net.")
+SHOWN = 4
+
+
+def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) -> str:
+    """Load `path` into `model` strictly and return which container was taken ("generator_ema", ..., or "bare").
+
+    `key` asks for one container; without it the first of generator_ema, generator, model is taken. The model keeps its
+    data type and device; one on "meta" takes the tensors of the file, in its own data type. Nothing of the model
+    changes if the file does not fit. Raises CheckpointError for a file that is missing, damaged, needs code to be
+    executed, or belongs to another architecture; the message names the keys.
+    """
+    state, taken = read_checkpoint(path, key)
+    wanted = model.state_dict()
+    _compare(Path(path), state, wanted)
+    on_meta = any(x.is_meta for x in wanted.values())
+    model.load_state_dict({name: x.to(wanted[name].dtype) for name, x in state.items()}, assign=on_meta)
+    return taken
+
+
+def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """The parameters in `path` by native name, on the CPU, and which container they came from."""
+    path = Path(path)
+    content = _read(path)
+    taken = "bare"
+    if key is not None:
+        if not isinstance(content.get(key), Mapping):
+            raise CheckpointError(f"{path}: no container {key!r}; it has {_some(content)}")
+        taken = key
+    else:
+        taken = next((name for name in CONTAINERS if isinstance(content.get(name), Mapping)), "bare")
+    state = content if taken == "bare" else content[taken]
+    strangers = [name for name, value in state.items() if not isinstance(value, Tensor)]
+    if strangers or not state:
+        raise CheckpointError(
+            f"{path}: not a checkpoint of a model: expected tensors by name, or a dict with one of "
+            f"{', '.join(CONTAINERS)}; found {_some(state)}"
+        )
+    if any(".lora_" in name for name in state):
+        raise CheckpointError(f"{path}: a LoRA adapter, not a model; load its base first and merge the adapter into it")
+    native = {_native(name, state): value for name, value in state.items()}
+    if len(native) != len(state):
+        raise CheckpointError(f"{path}: several parameters share a name once wrapper prefixes are removed")
+    return native, taken
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; give the path of a .pt or .safetensors checkpoint")
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=_is_zip(path))
+    except pickle.UnpicklingError:
+        raise CheckpointError(
+            f"{path}: refused, because reading it would execute code or it is not a checkpoint at all; "
+            "ask its author for a file of plain tensors (safetensors)"
+        ) from None
+    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{path}: damaged or cut short ({reason}); fetch it again") from None
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}, not parameters by name")
+    return content
+
+
+def _is_zip(path: Path) -> bool:
+    """Whether this is torch's current format, which can be mapped instead of read."""
+    with path.open("rb") as file:
+        return file.read(4) == b"PK\x03\x04"
+
+
+def _native(name: str, state: Mapping[str, Tensor]) -> str:
+    for infix in INFIXES:
+        name = name.replace(infix, "")
+    for owner in OWNERS:
+        # A wrapper's prefix is on every name, a module that happens to be called so is not.
+        if name.startswith(owner) and all(owner in other for other in state):
+            return name.removeprefix(owner)
+    return name
+
+
+def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+    missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
+    if missing or unexpected:
+        parts = [f"missing {_some(missing)}"] * bool(missing) + [f"unexpected {_some(unexpected)}"] * bool(unexpected)
+        raise CheckpointError(
+            f"{path}: another architecture: {'; '.join(parts)}; this model has {len(wanted)} parameters, "
+            f"the file {len(state)}"
+        )
+    for name, value in state.items():
+        if value.shape != wanted[name].shape:
+            raise CheckpointError(
+                f"{path}: another size: {name} is {list(value.shape)}, this model needs {list(wanted[name].shape)}"
+            )
+
+
+def _some(names: Iterable[str]) -> str:
+    """The first few names, and how many there are."""
+    ordered = sorted(map(str, names))
+    more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
+    return f"{', '.join(ordered[:SHOWN])}{more}" if ordered else "nothing"

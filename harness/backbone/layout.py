@@ -1,0 +1,73 @@
+"""The dense layout, and where a context is laid out so that every pass of a chunk only overwrites the tail."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.backbone.rope import rotate
+from harness.memory import Entries, Layout
+
+
+class DenseLayout(Layout):
+    """Key and value of every head, keys un-rotated: 2 * heads * channels scalars a token a layer."""
+
+    def __init__(self, heads: int, channels: int) -> None:
+        self.shapes = ((heads, channels), (heads, channels))
+
+    def ready(self, tokens: tuple[Tensor, ...], rotation: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
+        keys, values = tokens
+        keys = rotate(keys, rotation)
+        if weights is None:
+            return keys, values
+        scale = weights[:, :, None, None].to(keys.dtype)
+        return keys * scale, values * scale
+
+    def keys(self, entries: Entries) -> Tensor:
+        return entries.tensors[0]
+
+
+@dataclass(frozen=True)
+class LaidOut:
+    """One layer's context as attention reads it, and the rotation of the chunk's own tokens.
+
+    `tensors` are [B, N + room, ...]: the context, then room for the chunk's own tokens. Without room (gradients, or a
+    replay longer than the buffers) the chunk's tokens are concatenated instead.
+    """
+
+    tensors: tuple[Tensor, ...]
+    rotation: Tensor
+    room: bool
+
+    def extend(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The context with the chunk's own tokens [B, n, ...] behind it."""
+        if not self.room:
+            return tuple(torch.cat(pair, 1) for pair in zip(self.tensors, own, strict=True))
+        for whole, part in zip(self.tensors, own, strict=True):
+            whole[:, whole.shape[1] - part.shape[1] :].copy_(part)
+        return self.tensors
+
+
+def room(layout: Layout, batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Uninitialised buffers [batch, tokens, ...] for one laid-out context and a chunk."""
+    return tuple(torch.empty(batch, tokens, *shape, dtype=dtype, device=device) for shape in layout.shapes)
+
+
+def gather(slots: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+    """Slots of [B, frames, S, ...] as one run of tokens, [B, N, ...]."""
+    return tuple(torch.cat(parts, 1).flatten(1, 2) for parts in zip(*slots, strict=True))
+
+
+def fill(
+    layout: Layout,
+    buffers: tuple[Tensor, ...],
+    slots: Sequence[tuple[Tensor, ...]],
+    rotation: Tensor,
+    weights: Tensor | None,
+) -> None:
+    """Lay slots out at the head of the buffers."""
+    for buffer, part in zip(buffers, layout.ready(gather(slots), rotation, weights), strict=True):
+        buffer[:, : part.shape[1]].copy_(part)

@@ -1,0 +1,123 @@
+"""Passes of the DiT through a memory: recall, lay out, attend; and on the commit pass, remember."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from harness.backbone.compilation import compiled
+from harness.backbone.layout import LaidOut, fill, gather, room
+from harness.backbone.rope import Rope
+from harness.backbone.wan import CausalWan, Time
+from harness.memory import At, Context, Entries, Memory, MemorySpec
+
+Lifetime = Literal["chunk", "pass"]
+"""How long a laid-out context lives: a chunk, in buffers of each layer's own; or a pass, in one that all share."""
+
+
+class Passes:
+    """One rollout's passes.
+
+    Parameters
+    ----------
+    model, memory, spec: who computes, who remembers, and what the memory was opened for.
+    grid: tokens of a frame as (rows, columns).
+    frames: the most latent frames that a context has here; room for them and a chunk is allocated once.
+    reads_query: recall inside the layers, with the query, instead of before the pass.
+    layout: "chunk" lays a context out once a chunk; "pass" does it in every pass and needs one layer's room only.
+    compile: run compiled wherever the context is at the memory's capacity; eager before.
+    grad: keep the graph for training; contexts are concatenated then.
+    """
+
+    def __init__(
+        self,
+        model: CausalWan,
+        memory: Memory,
+        spec: MemorySpec,
+        *,
+        grid: tuple[int, int],
+        frames: int,
+        reads_query: bool = False,
+        layout: Lifetime = "chunk",
+        compile: bool = False,
+        grad: bool = False,
+    ) -> None:
+        self.model, self.memory, self.spec = model, memory, spec
+        self.reads_query, self.lifetime, self.compile, self.grad = reads_query, layout, compile, grad
+        self.prompt: list[tuple[Tensor, Tensor]] = []
+        wide = torch.float64 if spec.dtype == torch.float64 else torch.float32
+        self._rope = Rope(model.blocks[0].self_attn.radians, grid, wide, spec.device)
+        self._recalled: dict[int, Context] = {}
+        self._laid_out: dict[int, LaidOut] = {}
+        tokens = 0 if grad else (frames + spec.chunk) * spec.frame_tokens
+        allocate = partial(room, spec.layout, spec.batch, tokens, spec.dtype, spec.device)
+        self._buffers = [allocate()] * spec.layers if layout == "pass" else [allocate() for _ in range(spec.layers)]
+
+    def denoise(self, latents: Tensor, time: Time, at: At) -> Tensor:
+        """A noisy pass: latents [B, frames, C, H, W] -> flow."""
+        flow, _, _ = self._run(latents, time, at)
+        assert flow is not None
+        return flow
+
+    def commit(self, latents: Tensor, time: Time, at: At) -> None:
+        """The clean pass: every layer's new entries go to the memory."""
+        _, owns, queries = self._run(latents, time, at)
+        shape = (at.frames, self.spec.frame_tokens)
+        for layer, own in enumerate(owns):
+            entries = Entries(*(x.unflatten(1, shape) for x in own))
+            self.memory.remember(layer, entries, queries[layer] if self.reads_query else None, at)
+
+    def _run(
+        self, latents: Tensor, time: Time, at: At
+    ) -> tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]:
+        recall = at.pass_index == 0 or self.memory.stale(at.pass_index)
+        if recall and self.reads_query:
+            return self.model(latents, time, self.prompt, lambda layer: partial(self._recall, layer, at), at.commit)
+        if recall:
+            for layer in range(self.spec.layers):
+                self._recalled[layer] = self.memory.recall(layer, None, at)
+        # Static shapes only: one graph then serves every later chunk.
+        steady = at.frames == self.spec.chunk and all(
+            context.frames == self.memory.capacity for context in self._recalled.values()
+        )
+        compile = self.compile and not self.grad and steady
+        if self.lifetime == "pass":
+            contexts = partial(self._lay_out, frames=at.frames, compile=compile)
+        else:
+            if recall:
+                for layer in range(self.spec.layers):
+                    self._lay_out(layer, at.frames, compile)
+            contexts = self._laid_out.__getitem__
+        return self.model(latents, time, self.prompt, contexts, at.commit, compile)
+
+    def _recall(self, layer: int, at: At, query: Tensor) -> LaidOut:
+        self._recalled[layer] = self.memory.recall(layer, query, at)
+        return self._lay_out(layer, at.frames, compile=False)
+
+    def _lay_out(self, layer: int, frames: int, compile: bool) -> LaidOut:
+        context, spec, buffers = self._recalled[layer], self.spec, self._buffers[layer]
+        slots = [slot.tensors for slot in context.slots]
+        needed = (context.frames + frames) * spec.frame_tokens
+        fits = not self.grad and needed <= buffers[0].shape[1]
+        if fits:
+            if slots:
+                run = compiled(fill) if compile else fill
+                run(spec.layout, buffers, slots, self._rotation(context.positions), context.weights)
+            tensors = tuple(buffer[:, :needed] for buffer in buffers)
+        elif slots:
+            tensors = spec.layout.ready(gather(slots), self._rotation(context.positions), context.weights)
+        else:
+            tensors = room(spec.layout, spec.batch, 0, spec.dtype, spec.device)
+        laid_out = self._laid_out[layer] = LaidOut(tensors, self._own_rotation(context.start, frames), room=fits)
+        return laid_out
+
+    def _rotation(self, positions: object) -> Tensor:
+        return self._rope.tokens(positions) if isinstance(positions, Tensor) else self._rope.frames(positions)
+
+    def _own_rotation(self, start: int | Tensor, frames: int) -> Tensor:
+        if isinstance(start, Tensor):
+            return self._rope.frames(start[:, None] + torch.arange(frames, device=start.device))
+        return self._rope.frames(range(start, start + frames))

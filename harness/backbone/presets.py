@@ -1,0 +1,61 @@
+"""Backbones: a model, how it is sampled, and what it was trained for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+
+from harness.backbone.attention import AttentionName, choose
+from harness.backbone.sampler import Sampler
+from harness.backbone.wan import CausalWan, WanConfig
+from harness.errors import DtypeError
+from harness.memory import DTYPES
+
+
+@dataclass(kw_only=True)
+class Backbone:
+    """A model with its preset; a bare `CausalWan` stands for the defaults here.
+
+    chunk: latent frames denoised together. independent_first_frame: whether the first chunk is a single frame.
+    trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
+    attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
+    """
+
+    model: CausalWan
+    name: str = "custom"
+    sampler: Sampler = field(default_factory=Sampler)
+    chunk: int = 3
+    independent_first_frame: bool = False
+    trained_frames: int = 21
+    latent_size: tuple[int, int] = (60, 104)
+    attention: AttentionName = "auto"
+    attention_kernel: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        attend, self.attention_kernel = choose(self.attention, self.model.dtype, self.model.device)
+        self.model.set_attention(attend)
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """A torch data type by name, "bfloat16" for instance. Raises DtypeError for one that a backbone cannot use."""
+    known = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
+    if name not in known:
+        raise DtypeError(f"unknown dtype {name!r}; allowed: {', '.join(known)}")
+    return known[name]
+
+
+def build(config: WanConfig, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> CausalWan:
+    """A model with fresh weights, the same for a seed; on "meta" shapes only."""
+    kind = parse_dtype(dtype)
+    with torch.device(device), torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return CausalWan(config).to(kind).requires_grad_(False).eval()
+
+
+def wan_1_3b(device: str = "cpu", dtype: str = "bfloat16") -> Backbone:
+    """Wan2.1-T2V-1.3B made causal, with random weights: for what does not depend on them (speed, memory, plans).
+
+    Source: Self-Forcing, arXiv:2506.08009: chunks of 3 latent frames, 4 steps, shift 5, trained on 21 latent frames.
+    """
+    return Backbone(name="wan-1.3b", model=build(WanConfig(), device=device, dtype=dtype))

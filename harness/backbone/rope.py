@@ -1,0 +1,102 @@
+"""3-D rotary positions by explicit index: no table, hence no last position.
+
+Source: RoFormer, arXiv:2104.09864; Wan2.1, arXiv:2503.20314 (split of a head into time, height and width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+THETA = 10000.0
+REMEMBERED = 4  # the context's and the chunk's own rotation, and as many of the phase before
+
+
+def axis_pairs(head_dim: int) -> tuple[int, int, int]:
+    """Complex pairs of a head given to time, height and width; 128 channels give (22, 21, 21)."""
+    pairs = head_dim // 2
+    return pairs - 2 * (pairs // 3), pairs // 3, pairs // 3
+
+
+def frequencies(pairs: int) -> Tensor:
+    """Radians per position of one axis' pairs, float64 [pairs], highest first."""
+    return THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
+
+
+class Rope:
+    """Rotations for the tokens of latent frames, as (cos, sin) of angles computed in float64.
+
+    Parameters
+    ----------
+    radians: radians per position of the pairs of each axis (time, height, width), float64.
+    grid: tokens of a frame as (rows, columns).
+    dtype: what the rotations are kept in; float64 for a float64 backbone, else float32.
+    device: where they are used.
+    """
+
+    def __init__(
+        self,
+        radians: tuple[Tensor, Tensor, Tensor],
+        grid: tuple[int, int],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self.radians = tuple(axis.to(device, torch.float64) for axis in radians)
+        self.dtype = dtype
+        self.device = torch.device(device)
+        places = torch.meshgrid(*(torch.arange(n, device=device, dtype=torch.float64) for n in grid), indexing="ij")
+        angles = [place.reshape(-1, 1) * self.radians[axis] for axis, place in enumerate(places, 1)]
+        self._space = self._turn(torch.cat(angles, -1))
+        self._recent: dict[tuple[float, ...], Tensor] = {}
+
+    def frames(self, positions: Sequence[float] | Tensor) -> Tensor:
+        """Rotation of whole frames at temporal ids `positions`, [T] or, one list a row, [B, T].
+
+        Returns [B or 1, T * S, 1, pairs, 2]. Host numbers are remembered: a memory with relative positions asks for
+        the same ones at every chunk.
+        """
+        if isinstance(positions, Tensor):
+            return self._frames(positions.to(self.device, torch.float64))
+        key = tuple(positions)
+        if key not in self._recent:
+            while len(self._recent) >= REMEMBERED:
+                del self._recent[next(iter(self._recent))]
+            self._recent[key] = self._frames(torch.tensor(key, dtype=torch.float64).to(self.device))
+        return self._recent[key]
+
+    def tokens(self, positions: Tensor) -> Tensor:
+        """Rotation of single tokens at (time, row, column) [B, N, 3]; returns [B, N, 1, pairs, 2]."""
+        at = positions.to(self.device, torch.float64)
+        angles = [at[..., axis, None] * self.radians[axis] for axis in range(3)]
+        return self._turn(torch.cat(angles, -1)).unsqueeze(2)
+
+    def _frames(self, positions: Tensor) -> Tensor:
+        # Only the few temporal angles are new; rows and columns are the same for every frame.
+        time = self._turn(positions.reshape(-1, positions.shape[-1], 1) * self.radians[0])
+        batch, frames, tokens = time.shape[0], time.shape[1], self._space.shape[0]
+        both = (
+            time[:, :, None].expand(-1, -1, tokens, -1, -1),
+            self._space[None, None].expand(batch, frames, -1, -1, -1),
+        )
+        return torch.cat(both, -2).reshape(batch, frames * tokens, 1, -1, 2)
+
+    def _turn(self, angles: Tensor) -> Tensor:
+        return torch.stack((angles.cos(), angles.sin()), -1).to(self.dtype)
+
+
+def rotate(x: Tensor, rotation: Tensor) -> Tensor:
+    """Turn neighbouring channels (2i, 2i + 1) of `x` [B, N, heads, channels] by `rotation` [B or 1, N, 1, pairs, 2].
+
+    Computed in the rotation's precision and returned in that of `x`.
+    """
+    pairs = x.to(rotation.dtype).unflatten(-1, (-1, 2))
+    if torch.compiler.is_compiling():
+        # The compiler fuses real arithmetic and has no complex one.
+        real, imaginary = pairs.unbind(-1)
+        cos, sin = rotation.unbind(-1)
+        turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), -1)
+    else:
+        turned = torch.view_as_real(torch.view_as_complex(pairs) * torch.view_as_complex(rotation))
+    return turned.flatten(-2).to(x.dtype)

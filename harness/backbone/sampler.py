@@ -1,0 +1,62 @@
+"""The few-step flow-matching sampler of Self-Forcing.
+
+Source: Self-Forcing, arXiv:2506.08009. A step predicts the clean latent x0 from the flow; between steps x0 is noised
+again with *fresh* noise, so the sampler is stochastic (consistency style), not an ODE solver.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+TRAIN_STEPS = 1000
+
+
+def sigma_table(shift: float) -> Tensor:
+    """Noise levels of the shifted schedule, descending from 1, float64 [1000]; timestep = 1000 * sigma."""
+    linear = torch.linspace(1, 0, TRAIN_STEPS + 1, dtype=torch.float64)[:-1]
+    return shift * linear / (1 + (shift - 1) * linear)
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """Which noise levels a chunk passes through.
+
+    Parameters
+    ----------
+    steps: indices into the *unshifted* schedule, as in the published configurations; they are warped by the shift.
+    shift: the flow-matching shift; the published models use 5 (their wrapper's default of 8 is not used).
+    context_noise: timestep given to the commit pass. The latent itself is not noised.
+    """
+
+    steps: tuple[int, ...] = (1000, 750, 500, 250)
+    shift: float = 5.0
+    context_noise: float = 0.0
+
+    @cached_property
+    def sigmas(self) -> tuple[float, ...]:
+        """One noise level a denoising pass: 1, .9375, .8333, .625 for the published steps.
+
+        Each is rounded to float32 once, because the published table is.
+        """
+        table = torch.cat((sigma_table(self.shift).float(), torch.zeros(1))).double()
+        return tuple(float(table[TRAIN_STEPS - step]) for step in self.steps)
+
+    @property
+    def timesteps(self) -> tuple[float, ...]:
+        """What the network is told at each denoising pass, on the 0..1000 scale."""
+        return tuple(float(torch.tensor(TRAIN_STEPS * sigma, dtype=torch.float32)) for sigma in self.sigmas)
+
+
+def to_clean(noisy: Tensor, flow: Tensor, sigma: float) -> Tensor:
+    """x0 = x - sigma * flow, in float64, returned in the dtype of `noisy`."""
+    return (noisy.double() - sigma * flow.double()).to(noisy.dtype)
+
+
+def to_noisy(clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
+    """(1 - sigma) * x0 + sigma * noise; half precisions are mixed in float32."""
+    wide = torch.promote_types(clean.dtype, torch.float32)
+    return ((1 - sigma) * clean.to(wide) + sigma * noise.to(wide)).to(clean.dtype)

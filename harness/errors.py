@@ -1,0 +1,49 @@
+"""What can be wrong with a request. Each message says what was given, what is allowed, and what to do.
+
+All derive from `HorizonError`, which the command line prints as one line (exit code 2); each also derives from the
+built-in exception that a caller of the Python API would expect.
+"""
+
+
+class HorizonError(Exception):
+    """A request that Horizon cannot serve; the message is one complete line."""
+
+
+class UnknownNameError(HorizonError, LookupError):
+    """No strategy, suite or backbone has this name."""
+
+
+class RegistryError(HorizonError, ImportError):
+    """An entry point that cannot be loaded, is of the wrong type, or collides with another one."""
+
+
+class KnobError(HorizonError, ValueError):
+    """A strategy knob that does not exist, has the wrong type, is out of range, or contradicts another one."""
+
+
+class ShapeError(HorizonError, ValueError):
+    """A tensor of the wrong shape, or a number of frames that the chunk does not divide."""
+
+
+class DtypeError(HorizonError, ValueError):
+    """A data type that the backbone does not compute in."""
+
+
+class NotFiniteError(HorizonError, ValueError):
+    """NaN or infinity in what a rollout was given."""
+
+
+class HorizonTooLongError(HorizonError, MemoryError):
+    """A horizon that this strategy cannot hold on this device."""
+
+
+class SwitchError(HorizonError, ValueError):
+    """A prompt switch that cannot take effect, or of an unknown kind."""
+
+
+class ResumeError(HorizonError, ValueError):
+    """A saved state that does not belong to this rollout."""
+
+
+class CheckpointError(HorizonError, ValueError):
+    """A checkpoint that is missing, damaged, unsafe to load, or of another architecture."""

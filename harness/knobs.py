@@ -1,0 +1,71 @@
+"""Knobs of a strategy: which exist, what they may be, and a clear word when they are something else."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from annotated_types import Ge, Gt, Le, Lt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from harness.errors import KnobError
+
+BOUNDS = {Ge: ">= {0.ge}", Gt: "> {0.gt}", Le: "<= {0.le}", Lt: "< {0.lt}"}
+
+
+@cache
+def _hints(owner: type) -> dict[str, Any]:
+    """Annotations of the dataclass fields of `owner`, in order."""
+    hints = get_type_hints(owner, include_extras=True)
+    return {field.name: hints[field.name] for field in dataclasses.fields(owner)}
+
+
+@cache
+def _adapter(hint: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(hint, config=ConfigDict(strict=True))
+
+
+def allowed(hint: Any) -> str:
+    """An annotation in words: "int >= 1", "absolute | relative", "float > 0, <= 1 | none"."""
+    if get_origin(hint) is Annotated:
+        kind, *marks = get_args(hint)
+        bounds = [BOUNDS[type(mark)].format(mark) for mark in marks if type(mark) in BOUNDS]
+        return f"{allowed(kind)} {', '.join(bounds)}".strip()
+    if get_origin(hint) is Literal:
+        return " | ".join(str(value) for value in get_args(hint))
+    if get_origin(hint) is Union or isinstance(hint, type(int | None)):
+        return " | ".join(allowed(part) for part in get_args(hint))
+    return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:
+    """Each knob's default and allowed values, by name."""
+    defaults = {field.name: field.default for field in dataclasses.fields(owner)}
+    return {name: {"default": defaults[name], "allowed": allowed(hint)} for name, hint in _hints(owner).items()}
+
+
+def check_names(title: str, owner: type, given: Mapping[str, Any]) -> None:
+    """Raise KnobError for a knob that `owner` does not have, naming those that it has."""
+    known = _hints(owner)
+    for name in given:
+        if name not in known:
+            if not known:
+                raise KnobError(f"{title} has no knob {name!r}: it has no knobs at all")
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            knobs = "; ".join(f"{knob}: {allowed(kind)}" for knob, kind in known.items())
+            raise KnobError(f"{title} has no knob {name!r}{hint}; its knobs are {knobs}")
+
+
+def check_knobs(strategy: Any) -> None:
+    """Raise KnobError for a knob whose value its annotation does not allow."""
+    for name, hint in _hints(type(strategy)).items():
+        value = getattr(strategy, name)
+        try:
+            _adapter(hint).validate_python(value)
+        except ValidationError:
+            title = type(strategy).__name__
+            raise KnobError(f"{title}: knob {name} = {value!r} is not allowed; allowed: {allowed(hint)}") from None

@@ -1,0 +1,245 @@
+"""The seam between a backbone and a memory: remember, recall, forget.
+
+A `Strategy` is a frozen record of knobs. It opens one `Memory` for one rollout. Before a chunk is denoised every layer
+*recalls* a `Context`, the past that this chunk may attend to; the commit pass, the clean one after the denoising
+passes, gives every layer's new `Entries` to *remember*; a prompt switch lets the memory *forget*.
+
+Shapes: B batch rows, S tokens of a latent frame; entries are [B, frames, S, ...], un-rotated.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor
+
+from harness.errors import DtypeError, SwitchError
+from harness.knobs import check_knobs
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+Boundary = Literal["smooth", "hardcut", "recall"]
+"""The kind of scene boundary that is entered at a prompt switch."""
+
+
+class At(NamedTuple):
+    """Where in the rollout a verb is called."""
+
+    start: int
+    """Absolute id of the first latent frame of this forward pass."""
+    frames: int
+    """Latent frames in this forward pass: a chunk, or more in a replay."""
+    pass_index: int
+    """0 for a chunk's first pass."""
+    commit: bool
+    """Whether this is the clean pass, whose entries are remembered."""
+
+
+class Entries:
+    """What a layout caches for some whole latent frames of one layer: tensors [B, frames, S, ...], un-rotated.
+
+    A dense layout has two, key and value; a policy may slice, copy, average and scale them without knowing which.
+    """
+
+    __slots__ = ("tensors",)
+
+    def __init__(self, *tensors: Tensor) -> None:
+        self.tensors = tensors
+
+    @property
+    def frames(self) -> int:
+        return self.tensors[0].shape[1]
+
+    def __getitem__(self, frames: slice) -> Entries:
+        """A view of some frames."""
+        return self.map(lambda x: x[:, frames])
+
+    def map(self, function: Callable[[Tensor], Tensor]) -> Entries:
+        """Entries made of `function` of each tensor."""
+        return Entries(*(function(x) for x in self.tensors))
+
+    def zip(self, other: Entries, function: Callable[[Tensor, Tensor], Tensor]) -> Entries:
+        """Entries made of `function` of each pair of tensors."""
+        return Entries(*(function(x, y) for x, y in zip(self.tensors, other.tensors, strict=True)))
+
+    @staticmethod
+    def cat(parts: Sequence[Entries]) -> Entries:
+        """The frames of all parts, in order."""
+        return Entries(*(torch.cat(tensors, 1) for tensors in zip(*(part.tensors for part in parts), strict=True)))
+
+
+class Layout(ABC):
+    """What a layer caches for a token, and how that becomes something to attend to."""
+
+    shapes: tuple[tuple[int, ...], ...]
+    """Trailing shapes of the cached tensors, one token of one layer."""
+
+    @property
+    def scalars(self) -> int:
+        """Cached scalars a token a layer."""
+        return sum(torch.Size(shape).numel() for shape in self.shapes)
+
+    @abstractmethod
+    def ready(self, tokens: tuple[Tensor, ...], rotation: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
+        """Un-rotated tokens [B, N, ...] as attention reads them: keys turned by `rotation`, then keys and values
+        scaled by `weights` [B, N]."""
+
+    @abstractmethod
+    def keys(self, entries: Entries) -> Tensor:
+        """Un-rotated keys [B, frames, S, heads, channels] for policies that compare or score entries."""
+
+
+@dataclass(frozen=True)
+class MemorySpec:
+    """What a memory is opened for."""
+
+    layers: int
+    layout: Layout
+    frame_tokens: int
+    chunk: int
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    device: torch.device = torch.device("cpu")
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
+            raise DtypeError(f"a memory cannot hold {self.dtype}; allowed: {allowed}")
+
+    def bytes(self, tokens: int, dtype: torch.dtype | None = None) -> int:
+        """Bytes of `tokens` cached tokens of every row in all layers."""
+        return self.layers * self.batch * tokens * self.layout.scalars * (dtype or self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Context:
+    """The past that one layer's chunk may attend to.
+
+    The order of the slots is free: attention does not depend on it. Nothing here is ever written to.
+    """
+
+    slots: tuple[Entries, ...]
+    """Whole frames, by reference."""
+    positions: Sequence[float] | Tensor
+    """One temporal id a frame, in slot order; or (time, row, column) a token, [B, N, 3]."""
+    start: int | Tensor
+    """Temporal id of the chunk's own first frame, for its queries and keys in all its passes; or one a row, [B]."""
+    weights: Tensor | None = None
+    """Scale of every entry in this use, key and value alike, [B, N]."""
+
+    @property
+    def frames(self) -> int:
+        return sum(slot.frames for slot in self.slots)
+
+
+@dataclass(frozen=True)
+class PromptSwitch:
+    """What a memory is told before the first chunk of a new prompt, with that prompt already active."""
+
+    start: int
+    """Absolute id of the chunk's first frame: the number of frames so far."""
+    kind: Boundary
+    old_prompts: Tensor
+    """Embeddings [B, L, text_dim] of the scene that ends."""
+    new_prompts: Tensor
+    latents: Tensor
+    """The last `Memory.lookback` clean latents (fewer near the start), [B, frames, C, H, W]."""
+    replay: Callable[..., None]
+    """`replay(latents, start, chunk=None)`: commit passes over clean latents, through recall and remember; one long
+    bidirectional pass, or block-causal ones of `chunk` frames."""
+    old_texts: Sequence[str] | None = None
+    new_texts: Sequence[str] | None = None
+    encode: Callable[[Sequence[str]], Tensor] | None = None
+    """Strings to embeddings, for strategies that match scenes by their words."""
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Boundary):
+            raise SwitchError(f"unknown kind of prompt switch {self.kind!r}; allowed: {', '.join(get_args(Boundary))}")
+
+
+class Memory(ABC):
+    """What the layers may still see of the past, for one rollout."""
+
+    lookback: int = 0
+    """Clean latents that `forget` wants to see, in frames."""
+    capacity: int | None
+    """Frames of a full context; contexts hold fewer at first. None where it grows with the video."""
+
+    @abstractmethod
+    def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+        """What this chunk may attend to in `layer`.
+
+        Called in the first pass of a chunk of whatever kind, and in passes for which `stale` is true. May change the
+        memory only in pass 0 or a stale pass. `query` is the un-rotated query [B, N, heads, channels] for strategies
+        that declare `reads_query`, else None.
+        """
+
+    @abstractmethod
+    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
+        """Take in a commit pass: `entries` are on loan, so copy what is kept; evict what the next chunk cannot see."""
+
+    def forget(self, switch: PromptSwitch) -> None:
+        """React to a prompt switch; the default keeps everything. Host synchronisation is allowed here only."""
+        return None
+
+    def stale(self, pass_index: int) -> bool:
+        """Whether a later pass of the chunk must recall again."""
+        return False
+
+    @abstractmethod
+    def held(self, layer: int) -> Mapping[int, Entries]:
+        """The frames that are kept as they were, by absolute frame id, by reference."""
+
+    @abstractmethod
+    def stored(self) -> Iterable[Tensor]:
+        """Every tensor that this memory keeps alive."""
+
+    def nbytes(self) -> int:
+        """Bytes of the distinct storages behind `stored`; a view counts with all of what it pins."""
+        storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in self.stored()}
+        return sum(storages.values())
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """All that is needed to go on at a chunk boundary, as nested dicts and lists of tensors and numbers."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`; tensors are taken over by reference."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(ABC):
+    """A way to remember: a frozen dataclass of knobs, so that its repr is a complete record of what ran.
+
+    Values are checked against the annotations when it is made, so a wrong knob cannot wait for the first chunk.
+    """
+
+    paper: ClassVar[str]
+    """Where it is from, as a link."""
+    reads_query: ClassVar[bool] = False
+    """Whether recall and remember are given the query (then passes are compiled a layer at a time)."""
+    bounded: ClassVar[bool] = True
+    """Whether the memory stays the same size however long the video."""
+
+    def __post_init__(self) -> None:
+        check_knobs(self)
+
+    @abstractmethod
+    def open(self, spec: MemorySpec) -> Memory:
+        """A fresh memory for one rollout. Raises KnobError where the knobs do not fit `spec`."""
+
+    @abstractmethod
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        """Bytes that the memory holds after `frames` latent frames were committed, on paper."""
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        """All temporal ids stay below this however long the video; None where they grow with it."""
+        return None
+
+    def knobs(self) -> dict[str, Any]:
+        """Knob values by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -1,0 +1,99 @@
+"""Strategies, suites and backbones by name: entry points, loaded when first asked for.
+
+A third party registers with the same three groups that Horizon itself uses: `horizon.strategies` (a `Strategy`
+subclass), `horizon.suites`, and `horizon.backbones` (a function of device and dtype that returns a `Backbone`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, Literal
+
+from harness.backbone.presets import Backbone
+from harness.errors import KnobError, RegistryError, UnknownNameError
+from harness.knobs import check_names
+from harness.memory import Strategy
+
+Group = Literal["strategies", "suites", "backbones"]
+
+
+@cache
+def found(group: Group) -> dict[str, EntryPoint]:
+    """Entry points of a group by name, sorted; nothing is imported. Raises RegistryError where two share a name."""
+    by_name: dict[str, EntryPoint] = {}
+    for point in sorted(entry_points(group=f"horizon.{group}"), key=lambda point: point.name):
+        other = by_name.setdefault(point.name, point)
+        if other.value != point.value:
+            raise RegistryError(
+                f"two packages register the {group} name {point.name!r}: {_origin(other)} and {_origin(point)}; "
+                "uninstall one or rename its entry point"
+            )
+    return by_name
+
+
+def load(group: Group, name: str) -> Any:
+    """What the entry point `name` refers to. Raises UnknownNameError with the nearest names, or RegistryError."""
+    points = found(group)
+    if not points:
+        raise RegistryError(f"no {group} are registered: Horizon is not installed here; run pip install -e .")
+    if name not in points:
+        close = difflib.get_close_matches(name, points, n=2, cutoff=0.5)
+        hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
+        raise UnknownNameError(f"no {group} entry is called {name!r}; {hint}There are: {', '.join(points)}")
+    try:
+        return points[name].load()
+    except Exception as error:
+        raise RegistryError(
+            f"{name!r} from {_origin(points[name])} cannot be loaded: {type(error).__name__}: {error}"
+        ) from error
+
+
+def strategy_class(name: str) -> type[Strategy]:
+    """The strategy called `name`, as a class."""
+    made = load("strategies", name)
+    if not (isinstance(made, type) and issubclass(made, Strategy)):
+        origin = _origin(found("strategies")[name])
+        raise RegistryError(f"{name!r} from {origin} is {made!r}; a strategy is a subclass of harness.memory.Strategy")
+    return made
+
+
+def strategy(name: str, **knobs: Any) -> Strategy:
+    """The strategy called `name` with these knobs; KnobError names the allowed ones."""
+    kind = strategy_class(name)
+    check_names(name, kind, knobs)
+    return kind(**knobs)
+
+
+def parse_strategy(text: str) -> tuple[str, Strategy]:
+    """`NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`, as on the command line; values as in JSON, words without quotes."""
+    name, _, rest = text.partition(".")
+    knobs: dict[str, Any] = {}
+    for part in filter(None, rest.split(",")) if rest else ():
+        knob, equals, value = part.partition("=")
+        if not equals or not knob or not value:
+            raise KnobError(f"cannot read {part!r} in {text!r}; write NAME.KNOB=VALUE[,KNOB=VALUE]")
+        knobs[knob] = _value(value)
+    if text.endswith(".") or (not rest and "=" in name):
+        raise KnobError(f"cannot read {text!r}; write NAME or NAME.KNOB=VALUE[,KNOB=VALUE]")
+    return name, strategy(name, **knobs)
+
+
+def backbone(name: str, *, device: str = "cpu", dtype: str | None = None) -> Backbone:
+    """The backbone called `name`, built on a device ("meta" for shapes only), in its usual dtype or this one."""
+    make: Callable[..., Backbone] = load("backbones", name)
+    return make(device=device) if dtype is None else make(device=device, dtype=dtype)
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError:
+        return None if text == "none" else text
+
+
+def _origin(point: EntryPoint) -> str:
+    return f"{point.dist.name} ({point.value})" if point.dist else point.value

@@ -1,0 +1,174 @@
+"""What a rollout is asked for, checked before anything is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import psutil
+import torch
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.errors import HorizonTooLongError, NotFiniteError, ShapeError, SwitchError
+from harness.memory import Boundary, MemorySpec, Strategy
+from harness.noise import Noise
+
+Encode = Callable[[Sequence[str]], Tensor]
+Switch = tuple[int, Tensor, Boundary] | tuple[int, Tensor, Boundary, Sequence[str]]
+GB = 1e9
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prompt and the chunk that is the first to see it. kind: the boundary entered; the first scene has none."""
+
+    start: int
+    prompts: Tensor
+    kind: Boundary
+    texts: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class Request:
+    """A checked request. grid: tokens of a frame as (rows, columns)."""
+
+    batch: int
+    latent_frames: int
+    latent_size: tuple[int, int]
+    grid: tuple[int, int]
+    noise: Noise
+    scenes: tuple[Scene, ...]
+    initial: Tensor | None
+    encode: Encode | None
+
+    def scene_at(self, start: int) -> int:
+        """Which scene a chunk that starts at this frame belongs to."""
+        return max(number for number, scene in enumerate(self.scenes) if scene.start <= start)
+
+
+def check_request(
+    backbone: Backbone,
+    prompts: Tensor,
+    latent_frames: int,
+    latent_size: tuple[int, int],
+    noise: Noise,
+    switches: Sequence[Switch],
+    initial: Tensor | None,
+    texts: Sequence[str] | None,
+    encode: Encode | None,
+) -> Request:
+    """The arguments of a rollout as a `Request`; raises what `harness.rollout.rollout` says it raises."""
+    config = backbone.model.config
+    height, width = latent_size
+    grid = config.grid((height, width))
+    _check_prompts("prompts", prompts, None, backbone)
+    batch = prompts.shape[0]
+    _check_texts(texts, batch)
+    _check_frames("latent_frames", latent_frames, backbone)
+    if initial is not None:
+        needed = f"[{batch}, frames, {config.in_dim}, {height}, {width}]"
+        if initial.ndim != 5 or (initial.shape[0], *initial.shape[2:]) != (batch, config.in_dim, height, width):
+            raise ShapeError(f"initial latents are {list(initial.shape)}; needed: {needed}")
+        _check_frames("initial latents: frames", initial.shape[1], backbone)
+        _check_finite("initial latents", initial)
+        if initial.shape[1] >= latent_frames:
+            raise ShapeError(
+                f"initial latents are {initial.shape[1]} frames and the whole video {latent_frames}; nothing is left to "
+                "generate: raise latent_frames, which counts them"
+            )
+        initial = initial.to(backbone.model.device, backbone.model.dtype)
+    scenes = [Scene(0, prompts, "smooth", texts)]
+    for switch in switches:
+        scenes.append(_scene(switch, scenes[-1], batch, latent_frames, backbone))
+    return Request(
+        batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, encode
+    )
+
+
+def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, context: int, scratches: int) -> None:
+    """Raise HorizonTooLongError where the memory and its laid-out contexts exceed what the device has free.
+
+    context: latent frames of the longest context. scratches: how many laid-out contexts live at once.
+    """
+    if spec.device.type == "meta":
+        return
+    held = strategy.footprint(spec, latent_frames)
+    laid_out = spec.bytes((context + spec.chunk) * spec.frame_tokens) * scratches // spec.layers
+    free = (
+        torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else psutil.virtual_memory().available
+    )
+    if held + laid_out > free:
+        advice = "shorten the video" + ("" if strategy.bounded else " or choose a bounded strategy")
+        raise HorizonTooLongError(
+            f"{strategy!r} needs {(held + laid_out) / GB:.2f} GB for {latent_frames} latent frames "
+            f"({held / GB:.2f} GB held, {laid_out / GB:.2f} GB laid out) and {spec.device} has {free / GB:.2f} GB free; "
+            f"{advice}, lower the batch, or use layout='pass'"
+        )
+
+
+def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbone: Backbone) -> Scene:
+    if len(switch) not in (3, 4):
+        raise SwitchError(
+            f"a switch has {len(switch)} parts; needed: (latent_frame, embeddings, kind) or (..., kind, texts)"
+        )
+    frame, prompts, kind, *rest = switch
+    texts = rest[0] if rest else None
+    if kind not in get_args(Boundary):
+        raise SwitchError(f"switch at frame {frame}: unknown kind {kind!r}; allowed: {', '.join(get_args(Boundary))}")
+    if not 1 <= frame < latent_frames:
+        raise SwitchError(
+            f"switch at frame {frame} is outside of the video; allowed: 1 to {latent_frames - 1} "
+            "(the first prompt is given as prompts)"
+        )
+    _check_prompts(f"switch at frame {frame}: embeddings", prompts, batch, backbone)
+    _check_texts(texts, batch)
+    first = 1 if backbone.independent_first_frame else 0
+    start = first + -(-(frame - first) // backbone.chunk) * backbone.chunk
+    if start >= latent_frames:
+        raise SwitchError(
+            f"switch at frame {frame} would take effect at the chunk that starts at frame {start}, and the video has "
+            f"{latent_frames}; move it to {start - backbone.chunk} or earlier, or lengthen the video"
+        )
+    if start <= before.start:
+        raise SwitchError(
+            f"switch at frame {frame} takes effect at frame {start}, where or before the switch listed ahead of it does "
+            f"(frame {before.start}); keep one switch a chunk, in order"
+        )
+    return Scene(start, prompts, kind, texts)
+
+
+def _check_prompts(name: str, prompts: Tensor, batch: int | None, backbone: Backbone) -> None:
+    config = backbone.model.config
+    allowed = f"[{batch or 'batch'}, at most {config.text_len} tokens, {config.text_dim}]"
+    if (
+        prompts.ndim != 3
+        or prompts.shape[0] != (batch or prompts.shape[0])
+        or not 1 <= prompts.shape[1] <= config.text_len
+        or prompts.shape[2] != config.text_dim
+        or not prompts.shape[0]
+    ):
+        raise ShapeError(f"{name} are {list(prompts.shape)}; needed: {allowed}")
+    _check_finite(name, prompts)
+
+
+def _check_texts(texts: Sequence[str] | None, batch: int) -> None:
+    if texts is not None and (isinstance(texts, str) or len(texts) != batch):
+        given = "one string" if isinstance(texts, str) else f"{len(texts)} of them"
+        raise ShapeError(f"texts must be a list of {batch}, one a row; given: {given}")
+
+
+def _check_frames(name: str, frames: int, backbone: Backbone) -> None:
+    chunk, first = backbone.chunk, 1 if backbone.independent_first_frame else 0
+    if frames < 1 or (frames - first) % chunk:
+        below = max(frames - first, 0) // chunk * chunk + first
+        options = [n for n in (below, below + chunk) if n > 0]
+        shape = f"1 + a multiple of the chunk ({chunk})" if first else f"a multiple of the chunk ({chunk})"
+        raise ShapeError(f"{name} = {frames} is not {shape}; use {' or '.join(map(str, options))}")
+
+
+def _check_finite(name: str, x: Tensor) -> None:
+    bad = int((~torch.isfinite(x)).sum())
+    if bad:
+        raise NotFiniteError(f"{name} hold {bad} NaN or infinite values of {x.numel()}; only finite ones are allowed")

@@ -1,0 +1,306 @@
+"""The chunk loop: one video from one backbone and one memory, chunk by chunk.
+
+Source: Self-Forcing, arXiv:2506.08009, section on self-rollout. A chunk is denoised in a few passes, each of which may
+attend to what the memory recalls; then a clean pass, the commit pass, gives the memory the chunk's own entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.backbone.passes import Lifetime, Passes
+from harness.backbone.presets import Backbone
+from harness.backbone.sampler import to_clean, to_noisy
+from harness.backbone.wan import CausalWan
+from harness.errors import ResumeError, ShapeError
+from harness.memory import At, MemorySpec, PromptSwitch, Strategy
+from harness.noise import Noise
+from harness.request import Encode, Request, Switch, check_request, check_room
+
+STATE_VERSION = 1
+State = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Finished latents of one chunk.
+
+    latents: [B, frames, C, H, W]. start: absolute id of the first frame. index: number among the generated chunks.
+    """
+
+    latents: Tensor
+    start: int
+    index: int
+    _state: Callable[[], State]
+
+    def state(self) -> State:
+        """All that is needed to go on after this chunk, copied; torch.save writes it, weights_only reads it back.
+
+        Commits the chunk first. Raises ResumeError once the rollout has gone on to a later chunk.
+        """
+        return self._state()
+
+
+def rollout(
+    backbone: Backbone | CausalWan,
+    strategy: Strategy,
+    *,
+    prompts: Tensor,
+    latent_frames: int,
+    latent_size: tuple[int, int],
+    noise: Noise,
+    switches: Sequence[Switch] = (),
+    initial: Tensor | None = None,
+    texts: Sequence[str] | None = None,
+    encode: Encode | None = None,
+    resume: State | None = None,
+    compile: bool = False,
+    layout: Lifetime = "chunk",
+    grad: bool = False,
+) -> Iterator[Chunk]:
+    """Generate a video, one chunk at a time.
+
+    Parameters
+    ----------
+    backbone: a preset, or a bare model (shift 5, the four warped steps, chunk 3).
+    strategy: opens the memory.
+    prompts: text embeddings [B, L, text_dim].
+    latent_frames: length of the whole video in latent frames, `initial` included; the chunk must divide it.
+    latent_size: (height, width) of a latent frame.
+    noise: has `initial(chunk, shape)` and `renoise(chunk, step, shape)`; chunk counts the generated chunks from 0.
+    switches: (latent_frame, embeddings, kind) or (latent_frame, embeddings, kind, texts); each takes effect at the
+        first chunk that starts at or after its frame. kind: "smooth", "hardcut" or "recall", the boundary entered.
+    initial: clean latents [B, frames, C, H, W] that the video starts with (continuation); they are not yielded.
+    texts, encode: the prompts as strings, and strings to embeddings; only for strategies that match scenes.
+    resume: `Chunk.state()` of a rollout with the same arguments; it goes on after that chunk, bit for bit.
+    compile: compiled passes wherever the context is at capacity, eager before; equal within rounding.
+    layout: "chunk", or "pass" to lay contexts out in every pass, in one scratch that all layers share.
+    grad: keep the graph, for training.
+
+    Yields chunks as soon as their latents are final; the commit pass of a chunk runs when the generator goes on.
+    All arguments are checked before the first chunk: ShapeError, NotFiniteError, SwitchError, KnobError,
+    HorizonTooLongError, ResumeError (see harness.errors).
+    """
+    if isinstance(backbone, CausalWan):
+        backbone = Backbone(model=backbone)
+    request = check_request(backbone, prompts, latent_frames, latent_size, noise, switches, initial, texts, encode)
+    return _Rollout(backbone, strategy, request, resume, compile, layout, grad).chunks()
+
+
+class _Rollout:
+    """The state of one rollout: where it is, which prompt is active, and what may still be asked for."""
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        strategy: Strategy,
+        request: Request,
+        resume: State | None,
+        compile: bool,
+        layout: Lifetime,
+        grad: bool,
+    ) -> None:
+        model = backbone.model
+        self.backbone, self.strategy, self.request, self.grad = backbone, strategy, request, grad
+        self.spec = MemorySpec(
+            layers=len(model.blocks),
+            layout=model.blocks[0].self_attn.layout,
+            frame_tokens=request.grid[0] * request.grid[1],
+            chunk=backbone.chunk,
+            batch=request.batch,
+            dtype=model.dtype,
+            device=model.device,
+        )
+        self.memory = strategy.open(self.spec)
+        longest = request.latent_frames - backbone.chunk
+        frames = longest if self.memory.capacity is None else min(longest, self.memory.capacity)
+        check_room(strategy, self.spec, request.latent_frames, frames, 1 if layout == "pass" else self.spec.layers)
+        self.passes = Passes(
+            model,
+            self.memory,
+            self.spec,
+            grid=request.grid,
+            frames=max(0, frames),
+            reads_query=strategy.reads_query,
+            layout=layout,
+            compile=compile,
+            grad=grad,
+        )
+        self.start = 0  # absolute id of the next chunk's first frame
+        self.index = 0  # number of the next generated chunk
+        self.scene = 0  # which prompt is active
+        self.past: list[Tensor] = []  # clean chunks that a switch may want to look back at
+        self.uncommitted: Tensor | None = None
+        if resume is not None:
+            self._resume(resume)
+        with torch.set_grad_enabled(self.grad):
+            self._say(request.scenes[self.scene].prompts)
+            steps = (*backbone.sampler.timesteps, backbone.sampler.context_noise)
+            self.times = [model.embed_time(torch.tensor([[step]], device=model.device)) for step in steps]
+
+    def chunks(self) -> Iterator[Chunk]:
+        while True:
+            # Grad mode is set around the work only, so that it never leaks to the caller between two chunks.
+            with torch.set_grad_enabled(self.grad):
+                if self._finished():
+                    return
+                self._commit()
+                given = self.request.initial
+                while given is not None and self.start < given.shape[1]:
+                    self.uncommitted = given[:, self.start : self.start + self._frames()]
+                    self._enter()
+                    self._commit()
+                if self._finished():
+                    return
+                self._enter()
+                self.uncommitted = self._denoise()
+                chunk = Chunk(self.uncommitted, self.start, self.index, _Snapshot(self))
+                self.index += 1
+            yield chunk
+
+    def _finished(self) -> bool:
+        """Whether the video is complete; its last chunk is committed only if its state is asked for."""
+        pending = 0 if self.uncommitted is None else self.uncommitted.shape[1]
+        return self.start + pending >= self.request.latent_frames
+
+    def _frames(self) -> int:
+        """Latent frames of the next chunk."""
+        return 1 if self.backbone.independent_first_frame and self.start == 0 else self.backbone.chunk
+
+    def _denoise(self) -> Tensor:
+        frames, sampler, noise = self._frames(), self.backbone.sampler, self.request.noise
+        shape = torch.Size((self.spec.batch, frames, self.backbone.model.config.in_dim, *self.request.latent_size))
+        clean = noisy = self._drawn(noise.initial(self.index, shape), shape)
+        last = len(sampler.sigmas) - 1
+        for step, sigma in enumerate(sampler.sigmas):
+            flow = self.passes.denoise(noisy, self.times[step], At(self.start, frames, step, commit=False))
+            clean = to_clean(noisy, flow, sigma)
+            if step < last:
+                fresh = self._drawn(noise.renoise(self.index, step, shape), shape)
+                noisy = to_noisy(clean, fresh, sampler.sigmas[step + 1])
+        return clean
+
+    def _drawn(self, noise: Tensor, shape: torch.Size) -> Tensor:
+        try:
+            return noise.to(self.spec.device, self.spec.dtype, non_blocking=True).expand(shape)
+        except RuntimeError:
+            raise ShapeError(f"the noise is {list(noise.shape)}; a chunk here needs {list(shape)}") from None
+
+    def _commit(self) -> None:
+        """Run the commit pass of the last chunk, if that has not been done."""
+        if self.uncommitted is None:
+            return
+        latents, self.uncommitted = self.uncommitted, None
+        frames = latents.shape[1]
+        given = self.request.initial is not None and self.start < self.request.initial.shape[1]
+        passes = 0 if given else len(self.backbone.sampler.sigmas)
+        self.passes.commit(latents, self.times[-1], At(self.start, frames, passes, commit=True))
+        self.start += frames
+        if self.memory.lookback:
+            kept = torch.cat((*self.past, latents), 1)[:, -self.memory.lookback :]
+            self.past = [kept]
+
+    def _enter(self) -> None:
+        """Make the prompt of the chunk that starts here the active one, and let the memory know."""
+        scene = self.request.scene_at(self.start)
+        if scene == self.scene:
+            return
+        old, new = self.request.scenes[self.scene], self.request.scenes[scene]
+        self.scene = scene
+        self._say(new.prompts)
+        nothing = new.prompts.new_empty(
+            self.spec.batch, 0, self.backbone.model.config.in_dim, *self.request.latent_size
+        )
+        self.memory.forget(
+            PromptSwitch(
+                start=self.start,
+                kind=new.kind,
+                old_prompts=old.prompts,
+                new_prompts=new.prompts,
+                latents=self.past[0] if self.past else nothing,
+                replay=self._replay,
+                old_texts=old.texts,
+                new_texts=new.texts,
+                encode=self.request.encode,
+            )
+        )
+
+    def _say(self, prompts: Tensor) -> None:
+        self.passes.prompt = self.backbone.model.embed_prompt(prompts)
+
+    def _replay(self, latents: Tensor, start: int, chunk: int | None = None) -> None:
+        for part in latents.split(chunk or max(1, latents.shape[1]), 1):
+            self.passes.commit(part, self.times[-1], At(start, part.shape[1], 0, commit=True))
+            start += part.shape[1]
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What must be the same for a state to go on: everything else may differ between machines."""
+        return {
+            "version": STATE_VERSION,
+            "strategy": repr(self.strategy),
+            "config": repr(self.backbone.model.config),
+            "batch": self.spec.batch,
+            "latent_size": list(self.request.latent_size),
+            "dtype": str(self.spec.dtype),
+        }
+
+    def snapshot(self) -> State:
+        with torch.set_grad_enabled(self.grad):
+            self._commit()
+        state = {
+            "fingerprint": self._fingerprint(),
+            "start": self.start,
+            "index": self.index,
+            "scene": self.scene,
+            "past": self.past,
+            "memory": self.memory.state_dict(),
+        }
+        return _moved(state, lambda x: x.detach().clone())
+
+    def _resume(self, state: State) -> None:
+        mine, theirs = self._fingerprint(), state.get("fingerprint", {})
+        for name, value in mine.items():
+            if theirs.get(name) != value:
+                raise ResumeError(
+                    f"this state is of another rollout: {name} is {theirs.get(name)!r} there and {value!r} here"
+                )
+        state = _moved(state, lambda x: x.to(self.spec.device, copy=True))
+        self.start, self.index, self.scene = state["start"], state["index"], state["scene"]
+        self.past = state["past"]
+        if self.start > self.request.latent_frames:
+            raise ResumeError(
+                f"this state is {self.start} latent frames into its video; {self.request.latent_frames} were asked for"
+            )
+        if self.scene >= len(self.request.scenes):
+            raise ResumeError(f"this state is in scene {self.scene}; {len(self.request.scenes)} are given")
+        self.memory.load_state_dict(state["memory"])
+
+
+class _Snapshot:
+    """A chunk's way back to its rollout, while it is still the latest one."""
+
+    def __init__(self, rollout: _Rollout) -> None:
+        self.rollout, self.index = rollout, rollout.index
+
+    def __call__(self) -> State:
+        if self.rollout.index != self.index + 1:
+            raise ResumeError(
+                f"chunk {self.index} is no longer the latest one; take its state before asking for the next chunk"
+            )
+        return self.rollout.snapshot()
+
+
+def _moved(state: Any, move: Callable[[Tensor], Tensor]) -> Any:
+    """`state` with every tensor replaced by `move` of it."""
+    if isinstance(state, Tensor):
+        return move(state)
+    if isinstance(state, dict):
+        return {key: _moved(value, move) for key, value in state.items()}
+    if isinstance(state, list | tuple):
+        return [_moved(value, move) for value in state]
+    return state

@@ -1,0 +1,1 @@
+"""Reports: tables, statistics, plots and pages made from what a campaign measured."""

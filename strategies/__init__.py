@@ -1,0 +1,1 @@
+"""Memory strategies, one file each; the registry finds them through entry points."""

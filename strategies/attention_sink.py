@@ -1,0 +1,49 @@
+"""Attention sink: the first frames stay, a window of recent frames slides.
+
+Papers: arXiv:2309.17453 (sink tokens); LongLive, arXiv:2509.22622 (sink frames, re-cache at a prompt switch).
+Keeps the first `sink` frames and the latest `window - sink - chunk`; drops the oldest in between.
+
+Deviations: a sink is whole latent frames, not single tokens. LongLive's released positions are "absolute", its
+"infinite" option and MemRoPE's "eviction" are "relative", the default here, because absolute ids leave the trained
+range. LongLive's released code attends to stale sink slots when the sink is larger than a chunk; that is not copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated
+
+from annotated_types import Ge
+
+from harness.frames import FrameCache, OnSwitch, Positions, check_window, window_bytes
+from harness.memory import Memory, MemorySpec, Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class AttentionSink(Strategy):
+    """Sink frames and a sliding window.
+
+    window: latent frames in all, sink and current chunk included. sink: latent frames that never leave.
+    positions: temporal ids are frame ids ("absolute") or cache slots ("relative").
+    on_switch: "keep" all; "flush" all but the sink and the last two frames; LongLive's "recache" (its global sink is
+    kept) or "recache_all".
+    """
+
+    paper = "https://arxiv.org/abs/2509.22622"
+
+    window: Annotated[int, Ge(1)] = 12
+    sink: Annotated[int, Ge(0)] = 3
+    positions: Positions = "relative"
+    on_switch: OnSwitch = "keep"
+
+    def open(self, spec: MemorySpec) -> Memory:
+        check_window("attention_sink", spec, self.window, self.sink)
+        return FrameCache(
+            spec, window=self.window, sink=self.sink, positions=self.positions, on_switch=self.on_switch
+        )
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        return window_bytes(spec, self.window, frames)
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        return self.window if self.positions == "relative" else None

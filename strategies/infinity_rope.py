@@ -1,0 +1,95 @@
+"""infinity-RoPE: a short window behind one sink frame, positions that never grow, and scene cuts by position.
+
+Paper: infinity-RoPE, arXiv:2511.20649.
+Keeps the first frame and the latest two (window 6, sink 1, chunk 3), un-rotated, at slot positions; drops the rest. At
+every prompt switch the cache is flushed down to the sink and the last `flush_keep` frames; at a hard cut the first chunk
+of the new scene also stands at temporal ids `cut`, cut + 1, ... in all its passes, far from what is kept.
+
+Paper and released code differ; defaults follow the code. Flush keeps the last two frames (paper: one, `flush_keep=1`).
+Positions are slots 0..5 (paper: absolute up to an id f0 = 21, then pinned there: `pinned_at=21`). The cut moves the whole
+chunk (paper: all but its first frame; not offered, since a chunk's frames are contiguous here). The released code
+assumes a full cache at a flush; here a cache that is still filling keeps what it has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+from annotated_types import Ge
+
+from harness.errors import KnobError
+from harness.frames import FrameCache, check_window, window_bytes
+from harness.memory import At, Memory, MemorySpec, PromptSwitch, Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class InfinityRope(Strategy):
+    """Window and sink at block-relative positions, KV flush and RoPE cut.
+
+    window: latent frames in all, sink and current chunk included. sink: latent frames that never leave.
+    flush_keep: recent frames that survive a prompt switch. cut: temporal id of the first frame after a hard cut.
+    pinned_at: temporal id at which the newest frame stays once it is reached; none = slot positions.
+    """
+
+    paper = "https://arxiv.org/abs/2511.20649"
+
+    window: Annotated[int, Ge(1)] = 6
+    sink: Annotated[int, Ge(0)] = 1
+    flush_keep: Annotated[int, Ge(0)] = 2
+    cut: Annotated[int, Ge(0)] = 45
+    pinned_at: Annotated[int, Ge(0)] | None = None
+
+    def open(self, spec: MemorySpec) -> Memory:
+        check_window("infinity_rope", spec, self.window, self.sink)
+        if self.pinned_at is not None and self.pinned_at < self.sink + spec.chunk - 1:
+            raise KnobError(
+                f"infinity_rope: pinned_at {self.pinned_at} leaves no room for sink {self.sink} and chunk {spec.chunk} "
+                f"below it; raise it to at least {self.sink + spec.chunk - 1}"
+            )
+        return _Scenes(spec, self)
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        return window_bytes(spec, self.window, frames)
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        steady = self.window if self.pinned_at is None else self.pinned_at + 1
+        return max(steady, self.cut + spec.chunk)
+
+
+class _Scenes(FrameCache):
+    """A window that is flushed at a switch and moved away at a cut."""
+
+    def __init__(self, spec: MemorySpec, knobs: InfinityRope) -> None:
+        super().__init__(
+            spec,
+            window=knobs.window,
+            sink=knobs.sink,
+            positions="relative",
+            on_switch="flush",
+            flush_keep=knobs.flush_keep,
+        )
+        self.knobs = knobs
+        self.cut_at: int | None = None
+
+    def place(self, ids: list[int], at: At) -> tuple[list[int], int]:
+        positions, start = super().place(ids, at)
+        pin = self.knobs.pinned_at
+        if pin is not None:
+            newest = at.start + at.frames - 1
+            shift = min(newest, pin) - newest
+            moved = [max(self.sink, frame + shift) for frame in ids[self.sink :]]
+            positions, start = [*positions[: self.sink], *moved], at.start + shift
+        return positions, self.knobs.cut if at.start == self.cut_at else start
+
+    def forget(self, switch: PromptSwitch) -> None:
+        super().forget(switch)
+        if switch.kind == "hardcut":
+            self.cut_at = switch.start
+
+    def state_dict(self) -> dict[str, Any]:
+        return super().state_dict() | {"cut_at": self.cut_at}
+
+    def load_state_dict(self, state: Any) -> None:
+        super().load_state_dict(state)
+        self.cut_at = state["cut_at"]

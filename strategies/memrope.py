@@ -1,0 +1,157 @@
+"""MemRoPE: two moving averages of all that left the window, between a sink and the recent frames.
+
+Paper: MemRoPE, arXiv:2603.12513.
+Keeps the first `sink` frames, a long- and a short-term memory frame, and as many recent frames as the window has room
+for: with the defaults 3 + 1 + 1 + 4, and 3 of the chunk. What leaves is averaged over frames and tokens into one vector a
+head and mixed into both memories, keys un-rotated and values alike; every memory token holds that one vector and is told
+apart by its rotation only. All positions are cache slots.
+
+Paper and released code differ; defaults follow the code. Released: memories appear with the first eviction, as a copy
+of it, and the first two frames behind the sink make room for them without being averaged in. Paper (`init="paper"`):
+memories start as zeros, are attended from the first chunk on, and every frame that leaves enters them. The released
+code accumulates in the cache's data type (`accumulator="cache"`), where in bfloat16 small updates vanish; float32 is
+the default here. Nothing in MemRoPE reacts to a prompt switch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+import torch
+from annotated_types import Ge, Gt, Le
+from torch import Tensor
+
+from harness.errors import KnobError
+from harness.frames import FrameCache, check_window
+from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
+
+Alpha = Annotated[float, Gt(0), Le(1)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemRoPE(Strategy):
+    """Sink, exponential moving averages of the evicted frames, and recent frames.
+
+    window: latent frames in all, sink, memories and current chunk included. sink: latent frames that never leave.
+    alpha_long, alpha_short: weight of what leaves; none does without that memory.
+    pooling: average over the evicted "chunk" (frames and tokens) or a "position" (frames only, every token its own);
+        "adaptive" is by position, with a short alpha that grows with how much a token changed.
+    init: as "released" or as in the "paper". accumulator: data type of the averages.
+    """
+
+    paper = "https://arxiv.org/abs/2603.12513"
+
+    window: Annotated[int, Ge(1)] = 12
+    sink: Annotated[int, Ge(0)] = 3
+    alpha_long: Alpha | None = 0.01
+    alpha_short: Alpha | None = 0.1
+    pooling: Literal["chunk", "position", "adaptive"] = "chunk"
+    init: Literal["released", "paper"] = "released"
+    accumulator: Literal["float32", "cache"] = "float32"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.streams == 0:
+            raise KnobError("MemRoPE: alpha_long and alpha_short are both none; leave one, or use attention_sink")
+        if self.pooling == "adaptive" and (self.alpha_short or 0) > 0.2:
+            raise KnobError(
+                f"MemRoPE: adaptive pooling raises alpha_short up to five times, so it must be <= 0.2, "
+                f"not {self.alpha_short}"
+            )
+
+    @property
+    def streams(self) -> int:
+        """Memory frames."""
+        return (self.alpha_long is not None) + (self.alpha_short is not None)
+
+    def open(self, spec: MemorySpec) -> Memory:
+        check_window("memrope", spec, self.window, self.sink, self.streams)
+        return _Averages(spec, self)
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        averaging = self.init == "paper" or frames + spec.chunk > self.window
+        room = self.window - spec.chunk - self.streams * averaging
+        tokens = 1 if self.pooling == "chunk" else spec.frame_tokens
+        memories = self.streams * averaging * spec.bytes(tokens, self.dtype(spec))
+        return spec.bytes(min(frames, room) * spec.frame_tokens) + memories
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        return self.window
+
+    def dtype(self, spec: MemorySpec) -> torch.dtype:
+        """What the averages are accumulated in."""
+        return spec.dtype if self.accumulator == "cache" else torch.promote_types(spec.dtype, torch.float32)
+
+
+class _Averages(FrameCache):
+    """A window whose evicted frames are averaged. `averages[layer]` is (long, short), or empty before the first."""
+
+    def __init__(self, spec: MemorySpec, knobs: MemRoPE) -> None:
+        super().__init__(spec, window=knobs.window, sink=knobs.sink, positions="relative")
+        self.knobs = knobs
+        self.averages: list[list[Entries]] = [[] for _ in range(spec.layers)]
+        if knobs.init == "paper":
+            tokens = 1 if knobs.pooling == "chunk" else spec.frame_tokens
+            shapes = [(spec.batch, 1, tokens, *shape) for shape in spec.layout.shapes]
+            zeros = {"dtype": knobs.dtype(spec), "device": spec.device}
+            self.averages = [
+                [Entries(*(torch.zeros(shape, **zeros) for shape in shapes)) for _ in range(knobs.streams)]
+                for _ in range(spec.layers)
+            ]
+
+    def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+        frames, spec = list(self.kept[layer].values()), self.spec
+        memories = [
+            average.map(lambda x: x.to(spec.dtype).expand(-1, -1, spec.frame_tokens, *x.shape[3:]))
+            for average in self.averages[layer]
+        ]
+        slots = (*frames[: self.sink], *memories, *frames[self.sink :])
+        return Context(slots, range(len(slots)), len(slots))
+
+    def trim(self, layer: int) -> None:
+        assert self.capacity is not None
+        kept, streams, sink = self.kept[layer], self.knobs.streams, self.sink
+        excess = len(kept) + len(self.averages[layer]) - self.capacity
+        if excess <= 0:
+            return
+        first = not self.averages[layer]
+        if first:
+            # The memories take the slots of the first frames behind the sink, which are lost.
+            self.drop(layer, list(kept)[sink : sink + streams])
+        group = Entries.cat(self.drop(layer, list(kept)[sink : sink + excess]))
+        over = (1, 2) if self.knobs.pooling == "chunk" else (1,)
+        pooled = group.map(lambda x: x.to(self.knobs.dtype(self.spec)).mean(over, keepdim=True))
+        if first:
+            self.averages[layer] = [pooled.map(Tensor.clone) for _ in range(streams)]
+        else:
+            self.averages[layer] = self._mix(self.averages[layer], pooled)
+
+    def _mix(self, averages: list[Entries], pooled: Entries) -> list[Entries]:
+        alphas: list[float | Tensor] = [a for a in (self.knobs.alpha_long, self.knobs.alpha_short) if a is not None]
+        if self.knobs.pooling == "adaptive" and self.knobs.alpha_short is not None:
+            alphas[-1] = self._adapted(self.knobs.alpha_short, averages[-1], pooled)
+        return [
+            average.zip(pooled, lambda old, new, alpha=alpha: alpha * new + (1 - alpha) * old)
+            for average, alpha in zip(averages, alphas, strict=True)
+        ]
+
+    def _adapted(self, alpha: float, short: Entries, pooled: Entries) -> Tensor:
+        """A short alpha a token, from 0.1 to 5 times `alpha` with the change of its key; [B, 1, S, 1, 1]."""
+        keys = self.spec.layout.keys
+        change = (keys(pooled) - keys(short)).norm(dim=-1).mean(-1)
+        change = change / (change.amax(-1, keepdim=True) + 1e-8)
+        return (0.1 * alpha + change * (5 - 0.1) * alpha)[..., None, None]
+
+    def stored(self) -> Iterable[Tensor]:
+        memories = [x for averages in self.averages for entries in averages for x in entries.tensors]
+        return [*super().stored(), *memories]
+
+    def state_dict(self) -> dict[str, Any]:
+        averages = [[list(entries.tensors) for entries in layer] for layer in self.averages]
+        return super().state_dict() | {"averages": averages}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.averages = [[Entries(*tensors) for tensors in layer] for layer in state["averages"]]

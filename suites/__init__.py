@@ -1,0 +1,1 @@
+"""Benchmark suites, one file each; the registry finds them through entry points."""

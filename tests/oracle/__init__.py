@@ -1,0 +1,1 @@
+"""Independent reference for rollouts: the specification in plain loops, sharing no code with the package."""
