@@ -113,9 +113,7 @@ class FrameCache(Memory):
         return [x for kept in self.kept for entries in kept.values() for x in entries.tensors]
 
     def state_dict(self) -> dict[str, Any]:
-        return {
-            "frames": [{frame: list(entries.tensors) for frame, entries in kept.items()} for kept in self.kept]
-        }
+        return {"frames": [{frame: list(entries.tensors) for frame, entries in kept.items()} for kept in self.kept]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.kept = [{frame: Entries(*tensors) for frame, tensors in kept.items()} for kept in state["frames"]]

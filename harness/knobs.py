@@ -62,10 +62,12 @@ def check_names(title: str, owner: type, given: Mapping[str, Any]) -> None:
 
 def check_knobs(strategy: Any) -> None:
     """Raise KnobError for a knob whose value its annotation does not allow."""
-    for name, hint in _hints(type(strategy)).items():
+    kind: type = type(strategy)
+    for name, hint in _hints(kind).items():
         value = getattr(strategy, name)
         try:
             _adapter(hint).validate_python(value)
         except ValidationError:
-            title = type(strategy).__name__
-            raise KnobError(f"{title}: knob {name} = {value!r} is not allowed; allowed: {allowed(hint)}") from None
+            raise KnobError(
+                f"{kind.__name__}: knob {name} = {value!r} is not allowed; allowed: {allowed(hint)}"
+            ) from None

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
@@ -61,9 +61,9 @@ class Entries:
         """Entries made of `function` of each tensor."""
         return Entries(*(function(x) for x in self.tensors))
 
-    def zip(self, other: Entries, function: Callable[[Tensor, Tensor], Tensor]) -> Entries:
-        """Entries made of `function` of each pair of tensors."""
-        return Entries(*(function(x, y) for x, y in zip(self.tensors, other.tensors, strict=True)))
+    def mix(self, other: Entries, share: float | Tensor) -> Entries:
+        """`share` of `other` and the rest of these."""
+        return Entries(*(share * y + (1 - share) * x for x, y in zip(self.tensors, other.tensors, strict=True)))
 
     @staticmethod
     def cat(parts: Sequence[Entries]) -> Entries:
@@ -102,7 +102,7 @@ class MemorySpec:
     chunk: int
     batch: int = 1
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
@@ -183,7 +183,7 @@ class Memory(ABC):
 
     def forget(self, switch: PromptSwitch) -> None:
         """React to a prompt switch; the default keeps everything. Host synchronisation is allowed here only."""
-        return None
+        return
 
     def stale(self, pass_index: int) -> bool:
         """Whether a later pass of the chunk must recall again."""
@@ -242,4 +242,4 @@ class Strategy(ABC):
 
     def knobs(self) -> dict[str, Any]:
         """Knob values by name."""
-        return {field.name: getattr(self, field.name) for field in fields(self)}
+        return {knob.name: getattr(self, knob.name) for knob in fields(self)}

@@ -48,7 +48,9 @@ class PairedNoise:
 
     def _draw(self, chunk: int, number: int, shape: torch.Size) -> Tensor:
         if shape[0] != len(self._keys):
-            raise ValueError(f"the noise was made for {len(self._keys)} rows, not {shape[0]}; give one (seed, prompt) a row")
+            raise ValueError(
+                f"the noise was made for {len(self._keys)} rows, not {shape[0]}; give one (seed, prompt) a row"
+            )
         # The low counter words count within a draw; the high ones say which draw it is, so no two draws overlap.
         rows = [
             np.random.Generator(np.random.Philox(key=key, counter=[0, 0, number, chunk])).standard_normal(

@@ -75,16 +75,14 @@ def check_request(
         _check_finite("initial latents", initial)
         if initial.shape[1] >= latent_frames:
             raise ShapeError(
-                f"initial latents are {initial.shape[1]} frames and the whole video {latent_frames}; nothing is left to "
-                "generate: raise latent_frames, which counts them"
+                f"initial latents are {initial.shape[1]} frames and the whole video {latent_frames}; nothing is left "
+                "to generate: raise latent_frames, which counts them"
             )
         initial = initial.to(backbone.model.device, backbone.model.dtype)
     scenes = [Scene(0, prompts, "smooth", texts)]
     for switch in switches:
         scenes.append(_scene(switch, scenes[-1], batch, latent_frames, backbone))
-    return Request(
-        batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, encode
-    )
+    return Request(batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, encode)
 
 
 def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, context: int, scratches: int) -> None:
@@ -96,15 +94,13 @@ def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, context
         return
     held = strategy.footprint(spec, latent_frames)
     laid_out = spec.bytes((context + spec.chunk) * spec.frame_tokens) * scratches // spec.layers
-    free = (
-        torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else psutil.virtual_memory().available
-    )
+    free = torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else psutil.virtual_memory().available
     if held + laid_out > free:
         advice = "shorten the video" + ("" if strategy.bounded else " or choose a bounded strategy")
         raise HorizonTooLongError(
             f"{strategy!r} needs {(held + laid_out) / GB:.2f} GB for {latent_frames} latent frames "
-            f"({held / GB:.2f} GB held, {laid_out / GB:.2f} GB laid out) and {spec.device} has {free / GB:.2f} GB free; "
-            f"{advice}, lower the batch, or use layout='pass'"
+            f"({held / GB:.2f} GB held, {laid_out / GB:.2f} GB laid out) and {spec.device} has {free / GB:.2f} GB "
+            f"free; {advice}, lower the batch, or use layout='pass'"
         )
 
 
@@ -133,8 +129,8 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
         )
     if start <= before.start:
         raise SwitchError(
-            f"switch at frame {frame} takes effect at frame {start}, where or before the switch listed ahead of it does "
-            f"(frame {before.start}); keep one switch a chunk, in order"
+            f"switch at frame {frame} takes effect at frame {start}, where or before the switch listed ahead of it "
+            f"does (frame {before.start}); keep one switch a chunk, in order"
         )
     return Scene(start, prompts, kind, texts)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -109,7 +110,7 @@ class _Rollout:
         self.backbone, self.strategy, self.request, self.grad = backbone, strategy, request, grad
         self.spec = MemorySpec(
             layers=len(model.blocks),
-            layout=model.blocks[0].self_attn.layout,
+            layout=model.layers[0].self_attn.layout,
             frame_tokens=request.grid[0] * request.grid[1],
             chunk=backbone.chunk,
             batch=request.batch,
@@ -159,7 +160,7 @@ class _Rollout:
                     return
                 self._enter()
                 self.uncommitted = self._denoise()
-                chunk = Chunk(self.uncommitted, self.start, self.index, _Snapshot(self))
+                chunk = Chunk(self.uncommitted, self.start, self.index, partial(self._snapshot, self.index))
                 self.index += 1
             yield chunk
 
@@ -249,7 +250,12 @@ class _Rollout:
             "dtype": str(self.spec.dtype),
         }
 
-    def snapshot(self) -> State:
+    def _snapshot(self, index: int) -> State:
+        """The state after the chunk of this number, which must be the latest one."""
+        if self.index != index + 1:
+            raise ResumeError(
+                f"chunk {index} is no longer the latest one; take its state before asking for the next chunk"
+            )
         with torch.set_grad_enabled(self.grad):
             self._commit()
         state = {
@@ -279,20 +285,6 @@ class _Rollout:
         if self.scene >= len(self.request.scenes):
             raise ResumeError(f"this state is in scene {self.scene}; {len(self.request.scenes)} are given")
         self.memory.load_state_dict(state["memory"])
-
-
-class _Snapshot:
-    """A chunk's way back to its rollout, while it is still the latest one."""
-
-    def __init__(self, rollout: _Rollout) -> None:
-        self.rollout, self.index = rollout, rollout.index
-
-    def __call__(self) -> State:
-        if self.rollout.index != self.index + 1:
-            raise ResumeError(
-                f"chunk {self.index} is no longer the latest one; take its state before asking for the next chunk"
-            )
-        return self.rollout.snapshot()
 
 
 def _moved(state: Any, move: Callable[[Tensor], Tensor]) -> Any:

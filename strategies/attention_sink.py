@@ -38,9 +38,7 @@ class AttentionSink(Strategy):
 
     def open(self, spec: MemorySpec) -> Memory:
         check_window("attention_sink", spec, self.window, self.sink)
-        return FrameCache(
-            spec, window=self.window, sink=self.sink, positions=self.positions, on_switch=self.on_switch
-        )
+        return FrameCache(spec, window=self.window, sink=self.sink, positions=self.positions, on_switch=self.on_switch)
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return window_bytes(spec, self.window, frames)

@@ -1,14 +1,14 @@
 """infinity-RoPE: a short window behind one sink frame, positions that never grow, and scene cuts by position.
 
 Paper: infinity-RoPE, arXiv:2511.20649.
-Keeps the first frame and the latest two (window 6, sink 1, chunk 3), un-rotated, at slot positions; drops the rest. At
-every prompt switch the cache is flushed down to the sink and the last `flush_keep` frames; at a hard cut the first chunk
-of the new scene also stands at temporal ids `cut`, cut + 1, ... in all its passes, far from what is kept.
+Keeps the first frame and the latest two (window 6, sink 1, chunk 3), un-rotated, at slot positions; drops the rest.
+At every prompt switch the cache is flushed down to the sink and the last `flush_keep` frames; at a hard cut the first
+chunk of the new scene also stands at temporal ids `cut`, cut + 1, ... in all its passes, far from what is kept.
 
-Paper and released code differ; defaults follow the code. Flush keeps the last two frames (paper: one, `flush_keep=1`).
-Positions are slots 0..5 (paper: absolute up to an id f0 = 21, then pinned there: `pinned_at=21`). The cut moves the whole
-chunk (paper: all but its first frame; not offered, since a chunk's frames are contiguous here). The released code
-assumes a full cache at a flush; here a cache that is still filling keeps what it has.
+Paper and released code differ; defaults follow the code. Flush keeps the last two frames (paper: one,
+`flush_keep=1`). Positions are slots 0..5 (paper: absolute up to an id f0 = 21, then pinned there: `pinned_at=21`). The
+cut moves the whole chunk (paper: all but its first frame; not offered, since a chunk's frames are contiguous here).
+The released code assumes a full cache at a flush; here a cache that is still filling keeps what it has.
 """
 
 from __future__ import annotations

@@ -2,9 +2,9 @@
 
 Paper: MemRoPE, arXiv:2603.12513.
 Keeps the first `sink` frames, a long- and a short-term memory frame, and as many recent frames as the window has room
-for: with the defaults 3 + 1 + 1 + 4, and 3 of the chunk. What leaves is averaged over frames and tokens into one vector a
-head and mixed into both memories, keys un-rotated and values alike; every memory token holds that one vector and is told
-apart by its rotation only. All positions are cache slots.
+for: with the defaults 3 + 1 + 1 + 4, and 3 of the chunk. What leaves is averaged over frames and tokens into one
+vector a head and mixed into both memories, keys un-rotated and values alike; every memory token holds that one vector
+and is told apart by its rotation only. All positions are cache slots.
 
 Paper and released code differ; defaults follow the code. Released: memories appear with the first eviction, as a copy
 of it, and the first two frames behind the sink make room for them without being averaged in. Paper (`init="paper"`):
@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import torch
@@ -95,10 +96,9 @@ class _Averages(FrameCache):
         if knobs.init == "paper":
             tokens = 1 if knobs.pooling == "chunk" else spec.frame_tokens
             shapes = [(spec.batch, 1, tokens, *shape) for shape in spec.layout.shapes]
-            zeros = {"dtype": knobs.dtype(spec), "device": spec.device}
+            zeros = partial(torch.zeros, dtype=knobs.dtype(spec), device=spec.device)
             self.averages = [
-                [Entries(*(torch.zeros(shape, **zeros) for shape in shapes)) for _ in range(knobs.streams)]
-                for _ in range(spec.layers)
+                [Entries(*(zeros(shape) for shape in shapes)) for _ in range(knobs.streams)] for _ in range(spec.layers)
             ]
 
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
@@ -132,10 +132,7 @@ class _Averages(FrameCache):
         alphas: list[float | Tensor] = [a for a in (self.knobs.alpha_long, self.knobs.alpha_short) if a is not None]
         if self.knobs.pooling == "adaptive" and self.knobs.alpha_short is not None:
             alphas[-1] = self._adapted(self.knobs.alpha_short, averages[-1], pooled)
-        return [
-            average.zip(pooled, lambda old, new, alpha=alpha: alpha * new + (1 - alpha) * old)
-            for average, alpha in zip(averages, alphas, strict=True)
-        ]
+        return [average.mix(pooled, alpha) for average, alpha in zip(averages, alphas, strict=True)]
 
     def _adapted(self, alpha: float, short: Entries, pooled: Entries) -> Tensor:
         """A short alpha a token, from 0.1 to 5 times `alpha` with the change of its key; [B, 1, S, 1, 1]."""

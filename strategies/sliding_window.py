@@ -4,7 +4,7 @@ Paper: Self-Forcing, arXiv:2506.08009 (`local_attn_size` = 9, 12 or 21).
 Keeps the latest `window - chunk` frames; drops the oldest.
 
 Deviations: the released code bakes absolute positions into its cached keys. Rotary attention depends on distances only,
-so without a sink "relative" slots compute the same (to rounding) and never leave the trained range; they are the default.
+so without a sink "relative" slots compute the same (to rounding) and never leave the trained range: the default.
 """
 
 from __future__ import annotations

@@ -13,9 +13,7 @@ from torch import Tensor
 
 from harness.backbone.wan import CausalWan, WanConfig
 
-FOLDER = Path(
-    os.environ.get("HORIZON_GOLDENS", Path(__file__).resolve().parents[2] / "shared" / "goldens")
-)
+FOLDER = Path(os.environ.get("HORIZON_GOLDENS", Path(__file__).resolve().parents[2] / "shared" / "goldens"))
 WINDOWS = FOLDER / "windows"
 needs_windows = pytest.mark.skipif(
     not WINDOWS.is_dir(), reason=f"{WINDOWS} is not there; set HORIZON_GOLDENS to the folder of the published numbers"

@@ -19,8 +19,8 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 def sdpa(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """torch's scaled dot-product attention; query [B, N, heads, channels], keys and values [B, M, heads, channels]."""
-    heads_first = (x.transpose(1, 2) for x in (query, keys, values))
-    return F.scaled_dot_product_attention(*heads_first).transpose(1, 2)
+    query, keys, values = (x.transpose(1, 2) for x in (query, keys, values))
+    return F.scaled_dot_product_attention(query, keys, values).transpose(1, 2)
 
 
 def flash(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
+from harness.backbone.block import Source
 from harness.backbone.compilation import compiled
 from harness.backbone.layout import LaidOut, fill, gather, room
 from harness.backbone.rope import Rope
@@ -49,7 +51,7 @@ class Passes:
         self.reads_query, self.lifetime, self.compile, self.grad = reads_query, layout, compile, grad
         self.prompt: list[tuple[Tensor, Tensor]] = []
         wide = torch.float64 if spec.dtype == torch.float64 else torch.float32
-        self._rope = Rope(model.blocks[0].self_attn.radians, grid, wide, spec.device)
+        self._rope = Rope(model.layers[0].self_attn.radians, grid, wide, spec.device)
         self._recalled: dict[int, Context] = {}
         self._laid_out: dict[int, LaidOut] = {}
         tokens = 0 if grad else (frames + spec.chunk) * spec.frame_tokens
@@ -70,9 +72,7 @@ class Passes:
             entries = Entries(*(x.unflatten(1, shape) for x in own))
             self.memory.remember(layer, entries, queries[layer] if self.reads_query else None, at)
 
-    def _run(
-        self, latents: Tensor, time: Time, at: At
-    ) -> tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]:
+    def _run(self, latents: Tensor, time: Time, at: At) -> tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]:
         recall = at.pass_index == 0 or self.memory.stale(at.pass_index)
         if recall and self.reads_query:
             return self.model(latents, time, self.prompt, lambda layer: partial(self._recall, layer, at), at.commit)
@@ -84,6 +84,7 @@ class Passes:
             context.frames == self.memory.capacity for context in self._recalled.values()
         )
         compile = self.compile and not self.grad and steady
+        contexts: Callable[[int], LaidOut | Source]
         if self.lifetime == "pass":
             contexts = partial(self._lay_out, frames=at.frames, compile=compile)
         else:
@@ -114,7 +115,7 @@ class Passes:
         laid_out = self._laid_out[layer] = LaidOut(tensors, self._own_rotation(context.start, frames), room=fits)
         return laid_out
 
-    def _rotation(self, positions: object) -> Tensor:
+    def _rotation(self, positions: Sequence[float] | Tensor) -> Tensor:
         return self._rope.tokens(positions) if isinstance(positions, Tensor) else self._rope.frames(positions)
 
     def _own_rotation(self, start: int | Tensor, frames: int) -> Tensor:

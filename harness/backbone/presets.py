@@ -59,3 +59,24 @@ def wan_1_3b(device: str = "cpu", dtype: str = "bfloat16") -> Backbone:
     Source: Self-Forcing, arXiv:2506.08009: chunks of 3 latent frames, 4 steps, shift 5, trained on 21 latent frames.
     """
     return Backbone(name="wan-1.3b", model=build(WanConfig(), device=device, dtype=dtype))
+
+
+def scramble(model: CausalWan, seed: int = 0) -> CausalWan:
+    """Random weights that make every part of the network matter: for checks that need no trained model.
+
+    Matrices are normal with variance 1 / fan-in, norm gains lie around 1, modulations and biases are not zero.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in model.named_parameters():
+            noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+            if "norm" in name and name.endswith("weight"):
+                noise = 1 + 0.1 * noise
+            elif "modulation" in name:
+                noise = 0.5 * noise
+            elif name.endswith("bias"):
+                noise = 0.1 * noise
+            else:
+                noise = noise / weight[0].numel() ** 0.5
+            weight.copy_(noise)
+    return model

@@ -25,6 +25,12 @@ def frequencies(pairs: int) -> Tensor:
     return THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
 
 
+def head_radians(head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Frequencies of the three axes of a dense Wan head."""
+    time, height, width = (frequencies(pairs) for pairs in axis_pairs(head_dim))
+    return time, height, width
+
+
 class Rope:
     """Rotations for the tokens of latent frames, as (cos, sin) of angles computed in float64.
 

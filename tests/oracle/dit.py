@@ -87,8 +87,7 @@ def frame_phases(position: int, rows: int, columns: int, head_dim: int) -> Tenso
         for column in range(columns):
             phases: list[complex] = []
             for index, dim_axis in ((position, dim_time), (row, dim_space), (column, dim_space)):
-                for j in range(dim_axis // 2):
-                    phases.append(cmath.exp(1j * index * ROPE_THETA ** (-2 * j / dim_axis)))
+                phases.extend(cmath.exp(1j * index * ROPE_THETA ** (-2 * j / dim_axis)) for j in range(dim_axis // 2))
             tokens.append(phases)
     return torch.tensor(tokens, dtype=torch.complex128)
 
@@ -236,9 +235,7 @@ def forward(
         shift_sa, scale_sa, gate_sa, shift_ffn, scale_ffn, gate_ffn = modulation.chunk(6, dim=1)
 
         y = layer_norm(x, eps) * (1 + scale_sa) + shift_sa
-        y, key, value = self_attention(
-            weights, config, layer, y, positions, context[layer], context_positions, grid
-        )
+        y, key, value = self_attention(weights, config, layer, y, positions, context[layer], context_positions, grid)
         chunk_kv.append(list(zip(key, value, strict=True)))
         x = x + gate_sa * y
 

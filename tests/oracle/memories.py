@@ -217,9 +217,7 @@ def pinned_view(slots: Sequence[FrameSlot], current: Chunk, sink: int, pinned_at
     return View(list(slots), positions, [pin - (newest - frame) for frame in current.ids])
 
 
-def kept_frames(
-    knobs: SinkKnobs | InfinityKnobs, n: int, history: Sequence[Chunk], current: Chunk
-) -> list[FrameSlot]:
+def kept_frames(knobs: SinkKnobs | InfinityKnobs, n: int, history: Sequence[Chunk], current: Chunk) -> list[FrameSlot]:
     """Frames that a window with a sink still holds when the current chunk begins, its prompt switch done."""
     kept: list[FrameSlot] = []
     generation = 0

@@ -62,9 +62,7 @@ def run_pass(
     head_dim = config["dim"] // config["num_heads"]
     blank = torch.zeros(rows * columns, config["num_heads"], head_dim, dtype=latents.dtype)
     context = [[slot_kv(slot, layer_store, blank) for slot in view.slots] for layer_store in store]
-    return forward(
-        weights, config, latents, timestep, prompt, view.current_positions, context, view.positions
-    )
+    return forward(weights, config, latents, timestep, prompt, view.current_positions, context, view.positions)
 
 
 def commit(

@@ -38,9 +38,7 @@ CASES = {
     "sf_window9": Case("sliding_window", {"window": 9, "positions": "absolute", "on_switch": "keep"}),
     "longlive_w12_s3": Case("attention_sink", SINK),
     "longlive_switch14_globalsink": Case("attention_sink", SINK | {"on_switch": "recache"}, (14, "smooth")),
-    "longlive_switch14_noglobalsink": Case(
-        "attention_sink", SINK | {"on_switch": "recache_all"}, (14, "smooth")
-    ),
+    "longlive_switch14_noglobalsink": Case("attention_sink", SINK | {"on_switch": "recache_all"}, (14, "smooth")),
     "memrope_eviction_w12_s3": Case("attention_sink", SINK | {"positions": "relative"}),
     "memrope_ema_w12_s3": Case("memrope", {"pooling": "chunk", "init": "released"}),
     "memrope_ema_adaptive_w12_s3": Case("memrope", {"pooling": "adaptive", "init": "released"}),

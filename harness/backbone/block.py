@@ -1,0 +1,141 @@
+"""One block of the causal Wan DiT, and the head behind the last one.
+
+Source: Wan2.1, arXiv:2503.20314; made causal by Self-Forcing, arXiv:2506.08009. Parameter names are those of the
+published native checkpoints.
+
+Shapes: B batch rows, F latent frames, S tokens of a frame, N = F * S, D channels of the residual stream. Modulations
+are [b, f, ...], where b and f may be 1: then they hold for every row or frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.backbone.attention import Attention, sdpa
+from harness.backbone.config import WanConfig
+from harness.backbone.layout import DenseLayout, LaidOut
+from harness.backbone.rope import head_radians, rotate
+from harness.memory import Layout
+
+Source = Callable[[Tensor], LaidOut]
+"""A layer's context, asked for with its un-rotated query [B, N, heads, channels]."""
+
+
+class RMSNorm(nn.Module):
+    """Root-mean-square norm over the last dimension, inside in float32, scaled after the cast back."""
+
+    def __init__(self, dim: int, eps: float) -> None:
+        super().__init__()
+        self.eps = eps
+        self.weight = nn.Parameter(torch.ones(dim))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        return F.rms_norm(wide, x.shape[-1:], eps=self.eps).to(x.dtype) * self.weight
+
+
+class Projections(nn.Module):
+    """The parameters that self- and cross-attention share: q, k, v, o and the norms of q and k over all heads."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.heads = (config.num_heads, config.head_dim)
+        self.q = nn.Linear(config.dim, config.dim)
+        self.k = nn.Linear(config.dim, config.dim)
+        self.v = nn.Linear(config.dim, config.dim)
+        self.o = nn.Linear(config.dim, config.dim)
+        self.norm_q = RMSNorm(config.dim, config.eps)
+        self.norm_k = RMSNorm(config.dim, config.eps)
+        self.attention: Attention = sdpa
+
+    def query(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, N, heads, channels]."""
+        return self.norm_q(self.q(x)).unflatten(-1, self.heads)
+
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N, D] -> two of [B, N, heads, channels]."""
+        return self.norm_k(self.k(x)).unflatten(-1, self.heads), self.v(x).unflatten(-1, self.heads)
+
+
+class SelfAttention(Projections):
+    """Attention to a context and to the chunk's own tokens, without a mask: the chunk is bidirectional inside."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__(config)
+        self.layout: Layout = DenseLayout(config.num_heads, config.head_dim)
+        self.radians = head_radians(config.head_dim)
+
+    def forward(self, query: Tensor, own: tuple[Tensor, ...], context: LaidOut) -> Tensor:
+        """`query` and the `own` cached tensors are un-rotated; returns [B, N, D]."""
+        keys, values = context.extend(self.layout.ready(own, context.rotation, None))
+        return self.o(self.attention(rotate(query, context.rotation), keys, values).flatten(2))
+
+
+class CrossAttention(Projections):
+    """Attention to the prompt, whose keys and values are computed once a prompt. No positions, no mask."""
+
+    def forward(self, x: Tensor, prompt: tuple[Tensor, Tensor]) -> Tensor:
+        return self.o(self.attention(self.query(x), *prompt).flatten(2))
+
+
+class Block(nn.Module):
+    """Self-attention, cross-attention and feed-forward; the first and last are modulated by time, per frame."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        self.self_attn = SelfAttention(config)
+        self.cross_attn = CrossAttention(config)
+        self.norm3 = nn.LayerNorm(config.dim, config.eps)
+        self.ffn = nn.Sequential(
+            nn.Linear(config.dim, config.ffn_dim), nn.GELU("tanh"), nn.Linear(config.ffn_dim, config.dim)
+        )
+        self.modulation = nn.Parameter(torch.zeros(1, 6, config.dim))
+
+    def forward(
+        self, x: Tensor, time: Tensor, prompt: tuple[Tensor, Tensor], context: LaidOut | Source, last: bool
+    ) -> tuple[Tensor | None, tuple[Tensor, ...], Tensor]:
+        """[B, F, S, D] -> the same, this layer's own cached tensors [B, N, ...] and its un-rotated query.
+
+        With `last` only the latter two are computed: of a commit pass nothing else is used.
+        """
+        modulation = (self.modulation + time).unsqueeze(3).unbind(2)
+        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
+        normed = modulated_norm(x, scale, shift, self.eps).flatten(1, 2)
+        query = self.self_attn.query(normed)
+        own = self.self_attn.key_value(normed)
+        if last:
+            return None, own, query
+        laid_out = context if isinstance(context, LaidOut) else context(query)
+        x = torch.addcmul(x, self.self_attn(query, own, laid_out).view_as(x), gate)
+        x = x + self.cross_attn(self.norm3(x).flatten(1, 2), prompt).view_as(x)
+        x = torch.addcmul(x, self.ffn(modulated_norm(x, ffn_scale, ffn_shift, self.eps)), ffn_gate)
+        return x, own, query
+
+
+class Head(nn.Module):
+    """From the residual stream to the flow of every patch, modulated by time."""
+
+    def __init__(self, config: WanConfig) -> None:
+        super().__init__()
+        self.eps = config.eps
+        _, rows, columns = config.patch_size
+        self.head = nn.Linear(config.dim, config.out_dim * rows * columns)
+        self.modulation = nn.Parameter(torch.zeros(1, 2, config.dim))
+
+    def forward(self, x: Tensor, time: Tensor) -> Tensor:
+        shift, scale = (self.modulation + time.unsqueeze(2)).unsqueeze(3).unbind(2)
+        return self.head(modulated_norm(x, scale, shift, self.eps))
+
+
+def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
+    """LayerNorm(x) * (1 + scale) + shift without parameters of its own; scale and shift [b, f, 1, D]."""
+    dim = x.shape[-1]
+    if scale.numel() == dim:
+        # One noise level for all: the norm's own affine step does it in a single kernel.
+        return F.layer_norm(x, (dim,), 1 + scale.view(dim), shift.view(dim), eps)
+    return torch.addcmul(shift, F.layer_norm(x, (dim,), eps=eps), 1 + scale)

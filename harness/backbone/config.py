@@ -1,0 +1,59 @@
+"""Sizes of a causal Wan DiT."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from harness.errors import ShapeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class WanConfig:
+    """Sizes of a causal Wan DiT, named as in the published config.json; the defaults are Wan2.1-T2V-1.3B."""
+
+    dim: int = 1536
+    ffn_dim: int = 8960
+    num_heads: int = 12
+    num_layers: int = 30
+    in_dim: int = 16
+    out_dim: int = 16
+    text_dim: int = 4096
+    text_len: int = 512
+    freq_dim: int = 256
+    patch_size: tuple[int, int, int] = (1, 2, 2)
+    eps: float = 1e-6
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        for field in fields(self):
+            value = getattr(self, field.name)
+            if field.name not in ("patch_size", "eps") and not (isinstance(value, int) and value > 0):
+                raise ShapeError(f"WanConfig.{field.name} must be a positive whole number, not {value!r}")
+        if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
+            raise ShapeError(
+                f"WanConfig: dim {self.dim} must divide into {self.num_heads} heads of an even number of channels"
+            )
+        if self.freq_dim % 2:
+            raise ShapeError(f"WanConfig.freq_dim must be even (half cosines, half sines), not {self.freq_dim}")
+        if len(self.patch_size) != 3 or self.patch_size[0] != 1:
+            raise ShapeError(f"WanConfig.patch_size must be (1, rows, columns), not {self.patch_size}")
+
+    @classmethod
+    def from_json(cls, config: Mapping[str, Any]) -> WanConfig:
+        """From a published config.json; keys that do not size the network are ignored."""
+        return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
+
+    @property
+    def head_dim(self) -> int:
+        return self.dim // self.num_heads
+
+    def grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
+        """Tokens of a frame as (rows, columns). Raises ShapeError where the patch does not divide the latent."""
+        (height, width), (_, rows, columns) = latent_size, self.patch_size
+        if height < 1 or width < 1 or height % rows or width % columns:
+            raise ShapeError(
+                f"latent size {height} x {width} is not a multiple of the patch {rows} x {columns}; choose one that is"
+            )
+        return height // rows, width // columns
