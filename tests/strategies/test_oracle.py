@@ -48,7 +48,7 @@ class Video:
 
 
 @st.composite
-def videos(draw: st.DrawFn) -> Video:
+def videos(draw: st.DrawFn, switches: int) -> Video:
     heads, head_dim = draw(st.integers(1, 3)), draw(st.sampled_from([6, 8, 12, 20]))
     patch = draw(st.sampled_from([(1, 1, 1), (1, 2, 2), (1, 1, 2)]))
     config = WanConfig(
@@ -63,14 +63,14 @@ def videos(draw: st.DrawFn) -> Video:
         freq_dim=16,
         patch_size=patch,
     )
-    chunk = draw(st.integers(1, 4))
-    chunks = draw(st.integers(2, 9))
+    chunk = draw(st.sampled_from(range(1, 5)))
+    chunks = draw(st.sampled_from(range(3, 11)))
     independent = draw(st.booleans()) and chunk > 1
     first = 1 if independent else chunk
     kinds = st.sampled_from(["smooth", "hardcut", "recall"])
-    boundaries = draw(st.lists(st.integers(1, chunks - 1), max_size=2, unique=True).map(sorted))
+    boundaries = draw(st.lists(st.integers(1, chunks - 1), min_size=switches, max_size=2, unique=True).map(sorted))
     # Any frame of the chunk before asks for the same boundary.
-    switches = tuple(
+    entered = tuple(
         (first + (number - 1) * chunk - draw(st.integers(0, (first if number == 1 else chunk) - 1)), draw(kinds))
         for number in boundaries
     )
@@ -84,52 +84,68 @@ def videos(draw: st.DrawFn) -> Video:
         initial_chunks=draw(st.sampled_from([0, 0, 1, chunks - 1])),
         latent_size=(patch[1] * draw(st.integers(1, 2)), patch[2] * draw(st.integers(1, 3))),
         batch=draw(st.integers(1, 2)),
-        switches=switches,
+        switches=entered,
         seed=draw(st.integers(0, 2**31)),
     )
 
 
-def windows(chunk: int, slack: int = 9) -> st.SearchStrategy[tuple[int, int]]:
-    """(window, sink) that fit, sinks larger than a chunk and windows it does not divide included."""
-    return st.integers(0, 5).flatmap(
-        lambda sink: st.tuples(st.integers(sink + chunk, sink + chunk + slack), st.just(sink))
-    )
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """One way to use a strategy; the knobs not fixed here are drawn."""
+
+    strategy: str
+    fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
+    switches: int = 0
+
+    def __str__(self) -> str:
+        return "-".join([self.strategy, *map(str, self.fixed.values())])
+
+
+SWITCHING = [("keep", 0), ("flush", 1), ("recache", 1), ("recache_all", 1)]
+MODES = [
+    Mode("full"),
+    *(
+        Mode(name, {"positions": positions, "on_switch": on_switch}, switches)
+        for name in ("sliding_window", "attention_sink")
+        for positions in ("absolute", "relative")
+        for on_switch, switches in SWITCHING
+    ),
+    Mode("infinity_rope", {"pinned_at": None}, 1),
+    Mode("infinity_rope", {}, 1),
+    *(
+        Mode("memrope", {"pooling": pooling, "init": init})
+        for pooling in ("chunk", "position", "adaptive")
+        for init in ("released", "paper")
+    ),
+]
 
 
 @st.composite
-def knobs(draw: st.DrawFn, name: str, chunk: int) -> dict[str, Any]:
-    on_switch = st.sampled_from(["keep", "flush", "recache", "recache_all"])
-    positions = st.sampled_from(["absolute", "relative"])
-    window, sink = draw(windows(chunk))
-    if name == "full":
-        return {}
-    if name == "sliding_window":
-        return {"window": window, "positions": draw(positions), "on_switch": draw(on_switch)}
-    if name == "attention_sink":
-        return {"window": window, "sink": sink, "positions": draw(positions), "on_switch": draw(on_switch)}
-    if name == "infinity_rope":
-        return {
-            "window": window,
+def knobs(draw: st.DrawFn, mode: Mode, chunk: int) -> dict[str, Any]:
+    """Windows of every size that fits: sinks larger than a chunk, and windows it does not divide, included."""
+    sink = draw(st.sampled_from(range(6)))
+    room = draw(st.sampled_from(range(10)))
+    drawn: dict[str, Any] = {}
+    if mode.strategy == "sliding_window":
+        drawn = {"window": chunk + room}
+    elif mode.strategy == "attention_sink":
+        drawn = {"window": sink + chunk + room, "sink": sink}
+    elif mode.strategy == "infinity_rope":
+        drawn = {
+            "window": sink + chunk + room,
             "sink": sink,
             "flush_keep": draw(st.integers(0, 3)),
             "cut": draw(st.sampled_from([0, 45, 2000])),
-            "pinned_at": draw(st.none() | st.integers(sink + chunk - 1, 25)),
+            "pinned_at": draw(st.integers(sink + chunk - 1, 25)),
         }
-    alphas = draw(st.sampled_from([(0.01, 0.1), (0.3, None), (None, 0.2), (0.5, 0.15)]))
-    return {
-        "window": window + sum(alpha is not None for alpha in alphas),
-        "sink": sink,
-        "alpha_long": alphas[0],
-        "alpha_short": alphas[1],
-        "pooling": draw(st.sampled_from(["chunk", "position", "adaptive"])),
-        "init": draw(st.sampled_from(["released", "paper"])),
-    }
+    elif mode.strategy == "memrope":
+        long, short = draw(st.sampled_from([(0.01, 0.1), (0.3, None), (None, 0.2), (0.5, 0.15)]))
+        memories = (long is not None) + (short is not None)
+        drawn = {"window": sink + memories + chunk + room, "sink": sink, "alpha_long": long, "alpha_short": short}
+    return drawn | mode.fixed
 
 
-NAMES = ["full", "sliding_window", "attention_sink", "infinity_rope", "memrope"]
-
-
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("mode", MODES, ids=str)
 @settings(
     max_examples=CASES,
     deadline=None,
@@ -137,10 +153,10 @@ NAMES = ["full", "sliding_window", "attention_sink", "infinity_rope", "memrope"]
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
 @given(data=st.data())
-def test_rollout_is_what_the_oracle_computes(name: str, data: st.DataObject) -> None:
-    video = data.draw(videos())
-    chosen = data.draw(knobs(name, video.chunk))
-    extra = {"accumulator": data.draw(st.sampled_from(["float32", "cache"]))} if name == "memrope" else {}
+def test_rollout_is_what_the_oracle_computes(mode: Mode, data: st.DataObject) -> None:
+    video = data.draw(videos(mode.switches))
+    chosen = data.draw(knobs(mode, video.chunk))
+    extra = {"accumulator": data.draw(st.sampled_from(["float32", "cache"]))} if mode.strategy == "memrope" else {}
     layout = data.draw(st.sampled_from(["chunk", "pass"]))
     model = scramble(CausalWan(video.config), video.seed).requires_grad_(False)
     generator = torch.Generator().manual_seed(video.seed)
@@ -170,11 +186,13 @@ def test_rollout_is_what_the_oracle_computes(name: str, data: st.DataObject) -> 
         chunk=video.chunk,
         independent_first_frame=video.independent_first_frame,
     )
-    ours = [chunk.latents for chunk in rollout(backbone, strategy(name, **chosen, **extra), layout=layout, **asked)]
+    ours = [
+        chunk.latents for chunk in rollout(backbone, strategy(mode.strategy, **chosen, **extra), layout=layout, **asked)
+    ]
     theirs = oracle.rollout(
         dict(model.state_dict()),
         dataclasses.asdict(video.config),
-        strategy=name,
+        strategy=mode.strategy,
         knobs=chosen,
         chunk=video.chunk,
         steps=video.steps,
