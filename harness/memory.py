@@ -228,6 +228,11 @@ class Strategy(ABC):
     def __post_init__(self) -> None:
         check_knobs(self)
 
+    @property
+    def starts_as_full(self) -> bool:
+        """Whether it attends to all past frames and nothing else until it first evicts."""
+        return True
+
     @abstractmethod
     def open(self, spec: MemorySpec) -> Memory:
         """A fresh memory for one rollout. Raises KnobError where the knobs do not fit `spec`."""

@@ -67,6 +67,10 @@ class MemRoPE(Strategy):
         """Memory frames."""
         return (self.alpha_long is not None) + (self.alpha_short is not None)
 
+    @property
+    def starts_as_full(self) -> bool:
+        return self.init == "released"
+
     def open(self, spec: MemorySpec) -> Memory:
         check_window("memrope", spec, self.window, self.sink, self.streams)
         return _Averages(spec, self)

@@ -1,0 +1,145 @@
+"""A tiny random backbone on which a memory is put through its paces, and a way to watch and to disturb it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.backbone.presets import Backbone, scramble
+from harness.backbone.wan import CausalWan, WanConfig
+from harness.frames import FrameCache
+from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch, Strategy
+from harness.noise import Noise, PairedNoise
+from harness.rollout import Chunk, rollout
+
+CONFIG = WanConfig(
+    dim=24, ffn_dim=32, num_heads=2, num_layers=2, in_dim=4, out_dim=4, text_dim=8, text_len=4, freq_dim=16
+)
+LATENT_SIZE = (4, 4)
+STEADY_CHUNKS = 6
+ALL_KINDS = ("smooth", "hardcut", "recall")
+
+
+class Watched(Memory):
+    """A memory that does what another one does; subclasses look at it or disturb it."""
+
+    def __init__(self, inner: Memory) -> None:
+        self.inner = inner
+        self.lookback, self.capacity = inner.lookback, inner.capacity
+
+    def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+        return self.inner.recall(layer, query, at)
+
+    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
+        self.inner.remember(layer, entries, query, at)
+
+    def forget(self, switch: PromptSwitch) -> None:
+        self.inner.forget(switch)
+
+    def stale(self, pass_index: int) -> bool:
+        return self.inner.stale(pass_index)
+
+    def held(self, layer: int) -> Mapping[int, Entries]:
+        return self.inner.held(layer)
+
+    def stored(self) -> Iterable[Tensor]:
+        return self.inner.stored()
+
+    def state_dict(self) -> dict[str, Any]:
+        return self.inner.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.inner.load_state_dict(state)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everything(Strategy):
+    """Full attention, as the reference; the harness does not know the registered one."""
+
+    paper = "https://arxiv.org/abs/2506.08009"
+    bounded = False
+
+    def open(self, spec: MemorySpec) -> Memory:
+        return FrameCache(spec, window=None)
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        return spec.bytes(frames * spec.frame_tokens)
+
+
+def watched(strategy: Strategy, watch: Callable[[Memory], Memory]) -> Strategy:
+    """The same strategy, whose memories are handed to `watch` when they are opened."""
+    twin = copy.copy(strategy)
+    object.__setattr__(twin, "open", lambda spec: watch(strategy.open(spec)))
+    return twin
+
+
+@dataclass
+class Workbench:
+    """Rollouts of one strategy on a tiny random backbone (2 layers, 4 tokens a frame, chunks of 3, float32, CPU)."""
+
+    strategy: Strategy
+    backbone: Backbone = field(
+        default_factory=lambda: Backbone(model=scramble(CausalWan(CONFIG)).requires_grad_(False))
+    )
+
+    def __post_init__(self) -> None:
+        capacity = self.strategy.open(self.spec()).capacity
+        self.chunk = self.backbone.chunk
+        steady = 0 if capacity is None else -(-capacity // self.chunk)
+        self.chunks = steady + STEADY_CHUNKS
+        """Enough for the memory to fill and to evict several times."""
+
+    def spec(self, batch: int = 1) -> MemorySpec:
+        """What the rollouts open the memory for."""
+        layers = self.backbone.model.layers
+        rows, columns = CONFIG.grid(LATENT_SIZE)
+        return MemorySpec(len(layers), layers[0].self_attn.layout, rows * columns, self.backbone.chunk, batch)
+
+    @staticmethod
+    def noise(*seeds: int) -> PairedNoise:
+        """A row of noise for each seed."""
+        return PairedNoise([(seed, "workbench") for seed in seeds])
+
+    @staticmethod
+    def prompt(*seeds: int) -> Tensor:
+        """Random text embeddings, a row for each seed."""
+        rows = [torch.randn(3, CONFIG.text_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
+        return torch.stack(rows)
+
+    def switches(self, *at_chunks: int) -> list[Any]:
+        """A prompt switch before each of these chunks, of every kind in turn."""
+        return [
+            (number * self.chunk, self.prompt(100 + number), ALL_KINDS[turn % 3])
+            for turn, number in enumerate(at_chunks)
+        ]
+
+    def roll(
+        self,
+        chunks: int | None = None,
+        *,
+        watch: Callable[[Memory], Memory] | None = None,
+        seeds: tuple[int, ...] = (0,),
+        noise: Noise | None = None,
+        strategy: Strategy | None = None,
+        **options: Any,
+    ) -> Iterable[Chunk]:
+        """A rollout; of another strategy than this bench's, if one is given."""
+        chosen = strategy or self.strategy
+        return rollout(
+            self.backbone,
+            watched(chosen, watch) if watch else chosen,
+            prompts=self.prompt(*seeds),
+            latent_frames=(self.chunks if chunks is None else chunks) * self.chunk,
+            latent_size=LATENT_SIZE,
+            noise=noise or self.noise(*seeds),
+            **options,
+        )
+
+    def latents(self, *args: Any, **options: Any) -> list[Tensor]:
+        """The latents of a rollout, a tensor a chunk."""
+        return [chunk.latents for chunk in self.roll(*args, **options)]
