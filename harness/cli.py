@@ -219,3 +219,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
 
 def _print_json(content: dict[str, Any]) -> None:
     print(json.dumps(content, indent=2))
+
+
+if __name__ == "__main__":
+    main()

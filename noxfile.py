@@ -1,0 +1,78 @@
+"""Sessions: `nox -s tests`, `nox -s verify`, `nox -s "verify(memrope)"`, ...; `nox --list` shows them all.
+
+One environment, .nox/horizon, serves every session: torch alone is about a gigabyte, and nox would otherwise make an
+environment for each parametrised session. It is made again when pyproject.toml or constraints.txt change.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.options.default_venv_backend = "none"
+nox.options.sessions = ["tests"]
+
+ROOT = Path(__file__).parent
+HOME = ROOT / ".nox" / "horizon"
+PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
+
+
+def prepare(session: nox.Session) -> None:
+    """Make the shared environment, unless it is there and current."""
+    recipe = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
+    stamp, digest = HOME / "recipe.sha256", hashlib.sha256(recipe + str(ROOT).encode()).hexdigest()
+    if stamp.is_file() and stamp.read_text() == digest:
+        return
+    session.run(sys.executable, "-m", "venv", "--clear", str(HOME), external=True)
+    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    session.run(*pip, "--constraint", "constraints.txt", "--editable", ".[dev]", external=True)
+    # Written last: an interrupted installation is started again, not taken for a finished one.
+    stamp.write_text(digest)
+
+
+def python(session: nox.Session, *arguments: str) -> None:
+    """Run the environment's Python on a module and its arguments."""
+    prepare(session)
+    session.run(str(PYTHON), "-m", *arguments, external=True)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests in parallel, then lint and types. What follows -- goes to pytest."""
+    python(session, "pytest", "--numprocesses", "auto", *session.posargs)
+    session.notify("lint")
+    session.notify("types")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes: ruff, checking only."""
+    python(session, "ruff", "check", ".")
+    python(session, "ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types: mypy over the packages."""
+    python(session, "mypy")
+
+
+@nox.session
+def speed(session: nox.Session) -> None:
+    """What a chunk costs against bare matrix products, and whether it stays flat over 2,000 chunks; half an hour."""
+    python(session, "tests.benchmarks.cost", *session.posargs)
+    python(session, "tests.benchmarks.flat")
+
+
+@nox.session
+@nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
+def verify(session: nox.Session, strategy: str) -> None:
+    """The invariants of one strategy; without a name in parentheses, of all."""
+    python(session, "harness.cli", "verify", strategy)
