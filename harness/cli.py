@@ -68,7 +68,7 @@ def describe(name: Annotated[str, typer.Argument(help="A strategy or a backbone.
         about = _about_strategy(name)
     except UnknownNameError as error:
         raise UnknownNameError(f"{error}; backbones: {', '.join(registry.found('backbones'))}") from None
-    about["cached_bytes"] = _prices(name)
+    about["price"] = _prices(name)
     if as_json:
         _print_json(about)
         return
@@ -79,10 +79,19 @@ def describe(name: Annotated[str, typer.Argument(help="A strategy or a backbone.
         for knob, value in about["knobs"].items():
             table.add_row(knob, _word(value["default"]), value["allowed"])
         console.print(table)
-    table = _table("horizon", "latent frames", "cached between chunks", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
-    for price in about["cached_bytes"]:
-        table.add_row(price["horizon"], str(price["latent_frames"]), f"{price['bytes'] / 1e9:.2f} GB")
+    console.print()
+    table = _table("horizon", "latent frames", "held", "laid out", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
+    for price in about["price"]:
+        table.add_row(
+            price["horizon"],
+            f"{price['latent_frames']:,}",
+            f"{price['held_bytes'] / 1e9:,.2f} GB",
+            f"{price['laid_out_bytes'] / 1e9:,.2f} GB",
+        )
     console.print(table)
+    console.print(
+        "held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th).", style="dim"
+    )
 
 
 @app.command()
@@ -152,18 +161,25 @@ def _about_strategy(name: str) -> dict[str, Any]:
 
 
 def _prices(name: str) -> list[dict[str, Any]]:
-    """Bytes that the memory holds at Wan size, per horizon."""
+    """Bytes that the memory and its contexts take at Wan size, per horizon."""
     import torch
 
     from harness import registry
     from harness.backbone.layout import DenseLayout
     from harness.memory import MemorySpec
+    from harness.request import laid_out_bytes
 
-    spec = MemorySpec(30, DenseLayout(12, 128), 30 * 52, 3, dtype=torch.bfloat16)
+    spec = MemorySpec(30, DenseLayout(12, 128), 30 * 52, 3, dtype=torch.bfloat16, device=torch.device("meta"))
     strategy = registry.strategy(name)
+    capacity = strategy.open(spec).capacity
     horizons = {"5 s": 21, "30 s": 120, "60 s": 240, "4 min": 960, "1 h": 14400, "24 h": 345600}
     return [
-        {"horizon": horizon, "latent_frames": frames, "bytes": strategy.footprint(spec, frames)}
+        {
+            "horizon": horizon,
+            "latent_frames": frames,
+            "held_bytes": strategy.footprint(spec, frames),
+            "laid_out_bytes": laid_out_bytes(spec, frames, capacity),
+        }
         for horizon, frames in horizons.items()
     ]
 
@@ -197,7 +213,7 @@ def _describe_backbone(name: str, as_json: bool) -> None:
     table = _table("what", "value")
     for what, value in {**about, **about.pop("config")}.items():  # type: ignore[dict-item]
         if what != "config":
-            table.add_row(what.replace("_", " "), f"{value:,}" if isinstance(value, int) else _word(value))
+            table.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
     console.print(table)
 
 

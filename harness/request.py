@@ -85,15 +85,26 @@ def check_request(
     return Request(batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, encode)
 
 
-def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, context: int, scratches: int) -> None:
+def longest_context(chunk: int, latent_frames: int, capacity: int | None) -> int:
+    """Latent frames of the longest context in a video of `latent_frames`, for a memory of this capacity."""
+    before_last = max(0, latent_frames - chunk)
+    return before_last if capacity is None else min(before_last, capacity)
+
+
+def laid_out_bytes(spec: MemorySpec, latent_frames: int, capacity: int | None) -> int:
+    """Bytes of the laid-out contexts of all layers, with room for the chunk."""
+    return spec.bytes((longest_context(spec.chunk, latent_frames, capacity) + spec.chunk) * spec.frame_tokens)
+
+
+def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacity: int | None, shared: bool) -> None:
     """Raise HorizonTooLongError where the memory and its laid-out contexts exceed what the device has free.
 
-    context: latent frames of the longest context. scratches: how many laid-out contexts live at once.
+    shared: whether all layers share one laid-out context.
     """
     if spec.device.type == "meta":
         return
     held = strategy.footprint(spec, latent_frames)
-    laid_out = spec.bytes((context + spec.chunk) * spec.frame_tokens) * scratches // spec.layers
+    laid_out = laid_out_bytes(spec, latent_frames, capacity) // (spec.layers if shared else 1)
     free = torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else psutil.virtual_memory().available
     if held + laid_out > free:
         advice = "shorten the video" + ("" if strategy.bounded else " or choose a bounded strategy")

@@ -21,7 +21,7 @@ from harness.backbone.wan import CausalWan
 from harness.errors import ResumeError, ShapeError
 from harness.memory import At, MemorySpec, PromptSwitch, Strategy
 from harness.noise import Noise
-from harness.request import Encode, Request, Switch, check_request, check_room
+from harness.request import Encode, Request, Switch, check_request, check_room, longest_context
 
 STATE_VERSION = 1
 State = dict[str, Any]
@@ -118,15 +118,13 @@ class _Rollout:
             device=model.device,
         )
         self.memory = strategy.open(self.spec)
-        longest = request.latent_frames - backbone.chunk
-        frames = longest if self.memory.capacity is None else min(longest, self.memory.capacity)
-        check_room(strategy, self.spec, request.latent_frames, frames, 1 if layout == "pass" else self.spec.layers)
+        check_room(strategy, self.spec, request.latent_frames, self.memory.capacity, layout == "pass")
         self.passes = Passes(
             model,
             self.memory,
             self.spec,
             grid=request.grid,
-            frames=max(0, frames),
+            frames=longest_context(backbone.chunk, request.latent_frames, self.memory.capacity),
             reads_query=strategy.reads_query,
             layout=layout,
             compile=compile,
