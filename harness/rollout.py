@@ -158,7 +158,9 @@ class _Rollout:
                     return
                 self._enter()
                 self.uncommitted = self._denoise()
-                chunk = Chunk(self.uncommitted, self.start, self.index, partial(self._snapshot, self.index))
+                # A copy, because the caller may change it before the commit pass reads the latents.
+                latents = self.uncommitted.clone()
+                chunk = Chunk(latents, self.start, self.index, partial(self._snapshot, self.index))
                 self.index += 1
             yield chunk
 

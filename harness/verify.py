@@ -9,14 +9,15 @@ import io
 import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor
 
 from harness.errors import HorizonError
+from harness.frames import FrameCache
 from harness.memory import At, Boundary, Context, Entries, Memory, Strategy
-from harness.workbench import Everything, Watched, Workbench
+from harness.workbench import Watched, Workbench
 
 TOLERANCE = 2e-5
 LONG_CHUNKS = 40
@@ -79,11 +80,11 @@ def prefix_causality(bench: Workbench) -> str:
     class Later:
         """Other noise from chunk `half` on."""
 
-        def initial(self, chunk: int, shape: torch.Size) -> Tensor:
-            return bench.noise(int(chunk >= half)).initial(chunk, shape)
+        def initial(self, chunk: int, *draw: Any) -> Tensor:
+            return bench.noise(int(chunk >= half)).initial(chunk, *draw)
 
-        def renoise(self, chunk: int, step: int, shape: torch.Size) -> Tensor:
-            return bench.noise(int(chunk >= half)).renoise(chunk, step, shape)
+        def renoise(self, chunk: int, *draw: Any) -> Tensor:
+            return bench.noise(int(chunk >= half)).renoise(chunk, *draw)
 
     _same(bench.latents(half), whole, f"a video of {half} chunks is not the start of one of {bench.chunks}")
     _same(bench.latents(noise=Later())[:half], whole, f"noise of chunk {half} and later reaches back")
@@ -105,7 +106,8 @@ def equal_to_full(bench: Workbench) -> str:
 
     ours = bench.latents(watch=Watch)
     until = min(evicted, default=len(ours))
-    full = bench.latents(until, strategy=Everything()) if until else []
+    # The reference is the same rollout with a memory that never evicts in place of this one.
+    full = bench.latents(until, watch=lambda _: FrameCache(bench.spec(), window=None)) if until else []
     _same(ours[:until], full, "not full attention although nothing is evicted", TOLERANCE)
     if until < 2:
         raise _NotApplicableError("evicts as soon as there is something to remember")

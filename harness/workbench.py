@@ -12,7 +12,6 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.frames import FrameCache
 from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch, Strategy
 from harness.noise import Noise, PairedNoise
 from harness.rollout import Chunk, rollout
@@ -55,20 +54,6 @@ class Watched(Memory):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.inner.load_state_dict(state)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Everything(Strategy):
-    """Full attention, as the reference; the harness does not know the registered one."""
-
-    paper = "https://arxiv.org/abs/2506.08009"
-    bounded = False
-
-    def open(self, spec: MemorySpec) -> Memory:
-        return FrameCache(spec, window=None)
-
-    def footprint(self, spec: MemorySpec, frames: int) -> int:
-        return spec.bytes(frames * spec.frame_tokens)
 
 
 def watched(strategy: Strategy, watch: Callable[[Memory], Memory]) -> Strategy:
