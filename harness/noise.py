@@ -14,6 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.errors import ShapeError
+
 
 class Noise(Protocol):
     """What a rollout draws from; results of `shape` [B, frames, C, H, W], or ones that broadcast to it."""
@@ -48,7 +50,7 @@ class PairedNoise:
 
     def _draw(self, chunk: int, number: int, shape: torch.Size) -> Tensor:
         if shape[0] != len(self._keys):
-            raise ValueError(
+            raise ShapeError(
                 f"the noise was made for {len(self._keys)} rows, not {shape[0]}; give one (seed, prompt) a row"
             )
         # The low counter words count within a draw; the high ones say which draw it is, so no two draws overlap.

@@ -14,7 +14,6 @@ from typing import Any, Literal, get_args
 import torch
 from torch import Tensor
 
-from harness.errors import HorizonError
 from harness.frames import FrameCache
 from harness.memory import At, Boundary, Context, Entries, Memory, Strategy
 from harness.workbench import Watched, Workbench
@@ -27,7 +26,7 @@ NUDGE = 1.0
 
 @dataclass(frozen=True)
 class Finding:
-    """What a check found. state: "pass", "fail", or "n/a" where the invariant does not apply."""
+    """What a check found; "n/a" where the invariant does not apply."""
 
     invariant: str
     state: Literal["pass", "fail", "n/a"]
@@ -58,15 +57,13 @@ def _run(name: str, check: Callable[[Workbench], str], bench: Workbench) -> Find
         return Finding(name, "n/a", str(reason))
     except _BrokenError as broken:
         return Finding(name, "fail", str(broken))
-    except HorizonError as error:
-        return Finding(name, "fail", f"the rollout refused: {error}")
     except Exception as error:
         # A third party's memory may raise anything; its name and message are the finding.
         return Finding(name, "fail", f"raised {type(error).__name__}: {error}")
 
 
 def _same(ours: list[Tensor], theirs: list[Tensor], what: str, tolerance: float = 0.0) -> None:
-    """Raise _BrokenError at the first chunk of which the two runs differ; NaN counts as a difference."""
+    """Raise _BrokenError at the first chunk in which two runs differ; NaN counts as a difference."""
     for number, (a, b) in enumerate(zip(ours, theirs, strict=False)):
         difference = (a - b).abs().max().item()
         if not difference <= tolerance:
@@ -137,16 +134,15 @@ def planned_bytes(bench: Workbench) -> str:
 
 def _sizes(bench: Workbench, chunks: int) -> list[int]:
     """Bytes held after each chunk's commit."""
-    memories: list[Memory] = []
+    opened, sizes = [], []
 
     def caught(memory: Memory) -> Memory:
-        memories.append(memory)
+        opened.append(memory)
         return memory
 
-    sizes = []
     for chunk in bench.roll(chunks, watch=caught):
         chunk.state()
-        sizes.append(memories[0].nbytes())
+        sizes.append(opened[0].nbytes())
     return sizes
 
 
