@@ -15,13 +15,15 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
-from harness.errors import HorizonError, UnknownNameError
+from harness.errors import HorizonError, RegistryError, UnknownNameError
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-console = Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+# What is printed comes from docstrings, knobs and exceptions, third parties' too: never read it as markup.
+console = Console(highlight=False, markup=False, emoji=False)
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
-STATES = {"pass": "[green]pass[/]", "fail": "[bold red]fail[/]", "n/a": "[dim]n/a[/]"}
+STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
 
 @app.callback()
@@ -44,14 +46,14 @@ def list_(as_json: Json = False) -> None:
         return
     table = _table("strategy", "idea", "knobs and their defaults")
     for about in strategies:
-        knobs = ", ".join(f"{knob}={_word(about_knob['default'])}" for knob, about_knob in about["knobs"].items())
-        table.add_row(f"[bold]{about['name']}[/]", about["about"], knobs or "none")
+        knobs = ", ".join(f"{knob}={_default(value)}" for knob, value in about["knobs"].items())
+        table.add_row(Text(about["name"], "bold"), about["about"], knobs or "none")
     console.print(table)
     for title, rows in (("backbone", backbones), ("suite", suites)):
         if rows:
             table = _table(title, "what it is")
             for row in rows:
-                table.add_row(f"[bold]{row['name']}[/]", row.get("about", ""))
+                table.add_row(Text(row["name"], "bold"), row.get("about", ""))
             console.print(table)
     console.print("horizon describe NAME says more about one of them.", style="dim")
 
@@ -72,13 +74,15 @@ def describe(name: Annotated[str, typer.Argument(help="A strategy or a backbone.
     if as_json:
         _print_json(about)
         return
-    console.print(f"[bold]{name}[/]  {about['paper']}\n")
-    console.print(about["text"] + "\n", markup=False)
+    console.print(Text.assemble((name, "bold"), f"  {about['paper']}\n"))
+    console.print(about["text"] + "\n", soft_wrap=True)
     if about["knobs"]:
         table = _table("knob", "default", "allowed")
         for knob, value in about["knobs"].items():
-            table.add_row(knob, _word(value["default"]), value["allowed"])
+            table.add_row(knob, _default(value), value["allowed"])
         console.print(table)
+    if not about["price"]:
+        return
     console.print()
     table = _table("horizon", "latent frames", "held", "laid out", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
     for price in about["price"]:
@@ -113,7 +117,7 @@ def verify(
     else:
         table = _table("invariant", "", "what was found", title=repr(made))
         for finding in findings:
-            table.add_row(finding.invariant, STATES[finding.state], finding.detail)
+            table.add_row(finding.invariant, Text(finding.state, STATES[finding.state]), finding.detail)
         console.print(table)
         passed = sum(finding.state == "pass" for finding in findings)
         rest = len(findings) - passed - len(broken)
@@ -125,7 +129,8 @@ def verify(
 def main() -> None:
     """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        sys.stdout.flush()
     except HorizonError as error:
         _fail(str(error))
     except typer.TyperException as error:
@@ -170,8 +175,14 @@ def _prices(name: str) -> list[dict[str, Any]]:
     from harness.request import laid_out_bytes
 
     spec = MemorySpec(30, DenseLayout(12, 128), 30 * 52, 3, dtype=torch.bfloat16, device=torch.device("meta"))
-    strategy = registry.strategy(name)
-    capacity = strategy.open(spec).capacity
+    try:
+        strategy = registry.strategy(name)
+        capacity = strategy.open(spec).capacity
+    except HorizonError:
+        # A third party's knobs may have no defaults, or none that fit a chunk of 3.
+        return []
+    except Exception as error:
+        raise RegistryError(f"{name!r} cannot be opened: {type(error).__name__}: {error}") from error
     horizons = {"5 s": 21, "30 s": 120, "60 s": 240, "4 min": 960, "1 h": 14400, "24 h": 345600}
     return [
         {
@@ -208,7 +219,7 @@ def _describe_backbone(name: str, as_json: bool) -> None:
     if as_json:
         _print_json(about)
         return
-    console.print(f"[bold]{name}[/]\n\n{about.pop('about')}\n")
+    console.print(Text.assemble((name, "bold"), f"\n\n{about.pop('about')}\n"))
     del about["name"]
     table = _table("what", "value")
     for what, value in {**about, **about.pop("config")}.items():  # type: ignore[dict-item]
@@ -224,6 +235,10 @@ def _summary(thing: object) -> str:
 
 def _word(value: object) -> str:
     return "none" if value is None else ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _default(knob: dict[str, Any]) -> str:
+    return _word(knob["default"]) if "default" in knob else "(needed)"
 
 
 def _table(*columns: str, title: str | None = None) -> Table:

@@ -25,6 +25,10 @@ class ShapeError(HorizonError, ValueError):
     """A tensor of the wrong shape, or a number of frames that the chunk does not divide."""
 
 
+class PresetError(HorizonError, ValueError):
+    """A way to sample that cannot be: steps outside of the schedule, a chunk of no frames, an unknown layout."""
+
+
 class DtypeError(HorizonError, ValueError):
     """A data type that the backbone does not compute in."""
 

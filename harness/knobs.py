@@ -9,7 +9,7 @@ from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from harness.errors import KnobError
 
@@ -19,7 +19,12 @@ BOUNDS = {Ge: ">= {0.ge}", Gt: "> {0.gt}", Le: "<= {0.le}", Lt: "< {0.lt}"}
 @cache
 def _hints(owner: type) -> dict[str, Any]:
     """Annotations of the dataclass fields of `owner`, in order."""
-    hints = get_type_hints(owner, include_extras=True)
+    try:
+        hints = get_type_hints(owner, include_extras=True)
+    except NameError as error:
+        raise KnobError(
+            f"{owner.__name__}: an annotation cannot be resolved ({error}); import it at run time"
+        ) from None
     return {field.name: hints[field.name] for field in dataclasses.fields(owner)}
 
 
@@ -42,14 +47,25 @@ def allowed(hint: Any) -> str:
 
 
 def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:
-    """Each knob's default and allowed values, by name."""
-    defaults = {field.name: field.default for field in dataclasses.fields(owner)}
-    return {name: {"default": defaults[name], "allowed": allowed(hint)} for name, hint in _hints(owner).items()}
+    """Each knob's default and allowed values, by name; no default where the knob must be given."""
+    hints = _hints(owner)
+    described = {}
+    for field in dataclasses.fields(owner):
+        about: dict[str, Any] = {}
+        if field.default is not dataclasses.MISSING:
+            about["default"] = field.default
+        elif field.default_factory is not dataclasses.MISSING:
+            about["default"] = field.default_factory()
+        described[field.name] = about | {"allowed": allowed(hints[field.name])}
+    return described
 
 
 def check_names(title: str, owner: type, given: Mapping[str, Any]) -> None:
-    """Raise KnobError for a knob that `owner` does not have, naming those that it has."""
+    """Raise KnobError for a knob that `owner` does not have, or that it needs, naming those that it has."""
     known = _hints(owner)
+    for name, about in describe_knobs(owner).items():
+        if "default" not in about and name not in given:
+            raise KnobError(f"{title} needs its knob {name!r}: {about['allowed']}")
     for name in given:
         if name not in known:
             if not known:
@@ -61,12 +77,20 @@ def check_names(title: str, owner: type, given: Mapping[str, Any]) -> None:
 
 
 def check_knobs(strategy: Any) -> None:
-    """Raise KnobError for a knob whose value its annotation does not allow."""
+    """Raise KnobError for a knob whose value its annotation does not allow.
+
+    What is allowed in another form (1 for a float) is replaced by the form declared, so that equal knobs look equal.
+    """
     kind: type = type(strategy)
     for name, hint in _hints(kind).items():
         value = getattr(strategy, name)
         try:
-            _adapter(hint).validate_python(value)
+            object.__setattr__(strategy, name, _adapter(hint).validate_python(value))
+        except PydanticSchemaGenerationError:
+            raise KnobError(
+                f"{kind.__name__}: knob {name} is declared as {allowed(hint)}, which cannot be checked; declare "
+                "numbers, strings, literals, tuples of them, or dataclasses"
+            ) from None
         except ValidationError:
             raise KnobError(
                 f"{kind.__name__}: knob {name} = {value!r} is not allowed; allowed: {allowed(hint)}"

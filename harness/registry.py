@@ -58,6 +58,10 @@ def strategy_class(name: str) -> type[Strategy]:
     if not (isinstance(made, type) and issubclass(made, Strategy)):
         origin = _origin(found("strategies")[name])
         raise RegistryError(f"{name!r} from {origin} is {made!r}; a strategy is a subclass of harness.memory.Strategy")
+    missing = [*sorted(made.__abstractmethods__), *([] if hasattr(made, "paper") else ["paper"])]
+    if missing:
+        origin = _origin(found("strategies")[name])
+        raise RegistryError(f"{name!r} from {origin} is not finished: it lacks {', '.join(missing)}")
     return made
 
 
@@ -76,6 +80,8 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
         knob, equals, value = part.partition("=")
         if not equals or not knob or not value:
             raise KnobError(f"cannot read {part!r} in {text!r}; write NAME.KNOB=VALUE[,KNOB=VALUE]")
+        if knob in knobs:
+            raise KnobError(f"{text!r} gives {knob} twice; leave one")
         knobs[knob] = _value(value)
     if text.endswith(".") or (not rest and "=" in name):
         raise KnobError(f"cannot read {text!r}; write NAME or NAME.KNOB=VALUE[,KNOB=VALUE]")
@@ -91,7 +97,7 @@ def backbone(name: str, *, device: str = "cpu", dtype: str | None = None) -> Bac
 def _value(text: str) -> Any:
     try:
         return json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None if text == "none" else text
 
 

@@ -61,8 +61,16 @@ def check_request(
 ) -> Request:
     """The arguments of a rollout as a `Request`; raises what `harness.rollout.rollout` says it raises."""
     config = backbone.model.config
+    if not (
+        isinstance(latent_size, Sequence) and len(latent_size) == 2 and all(isinstance(n, int) for n in latent_size)
+    ):
+        raise ShapeError(f"latent_size is {latent_size!r}; needed: (height, width), two whole numbers")
     height, width = latent_size
     grid = config.grid((height, width))
+    if config.in_dim != config.out_dim:
+        raise ShapeError(
+            f"this model turns {config.in_dim} channels into {config.out_dim}; a rollout needs as many out as in"
+        )
     _check_prompts("prompts", prompts, None, backbone)
     batch = prompts.shape[0]
     _check_texts(texts, batch)
@@ -72,13 +80,13 @@ def check_request(
         if initial.ndim != 5 or (initial.shape[0], *initial.shape[2:]) != (batch, config.in_dim, height, width):
             raise ShapeError(f"initial latents are {list(initial.shape)}; needed: {needed}")
         _check_frames("initial latents: frames", initial.shape[1], backbone)
+        initial = initial.to(backbone.model.device, backbone.model.dtype)
         _check_finite("initial latents", initial)
         if initial.shape[1] >= latent_frames:
             raise ShapeError(
                 f"initial latents are {initial.shape[1]} frames and the whole video {latent_frames}; nothing is left "
                 "to generate: raise latent_frames, which counts them"
             )
-        initial = initial.to(backbone.model.device, backbone.model.dtype)
     scenes = [Scene(0, prompts, "smooth", texts)]
     for switch in switches:
         scenes.append(_scene(switch, scenes[-1], batch, latent_frames, backbone))
@@ -134,9 +142,11 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
     first = 1 if backbone.independent_first_frame else 0
     start = first + -(-(frame - first) // backbone.chunk) * backbone.chunk
     if start >= latent_frames:
+        last = start - backbone.chunk
+        advice = f"move it to {last} or earlier, or lengthen" if last > 0 else "lengthen"
         raise SwitchError(
             f"switch at frame {frame} would take effect at the chunk that starts at frame {start}, and the video has "
-            f"{latent_frames}; move it to {start - backbone.chunk} or earlier, or lengthen the video"
+            f"{latent_frames}; {advice} the video"
         )
     if start <= before.start:
         raise SwitchError(
@@ -157,7 +167,7 @@ def _check_prompts(name: str, prompts: Tensor, batch: int | None, backbone: Back
         or not prompts.shape[0]
     ):
         raise ShapeError(f"{name} are {list(prompts.shape)}; needed: {allowed}")
-    _check_finite(name, prompts)
+    _check_finite(name, prompts.to(backbone.model.dtype))
 
 
 def _check_texts(texts: Sequence[str] | None, batch: int) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -18,7 +18,7 @@ from harness.backbone.passes import Lifetime, Passes
 from harness.backbone.presets import Backbone
 from harness.backbone.sampler import to_clean, to_noisy
 from harness.backbone.wan import CausalWan
-from harness.errors import ResumeError, ShapeError
+from harness.errors import PresetError, ResumeError, ShapeError
 from harness.memory import At, MemorySpec, PromptSwitch, Strategy
 from harness.noise import Noise
 from harness.request import Encode, Request, Switch, check_request, check_room, longest_context
@@ -87,6 +87,8 @@ def rollout(
     All arguments are checked before the first chunk: ShapeError, NotFiniteError, SwitchError, KnobError,
     HorizonTooLongError, ResumeError (see harness.errors).
     """
+    if layout not in get_args(Lifetime):
+        raise PresetError(f"unknown layout {layout!r}; allowed: {', '.join(get_args(Lifetime))}")
     if isinstance(backbone, CausalWan):
         backbone = Backbone(model=backbone)
     request = check_request(backbone, prompts, latent_frames, latent_size, noise, switches, initial, texts, encode)
@@ -245,6 +247,7 @@ class _Rollout:
             "version": STATE_VERSION,
             "strategy": repr(self.strategy),
             "config": repr(self.backbone.model.config),
+            "chunk": [self.backbone.chunk, self.backbone.independent_first_frame],
             "batch": self.spec.batch,
             "latent_size": list(self.request.latent_size),
             "dtype": str(self.spec.dtype),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -72,18 +73,26 @@ class Workbench:
         default_factory=lambda: Backbone(model=scramble(CausalWan(CONFIG)).requires_grad_(False))
     )
 
-    def __post_init__(self) -> None:
+    @property
+    def chunk(self) -> int:
+        """Latent frames of a chunk."""
+        return self.backbone.chunk
+
+    @property
+    def layers(self) -> int:
+        """Layers of the backbone."""
+        return len(self.backbone.model.layers)
+
+    @cached_property
+    def chunks(self) -> int:
+        """Enough chunks for the memory to fill and to evict several times."""
         capacity = self.strategy.open(self.spec()).capacity
-        self.chunk = self.backbone.chunk
-        steady = 0 if capacity is None else -(-capacity // self.chunk)
-        self.chunks = steady + STEADY_CHUNKS
-        """Enough for the memory to fill and to evict several times."""
+        return STEADY_CHUNKS + (0 if capacity is None else -(-capacity // self.chunk))
 
     def spec(self, batch: int = 1) -> MemorySpec:
         """What the rollouts open the memory for."""
-        layers = self.backbone.model.layers
-        rows, columns = CONFIG.grid(LATENT_SIZE)
-        return MemorySpec(len(layers), layers[0].self_attn.layout, rows * columns, self.backbone.chunk, batch)
+        layout, (rows, columns) = self.backbone.model.layers[0].self_attn.layout, CONFIG.grid(LATENT_SIZE)
+        return MemorySpec(self.layers, layout, rows * columns, self.chunk, batch)
 
     @staticmethod
     def noise(*seeds: int) -> PairedNoise:

@@ -40,6 +40,10 @@ class InfinityRope(Strategy):
     cut: Annotated[int, Ge(0)] = 45
     pinned_at: Annotated[int, Ge(0)] | None = None
 
+    @property
+    def starts_as_full(self) -> bool:
+        return self.pinned_at is None or self.pinned_at >= self.window - 1
+
     def open(self, spec: MemorySpec) -> Memory:
         check_window("infinity_rope", spec, self.window, self.sink)
         if self.pinned_at is not None and self.pinned_at < self.sink + spec.chunk - 1:

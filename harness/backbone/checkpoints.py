@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -34,8 +33,8 @@ def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) 
     """
     state, taken = read_checkpoint(path, key)
     wanted = model.state_dict()
-    _compare(Path(path), state, wanted)
     on_meta = any(x.is_meta for x in wanted.values())
+    _compare(Path(path), state, wanted, on_meta)
     model.load_state_dict({name: x.to(wanted[name].dtype) for name, x in state.items()}, assign=on_meta)
     return taken
 
@@ -52,8 +51,7 @@ def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str,
     else:
         taken = next((name for name in CONTAINERS if isinstance(content.get(name), Mapping)), "bare")
     state = content if taken == "bare" else content[taken]
-    strangers = [name for name, value in state.items() if not isinstance(value, Tensor)]
-    if strangers or not state:
+    if not state or not all(isinstance(name, str) and isinstance(x, Tensor) for name, x in state.items()):
         raise CheckpointError(
             f"{path}: not a checkpoint of a model: expected tensors by name, or a dict with one of "
             f"{', '.join(CONTAINERS)}; found {_some(state)}"
@@ -78,7 +76,8 @@ def _read(path: Path) -> Mapping[str, Any]:
             f"{path}: refused, because reading it would execute code or it is not a checkpoint at all; "
             "ask its author for a file of plain tensors (safetensors)"
         ) from None
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except Exception as error:
+        # A damaged file meets its reader with errors of any kind, IndexError and struct.error among them.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged or cut short ({reason}); fetch it again") from None
     if not isinstance(content, Mapping):
@@ -102,7 +101,7 @@ def _native(name: str, state: Mapping[str, Tensor]) -> str:
     return name
 
 
-def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> None:
+def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], on_meta: bool) -> None:
     missing, unexpected = wanted.keys() - state.keys(), state.keys() - wanted.keys()
     if missing or unexpected:
         parts = [f"missing {_some(missing)}"] * bool(missing) + [f"unexpected {_some(unexpected)}"] * bool(unexpected)
@@ -115,10 +114,14 @@ def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tenso
             raise CheckpointError(
                 f"{path}: another size: {name} is {list(value.shape)}, this model needs {list(wanted[name].shape)}"
             )
+        if value.layout != torch.strided or (value.is_meta and not on_meta):
+            kind = "holds no numbers (it is on the meta device)" if value.is_meta else f"is stored as {value.layout}"
+            raise CheckpointError(f"{path}: {name} {kind}; save plain dense tensors")
 
 
-def _some(names: Iterable[str]) -> str:
+def _some(names: Iterable[object]) -> str:
     """The first few names, and how many there are."""
-    ordered = sorted(map(str, names))
+    # A name may be anything; shown as written in code if a line break or a control character is in it.
+    ordered = sorted(name if isinstance(name, str) and name.isprintable() else repr(name) for name in names)
     more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
     return f"{', '.join(ordered[:SHOWN])}{more}" if ordered else "nothing"

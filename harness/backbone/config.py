@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -26,7 +26,8 @@ class WanConfig:
     eps: float = 1e-6
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "patch_size", tuple(self.patch_size))
+        patch = tuple(self.patch_size) if isinstance(self.patch_size, Sequence) else (self.patch_size,)
+        object.__setattr__(self, "patch_size", patch)
         for field in fields(self):
             value = getattr(self, field.name)
             if field.name not in ("patch_size", "eps") and not (isinstance(value, int) and value > 0):
@@ -37,7 +38,7 @@ class WanConfig:
             )
         if self.freq_dim % 2:
             raise ShapeError(f"WanConfig.freq_dim must be even (half cosines, half sines), not {self.freq_dim}")
-        if len(self.patch_size) != 3 or self.patch_size[0] != 1:
+        if len(patch) != 3 or patch[0] != 1 or not all(isinstance(n, int) and n > 0 for n in patch):
             raise ShapeError(f"WanConfig.patch_size must be (1, rows, columns), not {self.patch_size}")
 
     @classmethod

@@ -9,7 +9,7 @@ import torch
 from harness.backbone.attention import AttentionName, choose
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.errors import DtypeError
+from harness.errors import DtypeError, PresetError
 from harness.memory import DTYPES
 
 
@@ -33,6 +33,8 @@ class Backbone:
     attention_kernel: str = field(init=False)
 
     def __post_init__(self) -> None:
+        if self.chunk < 1:
+            raise PresetError(f"a chunk of {self.chunk} latent frames cannot be; the published models use 3")
         attend, self.attention_kernel = choose(self.attention, self.model.dtype, self.model.device)
         self.model.set_attention(attend)
 

@@ -12,6 +12,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from harness.errors import PresetError
+
 TRAIN_STEPS = 1000
 
 
@@ -36,19 +38,31 @@ class Sampler:
     shift: float = 5.0
     context_noise: float = 0.0
 
+    def __post_init__(self) -> None:
+        wrong = [step for step in self.steps if not (isinstance(step, int) and 0 <= step <= TRAIN_STEPS)]
+        if wrong or not self.steps:
+            raise PresetError(
+                f"sampler steps {self.steps}: {wrong or 'none'} given where whole numbers from 0 to {TRAIN_STEPS} are "
+                "needed, at least one"
+            )
+        if not self.shift > 0:
+            raise PresetError(f"sampler shift {self.shift} must be positive; the published models use 5")
+
     @cached_property
     def sigmas(self) -> tuple[float, ...]:
         """One noise level a denoising pass: 1, .9375, .8333, .625 for the published steps.
 
-        Each is rounded to float32 once, because the published table is.
+        Each is rounded to float32 once, because the published table is. A step of 0 is off the table's end and takes
+        its last level, the nearest one, as released.
         """
-        table = torch.cat((sigma_table(self.shift).float(), torch.zeros(1))).double()
-        return tuple(float(table[TRAIN_STEPS - step]) for step in self.steps)
+        table = sigma_table(self.shift).float().double()
+        return tuple(float(table[min(TRAIN_STEPS - step, TRAIN_STEPS - 1)]) for step in self.steps)
 
     @property
     def timesteps(self) -> tuple[float, ...]:
-        """What the network is told at each denoising pass, on the 0..1000 scale."""
-        return tuple(float(torch.tensor(TRAIN_STEPS * sigma, dtype=torch.float32)) for sigma in self.sigmas)
+        """What the network is told at each denoising pass, on the 0..1000 scale; 0 for a step of 0."""
+        told = (TRAIN_STEPS * sigma * (step > 0) for step, sigma in zip(self.steps, self.sigmas, strict=True))
+        return tuple(float(torch.tensor(timestep, dtype=torch.float32)) for timestep in told)
 
 
 def to_clean(noisy: Tensor, flow: Tensor, sigma: float) -> Tensor:
