@@ -249,7 +249,7 @@ def _table(*columns: str, title: str | None = None) -> Table:
 
 
 def _print_json(content: dict[str, Any]) -> None:
-    print(json.dumps(content, indent=2))
+    print(json.dumps(content, indent=2, default=str))
 
 
 if __name__ == "__main__":

@@ -178,6 +178,8 @@ def _check_texts(texts: Sequence[str] | None, batch: int) -> None:
 
 def _check_frames(name: str, frames: int, backbone: Backbone) -> None:
     chunk, first = backbone.chunk, 1 if backbone.independent_first_frame else 0
+    if not isinstance(frames, int):
+        raise ShapeError(f"{name} = {frames!r} is not a whole number")
     if frames < 1 or (frames - first) % chunk:
         below = max(frames - first, 0) // chunk * chunk + first
         options = [n for n in (below, below + chunk) if n > 0]

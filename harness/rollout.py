@@ -278,6 +278,9 @@ class _Rollout:
                 raise ResumeError(
                     f"this state is of another rollout: {name} is {theirs.get(name)!r} there and {value!r} here"
                 )
+        missing = {"start", "index", "scene", "past", "memory"} - state.keys()
+        if missing:
+            raise ResumeError(f"this state is incomplete: it lacks {', '.join(sorted(missing))}")
         state = _moved(state, lambda x: x.to(self.spec.device, copy=True))
         self.start, self.index, self.scene = state["start"], state["index"], state["scene"]
         self.past = state["past"]

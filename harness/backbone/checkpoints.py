@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from harness.errors import CheckpointError
+from harness.memory import DTYPES
 
 CONTAINERS = ("generator_ema", "generator", "model")
 INFIXES = ("_fsdp_wrapped_module.", "_checkpoint_wrapped_module.", "_orig_mod.")
@@ -114,6 +115,9 @@ def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tenso
             raise CheckpointError(
                 f"{path}: another size: {name} is {list(value.shape)}, this model needs {list(wanted[name].shape)}"
             )
+        if value.dtype not in DTYPES:
+            allowed = ", ".join(map(str, DTYPES))
+            raise CheckpointError(f"{path}: {name} is stored as {value.dtype}; a model is read from {allowed}")
         if value.layout != torch.strided or (value.is_meta and not on_meta):
             kind = "holds no numbers (it is on the meta device)" if value.is_meta else f"is stored as {value.layout}"
             raise CheckpointError(f"{path}: {name} {kind}; save plain dense tensors")

@@ -6,6 +6,7 @@ again with *fresh* noise, so the sampler is stochastic (consistency style), not 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -45,8 +46,10 @@ class Sampler:
                 f"sampler steps {self.steps}: {wrong or 'none'} given where whole numbers from 0 to {TRAIN_STEPS} are "
                 "needed, at least one"
             )
-        if not self.shift > 0:
-            raise PresetError(f"sampler shift {self.shift} must be positive; the published models use 5")
+        if not 0 < self.shift < math.inf:
+            raise PresetError(f"sampler shift {self.shift} must be positive and finite; the published models use 5")
+        if not 0 <= self.context_noise <= TRAIN_STEPS:
+            raise PresetError(f"context noise {self.context_noise} must be a timestep from 0 to {TRAIN_STEPS}")
 
     @cached_property
     def sigmas(self) -> tuple[float, ...]:

@@ -1,0 +1,50 @@
+"""What the pages tell people to run is what the tests run."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+TEST_COMMAND = "pip install nox && nox -s tests"
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def test_the_strategy_on_the_page_is_the_one_that_is_installed() -> None:
+    example = ROOT / "tests/plugin/example"
+    assert blocks("docs/own-strategy.md", "python") == [(example / "every_other.py").read_text()]
+    (entry,) = blocks("docs/own-strategy.md", "toml")
+    assert entry in (example / "pyproject.toml").read_text()
+
+
+def test_the_invariants_on_the_page_are_those_that_are_run() -> None:
+    from harness.verify import CHECKS
+
+    page = (ROOT / "docs/own-strategy.md").read_text()
+    assert [name for name in re.findall(r"^\| ([^|`]+?) \|", page, re.MULTILINE) if name in CHECKS] == list(CHECKS)
+
+
+def test_python_in_the_readme_runs() -> None:
+    (code,) = blocks("README.md", "python")
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "57 torch.Size([1, 3, 16, 16, 16])"
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    assert TEST_COMMAND in blocks("README.md", "bash")[0]
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == TEST_COMMAND
+
+
+def test_every_strategy_is_on_its_pages() -> None:
+    from harness.registry import found
+
+    strategies, readme = (ROOT / "docs/strategies.md").read_text(), (ROOT / "README.md").read_text()
+    for name, point in found("strategies").items():
+        if point.value.startswith("strategies."):
+            assert f"## {name}\n" in strategies
+            assert f"| `{name}` |" in readme
