@@ -22,9 +22,7 @@ from harness.errors import PresetError, ResumeError, ShapeError
 from harness.memory import At, MemorySpec, PromptSwitch, Strategy
 from harness.noise import Noise
 from harness.request import Encode, Request, Switch, check_request, check_room, longest_context
-
-STATE_VERSION = 1
-State = dict[str, Any]
+from harness.state import State, check_state, copied
 
 
 @dataclass(frozen=True)
@@ -244,7 +242,6 @@ class _Rollout:
     def _fingerprint(self) -> dict[str, Any]:
         """What must be the same for a state to go on: everything else may differ between machines."""
         return {
-            "version": STATE_VERSION,
             "strategy": repr(self.strategy),
             "config": repr(self.backbone.model.config),
             "chunk": [self.backbone.chunk, self.backbone.independent_first_frame],
@@ -269,36 +266,11 @@ class _Rollout:
             "past": self.past,
             "memory": self.memory.state_dict(),
         }
-        return _moved(state, lambda x: x.detach().clone())
+        return copied(state, lambda x: x.detach().clone())
 
     def _resume(self, state: State) -> None:
-        mine, theirs = self._fingerprint(), state.get("fingerprint", {})
-        for name, value in mine.items():
-            if theirs.get(name) != value:
-                raise ResumeError(
-                    f"this state is of another rollout: {name} is {theirs.get(name)!r} there and {value!r} here"
-                )
-        missing = {"start", "index", "scene", "past", "memory"} - state.keys()
-        if missing:
-            raise ResumeError(f"this state is incomplete: it lacks {', '.join(sorted(missing))}")
-        state = _moved(state, lambda x: x.to(self.spec.device, copy=True))
+        check_state(state, self._fingerprint(), self.request.latent_frames, len(self.request.scenes))
+        state = copied(state, lambda x: x.to(self.spec.device, copy=True))
         self.start, self.index, self.scene = state["start"], state["index"], state["scene"]
         self.past = state["past"]
-        if self.start > self.request.latent_frames:
-            raise ResumeError(
-                f"this state is {self.start} latent frames into its video; {self.request.latent_frames} were asked for"
-            )
-        if self.scene >= len(self.request.scenes):
-            raise ResumeError(f"this state is in scene {self.scene}; {len(self.request.scenes)} are given")
         self.memory.load_state_dict(state["memory"])
-
-
-def _moved(state: Any, move: Callable[[Tensor], Tensor]) -> Any:
-    """`state` with every tensor replaced by `move` of it."""
-    if isinstance(state, Tensor):
-        return move(state)
-    if isinstance(state, dict):
-        return {key: _moved(value, move) for key, value in state.items()}
-    if isinstance(state, list | tuple):
-        return [_moved(value, move) for value in state]
-    return state
