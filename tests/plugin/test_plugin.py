@@ -1,0 +1,107 @@
+"""A third party's package: installed by pip, found by its entry point, verified; and the ways that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLE = Path(__file__).parent / "example"
+
+
+def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
+    """The command line, where the packages in `folder` are installed too."""
+    code = "from harness.cli import main; main()"
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", code, *argv]
+    # From another directory, so that nothing is found because it happens to lie where the tests run.
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
+def distribution(folder: Path, name: str, entry: str, modules: dict[str, str]) -> None:
+    """What pip leaves behind of a package that registers one strategy."""
+    for module, source in modules.items():
+        (folder / f"{module}.py").write_text(source)
+    metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[horizon.strategies]\n{entry}\n")
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where pip installed the example."""
+    source, target = tmp_path_factory.mktemp("source") / "example", tmp_path_factory.mktemp("target")
+    shutil.copytree(EXAMPLE, source)  # a build leaves files beside what it builds
+    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
+    done = subprocess.run([*command, "--target", target, source], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return target
+
+
+def test_plugin_is_listed_beside_the_shipped_ones(installed: Path) -> None:
+    done = run(installed, "list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = {about["name"]: about for about in json.loads(done.stdout)["strategies"]}
+    assert {"attention_sink", "full", "memrope"} <= listed.keys()
+    mine = listed["every_other"]
+    assert mine["paper"] == "https://arxiv.org/abs/2004.05150"
+    assert mine["about"] == "A window that looks back almost twice as far as it has room for."
+    assert mine["knobs"] == {
+        "recent": {"default": 3, "allowed": "int >= 1"},
+        "thinned": {"default": 6, "allowed": "int >= 0"},
+    }
+
+
+def test_plugin_keeps_every_invariant(installed: Path) -> None:
+    done = run(installed, "verify", "every_other", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {finding["state"] for finding in json.loads(done.stdout)["findings"]} == {"pass"}
+
+
+@pytest.mark.parametrize(
+    ("entry", "modules", "name", "words"),
+    [
+        (
+            "full = theirs:Full",
+            {"theirs": "raise RuntimeError\n"},
+            "memrope",
+            ("'full'", "horizon-bench (strategies.full:Full)", "acme-memory (theirs:Full)", "rename its entry point"),
+        ),
+        (
+            "theirs = theirs:plain",
+            {"theirs": "def plain(): ...\n"},
+            "theirs",
+            ("'theirs' from acme-memory (theirs:plain)", "a strategy is a subclass of harness.memory.Strategy"),
+        ),
+        (
+            "theirs = theirs:Theirs",
+            {"theirs": "import no_such_module\n"},
+            "theirs",
+            ("acme-memory (theirs:Theirs) cannot be loaded", "ModuleNotFoundError: No module named 'no_such_module'"),
+        ),
+    ],
+    ids=["collision", "no strategy", "import fails"],
+)
+def test_plugin_that_cannot_be_used_is_one_line(
+    tmp_path: Path, entry: str, modules: dict[str, str], name: str, words: tuple[str, ...]
+) -> None:
+    distribution(tmp_path, "acme-memory", entry, modules)
+    done = run(tmp_path, "verify", name)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("horizon: ")
+    assert done.stderr.count("\n") == 1
+    for word in words:
+        assert word in done.stderr
+
+
+def test_broken_plugin_does_not_stop_the_others(tmp_path: Path) -> None:
+    distribution(tmp_path, "acme-memory", "theirs = theirs:Theirs", {"theirs": "import no_such_module\n"})
+    done = run(tmp_path, "describe", "full", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["name"] == "full"
