@@ -108,7 +108,8 @@ def verify(
     from harness.verify import verify as run
 
     _, made = registry.parse_strategy(strategy)
-    findings = run(made)
+    with console.status(f"verifying {made!r}"):
+        findings = run(made)
     broken = [finding for finding in findings if finding.state == "fail"]
     if as_json:
         _print_json(
@@ -130,19 +131,25 @@ def main() -> None:
     """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except HorizonError as error:
         _fail(str(error))
     except typer.TyperException as error:
         _fail(f"{error.format_message().rstrip('.')} (horizon --help shows what there is)")
-    except (KeyboardInterrupt, typer.Abort):
-        print("horizon: interrupted", file=sys.stderr)
-        sys.exit(130)
     except BrokenPipeError:
         # The reader went away (`horizon list | head`); nothing is left to say to it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _discard_output()
         sys.exit(1)
+    except OSError as error:
+        _discard_output()
+        _fail(f"cannot write the output: {error.strerror or error}")
     sys.exit(code or 0)
+
+
+def _discard_output() -> None:
+    """Point the standard output elsewhere, so that Python does not fail on it again at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> None:

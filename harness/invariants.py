@@ -6,9 +6,11 @@ NotApplicableError with the reason why the invariant does not apply.
 
 from __future__ import annotations
 
+import gc
 import io
 import itertools
 from collections.abc import Mapping
+from types import FunctionType, ModuleType
 from typing import Any, get_args
 
 import torch
@@ -20,7 +22,7 @@ from harness.workbench import Watched, Workbench
 
 TOLERANCE = 2e-5
 LONG_CHUNKS = 40
-SETTLED = 10
+RESUMED = 12
 NUDGE = 1.0
 
 
@@ -89,31 +91,55 @@ def bounded_bytes(bench: Workbench) -> str:
     settled = sizes[-LONG_CHUNKS:]
     if max(settled) != min(settled):
         raise BrokenError(f"bytes go from {settled[0]} to {settled[-1]} over the last {LONG_CHUNKS} chunks")
-    return f"{settled[-1]} bytes over {LONG_CHUNKS} chunks"
+    switches = bench.switches(*range(1, bench.chunks, 2))
+    for number, size in enumerate(_sizes(bench, bench.chunks, switches=switches)):
+        if size > max(sizes):
+            raise BrokenError(f"with prompt switches, {size} bytes after chunk {number}; at most {max(sizes)} without")
+    return f"{settled[-1]} bytes over {LONG_CHUNKS} chunks, no more with switches"
 
 
 def planned_bytes(bench: Workbench) -> str:
     """What is allocated is what was planned, at every chunk boundary."""
-    spec, sizes = bench.spec(), _sizes(bench, bench.chunks)
+    spec, sizes = bench.spec(batch=2), _sizes(bench, bench.chunks, seeds=(0, 1))
     for number, size in enumerate(sizes, 1):
         planned = bench.strategy.footprint(spec, number * bench.chunk)
         if planned != size:
             raise BrokenError(f"after chunk {number - 1} it holds {size} bytes, and {planned} were planned")
-    return f"{len(sizes)} chunk boundaries"
+    return f"{len(sizes)} chunk boundaries, two rows"
 
 
-def _sizes(bench: Workbench, chunks: int) -> list[int]:
-    """Bytes held after each chunk's commit."""
+def _sizes(bench: Workbench, chunks: int, **options: Any) -> list[int]:
+    """Bytes held after each chunk's commit; BrokenError where the memory keeps alive what it does not name."""
     opened, sizes = [], []
 
     def caught(memory: Memory) -> Memory:
         opened.append(memory)
         return memory
 
-    for chunk in bench.roll(chunks, watch=caught):
+    for chunk in bench.roll(chunks, watch=caught, **options):
         chunk.state()
         sizes.append(opened[0].nbytes())
+        alive = _reachable_bytes(opened[0])
+        if alive > sizes[-1]:
+            raise BrokenError(f"after chunk {chunk.index} it keeps {alive} bytes alive and names {sizes[-1]} of them")
     return sizes
+
+
+def _reachable_bytes(memory: Memory) -> int:
+    """Bytes of all tensor storages that can be reached from the memory, whether it names them or not."""
+    storages: dict[int, int] = {}
+    seen: set[int] = set()
+    waiting: list[object] = [vars(memory)]
+    while waiting:
+        thing = waiting.pop()
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
+            continue
+        seen.add(id(thing))
+        if isinstance(thing, Tensor):
+            storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
+        else:
+            waiting.extend(gc.get_referents(thing))
+    return sum(storages.values())
 
 
 def evicted_not_read(bench: Workbench) -> str:
@@ -137,7 +163,8 @@ def evicted_not_read(bench: Workbench) -> str:
                         poisoned[0] += 1
             self.seen |= {(layer, frame): kept for frame, kept in held.items()}
 
-    clean, disturbed = bench.latents(), bench.latents(watch=Poison)
+    switches = bench.switches(bench.chunks // 2, bench.chunks - 2)
+    clean, disturbed = bench.latents(switches=switches), bench.latents(switches=switches, watch=Poison)
     _same(disturbed, clean, "what was lent or let go is still read (aliased)")
     return f"every lent tensor and {poisoned[0]} evicted ones poisoned with NaN"
 
@@ -200,6 +227,9 @@ def positions_in_range(bench: Workbench) -> str:
                 raise BrokenError(
                     f"frame {at.start}, layer {layer}: temporal id {here:g}, and the claim is below {limit}"
                 )
+            lowest = min([*times.flatten().tolist(), *start.flatten().tolist()])
+            if not lowest >= 0:
+                raise BrokenError(f"frame {at.start}, layer {layer}: temporal id {lowest:g} is below 0")
             highest[0] = max(highest[0], here)
             return context
 
@@ -232,10 +262,13 @@ def same_seed(bench: Workbench) -> str:
 
 
 def resume_anywhere(bench: Workbench) -> str:
-    """Stopped after any chunk, saved, loaded and gone on: same bits, prompt switches included."""
+    """Stopped after any chunk (some, of many), saved, loaded and gone on: same bits, prompt switches included."""
     switches = bench.switches(1, bench.chunks // 2, bench.chunks - 1)
     whole = bench.latents(switches=switches)
+    stops = range(0, bench.chunks, -(-bench.chunks // RESUMED))
     for number, chunk in enumerate(bench.roll(switches=switches)):
+        if number not in stops:
+            continue
         file = io.BytesIO()
         torch.save(chunk.state(), file)
         file.seek(0)
@@ -243,13 +276,14 @@ def resume_anywhere(bench: Workbench) -> str:
         if len(rest) != len(whole) - number - 1:
             raise BrokenError(f"resumed after chunk {number}: {len(rest)} chunks instead of {len(whole) - number - 1}")
         _same(rest, whole[number + 1 :], f"resumed after chunk {number} (counted from there)")
-    return f"after each of {bench.chunks} chunks, with three switches"
+    return f"after {len(stops)} of {bench.chunks} chunks, with three switches"
 
 
 def batch_of_two(bench: Workbench) -> str:
     """A batch is its rows."""
-    both = bench.latents(seeds=(4, 5))
+    at = (1, bench.chunks - 2)
+    both = bench.latents(seeds=(4, 5), switches=bench.switches(*at, rows=2))
     for row, seed in enumerate((4, 5)):
-        alone = bench.latents(seeds=(seed,))
+        alone = bench.latents(seeds=(seed,), switches=bench.switches(*at))
         _same([latents[row : row + 1] for latents in both], alone, f"row {row} of a batch of two", TOLERANCE)
-    return f"two rows, {bench.chunks} chunks, within {TOLERANCE:.0e}"
+    return f"two rows, {bench.chunks} chunks, two switches, within {TOLERANCE:.0e}"

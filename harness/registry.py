@@ -76,7 +76,7 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
     """`NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`, as on the command line; values as in JSON, words without quotes."""
     name, _, rest = text.partition(".")
     knobs: dict[str, Any] = {}
-    for part in filter(None, rest.split(",")) if rest else ():
+    for part in rest.split(",") if rest else ():
         knob, equals, value = part.partition("=")
         if not equals or not knob or not value:
             raise KnobError(f"cannot read {part!r} in {text!r}; write NAME.KNOB=VALUE[,KNOB=VALUE]")

@@ -132,6 +132,8 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
     texts = rest[0] if rest else None
     if kind not in get_args(Boundary):
         raise SwitchError(f"switch at frame {frame}: unknown kind {kind!r}; allowed: {', '.join(get_args(Boundary))}")
+    if not isinstance(frame, int):
+        raise SwitchError(f"switch at frame {frame!r}: a frame is a whole number")
     if not 1 <= frame < latent_frames:
         raise SwitchError(
             f"switch at frame {frame} is outside of the video; allowed: 1 to {latent_frames - 1} "
@@ -159,6 +161,8 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
 def _check_prompts(name: str, prompts: Tensor, batch: int | None, backbone: Backbone) -> None:
     config = backbone.model.config
     allowed = f"[{batch or 'batch'}, at most {config.text_len} tokens, {config.text_dim}]"
+    if not isinstance(prompts, Tensor):
+        raise ShapeError(f"{name} are a {type(prompts).__name__}; needed: embeddings, a tensor {allowed}")
     if (
         prompts.ndim != 3
         or prompts.shape[0] != (batch or prompts.shape[0])

@@ -18,7 +18,7 @@ from harness.backbone.passes import Lifetime, Passes
 from harness.backbone.presets import Backbone
 from harness.backbone.sampler import to_clean, to_noisy
 from harness.backbone.wan import CausalWan
-from harness.errors import PresetError, ResumeError, ShapeError
+from harness.errors import KnobError, PresetError, ResumeError, ShapeError
 from harness.memory import At, MemorySpec, PromptSwitch, Strategy
 from harness.noise import Noise
 from harness.request import Encode, Request, Switch, check_request, check_room, longest_context
@@ -85,12 +85,16 @@ def rollout(
     All arguments are checked before the first chunk: ShapeError, NotFiniteError, SwitchError, KnobError,
     HorizonTooLongError, ResumeError (see harness.errors).
     """
+    if not isinstance(strategy, Strategy):
+        raise KnobError(f"strategy is {strategy!r}; needed: one with its knobs, as registry.strategy(name) makes it")
     if layout not in get_args(Lifetime):
         raise PresetError(f"unknown layout {layout!r}; allowed: {', '.join(get_args(Lifetime))}")
     if isinstance(backbone, CausalWan):
         backbone = Backbone(model=backbone)
     request = check_request(backbone, prompts, latent_frames, latent_size, noise, switches, initial, texts, encode)
-    return _Rollout(backbone, strategy, request, resume, compile, layout, grad).chunks()
+    # Buffers outlive the caller's inference mode, if there is one: its tensors could not be written to outside of it.
+    with torch.inference_mode(False):
+        return _Rollout(backbone, strategy, request, resume, compile, layout, grad).chunks()
 
 
 class _Rollout:
@@ -235,7 +239,9 @@ class _Rollout:
         self.passes.prompt = self.backbone.model.embed_prompt(prompts)
 
     def _replay(self, latents: Tensor, start: int, chunk: int | None = None) -> None:
-        for part in latents.split(chunk or max(1, latents.shape[1]), 1):
+        if not latents.shape[1]:
+            return
+        for part in latents.split(chunk or latents.shape[1], 1):
             self.passes.commit(part, self.times[-1], At(start, part.shape[1], 0, commit=True))
             start += part.shape[1]
 

@@ -15,7 +15,7 @@ PARTS = ("fingerprint", "start", "index", "scene", "past", "memory")
 
 def check_state(state: Mapping[str, Any], fingerprint: Mapping[str, Any], latent_frames: int, scenes: int) -> None:
     """Raise ResumeError unless a state is complete, of a rollout with this fingerprint, and within this video."""
-    missing = [part for part in PARTS if part not in state]
+    missing = [part for part in PARTS if not isinstance(state, Mapping) or part not in state]
     if missing:
         raise ResumeError(f"this is not the state of a rollout, or not all of it: it lacks {', '.join(missing)}")
     for name, value in fingerprint.items():

@@ -105,10 +105,10 @@ class Workbench:
         rows = [torch.randn(3, CONFIG.text_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
 
-    def switches(self, *at_chunks: int) -> list[Any]:
-        """A prompt switch before each of these chunks, of every kind in turn."""
+    def switches(self, *at_chunks: int, rows: int = 1) -> list[Any]:
+        """A prompt switch before each of these chunks, of every kind in turn, the same for all rows."""
         return [
-            (number * self.chunk, self.prompt(100 + number), ALL_KINDS[turn % 3])
+            (number * self.chunk, self.prompt(*[100 + number] * rows), ALL_KINDS[turn % 3])
             for turn, number in enumerate(at_chunks)
         ]
 

@@ -8,10 +8,11 @@ loop attends to the same number of tokens and runs all five passes in full, as t
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,7 @@ FRAME_TOKENS = 256
 CHUNK = 3
 PASSES = 5
 ENDLESS = 3_000_000
+WARM_UP = 6  # chunks until the window is full, compiled, and has slid
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Case:
     """A strategy, how it runs, and the bar that the ratio must reach (None: reported only)."""
 
     strategy: str
-    knobs: dict[str, Any]
+    knobs: dict[str, Any] = field(hash=False)
     window: int
     compile: bool
     dtype: torch.dtype
@@ -96,12 +98,12 @@ class BareLoop:
 
 
 def stream(case: Case, backbone: Backbone) -> Iterator[Chunk]:
-    """An endless rollout of a case."""
+    """A rollout of a case that does not end before the rounds do."""
     return rollout(
         backbone,
         strategy(case.strategy, **case.knobs),
         prompts=torch.randn(1, 12, CONFIG.text_dim, dtype=case.dtype),
-        latent_frames=ENDLESS,
+        latent_frames=CHUNK * 40 if case.strategy == "full" else ENDLESS,
         latent_size=LATENT_SIZE,
         noise=PairedNoise([(0, "cost")]),
         compile=case.compile,
@@ -126,10 +128,11 @@ def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float],
     """Cases of one mode with their ratios, and the seconds of their bare loops; all in turns, round by round."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).to(cases[0].dtype).requires_grad_(False))
     bare = {window: BareLoop(backbone.model, window) for window in {case.window for case in cases}}
+    # The context of `full` grows by a chunk a round.
+    attended = {case: itertools.count(case.window, CHUNK if case.strategy == "full" else 0) for case in cases}
     streams = [stream(case, backbone) for case in cases]
     for running in streams:
-        # Until the window is full, compiled, and has slid.
-        for _ in range(6):
+        for _ in range(WARM_UP):
             next(running)
     for loop in bare.values():
         loop.chunk()
@@ -137,7 +140,10 @@ def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float],
     base: list[list[float]] = [[] for _ in cases]
     for _ in range(rounds):
         for number, (case, running) in enumerate(zip(cases, streams, strict=True)):
-            plain = seconds(bare[case.window].chunk)
+            window = next(attended[case])
+            if window not in bare:
+                bare[window] = BareLoop(backbone.model, window)
+            plain = seconds(bare[window].chunk)
             base[number].append(plain)
             ratios[number].append(seconds(partial(next, running)) / plain)
     yield from zip(cases, ratios, base, strict=True)
@@ -154,6 +160,8 @@ def main() -> None:
     print(row("case", "dtype", "mode", "bare s", "ratio", "95 %", "bar", ""), flush=True)
     for dtype, compile, bar in MODES:
         every = [Case(name, knobs, window, compile, dtype, bar) for name, knobs, window in MEMORIES]
+        if not compile:
+            every.append(Case("full", {}, CHUNK * (WARM_UP + 1), compile, dtype, None))
         cases = [case for case in every if arguments.only in str(case)]
         for case, ratios, base in measure(cases, arguments.rounds) if cases else ():
             low, high = interval(ratios)

@@ -1,6 +1,6 @@
 """Whether time and bytes a chunk stay flat: 2,000 chunks of a tiny model for every bounded strategy.
 
-Run with `nox -s speed`, or `python -m tests.benchmarks.flat`. Compares the median seconds and the bytes (held, laid out,
+Run with `nox -s speed`, or `python -m tests.benchmarks.flat`. Compares the median seconds and the bytes (held and
 resident) of the last 200 chunks with those of chunks 100 to 300; the bar is 5 %. All strategies run in turns, chunk by
 chunk, so that a change of the machine's speed meets all of them and is seen in `control`, a fixed matrix product.
 """

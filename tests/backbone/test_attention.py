@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import sys
+import types
+from typing import get_args
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from harness.backbone import attention
+from harness.backbone.attention import AttentionName, choose, flash, sdpa
+from harness.backbone.presets import Backbone
+from harness.backbone.wan import CausalWan
+from harness.errors import HorizonError
+from harness.workbench import CONFIG
+
+CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
+
+
+def explicit(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Softmax attention in float64, a query at a time."""
+    query, keys, values = (x.double() for x in (query, keys, values))
+    out = torch.empty(*query.shape[:3], values.shape[-1], dtype=torch.float64)
+    for b in range(query.shape[0]):
+        for n in range(query.shape[1]):
+            for head in range(query.shape[2]):
+                scores = (keys[b, :, head] * query[b, n, head]).sum(-1) / query.shape[-1] ** 0.5
+                weights = (scores - scores.max()).exp()
+                out[b, n, head] = (weights[:, None] * values[b, :, head]).sum(0) / weights.sum()
+    return out
+
+
+def triple(
+    seed: int, dtype: torch.dtype, batch: int, queries: int, keys: int, heads: int, channels: int
+) -> list[Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [(batch, n, heads, channels) for n in (queries, keys, keys)]
+    return [(2 * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype) for shape in shapes]
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    seed=st.integers(0, 999),
+    batch=st.integers(1, 2),
+    queries=st.integers(1, 5),
+    keys=st.integers(1, 9),
+    heads=st.integers(1, 3),
+    channels=st.sampled_from([2, 8, 20]),
+    kind=st.sampled_from([(torch.float64, 1e-12), (torch.float32, 1e-5), (torch.bfloat16, 0.05)]),
+)
+def test_sdpa_is_softmax_attention(
+    seed: int, batch: int, queries: int, keys: int, heads: int, channels: int, kind: tuple[torch.dtype, float]
+) -> None:
+    """No mask, no causality: every query sees every key, more or fewer of them than queries."""
+    dtype, tolerance = kind
+    given = triple(seed, dtype, batch, queries, keys, heads, channels)
+    ours = sdpa(*given)
+    assert ours.dtype == dtype
+    torch.testing.assert_close(ours.double(), explicit(*given), rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("name", ["auto", "sdpa"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_the_kernel_is_recorded(name: AttentionName, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_flash(monkeypatch)
+    attend, kernel = choose(name, dtype, CPU)
+    assert attend is sdpa
+    assert kernel in {"sdpa:flash_attention", "sdpa:math"}
+
+
+def test_the_recorded_kernel_is_the_one_that_is_enabled(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_flash(monkeypatch)
+    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
+        assert choose("auto", torch.float32, CPU)[1] == "sdpa:math"
+
+
+def test_shapes_only() -> None:
+    assert choose("sdpa", torch.bfloat16, torch.device("meta")) == (sdpa, "sdpa:meta")
+
+
+@pytest.mark.parametrize("name", ["", "SDPA", "xformers", "flash"])
+def test_an_unknown_name_is_refused(name: str) -> None:
+    with pytest.raises(HorizonError) as caught:
+        choose(name, torch.float32, CPU)  # type: ignore[arg-type]
+    message = str(caught.value)
+    assert repr(name) in message
+    assert all(allowed in message for allowed in get_args(AttentionName))
+
+
+def without_flash(patch: pytest.MonkeyPatch) -> None:
+    find = importlib.util.find_spec
+    patch.setattr(importlib.util, "find_spec", lambda name: None if name == "flash_attn" else find(name))
+
+
+def with_flash(patch: pytest.MonkeyPatch) -> list[tuple[Tensor, ...]]:
+    """A stand-in for the package, which remembers what it was called with."""
+    calls: list[tuple[Tensor, ...]] = []
+    fake = types.ModuleType("flash_attn")
+    fake.__spec__ = importlib.machinery.ModuleSpec("flash_attn", None)
+
+    def flash_attn_func(*args: Tensor) -> Tensor:
+        calls.append(args)
+        return args[0] + 1
+
+    fake.flash_attn_func = flash_attn_func  # type: ignore[attr-defined]
+    patch.setitem(sys.modules, "flash_attn", fake)
+    return calls
+
+
+def test_flash_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_flash(monkeypatch)
+    with pytest.raises(HorizonError, match=r"not installed \(pip install .*\[gpu\]"):
+        choose("flash-attn", torch.bfloat16, CUDA)
+
+
+@pytest.mark.parametrize(("dtype", "device"), [(torch.bfloat16, CPU), (torch.float32, CUDA), (torch.float64, CPU)])
+def test_flash_that_cannot_run_here(dtype: torch.dtype, device: torch.device, monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flash(monkeypatch)
+    with pytest.raises(HorizonError) as caught:
+        choose("flash-attn", dtype, device)
+    message = str(caught.value)
+    assert f"not {device.type} and {dtype}" in message
+    assert "'auto' or 'sdpa'" in message
+    assert "\n" not in message
+
+
+def test_auto_passes_over_flash_on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flash(monkeypatch)
+    attend, kernel = choose("auto", torch.bfloat16, CPU)
+    assert attend is sdpa
+    assert kernel.startswith("sdpa:")
+
+
+@pytest.mark.parametrize("name", ["auto", "flash-attn"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_flash_is_taken_without_touching_the_device(
+    name: AttentionName, dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no such device here; asking it for anything would also start a CUDA context on a machine with one."""
+    with_flash(monkeypatch)
+
+    def touched(*args: object, **options: object) -> None:
+        raise AssertionError("the device was touched")
+
+    monkeypatch.setattr(attention, "_sdpa_kernel", touched)
+    monkeypatch.setattr(torch, "zeros", touched)
+    monkeypatch.setattr(torch.cuda, "_lazy_init", touched)
+    assert choose(name, dtype, CUDA) == (flash, "flash-attn")
+
+
+def test_flash_is_given_the_same_shapes(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = with_flash(monkeypatch)
+    given = triple(0, torch.float32, 2, 3, 5, 2, 8)
+    assert torch.equal(flash(*given), given[0] + 1)
+    assert [x is y for x, y in zip(calls[0], given, strict=True)] == [True] * 3
+
+
+def test_a_backbone_attends_with_what_it_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_flash(monkeypatch)
+    model = CausalWan(CONFIG)
+    model.set_attention(flash)
+    backbone = Backbone(model=model)
+    assert backbone.attention_kernel.startswith("sdpa:")
+    used = {part.attention for block in model.layers for part in (block.self_attn, block.cross_attn)}
+    assert used == {sdpa}
+    with pytest.raises(HorizonError, match="flash-attn"):
+        Backbone(model=model, attention="flash-attn")
