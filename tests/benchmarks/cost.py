@@ -165,9 +165,9 @@ def main() -> None:
         cases = [case for case in every if arguments.only in str(case)]
         for case, ratios, base in measure(cases, arguments.rounds) if cases else ():
             low, high = interval(ratios)
-            verdict = "" if bar is None else "met" if low <= bar else "MISSED"
+            verdict = "" if case.bar is None else "met" if low <= case.bar else "MISSED"
             figures = f"{statistics.median(base):.3f}", f"{statistics.median(ratios):.3f}", f"{low:.3f} - {high:.3f}"
-            print(row(*str(case).split(" | "), *figures, "" if bar is None else f"{bar:.2f}", verdict), flush=True)
+            print(row(*str(case).split(" | "), *figures, "" if case.bar is None else f"{case.bar:.2f}", verdict), flush=True)
 
 
 if __name__ == "__main__":
