@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import get_args
 
 import psutil
@@ -62,7 +63,9 @@ def check_request(
     """The arguments of a rollout as a `Request`; raises what `harness.rollout.rollout` says it raises."""
     config = backbone.model.config
     if not (
-        isinstance(latent_size, Sequence) and len(latent_size) == 2 and all(isinstance(n, int) for n in latent_size)
+        isinstance(latent_size, Sequence)
+        and len(latent_size) == 2
+        and all(isinstance(n, Integral) for n in latent_size)
     ):
         raise ShapeError(f"latent_size is {latent_size!r}; needed: (height, width), two whole numbers")
     height, width = latent_size
@@ -132,7 +135,7 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
     texts = rest[0] if rest else None
     if kind not in get_args(Boundary):
         raise SwitchError(f"switch at frame {frame}: unknown kind {kind!r}; allowed: {', '.join(get_args(Boundary))}")
-    if not isinstance(frame, int):
+    if not isinstance(frame, Integral):
         raise SwitchError(f"switch at frame {frame!r}: a frame is a whole number")
     if not 1 <= frame < latent_frames:
         raise SwitchError(
@@ -182,7 +185,7 @@ def _check_texts(texts: Sequence[str] | None, batch: int) -> None:
 
 def _check_frames(name: str, frames: int, backbone: Backbone) -> None:
     chunk, first = backbone.chunk, 1 if backbone.independent_first_frame else 0
-    if not isinstance(frames, int):
+    if not isinstance(frames, Integral):
         raise ShapeError(f"{name} = {frames!r} is not a whole number")
     if frames < 1 or (frames - first) % chunk:
         below = max(frames - first, 0) // chunk * chunk + first

@@ -108,9 +108,10 @@ class Block(nn.Module):
         normed = modulated_norm(x, scale, shift, self.eps).flatten(1, 2)
         query = self.self_attn.query(normed)
         own = self.self_attn.key_value(normed)
+        # Asked for even where it is not attended to: a memory that reads the query must see every layer's.
+        laid_out = context if isinstance(context, LaidOut) else context(query)
         if last:
             return None, own, query
-        laid_out = context if isinstance(context, LaidOut) else context(query)
         x = torch.addcmul(x, self.self_attn(query, own, laid_out).view_as(x), gate)
         x = x + self.cross_attn(self.norm3(x).flatten(1, 2), prompt).view_as(x)
         x = torch.addcmul(x, self.ffn(modulated_norm(x, ffn_scale, ffn_shift, self.eps)), ffn_gate)

@@ -69,7 +69,7 @@ class Rope:
         if key not in self._recent:
             while len(self._recent) >= REMEMBERED:
                 del self._recent[next(iter(self._recent))]
-            self._recent[key] = self._frames(torch.tensor(key, dtype=torch.float64).to(self.device))
+            self._recent[key] = self._frames(torch.tensor(key, dtype=torch.float64).to(self.device, non_blocking=True))
         return self._recent[key]
 
     def tokens(self, positions: Tensor) -> Tensor:

@@ -167,7 +167,10 @@ def main() -> None:
             low, high = interval(ratios)
             verdict = "" if case.bar is None else "met" if low <= case.bar else "MISSED"
             figures = f"{statistics.median(base):.3f}", f"{statistics.median(ratios):.3f}", f"{low:.3f} - {high:.3f}"
-            print(row(*str(case).split(" | "), *figures, "" if case.bar is None else f"{case.bar:.2f}", verdict), flush=True)
+            print(
+                row(*str(case).split(" | "), *figures, "" if case.bar is None else f"{case.bar:.2f}", verdict),
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

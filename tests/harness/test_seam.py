@@ -123,6 +123,24 @@ def test_a_strategy_that_reads_the_query_gets_it(layout: str) -> None:
     ]
 
 
+def test_every_layer_recalls_for_initial_latents() -> None:
+    """Their only pass is the commit pass, of which the last layer computes no more than its entries."""
+    reads = strategy("sliding_window")
+    object.__setattr__(reads, "reads_query", True)
+    bench = Workbench(reads)
+    recalled: list[tuple[int, int, int]] = []
+
+    class Reader(Watched):
+        def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+            assert query is not None
+            recalled.append((at.start, layer, at.pass_index))
+            return super().recall(layer, query, at)
+
+    initial = torch.randn(1, 6, CONFIG.in_dim, *LATENT_SIZE, generator=torch.Generator().manual_seed(0))
+    bench.latents(3, initial=initial, watch=Reader)
+    assert recalled == [(start, layer, 0) for start in (0, 3, 6) for layer in range(bench.layers)]
+
+
 def test_verbs_are_called_once_a_chunk_and_again_when_stale() -> None:
     calls: list[tuple[str, int, int, int, bool]] = []
 
