@@ -108,7 +108,7 @@ def verify(
     from harness.verify import verify as run
 
     _, made = registry.parse_strategy(strategy)
-    with console.status(f"verifying {made!r}"):
+    with Console(stderr=True).status(Text(f"verifying {made!r}")):
         findings = run(made)
     broken = [finding for finding in findings if finding.state == "fail"]
     if as_json:

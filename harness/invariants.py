@@ -14,7 +14,7 @@ from types import FunctionType, ModuleType
 from typing import Any, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.frames import FrameCache
 from harness.memory import At, Boundary, Context, Entries, Memory
@@ -126,13 +126,16 @@ def _sizes(bench: Workbench, chunks: int, **options: Any) -> list[int]:
 
 
 def _reachable_bytes(memory: Memory) -> int:
-    """Bytes of all tensor storages that can be reached from the memory, whether it names them or not."""
+    """Bytes of all tensor storages that can be reached from the memory, whether it names them or not.
+
+    The parameters of a network that it uses are not memory.
+    """
     storages: dict[int, int] = {}
     seen: set[int] = set()
     waiting: list[object] = [vars(memory)]
     while waiting:
         thing = waiting.pop()
-        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType):
+        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType | nn.Module):
             continue
         seen.add(id(thing))
         if isinstance(thing, Tensor):
