@@ -207,7 +207,7 @@ def _describe_backbone(name: str, as_json: bool) -> None:
 
     made = registry.backbone(name, device="meta")
     parameters = list(made.model.parameters())
-    about = {
+    about: dict[str, Any] = {
         "name": name,
         "about": inspect.getdoc(registry.load("backbones", name)),
         "parameters": sum(p.numel() for p in parameters),
@@ -229,9 +229,8 @@ def _describe_backbone(name: str, as_json: bool) -> None:
     console.print(Text.assemble((name, "bold"), f"\n\n{about.pop('about')}\n"))
     del about["name"]
     table = _table("what", "value")
-    for what, value in {**about, **about.pop("config")}.items():  # type: ignore[dict-item]
-        if what != "config":
-            table.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
+    for what, value in (about | about.pop("config")).items():
+        table.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
     console.print(table)
 
 
