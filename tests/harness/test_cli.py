@@ -343,7 +343,12 @@ def test_plugin_that_is_half_written_never_ends_in_a_traceback(
 
 def test_interruption_ends_quietly(horizon: Horizon, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("harness.verify.verify", lambda strategy: os.kill(os.getpid(), signal.SIGINT))
-    said = horizon("verify", "full")
+    # Where the tests run in the background, the shell may have told them to ignore interruptions.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        said = horizon("verify", "full")
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert (said.code, said.out) == (130, "")
     assert said.err in {"", "horizon: interrupted\n"}
 
