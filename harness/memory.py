@@ -20,7 +20,13 @@ from torch import Tensor
 from harness.errors import DtypeError, SwitchError
 from harness.knobs import check_knobs
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+"""What backbones compute in and memories hold, by name."""
 Boundary = Literal["smooth", "hardcut", "recall"]
 """The kind of scene boundary that is entered at a prompt switch."""
 
@@ -105,9 +111,8 @@ class MemorySpec:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
 
     def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            allowed = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-            raise DtypeError(f"a memory cannot hold {self.dtype}; allowed: {allowed}")
+        if self.dtype not in DTYPES.values():
+            raise DtypeError(f"a memory cannot hold {self.dtype}; allowed: {', '.join(DTYPES)}")
 
     def bytes(self, tokens: int, dtype: torch.dtype | None = None) -> int:
         """Bytes of `tokens` cached tokens of every row in all layers."""

@@ -55,12 +55,11 @@ def load(group: Group, name: str) -> Any:
 def strategy_class(name: str) -> type[Strategy]:
     """The strategy called `name`, as a class."""
     made = load("strategies", name)
+    origin = _origin(found("strategies")[name])
     if not (isinstance(made, type) and issubclass(made, Strategy)):
-        origin = _origin(found("strategies")[name])
         raise RegistryError(f"{name!r} from {origin} is {made!r}; a strategy is a subclass of harness.memory.Strategy")
     missing = [*sorted(made.__abstractmethods__), *([] if hasattr(made, "paper") else ["paper"])]
     if missing:
-        origin = _origin(found("strategies")[name])
         raise RegistryError(f"{name!r} from {origin} is not finished: it lacks {', '.join(missing)}")
     return made
 

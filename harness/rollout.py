@@ -137,7 +137,10 @@ class _Rollout:
         self.start = 0  # absolute id of the next chunk's first frame
         self.index = 0  # number of the next generated chunk
         self.scene = 0  # which prompt is active
-        self.past: list[Tensor] = []  # clean chunks that a switch may want to look back at
+        # Clean latents that a switch may want to look back at.
+        self.past = torch.empty(
+            request.batch, 0, model.config.in_dim, *request.latent_size, dtype=model.dtype, device=model.device
+        )
         self.uncommitted: Tensor | None = None
         if resume is not None:
             self._resume(resume)
@@ -207,8 +210,7 @@ class _Rollout:
         self.passes.commit(latents, self.times[-1], At(self.start, frames, passes, commit=True))
         self.start += frames
         if self.memory.lookback:
-            kept = torch.cat((*self.past, latents), 1)[:, -self.memory.lookback :]
-            self.past = [kept]
+            self.past = torch.cat((self.past, latents), 1)[:, -self.memory.lookback :]
 
     def _enter(self) -> None:
         """Make the prompt of the chunk that starts here the active one, and let the memory know."""
@@ -218,16 +220,13 @@ class _Rollout:
         old, new = self.request.scenes[self.scene], self.request.scenes[scene]
         self.scene = scene
         self._say(new.prompts)
-        nothing = new.prompts.new_empty(
-            self.spec.batch, 0, self.backbone.model.config.in_dim, *self.request.latent_size
-        )
         self.memory.forget(
             PromptSwitch(
                 start=self.start,
                 kind=new.kind,
                 old_prompts=old.prompts,
                 new_prompts=new.prompts,
-                latents=self.past[0] if self.past else nothing,
+                latents=self.past,
                 replay=self._replay,
                 old_texts=old.texts,
                 new_texts=new.texts,

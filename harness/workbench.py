@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch, Strategy
+from harness.memory import At, Boundary, Context, Entries, Memory, MemorySpec, PromptSwitch, Strategy
 from harness.noise import Noise, PairedNoise
 from harness.rollout import Chunk, rollout
 
@@ -22,7 +23,6 @@ CONFIG = WanConfig(
 )
 LATENT_SIZE = (4, 4)
 STEADY_CHUNKS = 6
-ALL_KINDS = ("smooth", "hardcut", "recall")
 
 
 class Watched(Memory):
@@ -107,9 +107,10 @@ class Workbench:
 
     def switches(self, *at_chunks: int, rows: int = 1) -> list[Any]:
         """A prompt switch before each of these chunks, of every kind in turn, the same for all rows."""
+        kinds = itertools.cycle(get_args(Boundary))
         return [
-            (number * self.chunk, self.prompt(*[100 + number] * rows), ALL_KINDS[turn % 3])
-            for turn, number in enumerate(at_chunks)
+            (number * self.chunk, self.prompt(*[100 + number] * rows), kind)
+            for number, kind in zip(at_chunks, kinds, strict=False)
         ]
 
     def roll(
@@ -119,14 +120,12 @@ class Workbench:
         watch: Callable[[Memory], Memory] | None = None,
         seeds: tuple[int, ...] = (0,),
         noise: Noise | None = None,
-        strategy: Strategy | None = None,
         **options: Any,
     ) -> Iterable[Chunk]:
-        """A rollout; of another strategy than this bench's, if one is given."""
-        chosen = strategy or self.strategy
+        """A rollout, its memory watched if `watch` is given."""
         return rollout(
             self.backbone,
-            watched(chosen, watch) if watch else chosen,
+            watched(self.strategy, watch) if watch else self.strategy,
             prompts=self.prompt(*seeds),
             latent_frames=(self.chunks if chunks is None else chunks) * self.chunk,
             latent_size=LATENT_SIZE,

@@ -36,7 +36,9 @@ def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) 
     wanted = model.state_dict()
     on_meta = any(x.is_meta for x in wanted.values())
     _compare(Path(path), state, wanted, on_meta)
-    model.load_state_dict({name: x.to(wanted[name].dtype) for name, x in state.items()}, assign=on_meta)
+    if on_meta:
+        state = {name: x.to(wanted[name].dtype) for name, x in state.items()}
+    model.load_state_dict(state, assign=on_meta)
     return taken
 
 
@@ -59,7 +61,7 @@ def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str,
         )
     if any(".lora_" in name for name in state):
         raise CheckpointError(f"{path}: a LoRA adapter, not a model; load its base first and merge the adapter into it")
-    native = {_native(name, state): value for name, value in state.items()}
+    native = dict(zip(_native(state), state.values(), strict=True))
     if len(native) != len(state):
         raise CheckpointError(f"{path}: several parameters share a name once wrapper prefixes are removed")
     return native, taken
@@ -92,14 +94,16 @@ def _is_zip(path: Path) -> bool:
         return file.read(4) == b"PK\x03\x04"
 
 
-def _native(name: str, state: Mapping[str, Tensor]) -> str:
+def _native(names: Iterable[str]) -> list[str]:
+    """Names without what wrappers added to them, in the same order."""
+    bare = list(names)
     for infix in INFIXES:
-        name = name.replace(infix, "")
+        bare = [name.replace(infix, "") for name in bare]
     for owner in OWNERS:
         # A wrapper's prefix is on every name, a module that happens to be called so is not.
-        if name.startswith(owner) and all(owner in other for other in state):
-            return name.removeprefix(owner)
-    return name
+        if all(name.startswith(owner) for name in bare):
+            return [name.removeprefix(owner) for name in bare]
+    return bare
 
 
 def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], on_meta: bool) -> None:
@@ -115,9 +119,10 @@ def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tenso
             raise CheckpointError(
                 f"{path}: another size: {name} is {list(value.shape)}, this model needs {list(wanted[name].shape)}"
             )
-        if value.dtype not in DTYPES:
-            allowed = ", ".join(map(str, DTYPES))
-            raise CheckpointError(f"{path}: {name} is stored as {value.dtype}; a model is read from {allowed}")
+        if value.dtype not in DTYPES.values():
+            raise CheckpointError(
+                f"{path}: {name} is stored as {value.dtype}; a model is read from {', '.join(DTYPES)}"
+            )
         if value.layout != torch.strided or (value.is_meta and not on_meta):
             kind = "holds no numbers (it is on the meta device)" if value.is_meta else f"is stored as {value.layout}"
             raise CheckpointError(f"{path}: {name} {kind}; save plain dense tensors")

@@ -41,10 +41,9 @@ class Backbone:
 
 def parse_dtype(name: str) -> torch.dtype:
     """A torch data type by name, "bfloat16" for instance. Raises DtypeError for one that a backbone cannot use."""
-    known = {str(dtype).removeprefix("torch."): dtype for dtype in DTYPES}
-    if name not in known:
-        raise DtypeError(f"unknown dtype {name!r}; allowed: {', '.join(known)}")
-    return known[name]
+    if name not in DTYPES:
+        raise DtypeError(f"unknown dtype {name!r}; allowed: {', '.join(DTYPES)}")
+    return DTYPES[name]
 
 
 def build(config: WanConfig, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> CausalWan:

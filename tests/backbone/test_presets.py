@@ -31,7 +31,7 @@ def test_other_dtypes_are_refused(name: str) -> None:
         parse_dtype(name)
     message = str(caught.value)
     assert repr(name) in message
-    assert all(str(dtype).removeprefix("torch.") in message for dtype in DTYPES)
+    assert all(name in message for name in DTYPES)
     with pytest.raises(DtypeError):
         build(CONFIG, dtype=name)
 

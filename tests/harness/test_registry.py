@@ -254,4 +254,5 @@ def test_what_is_written_is_what_is_read(made: AttentionSink | MemRoPE) -> None:
 @given(st.text() | st.builds("memrope.{}={}".format, st.sampled_from(list(MemRoPE().knobs())), st.text()))
 def test_any_text_is_a_strategy_or_a_clear_word(text: str) -> None:
     with contextlib.suppress(HorizonError):
-        registry.parse_strategy(text)
+        _, made = registry.parse_strategy(text)
+        assert isinstance(made, registry.Strategy)

@@ -112,7 +112,7 @@ def test_a_strategy_that_reads_the_query_gets_it(layout: str) -> None:
             super().remember(layer, entries, query, at)
 
     ours = bench.latents(CHUNKS, watch=Reader, layout=layout)
-    plain = bench.latents(CHUNKS, strategy=strategy("sliding_window", window=6))
+    plain = Workbench(strategy("sliding_window", window=6)).latents(CHUNKS)
     torch.testing.assert_close(torch.cat(ours, 1), torch.cat(plain, 1), rtol=0, atol=1e-6)
     assert {query.shape for *_, query in seen} == {(1, 12, CONFIG.num_heads, CONFIG.head_dim)}
     assert [(verb, layer, at.pass_index) for verb, layer, at, _ in seen[:4]] == [
