@@ -51,3 +51,7 @@ class ResumeError(HorizonError, ValueError):
 
 class CheckpointError(HorizonError, ValueError):
     """A checkpoint that is missing, damaged, unsafe to load, or of another architecture."""
+
+
+class PromptError(HorizonError, ValueError):
+    """A prompt, or a script of prompts, that a backbone cannot read."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
+from torch import Tensor
 
 from harness.backbone.attention import AttentionName, choose
 from harness.backbone.sampler import Sampler
@@ -13,12 +16,41 @@ from harness.errors import DtypeError, PresetError
 from harness.memory import DTYPES
 
 
+class TextEncoder(Protocol):
+    """Prompts to text embeddings [B, L, text_dim]."""
+
+    def __call__(self, prompts: Sequence[str], /) -> Tensor: ...
+
+
+class Codec(Protocol):
+    """Between pictures in 0..1 and latents.
+
+    frames_per_second: of decoded pictures.
+    """
+
+    frames_per_second: float
+
+    def encode(self, pixels: Tensor, /) -> Tensor:
+        """Pictures [B, T, 3, height, width] -> latents [B, F, C, h, w]."""
+        ...
+
+    def decode(self, latents: Tensor, /) -> Tensor:
+        """Latents of a whole video -> its pictures."""
+        ...
+
+    def decoder(self) -> Callable[[Tensor], Tensor]:
+        """A function that decodes one video's chunks in their order."""
+        ...
+
+
 @dataclass(kw_only=True)
 class Backbone:
     """A model with its preset; a bare `CausalWan` stands for the defaults here.
 
     chunk: latent frames denoised together. independent_first_frame: whether the first chunk is a single frame.
     trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
+    latents_per_second: latent frames that one second of video takes.
+    text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
     """
 
@@ -29,7 +61,10 @@ class Backbone:
     independent_first_frame: bool = False
     trained_frames: int = 21
     latent_size: tuple[int, int] = (60, 104)
+    latents_per_second: float = 4.0
     attention: AttentionName = "auto"
+    text: TextEncoder | None = None
+    codec: Codec | None = None
     attention_kernel: str = field(init=False)
 
     def __post_init__(self) -> None:

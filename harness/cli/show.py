@@ -1,34 +1,20 @@
-"""The command line: `horizon list | describe | verify`.
-
-Exit codes: 0 done, 1 an invariant is broken, 2 a mistake in the request (one line on the error stream).
-"""
+"""The commands that show: `horizon list | describe | verify`."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
-import os
 import sys
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from harness.cli.terminal import Json, app, console, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-# What is printed comes from docstrings, knobs and exceptions, third parties' too: never read it as markup.
-console = Console(highlight=False, markup=False, emoji=False)
-Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
-
-
-@app.callback()
-def horizon() -> None:
-    """Horizon: which memory keeps a video model itself, for how long, and at what price?"""
 
 
 @app.command("list")
@@ -42,19 +28,19 @@ def list_(as_json: Json = False) -> None:
         {"name": name, "about": _summary(registry.load("backbones", name))} for name in registry.found("backbones")
     ]
     if as_json:
-        _print_json({"strategies": strategies, "suites": suites, "backbones": backbones})
+        print_json({"strategies": strategies, "suites": suites, "backbones": backbones})
         return
-    table = _table("strategy", "idea", "knobs and their defaults")
+    sheet = table("strategy", "idea", "knobs and their defaults")
     for about in strategies:
         knobs = ", ".join(f"{knob}={_default(value)}" for knob, value in about["knobs"].items())
-        table.add_row(Text(about["name"], "bold"), about["about"], knobs or "none")
-    console.print(table)
+        sheet.add_row(Text(about["name"], "bold"), about["about"], knobs or "none")
+    console.print(sheet)
     for title, rows in (("backbone", backbones), ("suite", suites)):
         if rows:
-            table = _table(title, "what it is")
+            sheet = table(title, "what it is")
             for row in rows:
-                table.add_row(Text(row["name"], "bold"), row.get("about", ""))
-            console.print(table)
+                sheet.add_row(Text(row["name"], "bold"), row.get("about", ""))
+            console.print(sheet)
     console.print("horizon describe NAME says more about one of them.", style="dim")
 
 
@@ -72,27 +58,27 @@ def describe(name: Annotated[str, typer.Argument(help="A strategy or a backbone.
         raise UnknownNameError(f"{error}; backbones: {', '.join(registry.found('backbones'))}") from None
     about["price"] = _prices(name)
     if as_json:
-        _print_json(about)
+        print_json(about)
         return
     console.print(Text.assemble((name, "bold"), f"  {about['paper']}\n"))
     console.print(about["text"] + "\n", soft_wrap=True)
     if about["knobs"]:
-        table = _table("knob", "default", "allowed")
+        sheet = table("knob", "default", "allowed")
         for knob, value in about["knobs"].items():
-            table.add_row(knob, _default(value), value["allowed"])
-        console.print(table)
+            sheet.add_row(knob, _default(value), value["allowed"])
+        console.print(sheet)
     if not about["price"]:
         return
     console.print()
-    table = _table("horizon", "latent frames", "held", "laid out", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
+    sheet = table("horizon", "latent frames", "held", "laid out", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
     for price in about["price"]:
-        table.add_row(
+        sheet.add_row(
             price["horizon"],
             f"{price['latent_frames']:,}",
             f"{price['held_bytes'] / 1e9:,.2f} GB",
             f"{price['laid_out_bytes'] / 1e9:,.2f} GB",
         )
-    console.print(table)
+    console.print(sheet)
     console.print(
         "held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th).", style="dim"
     )
@@ -112,49 +98,17 @@ def verify(
         findings = run(made)
     broken = [finding for finding in findings if finding.state == "fail"]
     if as_json:
-        _print_json(
-            {"strategy": strategy, "knobs": made.knobs(), "findings": [dataclasses.asdict(f) for f in findings]}
-        )
+        print_json({"strategy": strategy, "knobs": made.knobs(), "findings": [dataclasses.asdict(f) for f in findings]})
     else:
-        table = _table("invariant", "", "what was found", title=repr(made))
+        sheet = table("invariant", "", "what was found", title=repr(made))
         for finding in findings:
-            table.add_row(finding.invariant, Text(finding.state, STATES[finding.state]), finding.detail)
-        console.print(table)
+            sheet.add_row(finding.invariant, Text(finding.state, STATES[finding.state]), finding.detail)
+        console.print(sheet)
         passed = sum(finding.state == "pass" for finding in findings)
         rest = len(findings) - passed - len(broken)
         console.print(f"{passed} passed, {len(broken)} failed, {rest} do not apply")
     if broken:
         raise typer.Exit(1)
-
-
-def main() -> None:
-    """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
-    try:
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
-        if sys.stdout is not None:
-            sys.stdout.flush()
-    except HorizonError as error:
-        _fail(str(error))
-    except typer.TyperException as error:
-        _fail(f"{error.format_message().rstrip('.')} (horizon --help shows what there is)")
-    except BrokenPipeError:
-        # The reader went away (`horizon list | head`); nothing is left to say to it.
-        _discard_output()
-        sys.exit(1)
-    except OSError as error:
-        _discard_output()
-        _fail(f"cannot write the output: {error.strerror or error}")
-    sys.exit(code or 0)
-
-
-def _discard_output() -> None:
-    """Point the standard output elsewhere, so that Python does not fail on it again at exit."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(message: str) -> None:
-    print("horizon: " + " ".join(message.split()), file=sys.stderr)
-    sys.exit(2)
 
 
 def _about_strategy(name: str) -> dict[str, Any]:
@@ -224,14 +178,14 @@ def _describe_backbone(name: str, as_json: bool) -> None:
         "latent_size": made.latent_size,
     }
     if as_json:
-        _print_json(about)
+        print_json(about)
         return
     console.print(Text.assemble((name, "bold"), f"\n\n{about.pop('about')}\n"))
     del about["name"]
-    table = _table("what", "value")
+    sheet = table("what", "value")
     for what, value in (about | about.pop("config")).items():
-        table.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
-    console.print(table)
+        sheet.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
+    console.print(sheet)
 
 
 def _summary(thing: object) -> str:
@@ -245,18 +199,3 @@ def _word(value: object) -> str:
 
 def _default(knob: dict[str, Any]) -> str:
     return _word(knob["default"]) if "default" in knob else "(needed)"
-
-
-def _table(*columns: str, title: str | None = None) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold")
-    return table
-
-
-def _print_json(content: dict[str, Any]) -> None:
-    print(json.dumps(content, indent=2, default=str))
-
-
-if __name__ == "__main__":
-    main()

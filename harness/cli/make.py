@@ -1,0 +1,144 @@
+"""The commands that make: `horizon sample | train`."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from harness.cli.terminal import app, console
+from harness.errors import HorizonError, PresetError, SwitchError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from harness.memory import Boundary
+
+STRIP = 12
+"""Pictures of a filmstrip."""
+
+
+@app.command()
+def sample(
+    prompt: Annotated[str, typer.Argument(help="For the pocket e.g. 'a large red disc slides fast on blue with dots'")],
+    strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",
+    seconds: Annotated[float, typer.Option(help="Length of the video; 4 latent frames a second.")] = 30.0,
+    switch: Annotated[
+        list[str] | None,
+        typer.Option(help="SECOND:BOUNDARY:PROMPT with smooth, hardcut or recall, e.g. '10:smooth:now a white ring'."),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="What the prompt leaves open comes from it.")] = 0,
+    backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    out: Annotated[Path, typer.Option(help="The mp4 file; a filmstrip PNG is put beside it.")] = Path("sample.mp4"),
+) -> None:
+    """Make a video from a prompt, streaming to disk, and a filmstrip of it."""
+    import torch
+
+    from harness import registry
+    from harness.sample import frames_of
+    from harness.sample import sample as pieces
+    from harness.video import VideoWriter
+    from reports.plots import filmstrip
+
+    if out.suffix != ".mp4":
+        raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
+    switches = [_read_switch(text) for text in switch or []]
+    _, made = registry.parse_strategy(strategy)
+    stage = registry.backbone(backbone, device=device)
+    stream = pieces(stage, made, prompt, seconds=seconds, seed=seed, switches=switches)
+    frames = frames_of(stage, seconds)
+    length = frames / stage.latents_per_second
+    _make_folder(out.parent)
+    shown: list[tuple[str, Tensor]] = []
+    began = time.monotonic()
+    stopped = False
+    assert stage.codec is not None
+    with _progress() as progress, VideoWriter(out, stage.codec.frames_per_second) as video:
+        task = progress.add_task(f"{strategy} {prompt!r}", total=frames, rate="")
+        try:
+            for piece in stream:
+                video.write(piece.pictures)
+                if piece.seconds >= len(shown) * length / STRIP:
+                    shown.append((f"{piece.seconds:g} s", piece.pictures[0]))
+                done = piece.seconds + stage.chunk / stage.latents_per_second
+                progress.update(
+                    task,
+                    completed=done * stage.latents_per_second,
+                    rate=f"{done:.1f} of {length:g} s of video, {done / (time.monotonic() - began):.1f} x real time",
+                )
+        except KeyboardInterrupt:
+            stopped = True
+    if not shown:
+        raise typer.Exit(130)
+    strip = out.with_suffix(".png")
+    filmstrip([torch.stack([picture for _, picture in shown])], strip, [time for time, _ in shown], title=prompt)
+    console.print(f"{video.frames / stage.codec.frames_per_second:g} s of video: {out}, {strip}")
+    if stopped:
+        raise typer.Exit(130)
+
+
+@app.command()
+def train(
+    what: Annotated[str, typer.Argument(help="What to train: pocket.")],
+    stage: Annotated[str | None, typer.Option(help="Only this stage; without it all that are not finished.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder of checkpoints, logs, curves and weights.")] = Path("runs/pocket"),
+    seed: Annotated[int, typer.Option(help="Decides the clips, the noise and the first weights.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads; the last bits depend on their number.")] = 2,
+    install: Annotated[bool, typer.Option(help="Put the weights where the package reads them.")] = False,
+) -> None:
+    """Train what Horizon ships. Killed at any moment, it goes on from its last checkpoint, with the same result."""
+    from harness.pocket import school
+    from harness.pocket.train import read_log, run
+    from reports.plots import training_curve
+
+    if what != "pocket":
+        raise HorizonError(f"nothing called {what!r} can be trained; allowed: pocket")
+    for name in school.chosen(stage):
+        trainer = school.enrol(name, out, seed=seed, threads=threads)
+        with _progress() as progress:
+            task = progress.add_task(name, total=trainer.steps, completed=trainer.step, rate="")
+
+            def report(line: dict[str, float], task: TaskID = task, progress: Progress = progress) -> None:
+                rate = f"loss {line['loss']:.3f}, {line['seconds']:.2f} s a step"
+                progress.update(task, completed=line["step"], rate=rate)
+
+            run(trainer, report=report)
+        weights = school.graduate(name, trainer, install=install)
+        curve = trainer.folder / "curve.png"
+        training_curve(read_log(trainer.folder), curve, f"pocket, {name}")
+        console.print(f"{name}: {trainer.steps} steps, {weights}, {curve}")
+
+
+def _read_switch(text: str) -> tuple[float, Boundary, str]:
+    second, _, rest = text.partition(":")
+    boundary, _, prompt = rest.partition(":")
+    try:
+        at = float(second)
+    except ValueError:
+        at = -1.0
+    if at < 0 or boundary not in ("smooth", "hardcut", "recall") or not prompt:
+        raise SwitchError(f"cannot read --switch {text!r}; write SECOND:BOUNDARY:PROMPT, '10:smooth:now a white ring'")
+    return at, boundary, prompt  # type: ignore[return-value]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HorizonError(f"cannot make the folder {folder}: {error.strerror}; give --out another place") from None
+
+
+def _progress() -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rate]}", markup=False),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )

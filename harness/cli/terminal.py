@@ -1,0 +1,33 @@
+"""What all commands share: the app, the console, tables and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+# What is printed comes from docstrings, knobs and exceptions, third parties' too: never read it as markup.
+console = Console(highlight=False, markup=False, emoji=False)
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+
+
+@app.callback()
+def horizon() -> None:
+    """Horizon: which memory keeps a video model itself, for how long, and at what price?"""
+
+
+def table(*columns: str, title: str | None = None) -> Table:
+    """A table without lines that folds long cells."""
+    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
+    for column in columns:
+        made.add_column(column, overflow="fold")
+    return made
+
+
+def print_json(content: dict[str, Any]) -> None:
+    """Print for machines; what JSON does not know is printed as text."""
+    print(json.dumps(content, indent=2, default=str))

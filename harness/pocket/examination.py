@@ -1,0 +1,126 @@
+"""Pictures that teach and examine the probe: true, damaged, covered, blended and meaningless ones."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from harness.pocket.codec import PatchCodec
+from harness.pocket.probe import OF_OBJECT, SEEN, UNSURE
+from harness.pocket.world import CLOTH, NAMES, PIXELS, SIZES, film, script
+
+COLUMNS = [NAMES.index(name) for name in SEEN]
+
+
+@dataclass(frozen=True)
+class Plate:
+    """Pictures [N, 3, 24, 24] with what can be read off them: values [N, 6] (-1: nothing), places, presence."""
+
+    pictures: Tensor
+    values: Tensor
+    places: Tensor
+    present: Tensor
+
+
+def truths(seeds: range, codec: PatchCodec | None = None) -> Plate:
+    """One true picture a seed, through the codec where one is given."""
+    clip = film([script("a thing")] * len(seeds), seeds, 1)
+    pictures = clip.pixels if codec is None else codec.decode(codec.encode(clip.pixels))
+    values = clip.looks[:, 0, COLUMNS]
+    return Plate(pictures[:, 0], values, clip.places[:, 0], torch.ones(len(seeds), dtype=torch.bool))
+
+
+def blur(pictures: Tensor, radius: Tensor) -> Tensor:
+    """Gaussian blur, one standard deviation in pixels a picture [N]."""
+    taps = torch.arange(-3, 4).float()
+    kernel = torch.exp(-0.5 * (taps / radius.clamp(min=0.05)[:, None]) ** 2)
+    kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None]
+    flat = F.pad(pictures.flatten(0, 1)[None], (3, 3, 3, 3), mode="replicate")
+    flat = F.conv2d(flat, kernel[:, :, None], groups=len(kernel))
+    return F.conv2d(flat, kernel[:, :, :, None], groups=len(kernel))[0].view_as(pictures)
+
+
+def noised(pictures: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
+    """White noise of a standard deviation a picture [N]."""
+    return pictures + strength[:, None, None, None] * torch.randn(pictures.shape, generator=generator)
+
+
+def faded(pictures: Tensor, contrast: Tensor) -> Tensor:
+    """Towards mid-grey; 1 leaves a picture as it is."""
+    return 0.5 + contrast[:, None, None, None] * (pictures - 0.5)
+
+
+def shifted(pictures: Tensor, shift: Tensor) -> Tensor:
+    """Each colour channel by its own constant, [N, 3]."""
+    return pictures + shift[:, :, None, None]
+
+
+def damaged(plate: Plate, generator: torch.Generator) -> Plate:
+    """Every kind of damage, each drawn up to a strength at which a person still reads the picture."""
+    count = len(plate.pictures)
+
+    def upto(most: float, *shape: int) -> Tensor:
+        some = torch.rand(count, *[1] * len(shape), generator=generator) < 0.5
+        return most * torch.rand(count, *shape, generator=generator) * some
+
+    pictures = blur(plate.pictures, upto(0.9))
+    pictures = faded(pictures, 1 - upto(0.4))
+    pictures = shifted(pictures, upto(0.1, 3) - upto(0.1, 3))
+    pictures = noised(pictures, upto(0.12), generator)
+    return Plate(pictures.clamp(0, 1), plate.values, plate.places, plate.present)
+
+
+def covered(plate: Plate, share: Tensor) -> Plate:
+    """Behind a curtain that has fallen over a share [N] of the view."""
+    edge = share * PIXELS
+    cloth = (torch.arange(PIXELS) + 0.5)[None, :] < edge[:, None]
+    pictures = torch.where(cloth[:, None, :, None], torch.tensor(CLOTH).view(3, 1, 1), plate.pictures)
+    radius = torch.tensor(SIZES)[plate.values[:, SEEN.index("size")]]
+    top = plate.places[:, 1] - radius
+    values = plate.values.clone()
+    object_rows = [SEEN.index(name) for name in OF_OBJECT]
+    scenery = [place for place in range(len(SEEN)) if place not in object_rows]
+    values[:, object_rows] = values[:, object_rows].masked_fill((edge > top + 0.3 * radius)[:, None], UNSURE)
+    values[:, scenery] = values[:, scenery].masked_fill((share > 0.6)[:, None], UNSURE)
+    return Plate(pictures, values, plate.places, edge < plate.places[:, 1])
+
+
+def blended(plate: Plate, part: Tensor) -> Plate:
+    """Each picture mixed with its neighbour's by a part [N]: what both agree in can be read, the rest cannot."""
+    other = plate.pictures.roll(1, 0)
+    mixed = torch.lerp(plate.pictures, other, part[:, None, None, None])
+    same = plate.values == plate.values.roll(1, 0)
+    near = (plate.places - plate.places.roll(1, 0)).norm(dim=1) < 2
+    rows = torch.tensor([name in OF_OBJECT for name in SEEN])
+    keep = same & (near[:, None] | ~rows)
+    return Plate(mixed, plate.values.masked_fill(~keep, UNSURE), plate.places, near & plate.present)
+
+
+def meaningless(count: int, generator: torch.Generator) -> Plate:
+    """White noise, coarse noise, one colour, smooth gradients: nothing to read."""
+    kinds = torch.randint(4, (count,), generator=generator)
+
+    def uniform(*shape: int) -> Tensor:
+        return torch.rand(count, 3, *shape, generator=generator)
+
+    size = (PIXELS, PIXELS)
+    choices = torch.stack(
+        (
+            uniform(*size),
+            F.interpolate(uniform(6, 6), size, mode="nearest"),
+            uniform(1, 1).expand(-1, -1, *size),
+            F.interpolate(uniform(3, 3), size, mode="bilinear", align_corners=True),
+        )
+    )
+    pictures = choices[kinds, torch.arange(count)]
+    nothing = torch.full((count, len(SEEN)), UNSURE)
+    return Plate(pictures, nothing, torch.zeros(count, 2), torch.zeros(count, dtype=torch.bool))
+
+
+def joined(*plates: Plate) -> Plate:
+    """One plate of several."""
+    fields = ("pictures", "values", "places", "present")
+    return Plate(*(torch.cat([getattr(plate, name) for plate in plates]) for name in fields))

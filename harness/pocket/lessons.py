@@ -1,0 +1,84 @@
+"""What the pocket is taught: clips with prompts from which words were dropped, some with a switch inside."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.pocket.language import ATTRIBUTES, COLOURS, Saying, WordEncoder
+from harness.pocket.world import Clip, Scene, film, look
+
+SCENES = 3
+HELD_OUT = 2**62
+"""Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Clips with their prompts.
+
+    prompts: [B, 3, L, text_dim]. heard: which of the three each chunk hears, int64 [B, chunks]. opens: whether a chunk
+    begins something that nothing before it determines (an opening or a hard cut), bool [B, chunks].
+    """
+
+    clip: Clip
+    prompts: Tensor
+    heard: Tensor
+    opens: Tensor
+
+
+def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
+    """The clips of one training step; a function of its arguments only."""
+    rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 1, 0]))
+    # Steps are told apart by their high digits, so that no two draw the same world.
+    seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
+    scripts = [_script(rng, each, frames, chunk) for each in seeds]
+    encode = WordEncoder()
+    texts = [scene.prompt for scenes in scripts for scene in scenes]
+    words = iter(encode(texts))
+    prompts = torch.zeros(batch, SCENES, encode.text_len, encode.text_dim)
+    heard = torch.zeros(batch, frames // chunk, dtype=torch.int64)
+    opens = torch.zeros(batch, frames // chunk, dtype=torch.bool)
+    for row, scenes in enumerate(scripts):
+        for number, scene in enumerate(scenes):
+            prompts[row, number] = next(words)
+            heard[row, scene.start // chunk :] = number
+            opens[row, scene.start // chunk] = number == 0 or scene.saying.kind == "hardcut"
+    return Lesson(film(scripts, seeds, frames), prompts, heard, opens)
+
+
+def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int) -> tuple[Scene, ...]:
+    """A quarter of the longer clips switch once, smoothly or hard; a sixth go away and come back."""
+    chunks = frames // chunk
+    first = look(seed)
+    opening = Scene(0, Saying(_some(rng, first)))
+    fate = rng.random()
+    if chunks >= 3 and fate < 0.125:
+        start = int(rng.integers(1, chunks)) * chunk
+        return opening, Scene(start, Saying(_changed(rng, first, look(seed, 1)), "smooth"))
+    if chunks >= 3 and fate < 0.25:
+        start = int(rng.integers(1, chunks)) * chunk
+        return opening, Scene(start, Saying(_some(rng, look(seed, 1)), "hardcut"))
+    if chunks >= 4 and fate < 0.42:
+        away, back = sorted(int(place) * chunk for place in rng.choice(np.arange(1, chunks), 2, replace=False))
+        other = Saying({}, covered=True) if rng.random() < 0.5 else Saying(_some(rng, look(seed, 1)), "hardcut")
+        return opening, Scene(away, other), Scene(back, Saying(_some(rng, first), "recall"))
+    return (opening,)
+
+
+def _some(rng: np.random.Generator, whole: dict[str, str]) -> dict[str, str]:
+    """Some of a look: everything, nothing, or each attribute with a chance that itself is drawn."""
+    keep = (1.0, 0.0, rng.random())[int(rng.choice(3, p=[0.15, 0.2, 0.65]))]
+    chosen = rng.random(len(whole)) < keep
+    return {name: value for (name, value), kept in zip(whole.items(), chosen, strict=True) if kept}
+
+
+def _changed(rng: np.random.Generator, old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
+    """A few attributes with new values; colours are ones that the old look does not use."""
+    free = [str(colour) for colour in rng.permutation([c for c in COLOURS if c not in old.values()])]
+    new = {name: free.pop() if values is COLOURS else new[name] for name, values in ATTRIBUTES.items()}
+    said = _some(rng, new)
+    return said or {"shape": new["shape"]}

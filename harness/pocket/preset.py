@@ -1,0 +1,106 @@
+"""The pocket as a backbone: sizes, sampler, codec, text encoder and the weights that ship with the package."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from harness.backbone.checkpoints import load_checkpoint
+from harness.backbone.presets import Backbone, build, parse_dtype
+from harness.backbone.sampler import Sampler
+from harness.backbone.wan import CausalWan, WanConfig
+from harness.errors import CheckpointError
+from harness.pocket.codec import PatchCodec
+from harness.pocket.language import WordEncoder
+from harness.pocket.probe import Probe
+
+WEIGHTS = Path(__file__).parent / "weights"
+VERSION = "1"
+"""Of the world and of what was trained on it: weights of another version speak of another world."""
+
+CONFIG = WanConfig(
+    dim=128,
+    ffn_dim=512,
+    num_heads=4,
+    num_layers=6,
+    text_dim=WordEncoder.text_dim,
+    text_len=WordEncoder.text_len,
+    freq_dim=64,
+)
+CHUNK = 3
+TRAINED_FRAMES = 36
+LATENT_SIZE = (6, 6)
+
+
+def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
+    """The embedded backbone: a small causal Wan DiT, trained on a procedural world whose truth is known.
+
+    Moving objects before patterned grounds, 24 x 24 pixels, 9 tokens a latent frame, 0.25 s each; prompts are English
+    sentences that may leave attributes open, so that only a memory can keep them. docs/pocket.md is its card.
+    Raises CheckpointError where the shipped weights are missing, damaged or of another version.
+    """
+    model = build(CONFIG, device=device, dtype=dtype)
+    if device != "meta":
+        restore(model, WEIGHTS / "model.safetensors")
+    return Backbone(
+        name="pocket",
+        model=model,
+        sampler=Sampler(),
+        chunk=CHUNK,
+        trained_frames=TRAINED_FRAMES,
+        latent_size=LATENT_SIZE,
+        text=WordEncoder(),
+        codec=codec(),
+    )
+
+
+@cache
+def codec() -> PatchCodec:
+    """The shipped codec."""
+    made = PatchCodec()
+    restore(made, WEIGHTS / "codec.safetensors")
+    return made
+
+
+@cache
+def probe() -> Probe:
+    """The shipped probe."""
+    made = Probe().requires_grad_(False).eval()
+    restore(made, WEIGHTS / "probe.safetensors")
+    return made
+
+
+def keep(module: nn.Module, path: Path, dtype: str = "float32", **about: str) -> None:
+    """Write a module's weights with what they are about; the file is there whole or not at all."""
+    kind = parse_dtype(dtype)
+    tensors = {name: x.detach().to("cpu", kind).contiguous() for name, x in module.state_dict().items()}
+    beside = path.with_name(f".{path.name}.new")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    save_file(tensors, beside, metadata={"horizon": "pocket", "version": VERSION, **about})
+    beside.replace(path)
+
+
+def restore(module: CausalWan | nn.Module, path: Path) -> None:
+    """Load shipped weights. Raises CheckpointError for a file that is missing, damaged or of another version."""
+    found = about(path).get("version", "none")
+    if found != VERSION:
+        raise CheckpointError(
+            f"{path}: weights of pocket version {found}, this Horizon needs {VERSION}; reinstall it, or train anew "
+            "with: horizon train pocket"
+        )
+    load_checkpoint(module, path)
+
+
+def about(path: Path) -> dict[str, str]:
+    """What a weights file says of itself. Raises CheckpointError where it is missing or damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; reinstall Horizon, or train with: horizon train pocket")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({error}); reinstall Horizon") from None

@@ -1,0 +1,143 @@
+"""The probe: reads the world's attributes, the object's place and its presence off pictures, or says "unsure".
+
+Where a campaign has to guess whether a video is still itself, the pocket reads it off. The probe is a small
+convolutional network that was also shown garbage (noise, blank and blended pictures, a curtain) and taught to give it
+no answer; an answer counts from a confidence on, that was calibrated on pictures it had not seen.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from harness.pocket.language import ATTRIBUTES
+from harness.pocket.world import HEADINGS, PIXELS, SPEEDS
+
+SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
+"""Attributes that one picture shows; motion and speed take several."""
+OF_OBJECT = ("shape", "colour", "size")
+UNSURE = -1
+STILL = 0.2  # pixels a frame along an axis below which an object does not move; the slowest drift is 0.42
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What the probe reads off pictures [...].
+
+    values: index of each attribute's value, in the order of `SEEN`, -1 where it is unsure; int64 [..., 6].
+    confidence: probability that it gives the likeliest value, [..., 6].
+    places: the object's centre (x, y) in pixels, [..., 2]; only where `present`.
+    present: whether an object is seen, bool [...].
+    """
+
+    values: Tensor
+    confidence: Tensor
+    places: Tensor
+    present: Tensor
+
+
+class Probe(nn.Module):
+    """The network. `read` is what to call."""
+
+    threshold: Tensor
+    grid: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fine = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(32, 48, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(48, 64, 3, padding=1),
+            nn.GELU(),
+        )
+        self.coarse = nn.Sequential(
+            nn.Conv2d(64, 96, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(96, 96, 3, padding=1),
+            nn.GELU(),
+        )
+        self.merge = nn.Sequential(nn.Conv2d(160, 128, 1), nn.GELU())
+        self.heat = nn.Conv2d(128, 1, 1)
+        self.object = nn.Sequential(nn.Linear(256, 128), nn.GELU())
+        self.scenery = nn.Sequential(nn.Linear(64 + 96, 128), nn.GELU())
+        self.heads = nn.ModuleDict({name: nn.Linear(128, len(ATTRIBUTES[name])) for name in SEEN})
+        self.offset = nn.Linear(128, 2)
+        self.presence = nn.Linear(128, 1)
+        self.register_buffer("threshold", torch.full((len(SEEN),), 0.5))
+        axis = torch.arange(PIXELS // 2) * 2.0 + 1.0
+        grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).flatten(0, 1)
+        self.register_buffer("grid", grid, persistent=False)
+
+    def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
+        """Pictures [N, 3, 24, 24] in 0..1 -> log-odds of every value, places [N, 2], log-odds of presence [N]."""
+        fine = self.fine(2 * pictures - 1)
+        coarse = self.coarse(fine)
+        merged = self.merge(torch.cat((fine, F.interpolate(coarse, scale_factor=2.0)), 1)).flatten(2)
+        heat = self.heat(merged.unflatten(2, fine.shape[2:])).flatten(1).softmax(1)
+        rough = heat @ self.grid
+        looked_at = (merged @ heat[:, :, None]).squeeze(2)
+        thing = self.object(torch.cat((looked_at, merged.amax(2)), 1))
+        around = self.scenery(torch.cat((fine.mean((2, 3)), coarse.mean((2, 3))), 1))
+        odds = {name: head(thing if name in OF_OBJECT else around) for name, head in self.heads.items()}
+        return odds, rough + 4 * torch.tanh(self.offset(thing)), self.presence(thing).squeeze(1)
+
+    @torch.no_grad()
+    def read(self, pixels: Tensor) -> Reading:
+        """Read pictures [..., 3, 24, 24] in 0..1."""
+        lead = pixels.shape[:-3]
+        odds, places, presence = self(pixels.flatten(0, -4).to(self.grid))
+        likely = [odds[name].softmax(-1).max(-1) for name in SEEN]
+        confidence = torch.stack([each.values for each in likely], -1)
+        values = torch.stack([each.indices for each in likely], -1)
+        present = presence > 0
+        seen = torch.stack([present if name in OF_OBJECT else torch.ones_like(present) for name in SEEN], -1)
+        values = values.masked_fill((confidence < self.threshold) | ~seen, UNSURE)
+        return Reading(
+            values.reshape(*lead, -1), confidence.reshape(*lead, -1), places.reshape(*lead, 2), present.reshape(lead)
+        )
+
+
+@dataclass(frozen=True)
+class Travel:
+    """How the object moves over a run of frames [B, T].
+
+    motion: index of the motion, -1 where unsure, int64 [B]. speed: pixels a frame along the path, [B]; NaN where
+    unsure.
+    """
+
+    motion: Tensor
+    speed: Tensor
+
+    def pace(self) -> Tensor:
+        """Index of the nearest speed of the world, -1 where unsure or at rest; int64 [B]."""
+        nearest = (self.speed[:, None] - torch.tensor(SPEEDS)).abs().nan_to_num(torch.inf).argmin(1)
+        return nearest.masked_fill(self.speed.isnan() | (self.motion < 1), UNSURE)
+
+
+def travel(reading: Reading) -> Travel:
+    """Motion and speed from the places in consecutive frames [B, T]; at least two steps must show the object twice.
+
+    Each axis' step is its median, which passes over the few frames in which the object turns at a wall.
+    """
+    steps = reading.places.diff(dim=1).abs()
+    both = reading.present[:, 1:] & reading.present[:, :-1]
+    steps = steps.masked_fill(~both[..., None], torch.nan).nanmedian(1).values
+    moving = steps > STILL
+    headings = torch.tensor(HEADINGS) > 0
+    motion = (moving[:, None] == headings).all(-1).int().argmax(1)
+    unsure = both.sum(1) < 2
+    speed = steps.masked_fill(~moving, 0).square().sum(-1).sqrt()
+    return Travel(motion.masked_fill(unsure, UNSURE), speed.masked_fill(unsure, torch.nan))
+
+
+def agreed(values: Tensor) -> Tensor:
+    """The value that most frames of a run give, unsure ones aside: [B, T, A] -> [B, A], -1 where none is sure."""
+    kinds = max(len(choices) for choices in ATTRIBUTES.values())
+    votes = F.one_hot(values.clamp(min=0), kinds) * (values >= 0)[..., None]
+    total = votes.sum(1)
+    return total.argmax(-1).masked_fill(total.sum(-1) == 0, UNSURE)

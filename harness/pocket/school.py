@@ -1,0 +1,74 @@
+"""The pocket's stages of training in their order, and what each leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from harness.backbone.presets import build
+from harness.errors import HorizonError
+from harness.pocket import preset, train
+from harness.pocket.codec import PatchCodec
+from harness.pocket.lessons import HELD_OUT
+from harness.pocket.probe import Probe
+from harness.pocket.train import STAGES, Trainer
+from harness.pocket.train_probe import ProbeTrainer
+from harness.pocket.world import film, script
+
+ORDER = ("foundation", "rehearsal", "probe")
+PICTURES = 4096
+"""From which the codec's components are taken."""
+
+
+def chosen(stage: str | None) -> tuple[str, ...]:
+    """The stages to run. Raises HorizonError for one that does not exist."""
+    if stage is not None and stage not in ORDER:
+        raise HorizonError(f"no stage {stage!r}; allowed: {', '.join(ORDER)}")
+    return ORDER if stage is None else (stage,)
+
+
+def enrol(stage: str, folder: Path, *, seed: int = 0, threads: int = 2) -> Trainer | ProbeTrainer:
+    """A stage ready to go on from its checkpoint in `folder`, or to begin."""
+    torch.set_num_threads(threads)
+    codec = fitted_codec(folder)
+    if stage == "probe":
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            trainer: Trainer | ProbeTrainer = ProbeTrainer(Probe(), codec, folder / stage, seed=seed)
+    else:
+        model = build(preset.CONFIG, seed=seed)
+        if stage == "rehearsal":
+            preset.restore(model, folder / "foundation" / "model.safetensors")
+        trainer = Trainer(model, codec, STAGES[stage], folder / stage, seed=seed)
+    train.resume(trainer)
+    return trainer
+
+
+def fitted_codec(folder: Path) -> PatchCodec:
+    """The codec of a training folder, fitted at the first call."""
+    path, codec = folder / "codec.safetensors", PatchCodec()
+    if not path.exists():
+        seeds = range(HELD_OUT + 2**60, HELD_OUT + 2**60 + PICTURES)
+        preset.keep(codec.fit(film([script("a thing")] * PICTURES, seeds, 1).pixels), path)
+    preset.restore(codec, path)
+    return codec
+
+
+def graduate(stage: str, trainer: Trainer | ProbeTrainer, *, install: bool) -> Path:
+    """Write a finished stage's weights; with `install` also where the package reads them."""
+    module: nn.Module
+    if isinstance(trainer, ProbeTrainer):
+        module, name, dtype = trainer.probe, "probe.safetensors", "float32"
+    else:
+        trainer.model.load_state_dict(trainer.mean)
+        module, name, dtype = trainer.model, "model.safetensors", "float16"
+    path = trainer.folder / name
+    told = {"stage": stage, "steps": str(trainer.steps), "seed": str(trainer.seed)}
+    places = [path, *([preset.WEIGHTS / name] if install else [])]
+    for place in places:
+        preset.keep(module, place, dtype, **told)
+    if install:
+        preset.keep(trainer.codec, preset.WEIGHTS / "codec.safetensors")
+    return path

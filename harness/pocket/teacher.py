@@ -1,0 +1,173 @@
+"""Teacher forcing: all chunks of a clip learn in one pass, each from the clean chunks before it.
+
+The rows of a batch are doubled: the upper half is the context (what a rollout commits), the lower half the chunks to
+be denoised. Chunk i of the lower half attends to chunks before i of the upper half and to itself, as it will in a
+rollout; the model's own code runs, only its attention functions are exchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.backbone.layout import LaidOut
+from harness.backbone.passes import Passes
+from harness.backbone.rope import Rope
+from harness.backbone.sampler import Sampler, to_clean, to_noisy
+from harness.backbone.wan import CausalWan
+from harness.memory import At, MemorySpec
+from harness.registry import strategy
+
+
+def spelled_out(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Softmax attention [B, N, heads, channels] as two products: for pieces as short as these, the backward pass of
+    torch's fused kernel takes three to five times as long on a CPU."""
+    query, keys, values = (x.transpose(1, 2) for x in (query, keys, values))
+    scores = (query @ keys.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+    return (scores.softmax(-1).to(values.dtype) @ values).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Forced:
+    """Self-attention of doubled rows [2 B, N, heads, channels]; `window` in chunks, 0 for all that came before."""
+
+    tokens: int
+    window: int = 0
+
+    def __call__(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        half, size = query.shape[0] // 2, self.tokens
+        outputs = []
+        for start in range(0, query.shape[1], size):
+            here = slice(start, start + size)
+            first = max(0, start - self.window * size) if self.window else 0
+            seen = [
+                # The context of the upper half and of the lower are the same entries, both from above.
+                torch.cat((torch.cat((x[:half, first:start],) * 2), x[:, here]), 1)
+                for x in (keys, values)
+            ]
+            outputs.append(spelled_out(query[:, here], *seen))
+        return torch.cat(outputs, 1)
+
+
+def per_chunk(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Cross-attention where every chunk hears a prompt of its own: query [B, N, ...], keys and values
+    [B * chunks, L, heads, channels]."""
+    parts = query.unflatten(1, (keys.shape[0] // query.shape[0], -1)).flatten(0, 1)
+    return spelled_out(parts, keys, values).unflatten(0, (query.shape[0], -1)).flatten(1, 2)
+
+
+@contextmanager
+def forced(model: CausalWan, tokens: int, window: int = 0) -> Iterator[None]:
+    """Let the model attend as in training: chunks of `tokens` tokens, a window of so many chunks, prompts by chunk."""
+    layers = model.layers
+    before = [(block.self_attn.attention, block.cross_attn.attention) for block in layers]
+    try:
+        for block in layers:
+            block.self_attn.attention, block.cross_attn.attention = Forced(tokens, window), per_chunk
+        yield
+    finally:
+        for block, (own, cross) in zip(layers, before, strict=True):
+            block.self_attn.attention, block.cross_attn.attention = own, cross
+
+
+LED = 2
+"""Steps that a led chunk takes on its own."""
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """A model's own rollouts: outputs [B, F, C, H, W], and what it was given at each step, [steps, B, F, C, H, W]."""
+
+    outputs: Tensor
+    inputs: Tensor
+
+
+class Teacher:
+    """Passes of a model over whole clips, [B, F, C, H, W], under teacher forcing."""
+
+    def __init__(self, model: CausalWan, chunk: int, latent_size: tuple[int, int], compile: bool) -> None:
+        self.model, self.chunk, self.compile = model, chunk, compile
+        self.grid = model.config.grid(latent_size)
+        self.rope = Rope(model.layers[0].self_attn.radians, self.grid, torch.float32, model.device)
+
+    def flow(
+        self, context: Tensor, noisy: Tensor, timesteps: Tensor, prompts: Tensor, heard: Tensor, window: int = 0
+    ) -> Tensor:
+        """The flow of `noisy`, each chunk denoised at its own timestep [B, chunks] after the chunks of `context`.
+
+        prompts [B, scenes, L, text_dim], of which every chunk hears number `heard` [B, chunks].
+        """
+        batch, frames = noisy.shape[:2]
+        rows = _rows(heard, prompts.shape[1])
+        timesteps = timesteps.repeat_interleave(self.chunk, 1)
+        if frames > self.chunk:
+            timesteps = torch.cat((torch.zeros_like(timesteps), timesteps))
+            noisy, rows = torch.cat((context, noisy)), torch.cat((rows, rows))
+        rows, time = rows.flatten(), self.model.embed_time(timesteps)
+        said = self.model.embed_prompt(prompts.flatten(0, 1))
+        prompt = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in said]
+        rotation = self.rope.frames(range(frames))
+        heads, channels = self.model.config.num_heads, self.model.config.head_dim
+        empty = noisy.new_empty(noisy.shape[0], 0, heads, channels)
+        laid_out = LaidOut((empty, empty), rotation, room=False)
+        with forced(self.model, self.chunk * self.grid[0] * self.grid[1], window):
+            flow, _, _ = self.model(noisy, time, prompt, lambda layer: laid_out, compile=self.compile)
+        assert flow is not None
+        return flow[-batch:]
+
+    @torch.no_grad()
+    def rehearse(
+        self, clean: Tensor, prompts: Tensor, heard: Tensor, led: Tensor, sampler: Sampler, generator: torch.Generator
+    ) -> Rehearsal:
+        """Roll clips out with the few steps of `sampler`, remembering everything, as a real rollout would.
+
+        clean: the truth [B, F, C, H, W]. led [B, chunks]: where the truth leads, because what was seen before does not
+        determine it (an opening, a hard cut): such a chunk enters the last `LED` steps as the truth noised to their
+        level, so that it keeps what the truth shows and still has the flaws of the model's own work.
+        """
+        model, chunk = self.model, self.chunk
+        batch, frames = clean.shape[:2]
+        spec = MemorySpec(
+            layers=len(model.blocks),
+            layout=model.layers[0].self_attn.layout,
+            frame_tokens=self.grid[0] * self.grid[1],
+            chunk=chunk,
+            batch=batch,
+            dtype=model.dtype,
+            device=model.device,
+        )
+        passes = Passes(model, strategy("full").open(spec), spec, grid=self.grid, frames=frames)
+        said = model.embed_prompt(prompts.flatten(0, 1))
+        rows = _rows(heard, prompts.shape[1])
+        levels = (*sampler.timesteps, sampler.context_noise)
+        times = [model.embed_time(torch.full((1, 1), level)) for level in levels]
+        turn = len(sampler.sigmas) - LED
+
+        def noise() -> Tensor:
+            return torch.randn(batch, chunk, *clean.shape[2:], generator=generator)
+
+        outputs, inputs = [], []
+        for number, truth in enumerate(clean.split(chunk, 1)):
+            start = number * chunk
+            passes.prompt = [(keys[rows[:, number]], values[rows[:, number]]) for keys, values in said]
+            made, seen, follows = truth, [], led[:, number, None, None, None, None]
+            for step, sigma in enumerate(sampler.sigmas):
+                noisy = to_noisy(made, noise(), sigma)  # at the first level, 1, nothing of `made` is left
+                if step <= turn:
+                    noisy = torch.where(follows, to_noisy(truth, noise(), sigma), noisy)
+                seen.append(noisy)
+                flow = passes.denoise(noisy, times[step], At(start, chunk, step, commit=False))
+                made = to_clean(noisy, flow, sigma)
+            passes.commit(made, times[-1], At(start, chunk, len(sampler.sigmas), commit=True))
+            outputs.append(made)
+            inputs.append(torch.stack(seen))
+        return Rehearsal(torch.cat(outputs, 1), torch.cat(inputs, 2))
+
+
+def _rows(heard: Tensor, scenes: int) -> Tensor:
+    """Where each chunk's prompt lies among the prompts of all rows, [B, chunks]."""
+    return heard + torch.arange(len(heard), device=heard.device)[:, None] * scenes

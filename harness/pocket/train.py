@@ -1,0 +1,324 @@
+"""Training of the pocket: stages of steps that can be killed at any moment and go on with the same result.
+
+Every step is a function of (seed, step) and of the weights before it, so a run that is resumed from its last checkpoint
+ends with the same bits, at the same number of threads, as one that was never stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from harness.backbone.sampler import Sampler
+from harness.backbone.wan import CausalWan
+from harness.errors import CheckpointError
+from harness.pocket.codec import SPREAD, PatchCodec
+from harness.pocket.lessons import Lesson, lesson
+from harness.pocket.teacher import Teacher
+
+STATE, LOG = "state.pt", "log.jsonl"
+KEPT = 0.999  # of the running mean of the weights, a step
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Clips of a step, and how often this exercise is drawn in its phase.
+
+    window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth.
+    """
+
+    frames: int
+    clips: int
+    weight: float = 1.0
+    window: int = 0
+    rehearse: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """So many steps of the same mixture."""
+
+    steps: int
+    exercises: tuple[Exercise, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of training.
+
+    rate: learning rate of the matrices inside the blocks (Muon); the rest takes `rest_rate` (AdamW).
+    decay_from: share of the steps after which the rates fall linearly to a fiftieth.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    rate: float
+    rest_rate: float
+    decay_from: float
+    warm_up: int = 50
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+    def exercise(self, step: int, generator: torch.Generator) -> Exercise:
+        for phase in self.phases:
+            if step < phase.steps:
+                weights = torch.tensor([each.weight for each in phase.exercises])
+                return phase.exercises[int(torch.multinomial(weights, 1, generator=generator))]
+            step -= phase.steps
+        raise AssertionError("a step beyond the stage")
+
+    def pace(self, step: int) -> float:
+        """Factor of the learning rates."""
+        left = (self.steps - step) / (self.steps * (1 - self.decay_from))
+        return min((step + 1) / self.warm_up, 1.0, max(left, 0.02))
+
+
+FIRST = Exercise(frames=3, clips=384)
+SHORT = Exercise(frames=12, clips=48)
+WHOLE = Exercise(frames=36, clips=16)
+STAGES = {
+    "foundation": Stage(
+        "foundation",
+        (
+            Phase(1000, (FIRST,)),
+            Phase(1100, (SHORT,)),
+            Phase(
+                1900,
+                (
+                    Exercise(36, 16, 0.5),
+                    Exercise(36, 16, 0.2, window=4),
+                    Exercise(12, 48, 0.1),
+                    Exercise(3, 384, 0.2),
+                ),
+            ),
+        ),
+        rate=5e-3,
+        rest_rate=2e-3,
+        decay_from=0.6,
+    ),
+    "rehearsal": Stage(
+        "rehearsal",
+        (
+            Phase(
+                1500,
+                (
+                    Exercise(36, 16, 0.5, rehearse=True),
+                    Exercise(36, 16, 0.15, window=4, rehearse=True),
+                    Exercise(12, 48, 0.15, rehearse=True),
+                    Exercise(3, 384, 0.2),
+                ),
+            ),
+        ),
+        rate=2e-3,
+        rest_rate=8e-4,
+        decay_from=0.3,
+    ),
+}
+
+
+@dataclass
+class Trainer:
+    """A stage under way.
+
+    folder: where `state.pt` (the latest checkpoint) and `log.jsonl` (a line a step) are kept.
+    """
+
+    model: CausalWan
+    codec: PatchCodec
+    stage: Stage
+    folder: Path
+    seed: int = 0
+    chunk: int = 3
+    sampler: Sampler = field(default_factory=Sampler)
+    compile: bool = True
+    step: int = 0
+    mean: dict[str, Tensor] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.model.requires_grad_(True)
+        self.teacher = Teacher(self.model, self.chunk, (6, 6), self.compile)
+        matrices = [x for name, x in self.model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
+        chosen = set(map(id, matrices))
+        rest = [x for x in self.model.parameters() if id(x) not in chosen]
+        stage = self.stage
+        self.optimisers: list[torch.optim.Optimizer] = [
+            torch.optim.Muon(matrices, lr=stage.rate, weight_decay=0.0, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(rest, lr=stage.rest_rate, betas=(0.9, 0.98), weight_decay=0.0),
+        ]
+        self.mean = {name: x.detach().clone() for name, x in self.model.state_dict().items()}
+
+    @property
+    def steps(self) -> int:
+        return self.stage.steps
+
+    def advance(self) -> dict[str, float]:
+        """Take one step; returns what goes to the log."""
+        began = time.monotonic()
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        exercise = self.stage.exercise(self.step, generator)
+        taught = lesson(self.seed, self.step, exercise.clips, exercise.frames, self.chunk)
+        losses, levels = self._losses(taught, exercise, generator)
+        losses.mean().backward()
+        pull = float(nn.utils.clip_grad_norm_(self.model.parameters(), 1.0))
+        pace = self.stage.pace(self.step)
+        for optimiser, rate in zip(self.optimisers, (self.stage.rate, self.stage.rest_rate), strict=True):
+            for group in optimiser.param_groups:
+                group["lr"] = rate * pace
+            optimiser.step()
+            optimiser.zero_grad()
+        self._average()
+        self.step += 1
+        by_level = {
+            f"loss_{sigma:.3f}": float(losses[levels == number].mean())
+            for number, sigma in enumerate(self.sampler.sigmas)
+            if bool((levels == number).any())
+        }
+        loss = float(losses.detach().mean())
+        seconds = time.monotonic() - began
+        return {
+            "step": self.step,
+            "frames": exercise.frames,
+            "loss": loss,
+            "pull": pull,
+            "seconds": seconds,
+            **by_level,
+        }
+
+    def _losses(self, taught: Lesson, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Squared error of the flow for every chunk [B, chunks], 1 for a model that answers nothing; and its level."""
+        clean = self.codec.encode(taught.clip.pixels)
+        shape = taught.heard.shape
+        levels = torch.randint(len(self.sampler.sigmas), shape, generator=generator)
+        sigma = torch.tensor(self.sampler.sigmas)[levels]
+        # One in ten at any level, so that a schedule of other steps still finds a model that knows what to do.
+        anywhere = 0.02 + 0.98 * torch.rand(shape, generator=generator)
+        other = torch.rand(shape, generator=generator) < 0.1
+        sigma, levels = torch.where(other, anywhere, sigma), levels.masked_fill(other, -1)
+        wide = self._wide(sigma)
+        noisy = (1 - wide) * clean + wide * torch.randn(clean.shape, generator=generator)
+        if exercise.rehearse:
+            rehearsal = self.teacher.rehearse(
+                clean, taught.prompts, taught.heard, taught.opens, self.sampler, generator
+            )
+            context = rehearsal.outputs
+            # Half of the chunks start from what the model met on its own way, which is not quite noised truth.
+            own = self._wide((levels >= 0) & (torch.rand(shape, generator=generator) < 0.5))
+            met = rehearsal.inputs.gather(0, self._wide(levels.clamp(min=0)).expand_as(clean)[None])[0]
+            noisy = torch.where(own, met, noisy)
+        else:
+            # Half of the contexts are noised a little: what a rollout commits is never quite clean.
+            blur = torch.rand(shape[0], generator=generator) * (torch.rand(shape[0], generator=generator) < 0.5) * 0.25
+            context = clean + SPREAD * blur[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
+        with torch.autocast("cpu", torch.bfloat16):
+            flow = self.teacher.flow(context, noisy, 1000 * sigma, taught.prompts, taught.heard, exercise.window)
+        # The flow that leads from what was given to the truth; for noised truth that is noise - truth.
+        error = (flow.float() - (noisy - clean) / wide).square().unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5))
+        return error / (1 + SPREAD**2), levels
+
+    def _wide(self, per_chunk: Tensor) -> Tensor:
+        """[B, chunks] -> [B, F, 1, 1, 1]."""
+        return per_chunk.repeat_interleave(self.chunk, 1)[:, :, None, None, None]
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        kept = min(KEPT, (1 + self.step) / (10 + self.step))
+        names, values = zip(*self.model.state_dict().items(), strict=True)
+        torch._foreach_lerp_([self.mean[name] for name in names], list(values), 1 - kept)
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "stage": repr(self.stage),
+            "seed": self.seed,
+            "step": self.step,
+            "model": self.model.state_dict(),
+            "mean": self.mean,
+            "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
+        }
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state. Raises CheckpointError for one of another stage or seed."""
+        if state.get("stage") != repr(self.stage) or state.get("seed") != self.seed:
+            raise CheckpointError(
+                f"{self.folder}: a checkpoint of another stage or seed lies there; give --out another folder"
+            )
+        self.step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.mean = dict(state["mean"])
+        for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
+            optimiser.load_state_dict(saved)
+
+
+class Trains(Protocol):
+    """What `run` needs of a training under way."""
+
+    folder: Path
+    step: int
+
+    @property
+    def steps(self) -> int: ...
+
+    def advance(self) -> dict[str, float]: ...
+
+    def state(self) -> dict[str, Any]: ...
+
+    def load(self, state: Mapping[str, Any]) -> None: ...
+
+
+def resume(trainer: Trains) -> None:
+    """Go on from the checkpoint in the trainer's folder, if there is one. Raises CheckpointError if it is damaged or of
+    another stage or seed."""
+    kept = trainer.folder / STATE
+    if not kept.exists():
+        return
+    try:
+        state = torch.load(kept, weights_only=True)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise CheckpointError(f"{kept}: damaged ({reason}); remove it to begin this stage anew") from None
+    trainer.load(state)
+
+
+def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, float]], None] | None = None) -> None:
+    """Train to the stage's end; write a checkpoint every so many steps, and a line of the log every step."""
+    trainer.folder.mkdir(parents=True, exist_ok=True)
+    log = trainer.folder / LOG
+    # Steps after the last checkpoint are taken again.
+    lines = [line for line in read_log(trainer.folder) if line["step"] <= trainer.step]
+    _write_whole(log, lambda path: path.write_text("".join(json.dumps(line) + "\n" for line in lines)))
+    with log.open("a") as stream:
+        while trainer.step < trainer.steps:
+            line = trainer.advance()
+            stream.write(json.dumps(line) + "\n")
+            if trainer.step % save_every == 0 or trainer.step == trainer.steps:
+                stream.flush()
+                _write_whole(trainer.folder / STATE, lambda path: torch.save(trainer.state(), path))
+            if report:
+                report(line)
+
+
+def read_log(folder: Path) -> list[dict[str, float]]:
+    """The lines of a folder's log, without one that a kill cut short."""
+    lines, path = [], folder / LOG
+    for text in path.read_text().splitlines() if path.exists() else []:
+        try:
+            lines.append(json.loads(text))
+        except json.JSONDecodeError:
+            break
+    return lines
+
+
+def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
+    """Write beside and rename: the file is there whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    write(beside)
+    os.replace(beside, path)

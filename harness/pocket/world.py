@@ -1,0 +1,250 @@
+"""The pocket world: procedural videos of a moving object before a patterned ground, with every attribute known.
+
+All of it is drawn from counter-based streams keyed by a seed, one a clip, so a clip is the same in any batch. One
+latent frame is one picture of 24 x 24 pixels and lasts 0.25 s.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from harness.errors import PromptError
+from harness.memory import Boundary
+from harness.pocket.language import ATTRIBUTES, CURTAIN, Kind, Saying, parse
+
+PIXELS = 24
+FADE = 3
+"""Frames over which a smooth switch, a falling or a rising curtain takes place: one chunk."""
+
+NAMES = tuple(ATTRIBUTES)
+SIZES = (3.6, 4.8, 6.2)  # radius in pixels
+SPEEDS = (0.6, 1.5)  # pixels a frame along the path
+PALETTE = (
+    (0.86, 0.12, 0.14),
+    (0.98, 0.55, 0.08),
+    (0.96, 0.92, 0.20),
+    (0.12, 0.58, 0.18),
+    (0.25, 0.84, 0.88),
+    (0.14, 0.26, 0.86),
+    (0.58, 0.18, 0.72),
+    (0.97, 0.97, 0.97),
+)
+CLOTH = (0.36, 0.36, 0.38)
+HEADINGS = ((0.0, 0.0), (1.0, 0.0), (0.0, 1.0), (0.5**0.5, 0.5**0.5))  # of the motions, along x and y
+COLOURED = [NAMES.index(name) for name in ("colour", "ground", "accent")]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene of a script: what is asked for from latent frame `start` on."""
+
+    start: int
+    saying: Saying
+
+    @property
+    def prompt(self) -> str:
+        return self.saying.sentence()
+
+    @property
+    def boundary(self) -> Boundary:
+        """The kind of switch that a memory is told of; a curtain falls smoothly."""
+        return "smooth" if self.saying.kind == "first" else self.saying.kind
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A batch of clips with their truth.
+
+    pixels: [B, F, 3, 24, 24] in 0..1. looks: index of every attribute's value a frame, int64 [B, F, 8], in the order
+    of `ATTRIBUTES`. places: the object's centre (x, y) in pixels, [B, F, 2]. cover: share of the view behind the
+    curtain, [B, F]. scripts: each clip's scenes.
+    """
+
+    pixels: Tensor
+    looks: Tensor
+    places: Tensor
+    cover: Tensor
+    scripts: tuple[tuple[Scene, ...], ...]
+
+
+def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
+    """Scenes from prompts: the first one bare, later ones with the latent frame at which they begin."""
+    scenes = [Scene(*((0, parse(item)) if isinstance(item, str) else (item[0], parse(item[1])))) for item in prompts]
+    _check(scenes)
+    return tuple(scenes)
+
+
+def _check(scenes: Sequence[Scene]) -> None:
+    starts = [scene.start for scene in scenes]
+    if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
+        raise PromptError(
+            f"scenes start at latent frames {starts}; the first must start at 0, each later than the last"
+        )
+    if scenes[0].saying.covered:
+        raise PromptError(f"a video cannot begin with a {CURTAIN}: nothing is behind it yet; begin with a scene")
+
+
+def look(seed: int, scene: int = 0) -> dict[str, str]:
+    """What the seed draws for a scene of this number in its script, where nothing is said."""
+    return {name: ATTRIBUTES[name][index] for name, index in zip(NAMES, _fresh(_drawn(seed, scene)), strict=True)}
+
+
+def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int) -> Clip:
+    """Render clips of `frames` latent frames; what a script leaves unsaid is drawn from the clip's seed."""
+    if len(scripts) != len(seeds):
+        raise PromptError(f"{len(scripts)} scripts for {len(seeds)} seeds; give one seed a clip")
+    rows = [_direct(scenes, seed, frames) for scenes, seed in zip(scripts, seeds, strict=True)]
+    looks, before, fade, phases, cover = (torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True))
+    places = _places(phases, looks)
+    pixels = paint(looks, places)
+    mixed = (fade < 1).nonzero(as_tuple=True)
+    if len(mixed[0]):
+        old = paint(before[mixed], places[mixed])
+        part = fade[mixed][:, None, None, None]
+        pixels[mixed] = part * pixels[mixed] + (1 - part) * old
+    hidden = (torch.arange(PIXELS) + 0.5)[:, None] < cover[..., None, None] * PIXELS
+    cloth = torch.tensor(CLOTH).view(3, 1, 1)
+    pixels = torch.where(hidden[:, :, None], cloth, pixels)
+    return Clip(pixels, looks, places, cover, tuple(tuple(scenes) for scenes in scripts))
+
+
+def _direct(scenes: Sequence[Scene], seed: int, frames: int) -> tuple[np.ndarray, ...]:
+    """One clip's looks [F, 8], looks faded from [F, 8], fade [F], phases of motion [F, 2] and cover [F]."""
+    _check(scenes)
+    looks = np.zeros((frames, len(NAMES)), np.int64)
+    before = np.zeros_like(looks)
+    fade = np.ones(frames, np.float32)
+    phases = np.zeros((frames, 2))
+    cover = np.zeros(frames, np.float32)
+    past: list[tuple[np.ndarray, np.ndarray, int, bool]] = []
+    for number, scene in enumerate(scenes):
+        drawn = _drawn(seed, number)
+        kind: Kind = scene.saying.kind if number else "first"
+        shown = [entry for entry in past if not entry[3]]
+        fresh, phase = _fresh(drawn), drawn[13:15]
+        if scene.saying.covered or kind == "smooth":
+            origin = past[-1]
+        elif kind == "recall":
+            origin = shown[0]
+        else:
+            origin = None
+        if origin is not None:
+            phase = origin[1] + _rate(origin[0]) * (scene.start - origin[2])
+        look = _with(fresh if origin is None else origin[0], scene.saying, fresh)
+        end = scenes[number + 1].start if number + 1 < len(scenes) else frames
+        here = slice(scene.start, min(end, frames))
+        steps = np.arange(here.start, here.stop) - scene.start
+        looks[here] = look
+        phases[here] = phase + steps[:, None] * _rate(look)
+        moved = np.minimum((steps + 1) / FADE, 1).astype(np.float32)
+        was_covered = bool(past) and past[-1][3]
+        if scene.saying.covered:
+            cover[here] = 1 if was_covered else moved
+        elif was_covered:
+            cover[here] = 1 - moved
+        elif kind == "smooth":
+            before[here], fade[here] = past[-1][0], moved
+        past.append((look, phase, scene.start, scene.saying.covered))
+    return looks, before, fade, phases, cover
+
+
+def _drawn(seed: int, scene: int) -> np.ndarray:
+    """Fifteen uniform numbers for a scene: five attributes, the order of eight colours, two phases."""
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, scene])).random(15)
+
+
+def _fresh(drawn: np.ndarray) -> np.ndarray:
+    """A look from uniform numbers: three different colours, the rest independent."""
+    look = np.zeros(len(NAMES), np.int64)
+    look[COLOURED] = np.argsort(drawn[5:13])[:3]
+    free = [place for place in range(len(NAMES)) if place not in COLOURED]
+    look[free] = [int(u * len(ATTRIBUTES[NAMES[place]])) for u, place in zip(drawn[:5], free, strict=True)]
+    return look
+
+
+def _with(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
+    """`look` with what is said; an unsaid colour that clashes with a said one gives way."""
+    look = look.copy()
+    for name, value in saying.said.items():
+        look[NAMES.index(name)] = ATTRIBUTES[name].index(value)
+    unsaid = [place for place in COLOURED if NAMES[place] not in saying.said]
+    for place in unsaid:
+        others = {int(look[other]) for other in COLOURED if other != place}
+        if int(look[place]) in others:
+            order = [int(fresh[place]), *range(len(ATTRIBUTES["colour"]))]
+            look[place] = next(colour for colour in order if colour not in others)
+    return look
+
+
+def _rate(look: np.ndarray) -> np.ndarray:
+    """Cycles a frame along x and y: an object goes there and back between the walls."""
+    heading = np.array(HEADINGS[look[NAMES.index("motion")]])
+    room = PIXELS - 1 - 2 * SIZES[look[NAMES.index("size")]]
+    return heading * SPEEDS[look[NAMES.index("speed")]] / (2 * room)
+
+
+def _places(phases: Tensor, looks: Tensor) -> Tensor:
+    """Phases in cycles [B, F, 2] -> centres in pixels: at constant speed from wall to wall and back."""
+    radius = torch.tensor(SIZES)[looks[..., NAMES.index("size")]][..., None]
+    along = 1 - (2 * (phases % 1) - 1).abs()
+    return (radius + 0.5 + along * (PIXELS - 1 - 2 * radius)).float()
+
+
+def paint(looks: Tensor, places: Tensor) -> Tensor:
+    """Pictures of looks [..., 8] with the object at places [..., 2]: [..., 3, 24, 24] in 0..1, edges anti-aliased."""
+    lead = looks.shape[:-1]
+    looks, places = looks.reshape(-1, len(NAMES)), places.reshape(-1, 2)
+    value = {name: looks[:, place] for place, name in enumerate(NAMES)}
+    palette = torch.tensor(PALETTE)
+    ground, accent, colour = (palette[value[name]][:, :, None, None] for name in ("ground", "accent", "colour"))
+    pictures = torch.lerp(ground, accent, _textures()[value["texture"]][:, None])
+    inside = torch.empty(len(looks), 1, PIXELS, PIXELS)
+    radius = torch.tensor(SIZES)[value["size"]]
+    axis = torch.arange(PIXELS) + 0.5
+    for kind, distance in enumerate(SHAPES):
+        rows = (value["shape"] == kind).nonzero().squeeze(1)
+        if len(rows):
+            x = axis[None, None, :] - places[rows, 0, None, None]
+            y = axis[None, :, None] - places[rows, 1, None, None]
+            inside[rows, 0] = (0.5 - distance(x, y, radius[rows, None, None])).clamp(0, 1)
+    return torch.lerp(pictures, colour, inside).reshape(*lead, 3, PIXELS, PIXELS)
+
+
+def _textures() -> Tensor:
+    """Share of the accent colour in every pixel, [textures, 24, 24]."""
+    axis = torch.arange(PIXELS)
+    bars = (axis % 8 >= 5).float()
+    checks = ((axis[:, None] // 4 + axis[None, :] // 4) % 2).float()
+    off = (axis + 0.5) % 8 - 4
+    dots = (2.5 - (off[:, None] ** 2 + off[None, :] ** 2).sqrt() + 0.0).clamp(0, 1)
+    return torch.stack((bars.expand(PIXELS, -1), bars[:, None].expand(-1, PIXELS), checks, dots))
+
+
+def _disc(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
+    return (x**2 + y**2).sqrt() - r
+
+
+def _square(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
+    return torch.maximum(x.abs(), y.abs()) - 0.88 * r
+
+
+def _triangle(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
+    return torch.maximum(y - 0.85 * r, 0.88 * x.abs() - 0.475 * (y + 1.05 * r))
+
+
+def _cross(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
+    bar = torch.maximum(x.abs() - 0.34 * r, y.abs() - r)
+    return torch.minimum(bar, torch.maximum(y.abs() - 0.34 * r, x.abs() - r))
+
+
+def _ring(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
+    return ((x**2 + y**2).sqrt() - 0.74 * r).abs() - 0.26 * r
+
+
+SHAPES = (_disc, _square, _triangle, _cross, _ring)
+"""Signed distance in pixels of every shape, in the order of its names: negative inside."""

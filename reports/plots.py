@@ -1,0 +1,86 @@
+"""Pictures for people: filmstrips and training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+INK, PALE = "#333333", "#888888"
+COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
+
+
+def filmstrip(
+    rows: Sequence[Tensor], path: Path, times: Sequence[str] = (), labels: Sequence[str] = (), title: str = ""
+) -> None:
+    """Rows of pictures [T, 3, H, W] in 0..1 as one PNG, times above the columns and a label before each row."""
+    from matplotlib.figure import Figure
+
+    columns = max(len(row) for row in rows)
+    side, margin = 0.9, 0.15 + 0.075 * max((len(label) for label in labels), default=0)
+    head = 0.12 + 0.2 * bool(times) + 0.3 * bool(title)
+    width, height = margin + side * columns + 0.12, head + side * len(rows) + 0.1
+    figure = Figure(figsize=(width, height), dpi=120)
+    for index, row in enumerate(rows):
+        for column, picture in enumerate(row):
+            left, bottom = margin + side * column, height - head - side * (index + 1)
+            axes = figure.add_axes(
+                ((left + 0.03) / width, (bottom + 0.03) / height, (side - 0.06) / width, (side - 0.06) / height)
+            )
+            axes.imshow(picture.float().cpu().permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
+            axes.set_axis_off()
+            if index == 0 and column < len(times):
+                axes.set_title(times[column], fontsize=8, color=PALE, pad=3)
+        if index < len(labels):
+            middle = height - head - side * (index + 0.5)
+            figure.text(
+                (margin - 0.08) / width, middle / height, labels[index], ha="right", va="center", fontsize=8, color=INK
+            )
+    if title:
+        figure.text(0.12 / width, 1 - 0.12 / height, title, ha="left", va="top", fontsize=9, color=INK)
+    _save(figure, path)
+
+
+def training_curve(lines: Sequence[dict[str, float]], path: Path, title: str) -> None:
+    """Loss against steps: every step faintly, a running mean over it, a line for each noise level."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 3.6), dpi=120, layout="constrained")
+    axes = figure.add_subplot()
+    steps = np.array([line["step"] for line in lines])
+    loss = np.array([line["loss"] for line in lines])
+    axes.plot(steps, loss, color=COLOURS[0], alpha=0.25, linewidth=0.6)
+    axes.plot(*_smoothed(steps, loss), color=COLOURS[0], linewidth=1.6, label="all")
+    levels = sorted({key for line in lines for key in line if key.startswith("loss_")}, reverse=True)
+    for colour, level in zip(COLOURS[1:], levels, strict=False):
+        there = [(line["step"], line[level]) for line in lines if level in line]
+        axes.plot(
+            *_smoothed(*map(np.array, zip(*there, strict=True))), color=colour, linewidth=1, label=f"noise {level[5:]}"
+        )
+    axes.set_yscale("log")
+    axes.set_xlabel("step")
+    axes.set_ylabel("loss")
+    axes.set_title(title, fontsize=10, loc="left", color=INK)
+    axes.legend(frameon=False, fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2, which="both")
+    _save(figure, path)
+
+
+def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    width = max(1, min(50, len(values) // 10))
+    kernel = np.ones(width) / width
+    return steps[width - 1 :], np.convolve(values, kernel, "valid")
+
+
+def _save(figure: Figure, path: Path) -> None:
+    beside = path.with_name(f".{path.stem}.new{path.suffix}")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(beside)
+    beside.replace(path)
