@@ -72,6 +72,12 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
+def card(session: nox.Session) -> None:
+    """What the pocket can do: the figures and filmstrips of docs/pocket.md; a quarter of an hour."""
+    python(session, "tests.benchmarks.pocket_card", *session.posargs)
+
+
+@nox.session
 @nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
 def verify(session: nox.Session, strategy: str) -> None:
     """The invariants of one strategy; without a name in parentheses, of all."""

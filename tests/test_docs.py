@@ -32,7 +32,7 @@ def test_the_invariants_on_the_page_are_those_that_are_run() -> None:
 def test_python_in_the_readme_runs() -> None:
     (code,) = blocks("README.md", "python")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "57 torch.Size([1, 3, 16, 16, 16])"
+    assert done.stdout.splitlines()[-1] == "57 torch.Size([1, 3, 16, 6, 6])"
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:

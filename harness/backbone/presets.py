@@ -81,9 +81,20 @@ def parse_dtype(name: str) -> torch.dtype:
     return DTYPES[name]
 
 
+def check_device(name: str) -> None:
+    """Raises PresetError for a device that torch does not know or that is not here."""
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError):
+        raise PresetError(
+            f"device {name!r} is not here; allowed: cpu{', cuda' * torch.cuda.is_available()}, and meta for shapes only"
+        ) from None
+
+
 def build(config: WanConfig, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> CausalWan:
     """A model with fresh weights, the same for a seed; on "meta" shapes only."""
     kind = parse_dtype(dtype)
+    check_device(device)
     with torch.device(device), torch.random.fork_rng():
         torch.manual_seed(seed)
         return CausalWan(config).to(kind).requires_grad_(False).eval()

@@ -20,6 +20,7 @@ SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
 """Attributes that one picture shows; motion and speed take several."""
 OF_OBJECT = ("shape", "colour", "size")
 UNSURE = -1
+CROP = 16  # pixels; the largest object takes 13
 STILL = 0.2  # pixels a frame along an axis below which an object does not move; the slowest drift is 0.42
 
 
@@ -44,6 +45,7 @@ class Probe(nn.Module):
 
     threshold: Tensor
     grid: Tensor
+    crop: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -63,28 +65,47 @@ class Probe(nn.Module):
         )
         self.merge = nn.Sequential(nn.Conv2d(160, 128, 1), nn.GELU())
         self.heat = nn.Conv2d(128, 1, 1)
-        self.object = nn.Sequential(nn.Linear(256, 128), nn.GELU())
+        self.rough = nn.Linear(128, 2)
+        self.object = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.GELU(),
+            nn.Conv2d(32, 48, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Conv2d(48, 64, 3, stride=2, padding=1),
+            nn.GELU(),
+            nn.Flatten(),
+            nn.Linear(64 * (CROP // 4) ** 2, 128),
+            nn.GELU(),
+        )
         self.scenery = nn.Sequential(nn.Linear(64 + 96, 128), nn.GELU())
         self.heads = nn.ModuleDict({name: nn.Linear(128, len(ATTRIBUTES[name])) for name in SEEN})
-        self.offset = nn.Linear(128, 2)
+        self.fine_offset = nn.Linear(128, 2)
         self.presence = nn.Linear(128, 1)
         self.register_buffer("threshold", torch.full((len(SEEN),), 0.5))
         axis = torch.arange(PIXELS // 2) * 2.0 + 1.0
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), -1).flatten(0, 1)
         self.register_buffer("grid", grid, persistent=False)
+        near = torch.arange(CROP) - (CROP - 1) / 2
+        self.register_buffer("crop", torch.stack(torch.meshgrid(near, near, indexing="xy"), -1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
         """Pictures [N, 3, 24, 24] in 0..1 -> log-odds of every value, places [N, 2], log-odds of presence [N]."""
-        fine = self.fine(2 * pictures - 1)
+        pictures = 2 * pictures - 1
+        fine = self.fine(pictures)
         coarse = self.coarse(fine)
         merged = self.merge(torch.cat((fine, F.interpolate(coarse, scale_factor=2.0)), 1)).flatten(2)
         heat = self.heat(merged.unflatten(2, fine.shape[2:])).flatten(1).softmax(1)
-        rough = heat @ self.grid
         looked_at = (merged @ heat[:, :, None]).squeeze(2)
-        thing = self.object(torch.cat((looked_at, merged.amax(2)), 1))
-        around = self.scenery(torch.cat((fine.mean((2, 3)), coarse.mean((2, 3))), 1))
-        odds = {name: head(thing if name in OF_OBJECT else around) for name, head in self.heads.items()}
-        return odds, rough + 4 * torch.tanh(self.offset(thing)), self.presence(thing).squeeze(1)
+        about = heat @ self.grid + 4 * torch.tanh(self.rough(looked_at))
+        thing = self.object(self._around(pictures, about.detach()))
+        scenery = self.scenery(torch.cat((fine.mean((2, 3)), coarse.mean((2, 3))), 1))
+        odds = {name: head(thing if name in OF_OBJECT else scenery) for name, head in self.heads.items()}
+        return odds, about + 2 * torch.tanh(self.fine_offset(thing)), self.presence(thing).squeeze(1)
+
+    def _around(self, pictures: Tensor, places: Tensor) -> Tensor:
+        """The CROP x CROP pixels around places [N, 2]: an object looks the same wherever it is."""
+        where = (places[:, None, None] + self.crop) * (2 / PIXELS) - 1
+        return F.grid_sample(pictures, where, mode="bilinear", padding_mode="border", align_corners=False)
 
     @torch.no_grad()
     def read(self, pixels: Tensor) -> Reading:

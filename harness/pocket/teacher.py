@@ -33,7 +33,8 @@ def spelled_out(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Forced:
-    """Self-attention of doubled rows [2 B, N, heads, channels]; `window` in chunks, 0 for all that came before."""
+    """Self-attention of doubled rows [2 B, N, heads, channels]; `window`: chunks of context, 0 for all
+    that came before (a strategy's window counts the chunk's own frames too)."""
 
     tokens: int
     window: int = 0

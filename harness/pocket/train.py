@@ -93,7 +93,7 @@ STAGES = {
             Phase(1000, (FIRST,)),
             Phase(1100, (SHORT,)),
             Phase(
-                1900,
+                1300,
                 (
                     Exercise(36, 16, 0.5),
                     Exercise(36, 16, 0.2, window=4),
@@ -179,7 +179,7 @@ class Trainer:
         self._average()
         self.step += 1
         by_level = {
-            f"loss_{sigma:.3f}": float(losses[levels == number].mean())
+            f"loss_{sigma:.3f}": float(losses.detach()[levels == number].mean())
             for number, sigma in enumerate(self.sampler.sigmas)
             if bool((levels == number).any())
         }

@@ -18,9 +18,9 @@ from harness.pocket.examination import Plate, blended, covered, damaged, joined,
 from harness.pocket.lessons import HELD_OUT
 from harness.pocket.probe import SEEN, Probe
 
-GARBAGE_READ = 0.01
+GARBAGE_READ = 0.03
 """Share of unreadable attributes for which the calibrated probe may still give an answer."""
-WRONG = 0.005
+WRONG = 0.02
 """Share of its answers on damaged pictures that may be wrong."""
 
 

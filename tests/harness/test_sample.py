@@ -1,0 +1,101 @@
+import subprocess
+import sys
+import time
+
+import av
+import pytest
+import torch
+
+from harness import registry
+from harness.errors import PresetError, SwitchError
+from harness.sample import frames_of, sample
+from harness.video import VideoWriter
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return registry.backbone("pocket")
+
+
+def pieces(backbone, seconds=3.0, **more):
+    return list(sample(backbone, registry.strategy("memrope"), "a red disc", seconds=seconds, **more))
+
+
+def frames_in(path):
+    with av.open(str(path)) as container:
+        return [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+
+
+def test_a_video_comes_in_chunks_of_its_length(backbone):
+    made = pieces(backbone, 2.9)
+    assert frames_of(backbone, 2.9) == 12
+    assert [piece.seconds for piece in made] == [0, 0.75, 1.5, 2.25]
+    assert sum(len(piece.pictures) for piece in made) == 12
+    assert made[0].pictures.shape[1:] == (3, 24, 24)
+
+
+def test_the_seed_decides(backbone):
+    one, same, other = (torch.cat([p.pictures for p in pieces(backbone, seed=seed)]) for seed in (1, 1, 2))
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+
+
+def test_a_switch_changes_what_comes_after_it(backbone):
+    plain = torch.cat([piece.pictures for piece in pieces(backbone)])
+    switched = torch.cat([p.pictures for p in pieces(backbone, switches=[(1.5, "smooth", "now a blue disc")])])
+    assert torch.equal(plain[:6], switched[:6])
+    assert not torch.equal(plain[6:], switched[6:])
+
+
+@pytest.mark.parametrize("seconds", [0, -1, float("nan"), float("inf")])
+def test_lengths_that_cannot_be(backbone, seconds):
+    with pytest.raises(PresetError, match="positive number of seconds"):
+        pieces(backbone, seconds)
+
+
+def test_a_switch_beyond_the_end_is_refused(backbone):
+    with pytest.raises(SwitchError, match="before the end at 3 s"):
+        pieces(backbone, switches=[(3.5, "smooth", "now a blue disc")])
+
+
+def test_a_backbone_without_words_is_refused():
+    with pytest.raises(PresetError, match="no text encoder and codec"):
+        pieces(registry.backbone("wan-1.3b", device="meta"))
+
+
+def test_videos_hold_every_frame_enlarged(tmp_path):
+    pictures = torch.rand(7, 3, 24, 24).round()
+    with VideoWriter(tmp_path / "v.mp4", 4.0) as video:
+        video.write(pictures[:3])
+        assert not (tmp_path / "v.mp4").exists()
+        video.write(pictures[3:])
+    frames = frames_in(tmp_path / "v.mp4")
+    assert len(frames) == 7
+    assert frames[0].shape == (384, 384, 3)
+    # Grey, because the file keeps colours at half the resolution.
+    for frame, picture in zip(frames, pictures, strict=True):
+        seen = torch.from_numpy(frame[8::16, 8::16].copy()).float().mean(-1) / 255
+        assert (seen - picture.mean(0)).abs().mean() < 0.1
+    assert [path.name for path in tmp_path.iterdir()] == ["v.mp4"]
+
+
+def test_a_video_without_pictures_leaves_nothing(tmp_path):
+    with VideoWriter(tmp_path / "v.mp4", 4.0):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_kill_leaves_can_be_played(tmp_path):
+    code = (
+        "import sys, time, torch\nfrom pathlib import Path\nfrom harness.video import VideoWriter\n"
+        "video = VideoWriter(Path(sys.argv[1]), 4.0)\n"
+        "while True: video.write(torch.rand(8, 3, 24, 24)); print(video.frames, flush=True)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "v.mp4")], stdout=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 120
+    while int(process.stdout.readline()) < 400 and time.monotonic() < deadline:
+        pass
+    process.kill()
+    process.wait()
+    process.stdout.close()
+    assert len(frames_in(tmp_path / "v.part.mp4")) > 100

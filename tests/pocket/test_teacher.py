@@ -1,0 +1,108 @@
+"""Teacher forcing computes what a rollout computes."""
+
+import pytest
+import torch
+
+from harness import registry
+from harness.backbone.passes import Passes
+from harness.backbone.presets import build, scramble
+from harness.backbone.sampler import Sampler, to_noisy
+from harness.backbone.wan import WanConfig
+from harness.memory import At, MemorySpec
+from harness.pocket.teacher import Teacher, spelled_out
+
+CONFIG = WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=3, text_dim=7, text_len=5, freq_dim=16)
+SIZE, CHUNK, CHUNKS, BATCH, SCENES = (4, 4), 3, 5, 2, 3
+
+
+@pytest.fixture
+def model():
+    return scramble(build(CONFIG), seed=3)
+
+
+def inputs():
+    generator = torch.Generator().manual_seed(1)
+
+    def draw(*shape):
+        return torch.randn(shape, generator=generator)
+
+    shape = (BATCH, CHUNKS * CHUNK, 16, *SIZE)
+    heard = torch.tensor([[0, 0, 1, 1, 2], [0, 0, 0, 0, 1]])
+    return (
+        draw(*shape),
+        draw(*shape),
+        1000 * torch.rand(BATCH, CHUNKS, generator=generator),
+        draw(BATCH, SCENES, 5, 7),
+        heard,
+    )
+
+
+def by_rollout(model, strategy, context, noisy, timesteps, prompts, heard):
+    """Row by row and chunk by chunk, through a memory."""
+    flows = torch.empty_like(noisy)
+    for row in range(BATCH):
+        spec = MemorySpec(
+            3, model.layers[0].self_attn.layout, 4, CHUNK, dtype=torch.float32, device=torch.device("cpu")
+        )
+        memory = strategy.open(spec)
+        passes = Passes(model, memory, spec, grid=(2, 2), frames=CHUNKS * CHUNK)
+        for chunk in range(CHUNKS):
+            here, at = slice(chunk * CHUNK, (chunk + 1) * CHUNK), (chunk * CHUNK, CHUNK)
+            passes.prompt = model.embed_prompt(prompts[row, heard[row, chunk]][None])
+            time = model.embed_time(timesteps[row, chunk].view(1, 1))
+            flows[row, here] = passes.denoise(noisy[row : row + 1, here], time, At(*at, 0, commit=False))[0]
+            still = model.embed_time(torch.zeros(1, 1))
+            passes.commit(context[row : row + 1, here], still, At(*at, 1, commit=True))
+    return flows
+
+
+@pytest.mark.parametrize(("window", "strategy"), [(0, "full"), (2, "sliding_window.window=9")])
+def test_every_chunk_sees_what_a_rollout_shows_it(model, window, strategy):
+    given = inputs()
+    flow = Teacher(model, CHUNK, SIZE, compile=False).flow(*given, window=window)
+    expected = by_rollout(model, registry.parse_strategy(strategy)[1], *given)
+    assert (flow - expected).abs().max() < 2e-5
+    assert flow.std() > 0.1
+
+
+def test_a_single_chunk_needs_no_context(model):
+    context, noisy, timesteps, prompts, heard = (x[:, :CHUNK] if i < 2 else x for i, x in enumerate(inputs()))
+    flow = Teacher(model, CHUNK, SIZE, compile=False).flow(context, noisy, timesteps[:, :1], prompts, heard[:, :1])
+    long = Teacher(model, CHUNK, SIZE, compile=False).flow(*inputs())
+    assert (flow - long[:, :CHUNK]).abs().max() < 2e-5
+
+
+def test_the_models_own_attention_comes_back(model):
+    before = [(block.self_attn.attention, block.cross_attn.attention) for block in model.layers]
+    Teacher(model, CHUNK, SIZE, compile=False).flow(*inputs())
+    assert before == [(block.self_attn.attention, block.cross_attn.attention) for block in model.layers]
+
+
+def test_spelled_out_attention_is_attention():
+    query, keys, values = torch.randn(3, 2, 5, 4, 8).unbind(0)
+    expected = torch.nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, keys, values)))
+    assert torch.allclose(spelled_out(query, keys, values), expected.transpose(1, 2), atol=1e-6)
+
+
+def test_a_rehearsal_is_a_rollout_and_led_chunks_follow_the_truth(model):
+    clean, _, _, prompts, heard = inputs()
+    sampler = Sampler()
+    led = torch.zeros(BATCH, CHUNKS, dtype=torch.bool)
+    led[:, 0] = True
+    teacher = Teacher(model, CHUNK, SIZE, compile=False)
+    rehearsal = teacher.rehearse(clean, prompts, heard, led, sampler, torch.Generator().manual_seed(0))
+    assert rehearsal.outputs.shape == clean.shape
+    assert rehearsal.inputs.shape == (4, *clean.shape)
+    # What was denoised last gives the output by the teacher's own pass over the outputs as context.
+    last = torch.full((BATCH, CHUNKS), sampler.timesteps[-1])
+    flow = teacher.flow(rehearsal.outputs, rehearsal.inputs[-1], last, prompts, heard)
+    assert (rehearsal.inputs[-1] - sampler.sigmas[-1] * flow - rehearsal.outputs).abs().max() < 1e-4
+    # A led chunk's third input is the truth under noise: what is left over has that noise's spread and no more.
+    sigma = sampler.sigmas[2]
+    rest = rehearsal.inputs[2, :, :CHUNK] - to_noisy(clean[:, :CHUNK], torch.zeros(()), sigma)
+    assert abs(float(rest.std()) - sigma) < 0.05
+    # A different truth later on changes nothing: only led chunks see any of it.
+    other = clean.clone()
+    other[:, CHUNK:] += 1
+    again = teacher.rehearse(other, prompts, heard, led, sampler, torch.Generator().manual_seed(0))
+    assert torch.equal(again.outputs, rehearsal.outputs)

@@ -1,0 +1,157 @@
+"""Training goes on after a kill as if nothing had happened."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from harness.backbone.presets import build
+from harness.backbone.wan import WanConfig
+from harness.errors import CheckpointError, HorizonError
+from harness.pocket import school
+from harness.pocket.codec import PatchCodec
+from harness.pocket.language import WordEncoder
+from harness.pocket.lessons import HELD_OUT, lesson
+from harness.pocket.train import Exercise, Phase, Stage, Trainer, read_log, resume, run
+from harness.pocket.world import film, script
+
+CONFIG = WanConfig(
+    dim=32, ffn_dim=48, num_heads=2, num_layers=2, freq_dim=16,
+    text_dim=WordEncoder.text_dim, text_len=WordEncoder.text_len,
+)  # fmt: skip
+STAGE = Stage(
+    "small",
+    (
+        Phase(30, (Exercise(3, 4), Exercise(9, 2, window=1))),
+        Phase(30, (Exercise(9, 2, rehearse=True), Exercise(12, 2))),
+    ),
+    rate=5e-3,
+    rest_rate=2e-3,
+    decay_from=0.5,
+    warm_up=5,
+)
+
+
+def trainer(folder, stage=STAGE, seed=0):
+    codec = PatchCodec().fit(film([script("a thing")] * 64, range(64), 2).pixels)
+    made = Trainer(build(CONFIG, seed=seed), codec, stage, Path(folder), seed=seed, compile=False)
+    resume(made)
+    return made
+
+
+def weights(folder):
+    state = torch.load(Path(folder) / "state.pt", weights_only=True)
+    return state["model"] | {f"mean.{name}": x for name, x in state["mean"].items()}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("undisturbed")
+    run(trainer(folder), save_every=7)
+    return folder
+
+
+def test_sixty_steps_killed_twice_end_with_the_same_bits(undisturbed, tmp_path):
+    code = (
+        "import torch; torch.set_num_threads(1)\n"
+        "from tests.pocket.test_training import trainer, run\n"
+        f"run(trainer({str(tmp_path)!r}), save_every=7)\n"
+    )
+    log = tmp_path / "log.jsonl"
+    for until in (10, 40):
+        process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
+        deadline = time.monotonic() + 240
+        while process.poll() is None and time.monotonic() < deadline:
+            if (lines := read_log(tmp_path)) and lines[-1]["step"] >= until:
+                break
+            time.sleep(0.01)
+        assert process.poll() is None, "it ended before it was killed"
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        assert read_log(tmp_path)[-1]["step"] < 60
+    with log.open("a") as stream:
+        stream.write('{"step": 59, "lo')  # as a kill in the middle of a line leaves it
+    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
+    expected, ended = weights(undisturbed), weights(tmp_path)
+    assert expected.keys() == ended.keys()
+    assert all(torch.equal(expected[name], ended[name]) for name in expected)
+    steps = [line["step"] for line in read_log(tmp_path)]
+    assert steps == list(range(1, 61))
+    assert [line["loss"] for line in read_log(tmp_path)] == [line["loss"] for line in read_log(undisturbed)]
+
+
+def test_it_learns(undisturbed):
+    losses = [line["loss"] for line in read_log(undisturbed)]
+    assert sum(losses[:5]) / 5 > 0.9
+    assert sum(losses[-10:]) / 10 < 0.9 * sum(losses[:5]) / 5
+
+
+def test_another_seed_is_another_training(undisturbed, tmp_path):
+    other = trainer(tmp_path, seed=1)
+    assert other.advance()["loss"] != read_log(undisturbed)[0]["loss"]
+
+
+def test_a_checkpoint_of_something_else_is_refused(undisturbed):
+    with pytest.raises(CheckpointError, match="another stage or seed"):
+        trainer(undisturbed, seed=1)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", None])
+def test_a_damaged_checkpoint_is_one_clear_line(undisturbed, tmp_path, content):
+    whole = (undisturbed / "state.pt").read_bytes()
+    (tmp_path / "state.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
+    with pytest.raises(CheckpointError, match=r"damaged .* remove it to begin this stage anew") as caught:
+        trainer(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_finished_stage_is_not_run_again(undisturbed):
+    before = os.stat(undisturbed / "state.pt").st_mtime_ns
+    done = trainer(undisturbed)
+    assert done.step == 60
+    run(done)
+    assert os.stat(undisturbed / "state.pt").st_mtime_ns == before
+    assert len(read_log(undisturbed)) == 60
+
+
+def test_stages_are_named():
+    assert school.chosen(None) == school.ORDER
+    with pytest.raises(HorizonError, match="no stage 'warmup'; allowed: foundation"):
+        school.chosen("warmup")
+
+
+def test_lessons_are_functions_of_seed_and_step_and_never_held_out_clips():
+    one, again = lesson(0, 5, 8, 12, 3), lesson(0, 5, 8, 12, 3)
+    assert torch.equal(one.clip.pixels, again.clip.pixels)
+    assert torch.equal(one.prompts, again.prompts)
+    assert not torch.equal(one.clip.pixels, lesson(0, 6, 8, 12, 3).clip.pixels)
+    assert not torch.equal(one.clip.pixels, lesson(1, 5, 8, 12, 3).clip.pixels)
+    assert HELD_OUT > 2**60
+
+
+def test_a_quarter_of_the_clips_switch_once_and_words_are_dropped():
+    taught = lesson(0, 0, 2000, 36, 3)
+    scenes = [len(scenes) for scenes in taught.clip.scripts]
+    assert 0.2 < scenes.count(2) / 2000 < 0.3
+    assert 0.1 < scenes.count(3) / 2000 < 0.25
+    said = [len(scenes[0].saying.said) for scenes in taught.clip.scripts]
+    assert said.count(0) / 2000 > 0.15
+    assert said.count(8) / 2000 > 0.1
+    assert all(said.count(number) > 40 for number in range(1, 8))
+    covered = [scene for scenes in taught.clip.scripts for scene in scenes if scene.saying.covered]
+    assert len(covered) > 100
+    for row, scenes in enumerate(taught.clip.scripts[:200]):
+        for number, scene in enumerate(scenes):
+            assert taught.heard[row, scene.start // 3] == number
+            assert bool(taught.opens[row, scene.start // 3]) == (number == 0 or scene.saying.kind == "hardcut")
+
+
+def test_the_log_is_lines_of_json(undisturbed):
+    first = json.loads((undisturbed / "log.jsonl").read_text().splitlines()[0])
+    assert {"step", "loss", "seconds", "frames"} <= first.keys()
