@@ -50,6 +50,16 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
     return Lesson(film(scripts, seeds, frames), prompts, heard, opens)
 
 
+def alternatives(taught: Lesson, seed: int, step: int, count: int) -> Tensor:
+    """What else the prompts of a lesson's clips could have shown: pictures [B, count, F, 3, H, W], the truth first."""
+    clip = taught.clip
+    batch, frames = clip.pixels.shape[:2]
+    first = HELD_OUT + 2**59 + ((seed % 2**10) << 48) + (step << 16)
+    scripts = [scenes for scenes in clip.scripts for _ in range(count - 1)]
+    others = film(scripts, range(first, first + len(scripts)), frames).pixels
+    return torch.cat((clip.pixels[:, None], others.unflatten(0, (batch, count - 1))), 1)
+
+
 def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int) -> tuple[Scene, ...]:
     """A quarter of the longer clips switch once, smoothly or hard; a sixth go away and come back."""
     chunks = frames // chunk

@@ -169,6 +169,19 @@ class Teacher:
         return Rehearsal(torch.cat(outputs, 1), torch.cat(inputs, 2))
 
 
+def likeliest(noisy: Tensor, choices: Tensor, sigma: Tensor) -> Tensor:
+    """Which of the choices [B, K, ...] the noisy input [B, ...] at level `sigma` [B] most likely came from, [B].
+
+    That is the nearest one once scaled; at level 1, where nothing of the picture is left, the one that lies most in the
+    noise's direction, seen from the mean of the choices.
+    """
+    given, options = noisy.flatten(1)[:, None], choices.flatten(2)
+    apart = options - options.mean(1, keepdim=True)
+    along = (given * apart).sum(2) / apart.norm(dim=2).clamp(min=1e-6)
+    near = -(given - (1 - sigma)[:, None, None] * options).square().sum(2)
+    return torch.where((sigma == 1)[:, None], along, near).argmax(1)
+
+
 def _rows(heard: Tensor, scenes: int) -> Tensor:
     """Where each chunk's prompt lies among the prompts of all rows, [B, chunks]."""
     return heard + torch.arange(len(heard), device=heard.device)[:, None] * scenes

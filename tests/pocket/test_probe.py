@@ -21,8 +21,8 @@ def right(plate, pictures=None):
 
 
 def test_it_reads_held_out_truth(coded):
-    assert (right(truths(range(9000, 9000 + COUNT))) > 0.98).all()
-    assert (right(coded) > 0.98).all()
+    assert (right(truths(range(9000, 9000 + COUNT))) > 0.95).all()
+    assert (right(coded) > 0.95).all()
     reading = probe().read(coded.pictures)
     assert reading.present.float().mean() > 0.99
     assert (reading.places - coded.places).norm(dim=1).median() < 0.5

@@ -9,7 +9,7 @@ from harness.backbone.presets import build, scramble
 from harness.backbone.sampler import Sampler, to_noisy
 from harness.backbone.wan import WanConfig
 from harness.memory import At, MemorySpec
-from harness.pocket.teacher import Teacher, spelled_out
+from harness.pocket.teacher import Teacher, likeliest, spelled_out
 
 CONFIG = WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=3, text_dim=7, text_len=5, freq_dim=16)
 SIZE, CHUNK, CHUNKS, BATCH, SCENES = (4, 4), 3, 5, 2, 3
@@ -106,3 +106,26 @@ def test_a_rehearsal_is_a_rollout_and_led_chunks_follow_the_truth(model):
     other[:, CHUNK:] += 1
     again = teacher.rehearse(other, prompts, heard, led, sampler, torch.Generator().manual_seed(0))
     assert torch.equal(again.outputs, rehearsal.outputs)
+
+
+def test_the_likeliest_choice_is_where_the_noisy_input_came_from():
+    generator = torch.Generator().manual_seed(0)
+    choices = torch.randn(20, 6, 3, 16, 4, 4, generator=generator)
+    came_from = torch.randint(6, (20,), generator=generator)
+    for level in (0.3, 0.625, 0.8333):
+        noise = torch.randn(20, 3, 16, 4, 4, generator=generator)
+        noisy = to_noisy(choices[torch.arange(20), came_from], noise, level)
+        assert torch.equal(likeliest(noisy, choices, torch.full((20,), level)), came_from)
+
+
+def test_where_nothing_is_left_the_noise_chooses_whatever_the_size():
+    generator = torch.Generator().manual_seed(0)
+    choices = torch.randn(400, 4, 3, 16, 2, 2, generator=generator)
+    choices[:, 0] *= 3
+    noise = torch.randn(400, 3, 16, 2, 2, generator=generator)
+    chosen = likeliest(noise, choices, torch.ones(400))
+    counts = torch.bincount(chosen, minlength=4)
+    assert (counts > 60).all()
+    apart = choices - choices.mean(1, keepdim=True)
+    along = (noise.flatten(1)[:, None] * apart.flatten(2)).sum(2) / apart.flatten(2).norm(dim=2)
+    assert torch.equal(chosen, along.argmax(1))
