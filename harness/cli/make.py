@@ -28,7 +28,7 @@ def sample(
     seconds: Annotated[float, typer.Option(help="Length of the video; 4 latent frames a second.")] = 30.0,
     switch: Annotated[
         list[str] | None,
-        typer.Option(help="SECOND:BOUNDARY:PROMPT with smooth, hardcut or recall, e.g. '10:smooth:now a white ring'."),
+        typer.Option(help="SECOND:BOUNDARY:PROMPT with smooth, hardcut or recall, e.g. '10:smooth:now a white cross'."),
     ] = None,
     seed: Annotated[int, typer.Option(help="What the prompt leaves open comes from it.")] = 0,
     backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
@@ -121,7 +121,7 @@ def _read_switch(text: str) -> tuple[float, Boundary, str]:
     except ValueError:
         at = -1.0
     if at < 0 or boundary not in ("smooth", "hardcut", "recall") or not prompt:
-        raise SwitchError(f"cannot read --switch {text!r}; write SECOND:BOUNDARY:PROMPT, '10:smooth:now a white ring'")
+        raise SwitchError(f"cannot read --switch {text!r}; write SECOND:BOUNDARY:PROMPT, '10:smooth:now a white cross'")
     return at, boundary, prompt  # type: ignore[return-value]
 
 

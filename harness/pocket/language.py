@@ -21,7 +21,7 @@ from harness.errors import PromptError
 
 COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white")
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
-    "shape": ("disc", "square", "triangle", "cross", "ring"),
+    "shape": ("disc", "square", "triangle", "cross"),
     "colour": COLOURS,
     "size": ("small", "medium", "large"),
     "texture": ("stripes", "bands", "checks", "dots"),

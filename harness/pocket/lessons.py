@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.pocket.language import ATTRIBUTES, COLOURS, Saying, WordEncoder
-from harness.pocket.world import Clip, Scene, film, look
+from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look
 
-SCENES = 3
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
 
@@ -20,14 +19,12 @@ HELD_OUT = 2**62
 class Lesson:
     """Clips with their prompts.
 
-    prompts: [B, 3, L, text_dim]. heard: which of the three each chunk hears, int64 [B, chunks]. opens: whether a chunk
-    begins something that nothing before it determines (an opening or a hard cut), bool [B, chunks].
+    prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64 [B, chunks].
     """
 
     clip: Clip
     prompts: Tensor
     heard: Tensor
-    opens: Tensor
 
 
 def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
@@ -36,28 +33,29 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
     # Steps are told apart by their high digits, so that no two draw the same world.
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
     scripts = [_script(rng, each, frames, chunk) for each in seeds]
-    encode = WordEncoder()
-    texts = [scene.prompt for scenes in scripts for scene in scenes]
-    words = iter(encode(texts))
-    prompts = torch.zeros(batch, SCENES, encode.text_len, encode.text_dim)
+    texts: list[str] = []
     heard = torch.zeros(batch, frames // chunk, dtype=torch.int64)
-    opens = torch.zeros(batch, frames // chunk, dtype=torch.bool)
     for row, scenes in enumerate(scripts):
-        for number, scene in enumerate(scenes):
-            prompts[row, number] = next(words)
-            heard[row, scene.start // chunk :] = number
-            opens[row, scene.start // chunk] = number == 0 or scene.saying.kind == "hardcut"
-    return Lesson(film(scripts, seeds, frames), prompts, heard, opens)
+        for scene in scenes:
+            heard[row, scene.start // chunk :] = len(texts)
+            texts.append(scene.prompt)
+    return Lesson(film(scripts, seeds, frames), WordEncoder()(texts), heard)
 
 
-def alternatives(taught: Lesson, seed: int, step: int, count: int) -> Tensor:
-    """What else the prompts of a lesson's clips could have shown: pictures [B, count, F, 3, H, W], the truth first."""
-    clip = taught.clip
-    batch, frames = clip.pixels.shape[:2]
-    first = HELD_OUT + 2**59 + ((seed % 2**10) << 48) + (step << 16)
-    scripts = [scenes for scenes in clip.scripts for _ in range(count - 1)]
-    others = film(scripts, range(first, first + len(scripts)), frames).pixels
-    return torch.cat((clip.pixels[:, None], others.unflatten(0, (batch, count - 1))), 1)
+def emphasis(clip: Clip, cells: int) -> Tensor:
+    """How much the loss minds each of the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
+
+    The places that an object touches count five times as much. They are few, and everything that is hard to learn and
+    hard to remember is in them; and where the model cannot know yet where the object is, a faint one there is pulled
+    forward instead of being averaged away, so that four steps suffice to commit to a place.
+    """
+    size = PIXELS / cells
+    axis = (torch.arange(cells) + 0.5) * size
+    reach = torch.tensor(SIZES)[clip.looks[..., NAMES.index("size")]][..., None] + size / 2
+    across, down = ((axis - clip.places[..., which, None]).abs() < reach for which in (0, 1))
+    seen = (clip.cover * PIXELS < clip.places[..., 1])[..., None, None]
+    weights = 1 + 4 * (down[..., :, None] & across[..., None, :] & seen).float()
+    return (weights / weights.mean())[:, :, None]
 
 
 def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int) -> tuple[Scene, ...]:

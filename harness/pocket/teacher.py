@@ -76,12 +76,12 @@ def forced(model: CausalWan, tokens: int, window: int = 0) -> Iterator[None]:
 
 
 LED = 2
-"""Steps that a led chunk takes on its own."""
+"""Steps that the model takes on its own in a rehearsal."""
 
 
 @dataclass(frozen=True)
 class Rehearsal:
-    """A model's own rollouts: outputs [B, F, C, H, W], and what it was given at each step, [steps, B, F, C, H, W]."""
+    """A model's own work: outputs [B, F, C, H, W], and what it was given at each step, [LED, B, F, C, H, W]."""
 
     outputs: Tensor
     inputs: Tensor
@@ -100,16 +100,15 @@ class Teacher:
     ) -> Tensor:
         """The flow of `noisy`, each chunk denoised at its own timestep [B, chunks] after the chunks of `context`.
 
-        prompts [B, scenes, L, text_dim], of which every chunk hears number `heard` [B, chunks].
+        prompts [P, L, text_dim], of which every chunk hears number `heard` [B, chunks].
         """
         batch, frames = noisy.shape[:2]
-        rows = _rows(heard, prompts.shape[1])
         timesteps = timesteps.repeat_interleave(self.chunk, 1)
         if frames > self.chunk:
             timesteps = torch.cat((torch.zeros_like(timesteps), timesteps))
-            noisy, rows = torch.cat((context, noisy)), torch.cat((rows, rows))
-        rows, time = rows.flatten(), self.model.embed_time(timesteps)
-        said = self.model.embed_prompt(prompts.flatten(0, 1))
+            noisy, heard = torch.cat((context, noisy)), torch.cat((heard, heard))
+        rows, time = heard.flatten(), self.model.embed_time(timesteps)
+        said = self.model.embed_prompt(prompts)
         prompt = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in said]
         rotation = self.rope.frames(range(frames))
         heads, channels = self.model.config.num_heads, self.model.config.head_dim
@@ -122,13 +121,13 @@ class Teacher:
 
     @torch.no_grad()
     def rehearse(
-        self, clean: Tensor, prompts: Tensor, heard: Tensor, led: Tensor, sampler: Sampler, generator: torch.Generator
+        self, clean: Tensor, prompts: Tensor, heard: Tensor, sampler: Sampler, generator: torch.Generator
     ) -> Rehearsal:
-        """Roll clips out with the few steps of `sampler`, remembering everything, as a real rollout would.
+        """Roll clips out, remembering everything, as a real rollout would, with the truth as a guide.
 
-        clean: the truth [B, F, C, H, W]. led [B, chunks]: where the truth leads, because what was seen before does not
-        determine it (an opening, a hard cut): such a chunk enters the last `LED` steps as the truth noised to their
-        level, so that it keeps what the truth shows and still has the flaws of the model's own work.
+        Every chunk of the truth [B, F, C, H, W] is noised to the level of the sampler's last but `LED` step and taken
+        from there by the model, after the chunks that the model made before it. So what it remembers is its own work
+        with all its flaws, but it never loses its way, and the truth stays the right answer to the end.
         """
         model, chunk = self.model, self.chunk
         batch, frames = clean.shape[:2]
@@ -142,46 +141,19 @@ class Teacher:
             device=model.device,
         )
         passes = Passes(model, strategy("full").open(spec), spec, grid=self.grid, frames=frames)
-        said = model.embed_prompt(prompts.flatten(0, 1))
-        rows = _rows(heard, prompts.shape[1])
-        levels = (*sampler.timesteps, sampler.context_noise)
-        times = [model.embed_time(torch.full((1, 1), level)) for level in levels]
-        turn = len(sampler.sigmas) - LED
-
-        def noise() -> Tensor:
-            return torch.randn(batch, chunk, *clean.shape[2:], generator=generator)
-
+        said = model.embed_prompt(prompts)
+        levels = (*sampler.timesteps[-LED:], sampler.context_noise)
+        *times, still = [model.embed_time(torch.full((1, 1), level)) for level in levels]
         outputs, inputs = [], []
         for number, truth in enumerate(clean.split(chunk, 1)):
             start = number * chunk
-            passes.prompt = [(keys[rows[:, number]], values[rows[:, number]]) for keys, values in said]
-            made, seen, follows = truth, [], led[:, number, None, None, None, None]
-            for step, sigma in enumerate(sampler.sigmas):
-                noisy = to_noisy(made, noise(), sigma)  # at the first level, 1, nothing of `made` is left
-                if step <= turn:
-                    noisy = torch.where(follows, to_noisy(truth, noise(), sigma), noisy)
+            passes.prompt = [(keys[heard[:, number]], values[heard[:, number]]) for keys, values in said]
+            made, seen = truth, []
+            for step, sigma in enumerate(sampler.sigmas[-LED:]):
+                noisy = to_noisy(made, torch.randn(made.shape, generator=generator), sigma)
                 seen.append(noisy)
-                flow = passes.denoise(noisy, times[step], At(start, chunk, step, commit=False))
-                made = to_clean(noisy, flow, sigma)
-            passes.commit(made, times[-1], At(start, chunk, len(sampler.sigmas), commit=True))
+                made = to_clean(noisy, passes.denoise(noisy, times[step], At(start, chunk, step, commit=False)), sigma)
+            passes.commit(made, still, At(start, chunk, LED, commit=True))
             outputs.append(made)
             inputs.append(torch.stack(seen))
         return Rehearsal(torch.cat(outputs, 1), torch.cat(inputs, 2))
-
-
-def likeliest(noisy: Tensor, choices: Tensor, sigma: Tensor) -> Tensor:
-    """Which of the choices [B, K, ...] the noisy input [B, ...] at level `sigma` [B] most likely came from, [B].
-
-    That is the nearest one once scaled; at level 1, where nothing of the picture is left, the one that lies most in the
-    noise's direction, seen from the mean of the choices.
-    """
-    given, options = noisy.flatten(1)[:, None], choices.flatten(2)
-    apart = options - options.mean(1, keepdim=True)
-    along = (given * apart).sum(2) / apart.norm(dim=2).clamp(min=1e-6)
-    near = -(given - (1 - sigma)[:, None, None] * options).square().sum(2)
-    return torch.where((sigma == 1)[:, None], along, near).argmax(1)
-
-
-def _rows(heard: Tensor, scenes: int) -> Tensor:
-    """Where each chunk's prompt lies among the prompts of all rows, [B, chunks]."""
-    return heard + torch.arange(len(heard), device=heard.device)[:, None] * scenes

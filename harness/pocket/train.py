@@ -10,7 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,8 +21,8 @@ from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan
 from harness.errors import CheckpointError
 from harness.pocket.codec import SPREAD, PatchCodec
-from harness.pocket.lessons import Lesson, alternatives, lesson
-from harness.pocket.teacher import Teacher, likeliest
+from harness.pocket.lessons import Lesson, emphasis, lesson
+from harness.pocket.teacher import Teacher
 
 STATE, LOG = "state.pt", "log.jsonl"
 KEPT = 0.999  # of the running mean of the weights, a step
@@ -32,8 +32,7 @@ KEPT = 0.999  # of the running mean of the weights, a step
 class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
-    window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth. choices: for
-    single chunks: learn towards the likeliest of so many clips that the prompt allows.
+    window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth.
     """
 
     frames: int
@@ -41,7 +40,6 @@ class Exercise:
     weight: float = 1.0
     window: int = 0
     rehearse: bool = False
-    choices: int = 0
 
 
 @dataclass(frozen=True)
@@ -88,42 +86,40 @@ class Stage:
 
 FIRST = Exercise(frames=3, clips=384)
 SHORT = Exercise(frames=12, clips=48)
-WHOLE = Exercise(frames=36, clips=16)
 STAGES = {
     "foundation": Stage(
         "foundation",
         (
-            Phase(1000, (FIRST,)),
-            Phase(1100, (SHORT,)),
+            Phase(1100, (FIRST,)),
+            Phase(1200, (SHORT, replace(FIRST, weight=0.25))),
             Phase(
-                1300,
+                1700,
                 (
                     Exercise(36, 16, 0.5),
                     Exercise(36, 16, 0.2, window=4),
-                    Exercise(12, 48, 0.1),
-                    Exercise(3, 384, 0.2),
+                    replace(FIRST, weight=0.3),
                 ),
             ),
         ),
         rate=5e-3,
         rest_rate=2e-3,
-        decay_from=0.6,
+        decay_from=0.9,
     ),
     "rehearsal": Stage(
         "rehearsal",
         (
             Phase(
-                1500,
+                2700,
                 (
-                    Exercise(36, 16, 0.3, rehearse=True),
-                    Exercise(36, 16, 0.1, window=4, rehearse=True),
-                    Exercise(12, 48, 0.1, rehearse=True),
-                    Exercise(3, 128, 0.5, choices=16),
+                    Exercise(36, 16, 0.45, rehearse=True),
+                    Exercise(36, 16, 0.15, window=4, rehearse=True),
+                    replace(SHORT, weight=0.1, rehearse=True),
+                    replace(FIRST, weight=0.3),
                 ),
             ),
         ),
-        rate=2e-3,
-        rest_rate=8e-4,
+        rate=4e-3,
+        rest_rate=1.6e-3,
         decay_from=0.3,
         first_lesson=1_000_000,
     ),
@@ -172,11 +168,7 @@ class Trainer:
         exercise = self.stage.exercise(self.step, generator)
         number = self.stage.first_lesson + self.step
         taught = lesson(self.seed, number, exercise.clips, exercise.frames, self.chunk)
-        if exercise.choices:
-            others = alternatives(taught, self.seed, number, exercise.choices)
-            losses, levels = self._opening_losses(taught, others, generator)
-        else:
-            losses, levels = self._losses(taught, exercise, generator)
+        losses, levels = self._losses(taught, exercise, generator)
         losses.mean().backward()
         pull = float(nn.utils.clip_grad_norm_(self.model.parameters(), 1.0))
         pace = self.stage.pace(self.step)
@@ -216,50 +208,21 @@ class Trainer:
         wide = self._wide(sigma)
         noisy = (1 - wide) * clean + wide * torch.randn(clean.shape, generator=generator)
         if exercise.rehearse:
-            rehearsal = self.teacher.rehearse(
-                clean, taught.prompts, taught.heard, taught.opens, self.sampler, generator
-            )
+            rehearsal = self.teacher.rehearse(clean, taught.prompts, taught.heard, self.sampler, generator)
             context = rehearsal.outputs
-            # Half of the chunks start from what the model met on its own way, which is not quite noised truth.
-            own = self._wide((levels >= 0) & (torch.rand(shape, generator=generator) < 0.5))
-            met = rehearsal.inputs.gather(0, self._wide(levels.clamp(min=0)).expand_as(clean)[None])[0]
-            noisy = torch.where(own, met, noisy)
+            # Half of the last steps start from what the model met on its own way, which is not quite noised truth.
+            last = levels == len(self.sampler.sigmas) - 1
+            own = last & (torch.rand(shape, generator=generator) < 0.5)
+            noisy = torch.where(self._wide(own), rehearsal.inputs[-1], noisy)
         else:
             # Half of the contexts are noised a little: what a rollout commits is never quite clean.
             blur = torch.rand(shape[0], generator=generator) * (torch.rand(shape[0], generator=generator) < 0.5) * 0.25
             context = clean + SPREAD * blur[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
-        errors = self._errors(context, noisy, clean, sigma, taught, exercise.window)
-        if exercise.rehearse:
-            # An opening has exercises of its own; towards this one truth it would only learn to blur.
-            errors = errors[:, 1:]
-            levels = levels[:, 1:]
-        return errors, levels
-
-    def _errors(
-        self, context: Tensor, noisy: Tensor, clean: Tensor, sigma: Tensor, taught: Lesson, window: int
-    ) -> Tensor:
-        """Of the flow that leads from what is given to the truth; for noised truth that is noise - truth."""
         with torch.autocast("cpu", torch.bfloat16):
-            flow = self.teacher.flow(context, noisy, 1000 * sigma, taught.prompts, taught.heard, window)
-        wanted = (noisy - clean) / self._wide(sigma)
-        return (flow.float() - wanted).square().unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2)
-
-    def _opening_losses(self, taught: Lesson, others: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """As `_losses`, for openings: from the model's own inputs, towards what each of them most likely shows.
-
-        The mean of all that a prompt allows is a blur, which four steps do not leave again: a small object that could
-        be anywhere ends up nowhere. So the target is chosen by the noise itself, and to commit is what is learned.
-        """
-        truth = self.codec.encode(taught.clip.pixels)
-        rehearsal = self.teacher.rehearse(
-            truth, taught.prompts, taught.heard, torch.zeros_like(taught.opens), self.sampler, generator
-        )
-        levels = torch.randint(len(self.sampler.sigmas), taught.heard.shape, generator=generator)
-        sigma = torch.tensor(self.sampler.sigmas)[levels]
-        noisy = rehearsal.inputs[levels[:, 0], torch.arange(len(levels))]
-        choices = self.codec.encode(others.flatten(0, 1)).unflatten(0, others.shape[:2])
-        clean = choices[torch.arange(len(levels)), likeliest(noisy, choices, sigma[:, 0])]
-        return self._errors(truth, noisy, clean, sigma, taught, window=0), levels
+            flow = self.teacher.flow(context, noisy, 1000 * sigma, taught.prompts, taught.heard, exercise.window)
+        # The flow that leads from what was given to the truth; for noised truth that is noise - truth.
+        error = (flow.float() - (noisy - clean) / wide).square() * emphasis(taught.clip, clean.shape[-1])
+        return error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2), levels
 
     def _wide(self, per_chunk: Tensor) -> Tensor:
         """[B, chunks] -> [B, F, 1, 1, 1]."""

@@ -31,7 +31,7 @@ class ProbeTrainer:
     probe: Probe
     codec: PatchCodec
     folder: Path
-    steps: int = 1500
+    steps: int = 2000
     seed: int = 0
     step: int = 0
     clips: int = 256

@@ -22,7 +22,7 @@ FADE = 3
 """Frames over which a smooth switch, a falling or a rising curtain takes place: one chunk."""
 
 NAMES = tuple(ATTRIBUTES)
-SIZES = (3.6, 4.8, 6.2)  # radius in pixels
+SIZES = (4.2, 5.4, 6.8)  # radius in pixels
 SPEEDS = (0.6, 1.5)  # pixels a frame along the path
 PALETTE = (
     (0.86, 0.12, 0.14),
@@ -238,13 +238,9 @@ def _triangle(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
 
 
 def _cross(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
-    bar = torch.maximum(x.abs() - 0.34 * r, y.abs() - r)
-    return torch.minimum(bar, torch.maximum(y.abs() - 0.34 * r, x.abs() - r))
+    bar = torch.maximum(x.abs() - 0.36 * r, y.abs() - r)
+    return torch.minimum(bar, torch.maximum(y.abs() - 0.36 * r, x.abs() - r))
 
 
-def _ring(x: Tensor, y: Tensor, r: Tensor) -> Tensor:
-    return ((x**2 + y**2).sqrt() - 0.74 * r).abs() - 0.26 * r
-
-
-SHAPES = (_disc, _square, _triangle, _cross, _ring)
+SHAPES = (_disc, _square, _triangle, _cross)
 """Signed distance in pixels of every shape, in the order of its names: negative inside."""

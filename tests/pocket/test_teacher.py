@@ -9,10 +9,10 @@ from harness.backbone.presets import build, scramble
 from harness.backbone.sampler import Sampler, to_noisy
 from harness.backbone.wan import WanConfig
 from harness.memory import At, MemorySpec
-from harness.pocket.teacher import Teacher, likeliest, spelled_out
+from harness.pocket.teacher import LED, Teacher, spelled_out
 
 CONFIG = WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=3, text_dim=7, text_len=5, freq_dim=16)
-SIZE, CHUNK, CHUNKS, BATCH, SCENES = (4, 4), 3, 5, 2, 3
+SIZE, CHUNK, CHUNKS, BATCH, PROMPTS = (4, 4), 3, 5, 2, 5
 
 
 @pytest.fixture
@@ -27,12 +27,12 @@ def inputs():
         return torch.randn(shape, generator=generator)
 
     shape = (BATCH, CHUNKS * CHUNK, 16, *SIZE)
-    heard = torch.tensor([[0, 0, 1, 1, 2], [0, 0, 0, 0, 1]])
+    heard = torch.tensor([[0, 0, 1, 1, 2], [3, 3, 3, 3, 4]])
     return (
         draw(*shape),
         draw(*shape),
         1000 * torch.rand(BATCH, CHUNKS, generator=generator),
-        draw(BATCH, SCENES, 5, 7),
+        draw(PROMPTS, 5, 7),
         heard,
     )
 
@@ -48,7 +48,7 @@ def by_rollout(model, strategy, context, noisy, timesteps, prompts, heard):
         passes = Passes(model, memory, spec, grid=(2, 2), frames=CHUNKS * CHUNK)
         for chunk in range(CHUNKS):
             here, at = slice(chunk * CHUNK, (chunk + 1) * CHUNK), (chunk * CHUNK, CHUNK)
-            passes.prompt = model.embed_prompt(prompts[row, heard[row, chunk]][None])
+            passes.prompt = model.embed_prompt(prompts[heard[row, chunk]][None])
             time = model.embed_time(timesteps[row, chunk].view(1, 1))
             flows[row, here] = passes.denoise(noisy[row : row + 1, here], time, At(*at, 0, commit=False))[0]
             still = model.embed_time(torch.zeros(1, 1))
@@ -84,48 +84,18 @@ def test_spelled_out_attention_is_attention():
     assert torch.allclose(spelled_out(query, keys, values), expected.transpose(1, 2), atol=1e-6)
 
 
-def test_a_rehearsal_is_a_rollout_and_led_chunks_follow_the_truth(model):
+def test_a_rehearsal_is_the_models_own_work_after_its_own_work(model):
     clean, _, _, prompts, heard = inputs()
     sampler = Sampler()
-    led = torch.zeros(BATCH, CHUNKS, dtype=torch.bool)
-    led[:, 0] = True
     teacher = Teacher(model, CHUNK, SIZE, compile=False)
-    rehearsal = teacher.rehearse(clean, prompts, heard, led, sampler, torch.Generator().manual_seed(0))
+    rehearsal = teacher.rehearse(clean, prompts, heard, sampler, torch.Generator().manual_seed(0))
     assert rehearsal.outputs.shape == clean.shape
-    assert rehearsal.inputs.shape == (4, *clean.shape)
-    # What was denoised last gives the output by the teacher's own pass over the outputs as context.
+    assert rehearsal.inputs.shape == (LED, *clean.shape)
+    # What was denoised last gives the output, by a teacher-forced pass with the outputs as context.
     last = torch.full((BATCH, CHUNKS), sampler.timesteps[-1])
     flow = teacher.flow(rehearsal.outputs, rehearsal.inputs[-1], last, prompts, heard)
     assert (rehearsal.inputs[-1] - sampler.sigmas[-1] * flow - rehearsal.outputs).abs().max() < 1e-4
-    # A led chunk's third input is the truth under noise: what is left over has that noise's spread and no more.
-    sigma = sampler.sigmas[2]
-    rest = rehearsal.inputs[2, :, :CHUNK] - to_noisy(clean[:, :CHUNK], torch.zeros(()), sigma)
-    assert abs(float(rest.std()) - sigma) < 0.05
-    # A different truth later on changes nothing: only led chunks see any of it.
-    other = clean.clone()
-    other[:, CHUNK:] += 1
-    again = teacher.rehearse(other, prompts, heard, led, sampler, torch.Generator().manual_seed(0))
-    assert torch.equal(again.outputs, rehearsal.outputs)
-
-
-def test_the_likeliest_choice_is_where_the_noisy_input_came_from():
-    generator = torch.Generator().manual_seed(0)
-    choices = torch.randn(20, 6, 3, 16, 4, 4, generator=generator)
-    came_from = torch.randint(6, (20,), generator=generator)
-    for level in (0.3, 0.625, 0.8333):
-        noise = torch.randn(20, 3, 16, 4, 4, generator=generator)
-        noisy = to_noisy(choices[torch.arange(20), came_from], noise, level)
-        assert torch.equal(likeliest(noisy, choices, torch.full((20,), level)), came_from)
-
-
-def test_where_nothing_is_left_the_noise_chooses_whatever_the_size():
-    generator = torch.Generator().manual_seed(0)
-    choices = torch.randn(400, 4, 3, 16, 2, 2, generator=generator)
-    choices[:, 0] *= 3
-    noise = torch.randn(400, 3, 16, 2, 2, generator=generator)
-    chosen = likeliest(noise, choices, torch.ones(400))
-    counts = torch.bincount(chosen, minlength=4)
-    assert (counts > 60).all()
-    apart = choices - choices.mean(1, keepdim=True)
-    along = (noise.flatten(1)[:, None] * apart.flatten(2)).sum(2) / apart.flatten(2).norm(dim=2)
-    assert torch.equal(chosen, along.argmax(1))
+    # It is led by the truth under noise of that level: what is left over has that noise's spread and no more.
+    sigma = sampler.sigmas[-LED]
+    rest = rehearsal.inputs[0] - to_noisy(clean, torch.zeros(()), sigma)
+    assert abs(float(rest.std()) - sigma) < 0.03

@@ -46,11 +46,11 @@ def test_object_ground_and_marks_have_three_colours():
 def test_what_is_said_comes_true_and_the_rest_comes_from_the_seed():
     for seed in range(40):
         drawn = look(seed)
-        clip = film([script("a small white ring")], [seed], 3)
+        clip = film([script("a small white cross")], [seed], 3)
         assert {name: value(clip, name) for name in ("size", "colour", "shape")} == {
             "size": "small",
             "colour": "white",
-            "shape": "ring",
+            "shape": "cross",
         }
         for name in ("texture", "motion", "speed"):
             assert value(clip, name) == drawn[name]
@@ -93,9 +93,9 @@ def test_the_object_stays_inside_and_moves_at_its_speed():
 
 
 def test_a_smooth_switch_keeps_what_it_does_not_name():
-    clip = film([script("a thing", (9, "now a white ring"))], [12], 18)
+    clip = film([script("a thing", (9, "now a white cross"))], [12], 18)
     drawn = look(12)
-    assert (value(clip, "colour", frame=17), value(clip, "shape", frame=17)) == ("white", "ring")
+    assert (value(clip, "colour", frame=17), value(clip, "shape", frame=17)) == ("white", "cross")
     for name in ("size", "texture", "motion", "speed"):
         assert value(clip, name, frame=17) == drawn[name]
     # The object goes on from where it was, and the picture changes over three frames.
@@ -138,7 +138,7 @@ def test_a_curtain_covers_everything_for_longer_than_any_window_and_rises_again(
     [
         (script, "the first must start at 0"),
         (lambda: script("a thing", (0, "now a disc")), "each later than the last"),
-        (lambda: script("a thing", (9, "now a disc"), (6, "now a ring")), "each later than the last"),
+        (lambda: script("a thing", (9, "now a disc"), (6, "now a cross")), "each later than the last"),
         (lambda: script("a curtain"), "cannot begin with a curtain"),
         (lambda: film([NOTHING], [1, 2], 3), "1 scripts for 2 seeds"),
         (lambda: film([(Scene(3, Saying()),)], [1], 6), "the first must start at 0"),
