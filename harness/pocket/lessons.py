@@ -20,11 +20,13 @@ class Lesson:
     """Clips with their prompts.
 
     prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64 [B, chunks].
+    opens: whether a chunk begins what nothing before it determines (an opening, a hard cut), bool [B, chunks].
     """
 
     clip: Clip
     prompts: Tensor
     heard: Tensor
+    opens: Tensor
 
 
 def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
@@ -34,12 +36,14 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
     scripts = [_script(rng, each, frames, chunk) for each in seeds]
     texts: list[str] = []
+    opens = torch.zeros(batch, frames // chunk, dtype=torch.bool)
     heard = torch.zeros(batch, frames // chunk, dtype=torch.int64)
     for row, scenes in enumerate(scripts):
         for scene in scenes:
             heard[row, scene.start // chunk :] = len(texts)
+            opens[row, scene.start // chunk] = scene.saying.kind in ("first", "hardcut") and not scene.saying.covered
             texts.append(scene.prompt)
-    return Lesson(film(scripts, seeds, frames), WordEncoder()(texts), heard)
+    return Lesson(film(scripts, seeds, frames), WordEncoder()(texts), heard, opens)
 
 
 def emphasis(clip: Clip, cells: int) -> Tensor:
@@ -64,10 +68,10 @@ def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int) -> tup
     first = look(seed)
     opening = Scene(0, Saying(_some(rng, first)))
     fate = rng.random()
-    if chunks >= 3 and fate < 0.125:
+    if chunks >= 2 and fate < 0.125:
         start = int(rng.integers(1, chunks)) * chunk
         return opening, Scene(start, Saying(_changed(rng, first, look(seed, 1)), "smooth"))
-    if chunks >= 3 and fate < 0.25:
+    if chunks >= 2 and fate < 0.25:
         start = int(rng.integers(1, chunks)) * chunk
         return opening, Scene(start, Saying(_some(rng, look(seed, 1)), "hardcut"))
     if chunks >= 4 and fate < 0.42:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -75,6 +76,9 @@ def forced(model: CausalWan, tokens: int, window: int = 0) -> Iterator[None]:
             block.self_attn.attention, block.cross_attn.attention = own, cross
 
 
+PATH = (0.98, 0.95, 0.91, 0.86, 0.8, 0.72, 0.62, 0.5, 0.36, 0.2, 0.07)
+"""Noise levels at which a flow that is followed down is asked for anew."""
+
 LED = 2
 """Steps that the model takes on its own in a rehearsal."""
 
@@ -118,6 +122,35 @@ class Teacher:
             flow, _, _ = self.model(noisy, time, prompt, lambda layer: laid_out, compile=self.compile)
         assert flow is not None
         return flow[-batch:]
+
+    @torch.no_grad()
+    def follow(self, context: Tensor, noisy: Tensor, sigma: float, prompts: Tensor, heard: Tensor) -> Tensor:
+        """Where the flow leads from level `sigma` all the way down, in Euler steps along `PATH`: clean latents.
+
+        Unlike the mean of all that could be, this is one of the things that could be: which one, the noise decides.
+        """
+        levels = [sigma, *(level for level in PATH if level < sigma), 0.0]
+        for here, below in pairwise(levels):
+            timesteps = torch.full(heard.shape, 1000 * here)
+            with torch.autocast("cpu", torch.bfloat16):
+                flow = self.flow(context, noisy, timesteps, prompts, heard)
+            noisy = noisy + (below - here) * flow.float()
+        return noisy
+
+    @torch.no_grad()
+    def sketch(
+        self, context: Tensor, steps: int, sampler: Sampler, prompts: Tensor, heard: Tensor, generator: torch.Generator
+    ) -> Tensor:
+        """What the sampler gives the model after so many steps of its own from pure noise, all chunks at once."""
+        noisy = torch.randn(context.shape, generator=generator)
+        for here, below in pairwise(sampler.sigmas[: steps + 1]):
+            timesteps = torch.full(heard.shape, 1000 * here)
+            with torch.autocast("cpu", torch.bfloat16):
+                flow = self.flow(context, noisy, timesteps, prompts, heard)
+            noisy = to_noisy(
+                to_clean(noisy, flow.float(), here), torch.randn(context.shape, generator=generator), below
+            )
+        return noisy
 
     @torch.no_grad()
     def rehearse(

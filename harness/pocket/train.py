@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +18,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from harness.backbone.sampler import Sampler
+from harness.backbone.sampler import Sampler, to_noisy
 from harness.backbone.wan import CausalWan
 from harness.errors import CheckpointError
 from harness.pocket.codec import SPREAD, PatchCodec
@@ -25,6 +26,7 @@ from harness.pocket.lessons import Lesson, emphasis, lesson
 from harness.pocket.teacher import Teacher
 
 STATE, LOG = "state.pt", "log.jsonl"
+ANY_SHIFT = 3.0
 KEPT = 0.999  # of the running mean of the weights, a step
 
 
@@ -33,6 +35,7 @@ class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
     window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth.
+    distil: learn where the flow of the model that the stage began with leads, instead of the truth.
     """
 
     frames: int
@@ -40,6 +43,7 @@ class Exercise:
     weight: float = 1.0
     window: int = 0
     rehearse: bool = False
+    distil: bool = False
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Stage:
     """One run of training.
 
     rate: learning rate of the matrices inside the blocks (Muon); the rest takes `rest_rate` (AdamW).
+    anywhere: share of the chunks that are taught at any noise level instead of one of the sampler's.
     decay_from: share of the steps after which the rates fall linearly to a fiftieth.
     """
 
@@ -63,6 +68,7 @@ class Stage:
     rate: float
     rest_rate: float
     decay_from: float
+    anywhere: float = 0.5
     warm_up: int = 50
     first_lesson: int = 0
 
@@ -111,16 +117,17 @@ STAGES = {
             Phase(
                 2700,
                 (
-                    Exercise(36, 16, 0.45, rehearse=True),
+                    Exercise(36, 16, 0.3, rehearse=True),
                     Exercise(36, 16, 0.15, window=4, rehearse=True),
-                    replace(SHORT, weight=0.1, rehearse=True),
-                    replace(FIRST, weight=0.3),
+                    Exercise(3, 192, 0.4, distil=True),
+                    Exercise(6, 48, 0.15, distil=True),
                 ),
             ),
         ),
         rate=4e-3,
         rest_rate=1.6e-3,
         decay_from=0.3,
+        anywhere=0.0,
         first_lesson=1_000_000,
     ),
 }
@@ -147,6 +154,7 @@ class Trainer:
     def __post_init__(self) -> None:
         self.model.requires_grad_(True)
         self.teacher = Teacher(self.model, self.chunk, (6, 6), self.compile)
+        self.guide = Teacher(deepcopy(self.model).requires_grad_(False), self.chunk, (6, 6), self.compile)
         matrices = [x for name, x in self.model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
         chosen = set(map(id, matrices))
         rest = [x for x in self.model.parameters() if id(x) not in chosen]
@@ -168,7 +176,7 @@ class Trainer:
         exercise = self.stage.exercise(self.step, generator)
         number = self.stage.first_lesson + self.step
         taught = lesson(self.seed, number, exercise.clips, exercise.frames, self.chunk)
-        losses, levels = self._losses(taught, exercise, generator)
+        losses, levels = (self._distilled if exercise.distil else self._losses)(taught, exercise, generator)
         losses.mean().backward()
         pull = float(nn.utils.clip_grad_norm_(self.model.parameters(), 1.0))
         pace = self.stage.pace(self.step)
@@ -201,9 +209,10 @@ class Trainer:
         shape = taught.heard.shape
         levels = torch.randint(len(self.sampler.sigmas), shape, generator=generator)
         sigma = torch.tensor(self.sampler.sigmas)[levels]
-        # One in ten at any level, so that a schedule of other steps still finds a model that knows what to do.
-        anywhere = 0.02 + 0.98 * torch.rand(shape, generator=generator)
-        other = torch.rand(shape, generator=generator) < 0.1
+        # The others at any level, mostly high ones: the flow can then be followed in as many steps as one likes.
+        even = 0.02 + 0.98 * torch.rand(shape, generator=generator)
+        anywhere = ANY_SHIFT * even / (1 + (ANY_SHIFT - 1) * even)
+        other = torch.rand(shape, generator=generator) < self.stage.anywhere
         sigma, levels = torch.where(other, anywhere, sigma), levels.masked_fill(other, -1)
         wide = self._wide(sigma)
         noisy = (1 - wide) * clean + wide * torch.randn(clean.shape, generator=generator)
@@ -222,7 +231,33 @@ class Trainer:
             flow = self.teacher.flow(context, noisy, 1000 * sigma, taught.prompts, taught.heard, exercise.window)
         # The flow that leads from what was given to the truth; for noised truth that is noise - truth.
         error = (flow.float() - (noisy - clean) / wide).square() * emphasis(taught.clip, clean.shape[-1])
-        return error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2), levels
+        errors = error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2)
+        if exercise.rehearse:
+            # What nothing before it determines is learned by distillation; towards the one truth it would blur again.
+            errors = errors * ~taught.opens
+        return errors, levels
+
+    def _distilled(self, taught: Lesson, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """As `_losses`, towards the end of the flow; half of the inputs are those that the model meets on its own way.
+
+        The mean of all that a prompt allows is a blur that four steps do not leave again. The end of the flow is one
+        sharp picture for every input, so that a single step can learn to commit (consistency models,
+        arXiv:2303.01469; Self-Forcing begins with a regression of this kind).
+        """
+        clean = self.codec.encode(taught.clip.pixels)
+        number = int(torch.randint(len(self.sampler.sigmas), (), generator=generator))
+        sigma = self.sampler.sigmas[number]
+        heard = (taught.prompts, taught.heard)
+        noisy = to_noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
+        own = torch.rand(taught.heard.shape, generator=generator) < 0.5
+        sketch = self.teacher.sketch(clean, number, self.sampler, *heard, generator)
+        noisy = torch.where(self._wide(own), sketch, noisy)
+        ends = self.guide.follow(clean, noisy, sigma, *heard)
+        timesteps = torch.full(own.shape, 1000 * sigma)
+        with torch.autocast("cpu", torch.bfloat16):
+            flow = self.teacher.flow(clean, noisy, timesteps, *heard)
+        error = (flow.float() - (noisy - ends) / sigma).square().unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5))
+        return error / (1 + SPREAD**2), torch.full(own.shape, number)
 
     def _wide(self, per_chunk: Tensor) -> Tensor:
         """[B, chunks] -> [B, F, 1, 1, 1]."""

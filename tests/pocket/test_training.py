@@ -29,7 +29,7 @@ STAGE = Stage(
     "small",
     (
         Phase(30, (Exercise(3, 4), Exercise(9, 2, window=1))),
-        Phase(30, (Exercise(9, 2, rehearse=True), Exercise(12, 2))),
+        Phase(30, (Exercise(9, 2, rehearse=True), Exercise(6, 2, distil=True))),
     ),
     rate=5e-3,
     rest_rate=2e-3,
@@ -151,6 +151,8 @@ def test_a_quarter_of_the_clips_switch_once_and_words_are_dropped():
     encode = WordEncoder()
     for row, scenes in enumerate(taught.clip.scripts[:200]):
         for scene in scenes:
+            opens = scene is scenes[0] or scene.saying.kind == "hardcut"
+            assert bool(taught.opens[row, scene.start // 3]) == opens
             assert torch.equal(taught.prompts[taught.heard[row, scene.start // 3]], encode([scene.prompt])[0])
 
 
