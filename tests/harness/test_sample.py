@@ -1,3 +1,4 @@
+import contextlib
 import subprocess
 import sys
 import time
@@ -98,4 +99,9 @@ def test_what_a_kill_leaves_can_be_played(tmp_path):
     process.kill()
     process.wait()
     process.stdout.close()
-    assert len(frames_in(tmp_path / "v.part.mp4")) > 100
+    played = 0
+    with av.open(str(tmp_path / "v.part.mp4")) as container, contextlib.suppress(av.error.InvalidDataError):
+        # The fragment that was being written is cut short; a player shows everything before it.
+        for _ in container.decode(video=0):
+            played += 1
+    assert played > 100
