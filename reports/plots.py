@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from harness.files import write_whole
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -80,7 +82,4 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def _save(figure: Figure, path: Path) -> None:
-    beside = path.with_name(f".{path.stem}.new{path.suffix}")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(beside)
-    beside.replace(path)
+    write_whole(path, figure.savefig)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -92,7 +92,7 @@ def train(
 ) -> None:
     """Train what Horizon ships. Killed at any moment, it goes on from its last checkpoint, with the same result."""
     from harness.pocket import school
-    from harness.pocket.train import read_log, run
+    from harness.pocket.study import read_log, run
     from reports.plots import training_curve
 
     if what != "pocket":
@@ -114,15 +114,17 @@ def train(
 
 
 def _read_switch(text: str) -> tuple[float, Boundary, str]:
+    from harness.memory import Boundary
+
     second, _, rest = text.partition(":")
     boundary, _, prompt = rest.partition(":")
     try:
         at = float(second)
     except ValueError:
         at = -1.0
-    if at < 0 or boundary not in ("smooth", "hardcut", "recall") or not prompt:
+    if at < 0 or boundary not in get_args(Boundary) or not prompt:
         raise SwitchError(f"cannot read --switch {text!r}; write SECOND:BOUNDARY:PROMPT, '10:smooth:now a white cross'")
-    return at, boundary, prompt  # type: ignore[return-value]
+    return at, cast("Boundary", boundary), prompt
 
 
 def _make_folder(folder: Path) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.pocket.codec import PatchCodec
 from harness.pocket.probe import OF_OBJECT, SEEN, UNSURE
-from harness.pocket.world import CLOTH, NAMES, PIXELS, SIZES, film, script
+from harness.pocket.world import NAMES, PIXELS, SIZES, curtained, film, script
 
 COLUMNS = [NAMES.index(name) for name in SEEN]
 
@@ -76,8 +76,6 @@ def damaged(plate: Plate, generator: torch.Generator) -> Plate:
 def covered(plate: Plate, share: Tensor) -> Plate:
     """Behind a curtain that has fallen over a share [N] of the view."""
     edge = share * PIXELS
-    cloth = (torch.arange(PIXELS) + 0.5)[None, :] < edge[:, None]
-    pictures = torch.where(cloth[:, None, :, None], torch.tensor(CLOTH).view(3, 1, 1), plate.pictures)
     radius = torch.tensor(SIZES)[plate.values[:, SEEN.index("size")]]
     top = plate.places[:, 1] - radius
     values = plate.values.clone()
@@ -85,7 +83,7 @@ def covered(plate: Plate, share: Tensor) -> Plate:
     scenery = [place for place in range(len(SEEN)) if place not in object_rows]
     values[:, object_rows] = values[:, object_rows].masked_fill((edge > top + 0.3 * radius)[:, None], UNSURE)
     values[:, scenery] = values[:, scenery].masked_fill((share > 0.6)[:, None], UNSURE)
-    return Plate(pictures, values, plate.places, edge < plate.places[:, 1])
+    return Plate(curtained(plate.pictures, share), values, plate.places, edge < plate.places[:, 1])
 
 
 def blended(plate: Plate, part: Tensor) -> Plate:

@@ -12,8 +12,9 @@ from torch import nn
 from harness.backbone.checkpoints import load_checkpoint
 from harness.backbone.presets import Backbone, build, parse_dtype
 from harness.backbone.sampler import Sampler
-from harness.backbone.wan import CausalWan, WanConfig
+from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError
+from harness.files import write_whole
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import WordEncoder
 from harness.pocket.probe import Probe
@@ -78,13 +79,11 @@ def keep(module: nn.Module, path: Path, dtype: str = "float32", **about: str) ->
     """Write a module's weights with what they are about; the file is there whole or not at all."""
     kind = parse_dtype(dtype)
     tensors = {name: x.detach().to("cpu", kind).contiguous() for name, x in module.state_dict().items()}
-    beside = path.with_name(f".{path.name}.new")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(tensors, beside, metadata={"horizon": "pocket", "version": VERSION, **about})
-    beside.replace(path)
+    metadata = {"horizon": "pocket", "version": VERSION, **about}
+    write_whole(path, lambda beside: save_file(tensors, beside, metadata=metadata))
 
 
-def restore(module: CausalWan | nn.Module, path: Path) -> None:
+def restore(module: nn.Module, path: Path) -> None:
     """Load shipped weights. Raises CheckpointError for a file that is missing, damaged or of another version."""
     found = about(path).get("version", "none")
     if found != VERSION:

@@ -9,11 +9,12 @@ from torch import nn
 
 from harness.backbone.presets import build
 from harness.errors import HorizonError
-from harness.pocket import preset, train
+from harness.pocket import preset, study
 from harness.pocket.codec import PatchCodec
 from harness.pocket.lessons import HELD_OUT
 from harness.pocket.probe import Probe
-from harness.pocket.train import STAGES, Trainer
+from harness.pocket.stages import STAGES
+from harness.pocket.train import Trainer
 from harness.pocket.train_probe import ProbeTrainer
 from harness.pocket.world import film, script
 
@@ -42,7 +43,7 @@ def enrol(stage: str, folder: Path, *, seed: int = 0, threads: int = 2) -> Train
         if stage == "rehearsal":
             preset.restore(model, folder / "foundation" / "model.safetensors")
         trainer = Trainer(model, codec, STAGES[stage], folder / stage, seed=seed)
-    train.resume(trainer)
+    study.resume(trainer)
     return trainer
 
 

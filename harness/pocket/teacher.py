@@ -123,6 +123,13 @@ class Teacher:
         assert flow is not None
         return flow[-batch:]
 
+    def coarse(
+        self, context: Tensor, noisy: Tensor, timesteps: Tensor, prompts: Tensor, heard: Tensor, window: int = 0
+    ) -> Tensor:
+        """`flow`, its products computed in bfloat16; float32."""
+        with torch.autocast(self.model.device.type, torch.bfloat16):
+            return self.flow(context, noisy, timesteps, prompts, heard, window).float()
+
     @torch.no_grad()
     def follow(self, context: Tensor, noisy: Tensor, sigma: float, prompts: Tensor, heard: Tensor) -> Tensor:
         """Where the flow leads from level `sigma` all the way down, in Euler steps along `PATH`: clean latents.
@@ -132,9 +139,7 @@ class Teacher:
         levels = [sigma, *(level for level in PATH if level < sigma), 0.0]
         for here, below in pairwise(levels):
             timesteps = torch.full(heard.shape, 1000 * here)
-            with torch.autocast("cpu", torch.bfloat16):
-                flow = self.flow(context, noisy, timesteps, prompts, heard)
-            noisy = noisy + (below - here) * flow.float()
+            noisy = noisy + (below - here) * self.coarse(context, noisy, timesteps, prompts, heard)
         return noisy
 
     @torch.no_grad()
@@ -145,11 +150,8 @@ class Teacher:
         noisy = torch.randn(context.shape, generator=generator)
         for here, below in pairwise(sampler.sigmas[: steps + 1]):
             timesteps = torch.full(heard.shape, 1000 * here)
-            with torch.autocast("cpu", torch.bfloat16):
-                flow = self.flow(context, noisy, timesteps, prompts, heard)
-            noisy = to_noisy(
-                to_clean(noisy, flow.float(), here), torch.randn(context.shape, generator=generator), below
-            )
+            flow = self.coarse(context, noisy, timesteps, prompts, heard)
+            noisy = to_noisy(to_clean(noisy, flow, here), torch.randn(context.shape, generator=generator), below)
         return noisy
 
     @torch.no_grad()

@@ -1,4 +1,4 @@
-"""Training of the pocket: stages of steps that can be killed at any moment and go on with the same result.
+"""Training of the pocket's model, a stage at a time.
 
 Every step is a function of (seed, step) and of the weights before it, so a run that is resumed from its last checkpoint
 ends with the same bits, at the same number of threads, as one that was never stopped.
@@ -6,138 +6,33 @@ ends with the same bits, at the same number of threads, as one that was never st
 
 from __future__ import annotations
 
-import json
-import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from copy import deepcopy
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from harness.backbone.sampler import Sampler, to_noisy
 from harness.backbone.wan import CausalWan
-from harness.errors import CheckpointError
 from harness.pocket.codec import SPREAD, PatchCodec
 from harness.pocket.lessons import Lesson, emphasis, lesson
+from harness.pocket.preset import CHUNK, LATENT_SIZE
+from harness.pocket.stages import Exercise, Stage
 from harness.pocket.teacher import Teacher
 
-STATE, LOG = "state.pt", "log.jsonl"
 ANY_SHIFT = 3.0
 KEPT = 0.999  # of the running mean of the weights, a step
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """Clips of a step, and how often this exercise is drawn in its phase.
-
-    window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth.
-    distil: learn where the flow of the model that the stage began with leads, instead of the truth.
-    """
-
-    frames: int
-    clips: int
-    weight: float = 1.0
-    window: int = 0
-    rehearse: bool = False
-    distil: bool = False
-
-
-@dataclass(frozen=True)
-class Phase:
-    """So many steps of the same mixture."""
-
-    steps: int
-    exercises: tuple[Exercise, ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One run of training.
-
-    rate: learning rate of the matrices inside the blocks (Muon); the rest takes `rest_rate` (AdamW).
-    anywhere: share of the chunks that are taught at any noise level instead of one of the sampler's.
-    decay_from: share of the steps after which the rates fall linearly to a fiftieth.
-    """
-
-    name: str
-    phases: tuple[Phase, ...]
-    rate: float
-    rest_rate: float
-    decay_from: float
-    anywhere: float = 0.5
-    warm_up: int = 50
-    first_lesson: int = 0
-
-    @property
-    def steps(self) -> int:
-        return sum(phase.steps for phase in self.phases)
-
-    def exercise(self, step: int, generator: torch.Generator) -> Exercise:
-        for phase in self.phases:
-            if step < phase.steps:
-                weights = torch.tensor([each.weight for each in phase.exercises])
-                return phase.exercises[int(torch.multinomial(weights, 1, generator=generator))]
-            step -= phase.steps
-        raise AssertionError("a step beyond the stage")
-
-    def pace(self, step: int) -> float:
-        """Factor of the learning rates."""
-        left = (self.steps - step) / (self.steps * (1 - self.decay_from))
-        return min((step + 1) / self.warm_up, 1.0, max(left, 0.02))
-
-
-FIRST = Exercise(frames=3, clips=384)
-SHORT = Exercise(frames=12, clips=48)
-STAGES = {
-    "foundation": Stage(
-        "foundation",
-        (
-            Phase(1100, (FIRST,)),
-            Phase(1200, (SHORT, replace(FIRST, weight=0.25))),
-            Phase(
-                1700,
-                (
-                    Exercise(36, 16, 0.5),
-                    Exercise(36, 16, 0.2, window=4),
-                    replace(FIRST, weight=0.3),
-                ),
-            ),
-        ),
-        rate=5e-3,
-        rest_rate=2e-3,
-        decay_from=0.9,
-    ),
-    "rehearsal": Stage(
-        "rehearsal",
-        (
-            Phase(
-                2700,
-                (
-                    Exercise(36, 16, 0.3, rehearse=True),
-                    Exercise(36, 16, 0.15, window=4, rehearse=True),
-                    Exercise(3, 192, 0.4, distil=True),
-                    Exercise(6, 48, 0.15, distil=True),
-                ),
-            ),
-        ),
-        rate=4e-3,
-        rest_rate=1.6e-3,
-        decay_from=0.3,
-        anywhere=0.0,
-        first_lesson=1_000_000,
-    ),
-}
 
 
 @dataclass
 class Trainer:
     """A stage under way.
 
-    folder: where `state.pt` (the latest checkpoint) and `log.jsonl` (a line a step) are kept.
+    folder: where `harness.pocket.study` keeps the latest checkpoint and the log.
     """
 
     model: CausalWan
@@ -145,7 +40,7 @@ class Trainer:
     stage: Stage
     folder: Path
     seed: int = 0
-    chunk: int = 3
+    chunk: int = CHUNK
     sampler: Sampler = field(default_factory=Sampler)
     compile: bool = True
     step: int = 0
@@ -153,8 +48,8 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self.model.requires_grad_(True)
-        self.teacher = Teacher(self.model, self.chunk, (6, 6), self.compile)
-        self.guide = Teacher(deepcopy(self.model).requires_grad_(False), self.chunk, (6, 6), self.compile)
+        self.teacher = Teacher(self.model, self.chunk, LATENT_SIZE, self.compile)
+        self.guide = Teacher(deepcopy(self.model).requires_grad_(False), self.chunk, LATENT_SIZE, self.compile)
         matrices = [x for name, x in self.model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
         chosen = set(map(id, matrices))
         rest = [x for x in self.model.parameters() if id(x) not in chosen]
@@ -227,10 +122,9 @@ class Trainer:
             # Half of the contexts are noised a little: what a rollout commits is never quite clean.
             blur = torch.rand(shape[0], generator=generator) * (torch.rand(shape[0], generator=generator) < 0.5) * 0.25
             context = clean + SPREAD * blur[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            flow = self.teacher.flow(context, noisy, 1000 * sigma, taught.prompts, taught.heard, exercise.window)
+        flow = self.teacher.coarse(context, noisy, 1000 * sigma, taught.prompts, taught.heard, exercise.window)
         # The flow that leads from what was given to the truth; for noised truth that is noise - truth.
-        error = (flow.float() - (noisy - clean) / wide).square() * emphasis(taught.clip, clean.shape[-1])
+        error = (flow - (noisy - clean) / wide).square() * emphasis(taught.clip, clean.shape[-1])
         errors = error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2)
         if exercise.rehearse:
             # What nothing before it determines is learned by distillation; towards the one truth it would blur again.
@@ -253,10 +147,8 @@ class Trainer:
         sketch = self.teacher.sketch(clean, number, self.sampler, *heard, generator)
         noisy = torch.where(self._wide(own), sketch, noisy)
         ends = self.guide.follow(clean, noisy, sigma, *heard)
-        timesteps = torch.full(own.shape, 1000 * sigma)
-        with torch.autocast("cpu", torch.bfloat16):
-            flow = self.teacher.flow(clean, noisy, timesteps, *heard)
-        error = (flow.float() - (noisy - ends) / sigma).square().unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5))
+        flow = self.teacher.coarse(clean, noisy, torch.full(own.shape, 1000 * sigma), *heard)
+        error = (flow - (noisy - ends) / sigma).square().unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5))
         return error / (1 + SPREAD**2), torch.full(own.shape, number)
 
     def _wide(self, per_chunk: Tensor) -> Tensor:
@@ -269,90 +161,19 @@ class Trainer:
         names, values = zip(*self.model.state_dict().items(), strict=True)
         torch._foreach_lerp_([self.mean[name] for name in names], list(values), 1 - kept)
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"stage": repr(self.stage), "seed": self.seed}
+
     def state(self) -> dict[str, Any]:
         return {
-            "stage": repr(self.stage),
-            "seed": self.seed,
-            "step": self.step,
             "model": self.model.state_dict(),
             "mean": self.mean,
             "optimisers": [optimiser.state_dict() for optimiser in self.optimisers],
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state. Raises CheckpointError for one of another stage or seed."""
-        if state.get("stage") != repr(self.stage) or state.get("seed") != self.seed:
-            raise CheckpointError(
-                f"{self.folder}: a checkpoint of another stage or seed lies there; give --out another folder"
-            )
-        self.step = state["step"]
         self.model.load_state_dict(state["model"])
         self.mean = dict(state["mean"])
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-
-
-class Trains(Protocol):
-    """What `run` needs of a training under way."""
-
-    folder: Path
-    step: int
-
-    @property
-    def steps(self) -> int: ...
-
-    def advance(self) -> dict[str, float]: ...
-
-    def state(self) -> dict[str, Any]: ...
-
-    def load(self, state: Mapping[str, Any]) -> None: ...
-
-
-def resume(trainer: Trains) -> None:
-    """Go on from the checkpoint in the trainer's folder, if there is one. Raises CheckpointError if it is damaged or of
-    another stage or seed."""
-    kept = trainer.folder / STATE
-    if not kept.exists():
-        return
-    try:
-        state = torch.load(kept, weights_only=True)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{kept}: damaged ({reason}); remove it to begin this stage anew") from None
-    trainer.load(state)
-
-
-def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, float]], None] | None = None) -> None:
-    """Train to the stage's end; write a checkpoint every so many steps, and a line of the log every step."""
-    trainer.folder.mkdir(parents=True, exist_ok=True)
-    log = trainer.folder / LOG
-    # Steps after the last checkpoint are taken again.
-    lines = [line for line in read_log(trainer.folder) if line["step"] <= trainer.step]
-    _write_whole(log, lambda path: path.write_text("".join(json.dumps(line) + "\n" for line in lines)))
-    with log.open("a") as stream:
-        while trainer.step < trainer.steps:
-            line = trainer.advance()
-            stream.write(json.dumps(line) + "\n")
-            if trainer.step % save_every == 0 or trainer.step == trainer.steps:
-                stream.flush()
-                _write_whole(trainer.folder / STATE, lambda path: torch.save(trainer.state(), path))
-            if report:
-                report(line)
-
-
-def read_log(folder: Path) -> list[dict[str, float]]:
-    """The lines of a folder's log, without one that a kill cut short."""
-    lines, path = [], folder / LOG
-    for text in path.read_text().splitlines() if path.exists() else []:
-        try:
-            lines.append(json.loads(text))
-        except json.JSONDecodeError:
-            break
-    return lines
-
-
-def _write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Write beside and rename: the file is there whole or not at all."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    write(beside)
-    os.replace(beside, path)

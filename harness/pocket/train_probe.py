@@ -12,7 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
 from harness.pocket.examination import Plate, blended, covered, damaged, joined, meaningless, truths
 from harness.pocket.lessons import HELD_OUT
@@ -26,7 +25,7 @@ WRONG = 0.02
 
 @dataclass
 class ProbeTrainer:
-    """The probe under training; the interface of `harness.pocket.train.run`."""
+    """The probe under training; the interface of `harness.pocket.study.run`."""
 
     probe: Probe
     codec: PatchCodec
@@ -92,22 +91,14 @@ class ProbeTrainer:
         odds, _, _ = self.probe(pictures)
         return [odds[name] for name in SEEN]
 
+    @property
+    def identity(self) -> dict[str, Any]:
+        return {"stage": ["probe", self.steps, self.clips, self.rate], "seed": self.seed}
+
     def state(self) -> dict[str, Any]:
-        return {
-            "stage": ["probe", self.steps, self.clips, self.rate],
-            "seed": self.seed,
-            "step": self.step,
-            "model": self.probe.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-        }
+        return {"model": self.probe.state_dict(), "optimiser": self.optimiser.state_dict()}
 
     def load(self, state: Mapping[str, Any]) -> None:
-        mine = self.state()
-        if any(state.get(key) != mine[key] for key in ("stage", "seed")):
-            raise CheckpointError(
-                f"{self.folder}: a checkpoint of another stage or seed lies there; give --out another folder"
-            )
-        self.step = state["step"]
         self.probe.load_state_dict(state["model"])
         self.optimiser.load_state_dict(state["optimiser"])
 

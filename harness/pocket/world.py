@@ -107,10 +107,13 @@ def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int) 
         old = paint(before[mixed], places[mixed])
         part = fade[mixed][:, None, None, None]
         pixels[mixed] = part * pixels[mixed] + (1 - part) * old
-    hidden = (torch.arange(PIXELS) + 0.5)[:, None] < cover[..., None, None] * PIXELS
-    cloth = torch.tensor(CLOTH).view(3, 1, 1)
-    pixels = torch.where(hidden[:, :, None], cloth, pixels)
-    return Clip(pixels, looks, places, cover, tuple(tuple(scenes) for scenes in scripts))
+    return Clip(curtained(pixels, cover), looks, places, cover, tuple(tuple(scenes) for scenes in scripts))
+
+
+def curtained(pictures: Tensor, cover: Tensor) -> Tensor:
+    """Pictures [..., 3, 24, 24] behind a curtain that has fallen over a share [...] of the view."""
+    hidden = (torch.arange(PIXELS) + 0.5)[:, None] < cover[..., None, None, None] * PIXELS
+    return torch.where(hidden, torch.tensor(CLOTH).view(3, 1, 1), pictures)
 
 
 def _direct(scenes: Sequence[Scene], seed: int, frames: int) -> tuple[np.ndarray, ...]:

@@ -20,7 +20,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.pocket.examination import Plate, blended, blur, covered, faded, meaningless, noised, shifted, truths
-from harness.pocket.judge import JUDGED, judge, play, truly
+from harness.pocket.judge import JUDGED, Verdict, judge, play, truly
 from harness.pocket.language import COLOURS, Saying
 from harness.pocket.preset import codec, pocket, probe
 from harness.pocket.probe import Probe
@@ -42,8 +42,8 @@ def from_text(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str,
     made, truth = _played(backbone, _strategy("full"), [(Scene(0, Saying(each)),) for each in said], seeds, 21)
     whole = judge(probe, made)
     meant = truly(truth, 0)
-    spoken = torch.tensor([[name in each for name in JUDGED] for each in said]) & (meant >= 0)
-    right = torch.cat(((whole.each == meant[:, None, :6]).float().mean(1), (whole.whole == meant)[:, 6:].float()), 1)
+    named = torch.tensor([[name in each for name in JUDGED] for each in said])
+    spoken = named & (meant >= 0)
     early, late = judge(probe, made[:, :3]).whole, judge(probe, made[:, 18:]).whole
     halves = [judge(probe, part).whole for part in (made[:, :11], made[:, 10:])]
     same = torch.cat(((early == late)[:, :6] & (late[:, :6] >= 0), (halves[0] == halves[1])[:, 6:]), 1).float()
@@ -51,8 +51,8 @@ def from_text(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str,
     asked = torch.tensor(SPEEDS)[meant[:, JUDGED.index("speed")].clamp(min=0)]
     off = (whole.speed / asked - 1).abs()[moving]
     return {
-        "said": _by_name(right, spoken),
-        "unsaid_agrees": _by_name(same, ~torch.tensor([[name in each for name in JUDGED] for each in said])),
+        "said": _by_name(_right(whole, meant), spoken),
+        "unsaid_agrees": _by_name(same, ~named),
         "speed_within_a_fifth": float((off <= 0.2).float().mean()),
     }
 
@@ -62,8 +62,7 @@ def continued(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str,
     seeds = range(clips)
     made, truth = _played(backbone, _strategy("full"), [script("a thing")] * clips, seeds, 18, given=3)
     seen, meant = judge(probe, made[:, 3:]), truly(truth, 0)
-    right = torch.cat(((seen.each == meant[:, None, :6]).float().mean(1), (seen.whole == meant)[:, 6:].float()), 1)
-    return _by_name(right, meant >= 0)
+    return _by_name(_right(seen, meant), meant >= 0)
 
 
 def switched(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, dict[str, float]]:
@@ -124,7 +123,9 @@ def examined(probe: Probe, count: int = 4000) -> dict[str, Any]:
         "blurred (0.8 px)": _with(coded, blur(coded.pictures, 0.8 * ones)),
         "noised (0.1)": _with(coded, noised(coded.pictures, 0.1 * ones, generator)),
         "faded (to 0.65)": _with(coded, faded(coded.pictures, 0.65 * ones)),
-        "colours shifted (0.07)": _with(coded, shifted(coded.pictures, 0.07 * (2 * torch.rand(count, 3) - 1).sign())),
+        "colours shifted (0.07)": _with(
+            coded, shifted(coded.pictures, 0.07 * (2 * torch.rand(count, 3, generator=generator) - 1).sign())
+        ),
         "blended (half and half)": blended(coded, 0.5 * ones),
         "behind a curtain": covered(coded, ones),
         "noise and blanks": meaningless(count, generator),
@@ -228,6 +229,11 @@ def _changed(seed: int) -> dict[str, str]:
 
 def _with(plate: Plate, pictures: Tensor) -> Plate:
     return Plate(pictures.clamp(0, 1), plate.values, plate.places, plate.present)
+
+
+def _right(seen: Verdict, meant: Tensor) -> Tensor:
+    """Share of the frames that show the truth [B, 8]; motion and speed are right or wrong for the run as a whole."""
+    return torch.cat(((seen.each == meant[:, None, :6]).float().mean(1), (seen.whole == meant)[:, 6:].float()), 1)
 
 
 def _by_name(values: Tensor, counted: Tensor) -> dict[str, float]:

@@ -18,7 +18,9 @@ from harness.pocket import school
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import WordEncoder
 from harness.pocket.lessons import HELD_OUT, emphasis, lesson
-from harness.pocket.train import Exercise, Phase, Stage, Trainer, read_log, resume, run
+from harness.pocket.stages import Exercise, Phase, Stage
+from harness.pocket.study import read_log, resume, run
+from harness.pocket.train import Trainer
 from harness.pocket.world import film, script
 
 CONFIG = WanConfig(

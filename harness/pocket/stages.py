@@ -1,0 +1,110 @@
+"""The stages of the pocket's training: what is exercised, for how long, at what rate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """Clips of a step, and how often this exercise is drawn in its phase.
+
+    window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth.
+    distil: learn where the flow of the model that the stage began with leads, instead of the truth.
+    """
+
+    frames: int
+    clips: int
+    weight: float = 1.0
+    window: int = 0
+    rehearse: bool = False
+    distil: bool = False
+
+
+@dataclass(frozen=True)
+class Phase:
+    """So many steps of the same mixture."""
+
+    steps: int
+    exercises: tuple[Exercise, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One run of training.
+
+    rate: learning rate of the matrices inside the blocks (Muon); the rest takes `rest_rate` (AdamW).
+    anywhere: share of the chunks that are taught at any noise level instead of one of the sampler's.
+    decay_from: share of the steps after which the rates fall linearly to a fiftieth.
+    """
+
+    name: str
+    phases: tuple[Phase, ...]
+    rate: float
+    rest_rate: float
+    decay_from: float
+    anywhere: float = 0.5
+    warm_up: int = 50
+    first_lesson: int = 0
+
+    @property
+    def steps(self) -> int:
+        return sum(phase.steps for phase in self.phases)
+
+    def exercise(self, step: int, generator: torch.Generator) -> Exercise:
+        for phase in self.phases:
+            if step < phase.steps:
+                weights = torch.tensor([each.weight for each in phase.exercises])
+                return phase.exercises[int(torch.multinomial(weights, 1, generator=generator))]
+            step -= phase.steps
+        raise AssertionError("a step beyond the stage")
+
+    def pace(self, step: int) -> float:
+        """Factor of the learning rates."""
+        left = (self.steps - step) / (self.steps * (1 - self.decay_from))
+        return min((step + 1) / self.warm_up, 1.0, max(left, 0.02))
+
+
+FIRST = Exercise(frames=3, clips=384)
+SHORT = Exercise(frames=12, clips=48)
+STAGES = {
+    "foundation": Stage(
+        "foundation",
+        (
+            Phase(1100, (FIRST,)),
+            Phase(1200, (SHORT, replace(FIRST, weight=0.25))),
+            Phase(
+                1700,
+                (
+                    Exercise(36, 16, 0.5),
+                    Exercise(36, 16, 0.2, window=4),
+                    replace(FIRST, weight=0.3),
+                ),
+            ),
+        ),
+        rate=5e-3,
+        rest_rate=2e-3,
+        decay_from=0.9,
+    ),
+    "rehearsal": Stage(
+        "rehearsal",
+        (
+            Phase(
+                2700,
+                (
+                    Exercise(36, 16, 0.3, rehearse=True),
+                    Exercise(36, 16, 0.15, window=4, rehearse=True),
+                    Exercise(3, 192, 0.4, distil=True),
+                    Exercise(6, 48, 0.15, distil=True),
+                ),
+            ),
+        ),
+        rate=4e-3,
+        rest_rate=1.6e-3,
+        decay_from=0.3,
+        anywhere=0.0,
+        first_lesson=1_000_000,
+    ),
+}
