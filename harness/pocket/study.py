@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -68,7 +69,7 @@ def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, fl
             if trainer.step % save_every == 0 or trainer.step == trainer.steps:
                 stream.flush()
                 state = {**trainer.identity, "step": trainer.step, **trainer.state()}
-                write_whole(trainer.folder / STATE, lambda path, state=state: torch.save(state, path))
+                write_whole(trainer.folder / STATE, partial(torch.save, state))
             if report:
                 report(line)
 
