@@ -65,6 +65,30 @@ def types(session: nox.Session) -> None:
 
 
 @nox.session
+def compare(session: nox.Session) -> None:
+    """The main job: every strategy under the drift suite, then the report. What follows -- goes to `horizon run`."""
+    python(session, "harness.cli", "run", "--out", "runs/compare", *session.posargs)
+    python(session, "harness.cli", "compare", "runs/compare")
+
+
+@nox.session
+@nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
+def bench(session: nox.Session, strategy: str) -> None:
+    """One strategy beside the baseline, in runs/bench-NAME; what is there already is not run again."""
+    folder = f"runs/bench-{strategy}"
+    both = dict.fromkeys(("sliding_window", strategy))
+    chosen = [word for name in both for word in ("--strategy", name)]
+    python(session, "harness.cli", "run", *chosen, "--out", folder, *session.posargs)
+    python(session, "harness.cli", "compare", folder)
+
+
+@nox.session
+def faults(session: nox.Session) -> None:
+    """Kill a campaign at 50 random moments and compare its tables with an undisturbed run's; ten minutes."""
+    python(session, "tests.faults.kills", *session.posargs)
+
+
+@nox.session
 def speed(session: nox.Session) -> None:
     """What a chunk costs against bare matrix products, and whether it stays flat over 2,000 chunks; half an hour."""
     python(session, "tests.benchmarks.cost", *session.posargs)

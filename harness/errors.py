@@ -55,3 +55,11 @@ class CheckpointError(HorizonError, ValueError):
 
 class PromptError(HorizonError, ValueError):
     """A prompt, or a script of prompts, that a backbone cannot read."""
+
+
+class StoreError(HorizonError, OSError):
+    """A campaign folder that cannot be read, or that belongs to another campaign."""
+
+
+class CampaignError(HorizonError, ValueError):
+    """A campaign that asks for what there is not."""

@@ -46,7 +46,7 @@ def filmstrip(
             )
     if title:
         figure.text(0.12 / width, 1 - 0.12 / height, title, ha="left", va="top", fontsize=9, color=INK)
-    _save(figure, path)
+    save(figure, path)
 
 
 def training_curve(lines: Sequence[dict[str, float]], path: Path, title: str) -> None:
@@ -72,7 +72,7 @@ def training_curve(lines: Sequence[dict[str, float]], path: Path, title: str) ->
     axes.legend(frameon=False, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2, which="both")
-    _save(figure, path)
+    save(figure, path)
 
 
 def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -81,5 +81,6 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
     return steps[width - 1 :], np.convolve(values, kernel, "valid")
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
+    """Write a figure whole, in the format of its name."""
     write_whole(path, figure.savefig)

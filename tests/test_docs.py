@@ -40,11 +40,20 @@ def test_ci_runs_the_command_of_the_readme() -> None:
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == TEST_COMMAND
 
 
-def test_every_strategy_is_on_its_pages() -> None:
-    from harness.registry import found
+def test_every_strategy_has_a_page_with_its_knobs() -> None:
+    from harness.knobs import describe_knobs
+    from harness.registry import found, strategy_class
 
-    strategies, readme = (ROOT / "docs/strategies.md").read_text(), (ROOT / "README.md").read_text()
+    readme, index = (ROOT / "README.md").read_text(), (ROOT / "docs/strategies/README.md").read_text()
     for name, point in found("strategies").items():
-        if point.value.startswith("strategies."):
-            assert f"## {name}\n" in strategies
-            assert f"| `{name}` |" in readme
+        if not point.value.startswith("strategies."):
+            continue
+        assert f"| `{name}` |" in readme
+        assert f"[{name}]({name}.md)" in index
+        page = (ROOT / f"docs/strategies/{name}.md").read_text()
+        rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (.+?) \| [^|]+ \|$", page, re.MULTILINE)
+        on_page = {knob: (default, allowed.replace("\\|", "|")) for knob, default, allowed in rows}
+        knobs = describe_knobs(strategy_class(name)).items()
+        assert on_page == {knob: (str(about["default"]).lower(), about["allowed"]) for knob, about in knobs}
+        assert "▢▢▢" in page or name == "full"
+        assert "Source: " in page

@@ -23,7 +23,7 @@ def list_(as_json: Json = False) -> None:
     from harness import registry
 
     strategies = [_about_strategy(name) for name in registry.found("strategies")]
-    suites = [{"name": name} for name in registry.found("suites")]
+    suites = [{"name": name, "about": _summary(registry.load("suites", name))} for name in registry.found("suites")]
     backbones = [
         {"name": name, "about": _summary(registry.load("backbones", name))} for name in registry.found("backbones")
     ]
@@ -45,17 +45,23 @@ def list_(as_json: Json = False) -> None:
 
 
 @app.command()
-def describe(name: Annotated[str, typer.Argument(help="A strategy or a backbone.")], as_json: Json = False) -> None:
-    """Say what a strategy keeps, its knobs and its price at Wan size; or what a backbone is."""
+def describe(
+    name: Annotated[str, typer.Argument(help="A strategy, a suite or a backbone.")], as_json: Json = False
+) -> None:
+    """Say what a strategy keeps, its knobs and its price at Wan size; what a suite measures; or what a backbone is."""
     from harness import registry
 
     if name in registry.found("backbones"):
         _describe_backbone(name, as_json)
         return
+    if name in registry.found("suites"):
+        _describe_suite(name, as_json)
+        return
     try:
         about = _about_strategy(name)
     except UnknownNameError as error:
-        raise UnknownNameError(f"{error}; backbones: {', '.join(registry.found('backbones'))}") from None
+        others = "; ".join(f"{group}: {', '.join(registry.found(group))}" for group in ("suites", "backbones"))
+        raise UnknownNameError(f"{error}; {others}") from None
     about["price"] = _prices(name)
     if as_json:
         print_json(about)
@@ -154,6 +160,22 @@ def _prices(name: str) -> list[dict[str, Any]]:
         }
         for horizon, frames in horizons.items()
     ]
+
+
+def _describe_suite(name: str, as_json: bool) -> None:
+    from harness import registry
+
+    suite = registry.load("suites", name)()
+    metrics = {key: dataclasses.asdict(metric) for key, metric in suite.metrics.items()}
+    if as_json:
+        print_json({"name": name, "version": suite.version, "tiers": list(suite.tiers), "metrics": metrics})
+        return
+    console.print(Text.assemble((name, "bold"), f"  version {suite.version}, tiers {', '.join(suite.tiers)}\n"))
+    console.print((inspect.getdoc(sys.modules[type(suite).__module__]) or "") + "\n", soft_wrap=True)
+    sheet = table("metric", "unit", "better", "what it is")
+    for key, metric in metrics.items():
+        sheet.add_row(key, metric["unit"], metric["better"], metric["about"])
+    console.print(sheet)
 
 
 def _describe_backbone(name: str, as_json: bool) -> None:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.pocket.codec import PatchCodec
 from harness.pocket.probe import OF_OBJECT, SEEN, UNSURE
-from harness.pocket.world import NAMES, PIXELS, SIZES, curtained, film, script
+from harness.pocket.world import NAMES, PIXELS, SIZES, SWING, curtained, film, script
 
 COLUMNS = [NAMES.index(name) for name in SEEN]
 
@@ -26,11 +26,21 @@ class Plate:
 
 
 def truths(seeds: range, codec: PatchCodec | None = None) -> Plate:
-    """One true picture a seed, through the codec where one is given."""
-    clip = film([script("a thing")] * len(seeds), seeds, 1)
-    pictures = clip.pixels if codec is None else codec.decode(codec.encode(clip.pixels))
-    values = clip.looks[:, 0, COLUMNS]
-    return Plate(pictures[:, 0], values, clip.places[:, 0], torch.ones(len(seeds), dtype=torch.bool))
+    """One true picture a seed, through the codec where one is given; seeds in turn show each beat of the swing."""
+    count, beats = len(seeds), len(SWING)
+    plate = Plate(
+        torch.empty(count, 3, PIXELS, PIXELS),
+        torch.empty(count, len(SEEN), dtype=torch.int64),
+        torch.empty(count, 2),
+        torch.ones(count, dtype=torch.bool),
+    )
+    for beat in range(min(beats, count)):
+        here = seeds[beat::beats]
+        clip = film([script("a thing")] * len(here), here, 1, beat)
+        pictures = clip.pixels if codec is None else codec.decode(codec.encode(clip.pixels))
+        plate.pictures[beat::beats], plate.places[beat::beats] = pictures[:, 0], clip.places[:, 0]
+        plate.values[beat::beats] = clip.looks[:, 0, COLUMNS]
+    return plate
 
 
 def blur(pictures: Tensor, radius: Tensor) -> Tensor:

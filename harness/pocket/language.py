@@ -23,7 +23,7 @@ COLOURS = ("red", "orange", "yellow", "green", "cyan", "blue", "purple", "white"
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "shape": ("disc", "square", "triangle", "cross"),
     "colour": COLOURS,
-    "size": ("small", "medium", "large"),
+    "size": ("small", "large"),
     "texture": ("stripes", "bands", "checks", "dots"),
     "ground": COLOURS,
     "accent": COLOURS,

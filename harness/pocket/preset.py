@@ -20,14 +20,14 @@ from harness.pocket.language import WordEncoder
 from harness.pocket.probe import Probe
 
 WEIGHTS = Path(__file__).parent / "weights"
-VERSION = "1"
+VERSION = "2"
 """Of the world and of what was trained on it: weights of another version speak of another world."""
 
 CONFIG = WanConfig(
     dim=128,
     ffn_dim=512,
     num_heads=4,
-    num_layers=6,
+    num_layers=4,
     text_dim=WordEncoder.text_dim,
     text_len=WordEncoder.text_len,
     freq_dim=64,

@@ -20,8 +20,8 @@ SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
 """Attributes that one picture shows; motion and speed take several."""
 OF_OBJECT = ("shape", "colour", "size")
 UNSURE = -1
-CROP = 16  # pixels; the largest object takes 13
-STILL = 0.2  # pixels a frame along an axis below which an object does not move; the slowest drift is 0.42
+CROP = 20  # pixels; the largest object takes 16
+STILL = 1.0  # pixels a frame along an axis below which an object does not move; half of the lower speed
 
 
 @dataclass(frozen=True)
@@ -127,8 +127,8 @@ class Probe(nn.Module):
 class Travel:
     """How the object moves over a run of frames [B, T].
 
-    motion: index of the motion, -1 where unsure, int64 [B]. speed: pixels a frame along the path, [B]; NaN where
-    unsure.
+    motion: index of the motion, -1 where unsure, int64 [B]. speed: pixels a frame along the axes on which it moves,
+    [B]; NaN where unsure.
     """
 
     motion: Tensor
@@ -143,7 +143,7 @@ class Travel:
 def travel(reading: Reading) -> Travel:
     """Motion and speed from the places in consecutive frames [B, T]; at least two steps must show the object twice.
 
-    Each axis' step is its median, which passes over the few frames in which the object turns at a wall.
+    Each axis' step is its median, which passes over a few frames in which the object leaps.
     """
     steps = reading.places.diff(dim=1).abs()
     both = reading.present[:, 1:] & reading.present[:, :-1]
@@ -152,7 +152,7 @@ def travel(reading: Reading) -> Travel:
     headings = torch.tensor(HEADINGS) > 0
     motion = (moving[:, None] == headings).all(-1).int().argmax(1)
     unsure = both.sum(1) < 2
-    speed = steps.masked_fill(~moving, 0).square().sum(-1).sqrt()
+    speed = steps.masked_fill(~moving, 0).sum(-1) / moving.sum(-1).clamp(min=1)
     return Travel(motion.masked_fill(unsure, UNSURE), speed.masked_fill(unsure, torch.nan))
 
 

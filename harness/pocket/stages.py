@@ -67,42 +67,42 @@ class Stage:
         return min((step + 1) / self.warm_up, 1.0, max(left, 0.02))
 
 
-FIRST = Exercise(frames=3, clips=384)
-SHORT = Exercise(frames=12, clips=48)
+FIRST = Exercise(frames=3, clips=96)
+SHORT = Exercise(frames=12, clips=16)
 STAGES = {
     "foundation": Stage(
         "foundation",
         (
-            Phase(1100, (FIRST,)),
-            Phase(1200, (SHORT, replace(FIRST, weight=0.25))),
+            Phase(2000, (FIRST,)),
+            Phase(2500, (SHORT, replace(FIRST, weight=0.5))),
             Phase(
-                1700,
+                3500,
                 (
-                    Exercise(36, 16, 0.5),
-                    Exercise(36, 16, 0.2, window=4),
-                    replace(FIRST, weight=0.3),
+                    Exercise(36, 6, 0.5),
+                    Exercise(36, 6, 0.2, window=4),
+                    replace(FIRST, weight=0.35),
                 ),
             ),
         ),
-        rate=5e-3,
-        rest_rate=2e-3,
-        decay_from=0.9,
+        rate=1e-2,
+        rest_rate=4e-3,
+        decay_from=0.4,
     ),
     "rehearsal": Stage(
         "rehearsal",
         (
             Phase(
-                2700,
+                3000,
                 (
-                    Exercise(36, 16, 0.3, rehearse=True),
-                    Exercise(36, 16, 0.15, window=4, rehearse=True),
-                    Exercise(3, 192, 0.4, distil=True),
-                    Exercise(6, 48, 0.15, distil=True),
+                    Exercise(36, 6, 0.3, rehearse=True),
+                    Exercise(36, 6, 0.15, window=4, rehearse=True),
+                    Exercise(3, 64, 0.4, distil=True),
+                    Exercise(6, 16, 0.15, distil=True),
                 ),
             ),
         ),
-        rate=4e-3,
-        rest_rate=1.6e-3,
+        rate=5e-3,
+        rest_rate=2e-3,
         decay_from=0.3,
         anywhere=0.0,
         first_lesson=1_000_000,

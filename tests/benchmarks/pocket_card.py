@@ -27,11 +27,11 @@ from harness.pocket.probe import Probe
 from harness.pocket.world import SPEEDS, Clip, Scene, look, script
 from harness.registry import parse_strategy
 from reports.plots import filmstrip
+from reports.stats import interval
 
 CLIPS = 256
 MEMORIES = ("full", "sliding_window", "attention_sink", "infinity_rope", "memrope")
 BATCH = 64
-RESAMPLES = 4000
 FOLDER = Path(__file__).parents[2] / "docs/pocket"
 
 
@@ -104,7 +104,7 @@ def memories(
             answers[f"{scenario} {span}"] = {
                 "kept": {name: _by_name(each, torch.ones_like(each).bool()) for name, each in scores.items()},
                 "pairs": {
-                    f"{a} - {b}": interval(scores[a].mean(1) - scores[b].mean(1))
+                    f"{a} - {b}": _interval(scores[a].mean(1) - scores[b].mean(1))
                     for a, b in itertools.combinations(names, 2)
                 },
             }
@@ -176,14 +176,6 @@ def films(backbone: Backbone, folder: Path = FOLDER) -> dict[str, str]:
     return {"films": str(folder)}
 
 
-def interval(differences: Tensor) -> list[float]:
-    """Mean of paired differences with its 95 % bootstrap interval: [mean, low, high]."""
-    rows = differences.numpy()
-    drawn = np.random.Generator(np.random.Philox(0)).integers(len(rows), size=(RESAMPLES, len(rows)))
-    low, high = np.quantile(rows[drawn].mean(1), (0.025, 0.975))
-    return [round(float(x), 4) for x in (rows.mean(), low, high)]
-
-
 def _played(
     backbone: Backbone,
     strategy: Strategy,
@@ -225,6 +217,12 @@ def _changed(seed: int) -> dict[str, str]:
     return {
         name: str(free.pop()) if name in ("colour", "ground", "accent") else new[name] for name in old if name in names
     }
+
+
+def _interval(differences: Tensor) -> list[float]:
+    """Mean of paired differences, one a clip, with its 95 % interval: [mean, low, high]."""
+    found = interval(differences.numpy(), np.arange(len(differences)))
+    return [round(x, 4) for x in (found.mean, found.low, found.high)]
 
 
 def _with(plate: Plate, pictures: Tensor) -> Plate:

@@ -402,6 +402,12 @@ def test_commands_and_options_are_these() -> None:
     """They are a promise to scripts: a change here is a line in the changelog."""
     commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
+        "run": [
+            *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
+            *("--timeout", "--save-every", "--threads", "--dry-run"),
+        ],
+        "compare": ["folder", "--json"],
+        "merge": ["target", "sources"],
         "list": ["--json"],
         "describe": ["name", "--json"],
         "verify": ["strategy", "--json"],

@@ -1,0 +1,191 @@
+"""What to run: a campaign of strategies, their knobs and suites, expanded to cells."""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import tomllib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness import registry
+from harness.backbone.presets import Backbone
+from harness.budget import dense_bytes, sized
+from harness.environment import weights_hash
+from harness.errors import CampaignError
+from harness.knobs import describe_knobs
+from harness.memory import MemorySpec, Strategy
+from harness.store import content_id
+from harness.suite import Suite, Task
+
+PUBLISHED, EQUAL = "as published", "equal budget"
+"""The two tables of a report: every strategy at its own defaults, and all at the same cached bytes."""
+
+
+class Campaign(BaseModel):
+    """A campaign as asked for, in a TOML file or by options.
+
+    strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
+    values to go through, for each knob of a strategy; every combination is an arm. equal_budget: latent frames of the
+    dense window whose cached bytes every bounded strategy also gets; 0 = only as published.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    backbone: str = "pocket"
+    device: str = "cpu"
+    dtype: str | None = None
+    strategies: tuple[str, ...] = ()
+    knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
+    suites: tuple[str, ...] = ("drift",)
+    tier: str = "quick"
+    seed: int = Field(0, ge=0)
+    equal_budget: int = Field(12, ge=0)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One strategy with its knobs, and the tables of a report in which it stands."""
+
+    name: str
+    strategy: Strategy
+    tables: tuple[str, ...]
+    unlike: tuple[tuple[str, Any], ...] = ()
+    """Knobs that differ from the defaults."""
+
+    @property
+    def label(self) -> str:
+        knobs = ",".join(f"{knob}={'none' if value is None else value}" for knob, value in self.unlike)
+        return f"{self.name}.{knobs}" if knobs else self.name
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One task of one suite under one arm. skip: why it is not run, if it is not."""
+
+    id: str
+    arm: Arm
+    suite: Suite
+    task: Task
+    skip: str | None = None
+
+
+def read_campaign(path: Path) -> Campaign:
+    """A campaign from a TOML file. Raises CampaignError for one that cannot be read or asks for the unknown."""
+    try:
+        found = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise CampaignError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise CampaignError(f"{path} is not TOML: {error}") from None
+    return make_campaign(found, str(path))
+
+
+def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campaign:
+    """A campaign from plain values. Raises CampaignError, with the nearest key for an unknown one."""
+    for key in values:
+        if key not in Campaign.model_fields:
+            close = difflib.get_close_matches(key, Campaign.model_fields, n=1)
+            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            raise CampaignError(f"{origin}: unknown key {key!r}{hint}; allowed: {', '.join(Campaign.model_fields)}")
+    try:
+        return Campaign(**values)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        place = ".".join(map(str, wrong["loc"]))
+        raise CampaignError(f"{origin}: {place} = {wrong['input']!r}: {wrong['msg'].lower()}") from None
+
+
+def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
+    """Every strategy with every combination of its knobs, as published and at the equal budget; each only once."""
+    names = campaign.strategies or tuple(registry.found("strategies"))
+    for name in campaign.knobs:
+        if name not in {text.partition(".")[0] for text in names}:
+            raise CampaignError(f"knobs.{name}: that strategy is not in this campaign; it has {', '.join(names)}")
+    spec = memory_spec(backbone)
+    found: dict[tuple[str, str], Arm] = {}
+    for text in names:
+        name, given = registry.parse_strategy(text)
+        grid = campaign.knobs.get(name, {})
+        choices = [value if isinstance(value, list) else [value] for value in grid.values()]
+        for values in itertools.product(*choices):
+            made = registry.strategy(name, **{**given.knobs(), **dict(zip(grid, values, strict=True))})
+            _add(found, name, made, PUBLISHED)
+            if campaign.equal_budget:
+                fitted = sized(made, spec, dense_bytes(spec, campaign.equal_budget))
+                if fitted is not None:
+                    _add(found, name, fitted, EQUAL)
+    return list(found.values())
+
+
+def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
+    """All cells in the order in which they run: task by task, so that strategies can be compared early."""
+    suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
+    for name, suite in suites.items():
+        if campaign.tier not in suite.tiers:
+            raise CampaignError(f"suite {name} has no tier {campaign.tier!r}; allowed: {', '.join(suite.tiers)}")
+        remedy = suite.remedy(backbone)
+        if remedy:
+            raise CampaignError(f"suite {name} cannot run on {backbone.name}: it {remedy}")
+    weights, chosen = weights_hash(backbone), arms(campaign, backbone)
+    found: list[Cell] = []
+    for suite in suites.values():
+        for task in suite.tasks(backbone, campaign.tier, campaign.seed):
+            for arm in chosen:
+                for part, skip in _parts(arm, task, backbone):
+                    what = {
+                        "backbone": backbone.name,
+                        "weights": weights,
+                        "dtype": str(backbone.model.dtype),
+                        "strategy": arm.name,
+                        "knobs": arm.strategy.knobs(),
+                        "suite": [suite.name, suite.version, sorted(suite.metrics)],
+                        "task": asdict(part),
+                    }
+                    found.append(Cell(content_id(what), arm, suite, part, skip))
+    return found
+
+
+def memory_spec(backbone: Backbone, batch: int = 1) -> MemorySpec:
+    """What a memory is opened for in rollouts of this backbone."""
+    model = backbone.model
+    grid = model.config.grid(backbone.latent_size)
+    return MemorySpec(
+        layers=len(model.blocks),
+        layout=model.layers[0].self_attn.layout,
+        frame_tokens=grid[0] * grid[1],
+        chunk=backbone.chunk,
+        batch=batch,
+        dtype=model.dtype,
+        device=model.device,
+    )
+
+
+def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str | None]]:
+    """A task, or for an unbounded memory its beginning, and the rest as skipped with the reason."""
+    limit = backbone.trained_frames
+    if arm.strategy.bounded or task.frames <= limit:
+        return [(task, None)]
+    reason = f"{arm.name} keeps every frame; beyond the {limit} latent frames of its training it is not defined"
+    rows = tuple(replace(row, script=tuple(part for part in row.script if part[0] < limit)) for row in task.rows)
+    prefix = replace(task, frames=limit, rows=rows)
+    # A scenario that is cut short in the middle of what it is about says nothing.
+    whole = all(len(new.script) == len(old.script) for new, old in zip(rows, task.rows, strict=True))
+    return [*([(prefix, None)] if whole else []), (task, reason)]
+
+
+def _add(found: dict[tuple[str, str], Arm], name: str, strategy: Strategy, table: str) -> None:
+    key = (name, repr(strategy))
+    known = found.get(key)
+    if known is not None:
+        found[key] = Arm(name, strategy, tuple(dict.fromkeys((*known.tables, table))), known.unlike)
+        return
+    usual = describe_knobs(type(strategy))
+    unlike = tuple(
+        (knob, value) for knob, value in strategy.knobs().items() if usual[knob].get("default", ...) != value
+    )
+    found[key] = Arm(name, strategy, (table,), unlike)

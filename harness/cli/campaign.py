@@ -1,0 +1,239 @@
+"""The commands that measure: `horizon run | compare | merge`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+
+import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from harness.cli.terminal import Json, app, console, print_json, table
+from harness.errors import CampaignError
+
+if TYPE_CHECKING:
+    from harness.backbone.presets import Backbone
+    from harness.campaign import Campaign, Cell
+    from harness.executor import Progress as Step
+    from harness.store import Status
+
+OUT = Path("runs/compare")
+ASIDE = ("chunk (ms)", "identity", "identity, from text", "motion")
+"""Columns of the report that are not shown on the terminal."""
+STYLES = {"ok": "green", "skipped": "dim"}
+
+
+@app.command()
+def run(
+    campaign: Annotated[Path | None, typer.Argument(help="A campaign as a TOML file; options overrule it.")] = None,
+    strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Repeat for several. Default: drift.")] = None,
+    tier: Annotated[str | None, typer.Option(help="quick, full, long or day: how much is run.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Another seed gives other scenes of the same kind.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
+    device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
+    out: Annotated[Path, typer.Option(help="The campaign's folder; what is there already is not run again.")] = OUT,
+    retry: Annotated[
+        list[str] | None, typer.Option(help="Run cells of this status again: failed, oom, nan, ...")
+    ] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds a cell.")] = None,
+    save_every: Annotated[
+        float, typer.Option(help="Seconds between the states that a killed cell goes on from.")
+    ] = 10.0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads; the last bits depend on their number.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with time and disk, run nothing.")] = False,
+) -> None:
+    """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
+    import torch
+
+    from harness import registry
+    from harness.campaign import cells, make_campaign, read_campaign
+    from harness.executor import run as execute
+    from harness.store import Status, Store
+
+    given = {
+        "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
+    }  # fmt: skip
+    asked = read_campaign(campaign) if campaign else make_campaign({})
+    asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
+    unknown = set(retry or ()) - set(get_args(Status))
+    if unknown:
+        raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
+    if threads:
+        torch.set_num_threads(threads)
+    options = {"device": asked.device, "dtype": asked.dtype}
+    stage = registry.backbone(asked.backbone, **{key: value for key, value in options.items() if value is not None})
+    planned = cells(asked, stage)
+    if dry_run:
+        _list(planned, stage, Store(out))
+        return
+    store = Store(out)
+    store.begin(_manifest(asked, stage, planned, out))
+    with _Ticker(planned) as ticker, _stoppable():
+        execute(
+            store,
+            stage,
+            planned,
+            retry=cast("tuple[Status, ...]", tuple(retry or ())),
+            timeout=timeout,
+            report=ticker.step,
+            done=ticker.done,
+        )
+    bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
+    console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
+    if bad:
+        console.print(
+            f"What went wrong is in {out}/cells; again with: horizon run --out {out} --retry {next(iter(bad))}"
+        )
+        raise typer.Exit(1)
+
+
+@app.command()
+def compare(
+    folder: Annotated[Path, typer.Argument(help="The folder of a campaign.")] = OUT, as_json: Json = False
+) -> None:
+    """Make the report of a campaign: tables with intervals, plots and a page."""
+    from reports.report import render
+
+    written = render(folder)
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+        return
+    from harness.store import Store
+    from reports.report import sheets
+    from reports.tables import compared, entrants, scores, tidy
+
+    store = Store(folder)
+    runners = entrants(store)
+    for sheet in sheets(compared(scores(tidy(store)), runners), runners):
+        # What does not fit beside the rest is in the page.
+        columns = [place for place, head in enumerate(sheet.heads) if head not in ASIDE]
+        shown = table(*(sheet.heads[place] for place in columns), title=sheet.title)
+        for row in sheet.rows:
+            shown.add_row(Text(row[0], "bold"), *(row[place] for place in columns[1:]))
+        console.print(shown)
+        console.print()
+    console.print("± half of a 95 % interval; ▲ ▼ a real difference to sliding_window of the same table.", style="dim")
+    console.print(f"{written[0]}")
+
+
+@app.command()
+def merge(
+    target: Annotated[Path, typer.Argument(help="The folder that gets everything.")],
+    sources: Annotated[list[Path], typer.Argument(help="Folders of the same campaign, from other machines.")],
+) -> None:
+    """Put the folders of several machines together. Conflicting cells are refused before anything is copied."""
+    from harness.store import merge as put_together
+
+    console.print(f"{target}: {put_together(target, sources)} cells came")
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """Let Ctrl-C end the command in one line; the store keeps what is there."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        print("horizon: stopped; the same command goes on from here", file=sys.stderr)
+        raise typer.Exit(130) from None
+
+
+def _manifest(asked: Campaign, stage: Backbone, planned: list[Cell], out: Path) -> dict[str, Any]:
+    from harness.environment import environment, weights_hash
+
+    arms = list({id(cell.arm): cell.arm for cell in planned}.values())
+    return {
+        "name": out.name,
+        "asked": {
+            "backbone": stage.name,
+            "weights": weights_hash(stage),
+            "dtype": str(stage.model.dtype).removeprefix("torch."),
+            "tier": asked.tier,
+            "seed": asked.seed,
+            "suite_versions": {cell.suite.name: [cell.suite.version, *sorted(cell.suite.metrics)] for cell in planned},
+            "arms": [
+                {"label": arm.label, "strategy": arm.name, "knobs": arm.strategy.knobs(), "tables": list(arm.tables)}
+                for arm in arms
+            ],
+            "cells": [cell.id for cell in planned],
+        },
+        "environment": environment(stage),
+    }
+
+
+def _list(planned: list[Cell], stage: Backbone, store: Any) -> None:
+    from harness.executor import estimate
+
+    sheet = table("cell", "strategy", "suite", "scenario", "rollouts", "latent frames", "about", title="what would run")
+    total, disk = 0.0, 0
+    for cell in planned:
+        there = store.find(cell.id)
+        seconds, size = (0.0, 0) if cell.skip or there else estimate(cell, stage)
+        total, disk = total + seconds, disk + size
+        what = (
+            "skipped" if cell.skip else f"there, {there.status}" if there else f"{seconds:.0f} s, {size / 1e6:.1f} MB"
+        )
+        task = cell.task
+        sheet.add_row(
+            cell.id[:8], cell.arm.label, cell.suite.name, task.scenario, str(len(task.rows)), f"{task.frames:,}", what
+        )
+    console.print(sheet)
+    console.print(f"{len(planned)} cells, about {total / 60:.1f} minutes and {disk / 1e6:.0f} MB from here on")
+
+
+class _Ticker:
+    """Live progress on a terminal; a line a cell elsewhere."""
+
+    def __init__(self, planned: list[Cell]) -> None:
+        self.total = sum(len(cell.task.rows) * cell.task.frames for cell in planned if cell.skip is None)
+        self.cells, self.finished = len(planned), 0
+        self.counts: dict[Status, int] = {}
+        self.began = time.monotonic()
+        self.rolled = 0
+        self.bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[rate]}", markup=False),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self.task = self.bar.add_task("", total=self.total, rate="")
+        self.under_way: dict[str, int] = {}
+
+    def __enter__(self) -> _Ticker:
+        self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def step(self, step: Step) -> None:
+        """Some more latent frames of a cell are there."""
+        self.rolled += step.frames
+        cell = step.cell
+        self.under_way[cell.id] = self.under_way.get(cell.id, 0) + step.frames
+        self.bar.update(
+            self.task,
+            advance=step.frames,
+            description=f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}",
+            rate=f"{self.rolled / (time.monotonic() - self.began):,.0f} latent frames/s",
+        )
+
+    def done(self, cell: Cell, status: Status, reason: str) -> None:
+        """A cell is in the store."""
+        self.finished += 1
+        self.counts[status] = self.counts.get(status, 0) + 1
+        whole = len(cell.task.rows) * cell.task.frames if cell.skip is None else 0
+        self.bar.update(self.task, advance=whole - self.under_way.pop(cell.id, 0))
+        if status not in STYLES or not console.is_terminal:
+            task = cell.task
+            line = f"{self.finished}/{self.cells} {status} {cell.arm.label} {task.scenario} {task.frames:,}"
+            console.print(Text(f"{line} {reason}".rstrip(), STYLES.get(status, "red")), soft_wrap=True)

@@ -1,0 +1,228 @@
+"""Runs the cells of a campaign, one after the other, in this process; any number of processes may share a campaign."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from statistics import median
+from typing import Any
+
+import torch
+
+from harness.backbone.presets import Backbone
+from harness.budget import FAR
+from harness.campaign import Cell, memory_spec
+from harness.errors import HorizonError, HorizonTooLongError
+from harness.noise import PairedNoise
+from harness.rollout import rollout
+from harness.store import Status, Store
+
+SAVE_EVERY = 10.0
+"""Seconds of computing after which a cell's state is saved."""
+POLL = 0.5
+"""Seconds between looks at cells that another process has."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a cell is: latent frames that are done, of all its rollouts, in this process."""
+
+    cell: Cell
+    frames: int
+
+
+Report = Callable[[Progress], None]
+
+
+def run(
+    store: Store,
+    backbone: Backbone,
+    cells: Sequence[Cell],
+    *,
+    retry: Sequence[Status] = (),
+    timeout: float | None = None,
+    save_every: float = SAVE_EVERY,
+    report: Report = lambda progress: None,
+    done: Callable[[Cell, Status, str], None] = lambda cell, status, reason: None,
+) -> None:
+    """Run what is not there yet; cells that another process has are waited for, and taken over if it dies.
+
+    retry: statuses of finished cells that are run again. timeout: seconds a cell. done: told of every cell, also of
+    those that were there or that another process ran.
+    """
+    again = {cell.id for cell in cells if (found := store.find(cell.id)) and found.status in retry}
+    pending = list(cells)
+    while pending:
+        elsewhere = []
+        for cell in pending:
+            found = store.find(cell.id)
+            if found is None or cell.id in again:
+                with store.claim(cell.id) as mine:
+                    if not mine:
+                        elsewhere.append(cell)
+                        continue
+                    # Another process may have finished it between the look and the claim.
+                    if store.find(cell.id) is None or cell.id in again:
+                        again.discard(cell.id)
+                        run_cell(store, backbone, cell, timeout=timeout, save_every=save_every, report=report)
+                found = store.find(cell.id)
+            if found is not None:
+                done(cell, found.status, found.about["reason"])
+        pending = elsewhere
+        if pending:
+            time.sleep(POLL)
+
+
+def run_cell(
+    store: Store,
+    backbone: Backbone,
+    cell: Cell,
+    *,
+    timeout: float | None = None,
+    save_every: float = SAVE_EVERY,
+    report: Report = lambda progress: None,
+) -> None:
+    """Run one cell to its end and put it into the store, whatever becomes of it."""
+    flight = _Flight(store, backbone, cell, save_every, report)
+    status: Status = "skipped"
+    reason = cell.skip or ""
+    if cell.skip is None:
+        try:
+            status, reason = flight.fly(timeout)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            status, reason = "oom", _first_line(error)
+        except HorizonTooLongError as error:
+            status, reason = "oom", str(error)
+        except HorizonError as error:
+            status, reason = "failed", str(error)
+        except RuntimeError as error:
+            # torch has no class of its own for a CPU that is out of memory.
+            status = "oom" if "not enough memory" in str(error) else "failed"
+            reason = f"{type(error).__name__}: {_first_line(error)}"
+        except Exception as error:
+            status, reason = "failed", f"{type(error).__name__}: {_first_line(error)}"
+    good = status == "ok"
+    observer = flight.observer
+    store.finish(
+        cell.id,
+        {**describe(cell, backbone), "status": status, "reason": reason, "cost": flight.cost() if good else {}},
+        observer.samples() if good and observer else (),
+        observer.pictures() if good and observer else {},
+    )
+
+
+def estimate(cell: Cell, backbone: Backbone, chunks: int = 6) -> tuple[float, int]:
+    """Seconds and bytes on disk that a cell is about to take, from a few chunks of it."""
+    task = cell.task
+    short = replace(cell, task=replace(task, frames=min(task.frames, task.given + chunks * backbone.chunk)))
+    rows = tuple(replace(row, script=row.script[:1]) for row in short.task.rows)
+    flight = _Flight(None, backbone, replace(short, task=replace(short.task, rows=rows)), float("inf"), lambda _: None)
+    flight.fly(None)
+    left = (task.frames - task.given) / backbone.chunk
+    share = sum(flight.spent.values()) / len(flight.chunk_seconds)
+    return share * left, 60 * len(cell.suite.metrics) * len(task.rows) * (20 + task.frames // 240) + 200_000
+
+
+def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
+    """What `cell.json` says of a cell, apart from how it went."""
+    return {
+        "backbone": backbone.name,
+        "strategy": cell.arm.name,
+        "knobs": cell.arm.strategy.knobs(),
+        "suite": cell.suite.name,
+        "suite_version": cell.suite.version,
+        "skipped_metrics": dict(cell.suite.skipped()),
+        "seconds_per_latent_frame": 1 / backbone.latents_per_second,
+        "task": asdict(cell.task),
+    }
+
+
+class _Flight:
+    """One cell under way."""
+
+    def __init__(self, store: Store | None, backbone: Backbone, cell: Cell, save_every: float, report: Report) -> None:
+        self.store, self.backbone, self.cell = store, backbone, cell
+        self.save_every, self.report = save_every, report
+        self.observer: Any = None
+        self.chunk_seconds: list[float] = []
+        self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
+
+    def fly(self, timeout: float | None) -> tuple[Status, str]:
+        backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
+        assert backbone.text is not None
+        self.observer = suite.observer(backbone, task)
+        initial = suite.given(backbone, task)
+        saved = self.store.saved(self.cell.id) if self.store else None
+        if saved is not None:
+            self.observer.load_state_dict(saved["observer"])
+            self.chunk_seconds, self.spent = list(saved["chunk_seconds"]), dict(saved["spent"])
+        elif initial is not None:
+            self.observer.see(initial, 0)
+        texts = [[text for _, text in row.script] for row in task.rows]
+        scenes = range(1, len(texts[0]))
+        starts = [start for start, _ in task.rows[0].script]
+        spoken = [[row[scene] for row in texts] for scene in range(len(texts[0]))]
+        chunks = rollout(
+            backbone,
+            self.cell.arm.strategy,
+            prompts=backbone.text(spoken[0]),
+            latent_frames=task.frames,
+            latent_size=backbone.latent_size,
+            noise=PairedNoise([(row.seed, row.script[0][1]) for row in task.rows]),
+            switches=[
+                (starts[scene], backbone.text(spoken[scene]), task.boundaries[scene], spoken[scene]) for scene in scenes
+            ],
+            initial=None if initial is None else initial.to(backbone.model.device, backbone.model.dtype),
+            texts=spoken[0],
+            encode=backbone.text,
+            resume=None if saved is None else saved["rollout"],
+        )
+        began = mark = saved_at = time.monotonic()
+        while True:
+            chunk = next(chunks, None)
+            now = time.monotonic()
+            if chunk is None:
+                return "ok", ""
+            self.chunk_seconds.append(now - mark)
+            self.spent["rollout"] += now - mark
+            if not bool(chunk.latents.isfinite().all()):
+                return "nan", f"latents are not finite from latent frame {chunk.start} on"
+            self.observer.see(chunk.latents, chunk.start)
+            self.report(Progress(self.cell, chunk.latents.shape[1] * len(task.rows)))
+            seen = time.monotonic()
+            self.spent["suite"] += seen - now
+            if timeout is not None and seen - began > timeout:
+                return "timeout", f"longer than {timeout:g} s; {chunk.start} of {task.frames} latent frames were done"
+            if seen - saved_at >= self.save_every:
+                self._save(chunk.state())
+                saved_at = time.monotonic()
+            mark = time.monotonic()
+            self.spent["saving"] += mark - seen
+
+    def _save(self, state: dict[str, Any]) -> None:
+        assert self.store is not None
+        self.store.save(
+            self.cell.id,
+            {
+                "rollout": state,
+                "observer": self.observer.state_dict(),
+                "chunk_seconds": self.chunk_seconds,
+                "spent": self.spent,
+            },
+        )
+
+    def cost(self) -> dict[str, Any]:
+        """What the cell cost: times as they came, without the care that a benchmark takes; bytes on paper."""
+        strategy = self.cell.arm.strategy
+        spec = memory_spec(self.backbone, 1)
+        frames = FAR if strategy.bounded else self.cell.task.frames
+        return {
+            "chunk_ms": 1000 * median(self.chunk_seconds),
+            "cache_bytes": strategy.footprint(spec, frames),
+            "seconds": self.spent,
+        }
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -1,0 +1,243 @@
+"""What was measured: a campaign's folder, in which a cell is there whole or not at all.
+
+manifest.json             what was asked for and on what machine; written before the first frame
+cells/ID/cell.json        what the cell is, its status and reason, what it cost
+cells/ID/record.jsonl     its samples, one a line
+cells/ID/pictures.npz     some of its pictures
+flight/ID.lock, ID.pt     a cell under way: the process that has it holds the lock; where it goes on after a crash
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from harness.errors import StoreError
+from harness.files import write_whole
+from harness.suite import Sample
+
+FORMAT = 1
+"""Of the folder; a store of another format is refused."""
+Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
+MANIFEST, CELL, RECORD, PICTURES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz"
+
+
+SHARED = ("backbone", "weights", "dtype", "tier", "seed", "suite_versions")
+"""What all cells of a folder have in common."""
+
+
+def content_id(what: Any) -> str:
+    """Sixteen hexadecimal digits that name a nested value of plain data."""
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A finished cell: what `cell.json` says."""
+
+    id: str
+    folder: Path
+    about: dict[str, Any]
+
+    @property
+    def status(self) -> Status:
+        return self.about["status"]
+
+    def samples(self) -> list[Sample]:
+        """Its samples; none unless its status is ok."""
+        path = self.folder / RECORD
+        try:
+            return [Sample(*json.loads(line)) for line in path.read_text().splitlines()]
+        except (OSError, ValueError, TypeError) as error:
+            raise StoreError(f"{path}: not a record of Horizon ({error}); remove the folder and run again") from None
+
+    def pictures(self) -> dict[str, np.ndarray]:
+        path = self.folder / PICTURES
+        if not path.exists():
+            return {}
+        with np.load(path) as file:
+            return dict(file)
+
+
+class Store:
+    """A campaign's folder. Raises StoreError for one that cannot be read, or that is another campaign's."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the manifest, or add to the one that is there what is asked for now; returns the one that holds.
+
+        What decides the numbers of all cells alike (`SHARED`) must be the same; arms and cells may be added.
+        """
+        try:
+            self._path("flight").mkdir(parents=True, exist_ok=True)
+            self._path("cells").mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot write to {self.folder}: {error.strerror}; give --out another place") from None
+        with FileLock(self._path("flight", "manifest.lock")):
+            whole = {"format": FORMAT, **manifest}
+            if self._path(MANIFEST).exists():
+                known = self.manifest()
+                check_same(self.folder, known["asked"], manifest["asked"])
+                whole = {**known, "asked": _united(known["asked"], manifest["asked"])}
+                if whole == known:
+                    return known
+            write_whole(self._path(MANIFEST), lambda path: path.write_text(json.dumps(whole, indent=1) + "\n"))
+        return whole
+
+    def manifest(self) -> dict[str, Any]:
+        """The manifest of a folder. Raises StoreError where there is none, or one of another format."""
+        path = self._path(MANIFEST)
+        found = _json(path, "no campaign there; make one with: horizon run --out FOLDER")
+        if found.get("format") != FORMAT:
+            raise StoreError(
+                f"{path}: format {found.get('format')}, this Horizon reads {FORMAT}; run the campaign anew"
+            )
+        return found
+
+    def find(self, cell: str) -> Stored | None:
+        """A finished cell, or None."""
+        folder = self._path("cells", cell)
+        return Stored(cell, folder, _json(folder / CELL, "remove its folder")) if folder.is_dir() else None
+
+    def cells(self) -> Iterator[Stored]:
+        """All finished cells, by id."""
+        root = self._path("cells")
+        for folder in sorted(root.iterdir()) if root.is_dir() else ():
+            if not folder.name.startswith("."):
+                yield Stored(folder.name, folder, _json(folder / CELL, "remove its folder"))
+
+    @contextmanager
+    def claim(self, cell: str) -> Iterator[bool]:
+        """Have a cell for oneself; False where another process has it. A dead process has nothing."""
+        lock = FileLock(self._path("flight", f"{cell}.lock"), timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            yield False
+            return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def save(self, cell: str, state: Mapping[str, Any]) -> None:
+        """Keep where a cell under way goes on after a crash."""
+        write_whole(self._path("flight", f"{cell}.pt"), lambda path: torch.save(dict(state), path))
+
+    def saved(self, cell: str) -> dict[str, Any] | None:
+        """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""
+        path = self._path("flight", f"{cell}.pt")
+        try:
+            return torch.load(path, weights_only=True) if path.exists() else None
+        except Exception:
+            return None
+
+    def finish(
+        self, cell: str, about: Mapping[str, Any], samples: Iterable[Sample], pictures: Mapping[str, np.ndarray]
+    ) -> None:
+        """Put a cell into the folder, all of it at once; one that is there (and failed) is replaced."""
+        final, beside = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}")
+        for left in self._path("cells").glob(f".{cell}.*"):
+            # Of processes that were killed: whoever finishes a cell holds its lock, so nobody is writing there.
+            shutil.rmtree(left, ignore_errors=True)
+        beside.mkdir()
+        (beside / CELL).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
+        with (beside / RECORD).open("w") as stream:
+            stream.writelines(json.dumps(sample) + "\n" for sample in samples)
+        if pictures:
+            arrays: dict[str, Any] = dict(pictures)
+            np.savez_compressed(beside / PICTURES, **arrays)
+        self.discard(cell)
+        beside.rename(final)
+        self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
+
+    def discard(self, cell: str) -> None:
+        """Remove a finished cell."""
+        old = self._path("cells", f".{cell}.{os.getpid()}.old")
+        if self._path("cells", cell).exists():
+            self._path("cells", cell).rename(old)
+            shutil.rmtree(old)
+
+    def _path(self, *parts: str) -> Path:
+        return self.folder.joinpath(*parts)
+
+
+def merge(target: Path, sources: Sequence[Path]) -> int:
+    """Copy the finished cells of several machines' folders into one; returns how many came.
+
+    Raises StoreError, before anything is copied, where two folders are of different campaigns or a cell that is `ok`
+    in both says different things; a failed cell gives way to a finished one.
+    """
+    stores = [Store(source) for source in sources]
+    manifests = [store.manifest() for store in stores]
+    for store, manifest in zip(stores, manifests, strict=True):
+        check_same(store.folder, manifest["asked"], manifests[0]["asked"])
+    into = Store(target)
+    chosen: dict[str, Stored] = {}
+    for store in ([into] if (target / MANIFEST).exists() else []) + stores:
+        for cell in store.cells():
+            known = chosen.get(cell.id)
+            if known is None or (known.status != "ok" and cell.status == "ok"):
+                chosen[cell.id] = cell
+            elif known.status == cell.status == "ok" and known.samples() != cell.samples():
+                raise StoreError(
+                    f"cell {cell.id} says different things in {known.folder} and {cell.folder}; "
+                    "remove the folder that is wrong"
+                )
+    for manifest in manifests:
+        into.begin({key: value for key, value in manifest.items() if key != "format"})
+    came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
+    for cell in came:
+        into.finish(cell.id, cell.about, cell.samples(), cell.pictures())
+    return len(came)
+
+
+def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise StoreError, naming the first difference, unless a folder's campaign and another can share it."""
+    for key in SHARED:
+        if known.get(key) != asked.get(key):
+            raise StoreError(
+                f"{folder} holds another campaign: its {key} is {_short(known.get(key))}, not "
+                f"{_short(asked.get(key))}; give --out another folder, or remove this one"
+            )
+
+
+def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for now, and what was asked for before."""
+    arms = {arm["label"]: arm for arm in known["arms"]}
+    for arm in asked["arms"]:
+        tables = [*arms.get(arm["label"], arm)["tables"], *arm["tables"]]
+        arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
+    cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
+    return {**known, "arms": list(arms.values()), "cells": cells}
+
+
+def _json(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
+    if not isinstance(found, dict):
+        raise StoreError(f"{path}: not written by Horizon; {remedy}")
+    return found
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,150 @@
+"""The suite seam: versioned data, and a function from rollouts to samples.
+
+A suite names tasks, each a batch of rollouts of one scenario that are run, stored and resumed together. While a task is
+rolled out, its observer sees every chunk once and keeps what it needs, so that a day of video fits into the memory of a
+minute; at the end it gives samples. A third party registers a suite under the entry point group `horizon.suites`.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
+
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.memory import Boundary
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number is: its unit, which way is better, between which bounds it lies, and how it is got."""
+
+    unit: str
+    better: Better
+    about: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rollout of a task: its seed, and its prompts with the latent frames at which they begin."""
+
+    seed: int
+    script: tuple[tuple[int, str], ...]
+
+    @property
+    def prompt(self) -> str:
+        """The whole script as one text, which names it in tables."""
+        return " | ".join(f"{start}: {text}" if start else text for start, text in self.script)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rollouts that go in one batch.
+
+    frames: latent frames in all. given: latent frames of the truth that are shown first (continuation). boundaries: how
+    each scene of the scripts is entered, the first one included; scenes begin at the same frames in all rows.
+    """
+
+    scenario: str
+    frames: int
+    given: int
+    rows: tuple[Row, ...]
+    boundaries: tuple[Boundary, ...] = ("smooth",)
+
+
+class Sample(NamedTuple):
+    """One number: of which rollout (row of the task), which metric, and after how many latent frames.
+
+    value: None where the metric does not apply, or a guard voids it.
+    """
+
+    row: int
+    metric: str
+    at_frame: int
+    value: float | None
+
+
+class PictureMetric(ABC):
+    """A number a picture, beside a reference: what third parties add under the entry point group `horizon.metrics`.
+
+    Its name is the entry point's. Suites that see pictures take all that are registered.
+    """
+
+    metric: ClassVar[Metric]
+
+    def remedy(self) -> str | None:
+        """Why it cannot run here and what to do about it (install a package, fetch weights); None where it can."""
+        return None
+
+    @abstractmethod
+    def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
+        """Pictures [B, T, 3, H, W] in 0..1 and what they should look like, of the same shape -> values [B, T]."""
+
+
+class Observer(Protocol):
+    """Sees the chunks of one task, in order, each once."""
+
+    def see(self, latents: Tensor, start: int) -> None:
+        """Latents [B, frames, C, H, W] that begin at latent frame `start`; given frames come first."""
+
+    def samples(self) -> list[Sample]:
+        """All that was measured, once the rollouts are over."""
+
+    def pictures(self) -> Mapping[str, Any]:
+        """A few pictures for filmstrips, as arrays by name; what the suite's own plots read."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on after a crash: nested dicts and lists of tensors and numbers."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from `state_dict()`."""
+
+
+class Suite(ABC):
+    """What is asked of every strategy alike. `version` changes with anything that could change a number."""
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    tiers: ClassVar[Sequence[str]]
+
+    @property
+    @abstractmethod
+    def metrics(self) -> Mapping[str, Metric]:
+        """What its samples and scores are called."""
+
+    def remedy(self, backbone: Backbone) -> str | None:
+        """Why this suite cannot run on a backbone and what to do about it; None where it can."""
+        return None
+
+    def skipped(self) -> Mapping[str, str]:
+        """Metrics that cannot run here, with the remedy."""
+        return {}
+
+    @abstractmethod
+    def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        """The tasks of a tier, the same for every strategy; another seed gives other rollouts of the same kind."""
+
+    @abstractmethod
+    def given(self, backbone: Backbone, task: Task) -> Tensor | None:
+        """Clean latents [B, task.given, C, H, W] that the rollouts of a task start with."""
+
+    @abstractmethod
+    def observer(self, backbone: Backbone, task: Task) -> Observer:
+        """A fresh observer for one task."""
+
+    @abstractmethod
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """What a report compares, computed when it is read: one row a rollout, horizon and score.
+
+        samples: the tidy table of this suite. Returns the same columns, `metric` naming a score of `metrics`.
+        """

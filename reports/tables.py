@@ -1,0 +1,207 @@
+"""From a campaign's folder to tables: tidy samples, scores a rollout, and comparisons with intervals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness import registry
+from harness.errors import StoreError
+from harness.store import RECORD, Store, Stored
+from harness.suite import Metric, Row, Suite
+from reports.stats import Interval, interval
+
+BASELINE = "sliding_window"
+TIDY = (
+    "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "seed",
+    "repeat", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "at_frame", "value",
+)  # fmt: skip
+"""Columns of the tidy table (DESIGN of records): one row a sample."""
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A strategy with its knobs in a report."""
+
+    label: str
+    strategy: str
+    knobs: str
+    values: dict[str, Any]
+    tables: tuple[str, ...]
+    cache_bytes: float
+    chunk_ms: float
+
+
+def suite_named(name: str) -> Suite:
+    """The registered suite of this name."""
+    found: Suite = registry.load("suites", name)()
+    return found
+
+
+def tidy(store: Store) -> pd.DataFrame:
+    """All samples of the finished cells that are part of the campaign, one a row."""
+    manifest = store.manifest()
+    parts = [_samples(cell, manifest) for cell in _cells(store) if cell.status == "ok"]
+    if not parts:
+        raise StoreError(f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}")
+    table = pd.concat(parts, ignore_index=True)
+    for name in (
+        "campaign",
+        "cell",
+        "backbone",
+        "strategy",
+        "knobs",
+        "suite",
+        "suite_version",
+        "scenario",
+        "prompt",
+        "metric",
+        "unit",
+        "better",
+    ):
+        table[name] = table[name].astype("category")
+    return table[list(TIDY)]
+
+
+def scores(table: pd.DataFrame) -> pd.DataFrame:
+    """What each suite makes of its samples: one row a rollout, horizon and score."""
+    parts = []
+    for name, part in table.groupby("suite", observed=True, sort=True):
+        suite = suite_named(str(name))
+        plain = part.astype(dict.fromkeys(part.select_dtypes("category"), "object"))
+        scored = suite.scores(plain)
+        for column, read in (("unit", lambda m: m.unit), ("better", lambda m: m.better)):
+            scored[column] = scored["metric"].map({key: read(metric) for key, metric in suite.metrics.items()})
+        parts.append(scored)
+    return pd.concat(parts, ignore_index=True)
+
+
+def entrants(store: Store) -> list[Entrant]:
+    """The arms of a campaign in the order of its manifest, with what their cells cost."""
+    costs: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for cell in _cells(store):
+        if cell.status == "ok":
+            key = (cell.about["strategy"], _text(cell.about["knobs"]))
+            costs.setdefault(key, []).append(cell.about["cost"])
+    found = []
+    for arm in store.manifest()["asked"]["arms"]:
+        cost = costs.get((arm["strategy"], _text(arm["knobs"])), [])
+        found.append(
+            Entrant(
+                label=arm["label"],
+                strategy=arm["strategy"],
+                knobs=_text(arm["knobs"]),
+                values=arm["knobs"],
+                tables=tuple(arm["tables"]),
+                cache_bytes=max((each["cache_bytes"] for each in cost), default=np.nan),
+                chunk_ms=float(np.median([each["chunk_ms"] for each in cost])) if cost else np.nan,
+            )
+        )
+    return found
+
+
+def compared(scored: pd.DataFrame, field: Sequence[Entrant]) -> pd.DataFrame:
+    """Every score of every arm, by scenario and horizon, with its interval and its paired difference to the baseline.
+
+    The baseline of a table is its arm of `sliding_window`. `real` says whether the interval of the difference excludes
+    zero. Columns: table, arm, suite, scenario, horizon_seconds, metric, unit, better, count, mean, low, high,
+    difference, difference_low, difference_high, real.
+    """
+    rows = []
+    keys = ["suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better"]
+    by_arm = {
+        arm: part.set_index(["prompt", "seed"])
+        for arm, part in scored.groupby(["strategy", "knobs"], observed=True, sort=False)
+    }
+    for table in dict.fromkeys(name for entrant in field for name in entrant.tables):
+        within = [
+            entrant for entrant in field if table in entrant.tables and (entrant.strategy, entrant.knobs) in by_arm
+        ]
+        base = next((e for e in within if e.strategy == BASELINE), None)
+        based = {} if base is None else dict(list(by_arm[base.strategy, base.knobs].groupby(keys, observed=True)))
+        for entrant in within:
+            for key, part in by_arm[entrant.strategy, entrant.knobs].groupby(keys, observed=True, sort=True):
+                own = _interval(part["value"])
+                row = {"table": table, "arm": entrant.label, **dict(zip(keys, key, strict=True))}
+                row |= {"count": own.count, "mean": own.mean, "low": own.low, "high": own.high}
+                other = based.get(key)
+                if other is not None and entrant is not base:
+                    off = _interval((part["value"] - other["value"]).dropna())
+                    row |= {"difference": off.mean, "difference_low": off.low, "difference_high": off.high}
+                    row["real"] = off.excludes_zero
+                rows.append(row)
+    found = pd.DataFrame(rows)
+    for name in ("difference", "difference_low", "difference_high", "real"):
+        if name not in found:
+            found[name] = np.nan
+    return found
+
+
+def troubles(store: Store) -> list[tuple[str, str, str]]:
+    """(status, which cells, reason) of everything that has no numbers."""
+    found: dict[tuple[str, str, str], None] = {}
+    for cell in _cells(store):
+        if cell.status != "ok":
+            task = cell.about["task"]
+            found[
+                cell.status,
+                f"{cell.about['strategy']}, {task['scenario']}, {task['frames']} latent frames",
+                cell.about["reason"],
+            ] = None
+        for metric, remedy in cell.about["skipped_metrics"].items():
+            found["skipped", metric, remedy] = None
+    return list(found)
+
+
+def _cells(store: Store) -> list[Stored]:
+    """The finished cells that the manifest names; others may lie in the folder from an earlier request."""
+    wanted = set(store.manifest()["asked"]["cells"])
+    return [cell for cell in store.cells() if cell.id in wanted]
+
+
+def _samples(cell: Stored, manifest: dict[str, Any]) -> pd.DataFrame:
+    about, task = cell.about, cell.about["task"]
+    samples = cell.samples()
+    rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
+    metrics = suite_named(about["suite"]).metrics
+    unknown = {sample.metric for sample in samples} - set(metrics)
+    if unknown:
+        raise StoreError(
+            f"{cell.folder / RECORD}: metrics that suite {about['suite']} does not have: {', '.join(sorted(unknown))}; "
+            "it was written by another version of it"
+        )
+    frame = pd.DataFrame(samples, columns=["row", "metric", "at_frame", "value"])
+    frame["value"] = frame["value"].astype(float)
+    which = frame.pop("row").to_numpy()
+    about_metric: dict[str, Metric] = dict(metrics)
+    return frame.assign(
+        campaign=manifest["name"],
+        cell=cell.id,
+        backbone=about["backbone"],
+        strategy=about["strategy"],
+        knobs=_text(about["knobs"]),
+        suite=about["suite"],
+        suite_version=about["suite_version"],
+        scenario=task["scenario"],
+        prompt=np.array([row.prompt for row in rows], object)[which],
+        seed=np.array([row.seed for row in rows])[which],
+        repeat=0,
+        horizon_latent_frames=task["frames"],
+        horizon_seconds=task["frames"] * about["seconds_per_latent_frame"],
+        unit=frame["metric"].map({name: metric.unit for name, metric in about_metric.items()}),
+        better=frame["metric"].map({name: metric.better for name, metric in about_metric.items()}),
+    )
+
+
+def _interval(values: pd.Series) -> Interval:
+    """Rollouts are drawn by seed: two prompts with one seed show one world."""
+    return interval(values.to_numpy(float), values.index.get_level_values("seed").to_numpy())
+
+
+def _text(knobs: dict[str, Any]) -> str:
+    return json.dumps(knobs, sort_keys=True)

@@ -1,0 +1,181 @@
+"""Drift: does a video stay itself, for how long, and what of it goes first?
+
+Scenarios: "steady" (a true first chunk is carried on, nothing is said: only the memory knows what it shows),
+"steady-said" (the same, half of it said), "steady-text" (from text alone, half said) and "occlusion" (a curtain hides
+the scene for longer than any window, then rises). Shorter horizons are prefixes of one rollout.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.pocket.language import ATTRIBUTES, Saying
+from harness.pocket.probe import SEEN
+from harness.pocket.world import Scene, film, look
+from harness.suite import Metric, Row, Suite, Task
+from suites.measures import picture_metrics
+from suites.watch import Watch, scripts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+HORIZONS = (21, 120, 240, 960, 1920, 14_400, 345_600)
+"""Latent frames of 5 s, 30 s, 60 s, 4 min, 8 min, 1 h and 24 h."""
+AT_ENDS = 0.15
+"""Part of a horizon that counts as its beginning, and as its end."""
+FIRST_SEED = 20_000
+LOST = 0.5
+"""Identity below which, if it does not come back, a video is no longer itself."""
+
+LEVELS = {
+    "unsaid_identity": Metric("share", "higher", "attributes that only the memory knows, still right", 0, 1),
+    "identity": Metric("share", "higher", "attributes of the pictures, still right", 0, 1),
+    "said_identity": Metric("share", "higher", "attributes that the prompt says, right", 0, 1),
+    **{f"identity_{name}": Metric("share", "higher", f"frames with the right {name}", 0, 1) for name in SEEN},
+    "motion": Metric("share", "higher", "steps that lead as far as they should", 0, 1),
+    "presence": Metric("share", "higher", "frames that show the object", 0, 1),
+    "guard": Metric("share", "higher", "not blank, frozen or looped: 0 voids identity", 0, 1),
+    "seam": Metric("1", "lower", "change across chunk boundaries beyond that inside of chunks", -1, 1),
+}
+SURVIVAL = Metric("s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0)
+TRACKED = ("unsaid_identity", "identity", "ssim")
+"""Levels of which contrast and slope are scored."""
+
+
+class Drift(Suite):
+    """Identity, motion and looks of a video over its length, read off against a known truth."""
+
+    name = "drift"
+    version = "1"
+    tiers = ("quick", "full", "long", "day")
+
+    @property
+    def metrics(self) -> dict[str, Metric]:
+        trends = {
+            **{
+                f"{name}_contrast": Metric("share", "higher", f"{name}: end minus beginning", -1, 1) for name in TRACKED
+            },
+            **{f"{name}_slope": Metric("share/min", "higher", f"{name}: change a minute") for name in TRACKED},
+        }
+        pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
+        return LEVELS | pictures | trends | {"survival": SURVIVAL}
+
+    def skipped(self) -> dict[str, str]:
+        return picture_metrics()[1]
+
+    def remedy(self, backbone: Backbone) -> str | None:
+        if backbone.name == "pocket":
+            return None
+        return "needs a world whose truth is known, and a probe: only the backbone pocket has them"
+
+    def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        frames, rows, covered = {
+            "quick": (240, (32, 16, 16, 16), 84),
+            "full": (960, (64, 32, 32, 64), 84),
+            "long": (14_400, (8, 4, 4, 0), 0),
+            "day": (345_600, (4, 0, 0, 0), 0),
+        }[tier]
+        seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows))]
+        steady, said, text, hidden = (seeds[:count] for count in rows)
+        curtain = ((0, "a thing"), (18, "a curtain"), (51, "back to a thing"))
+        tasks = [
+            Task("steady", frames, 3, tuple(Row(each, ((0, "a thing"),)) for each in steady)),
+            Task("steady-said", frames, 3, tuple(Row(each, ((0, _half(each, ())),)) for each in said)),
+            # Motion is said, so that a video which stands still cannot pass for one that chose to.
+            Task("steady-text", frames, 0, tuple(Row(each, ((0, _half(each, ("motion", "speed"))),)) for each in text)),
+            Task("occlusion", covered, 3, tuple(Row(each, curtain) for each in hidden), ("smooth", "smooth", "recall")),
+        ]
+        return [task for task in tasks if task.rows]
+
+    def given(self, backbone: Backbone, task: Task) -> Tensor | None:
+        assert backbone.codec is not None
+        if not task.given:
+            return None
+        truth = film(scripts(task), [row.seed for row in task.rows], task.given)
+        return backbone.codec.encode(truth.pixels)
+
+    def observer(self, backbone: Backbone, task: Task) -> Watch:
+        return Watch(backbone, task)
+
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        keys = [name for name in samples.columns if name not in ("at_frame", "value")]
+        curves = samples.set_index([*keys, "at_frame"])["value"].unstack("at_frame").sort_index(axis=1)
+        ends, values = curves.columns.to_numpy(), curves.to_numpy(dtype=float)
+        about = curves.index.to_frame(index=False)
+        rate = (about["horizon_seconds"] / about["horizon_latent_frames"]).to_numpy()
+        length = about["horizon_latent_frames"].to_numpy()
+        scored = []
+        for horizon in sorted({*HORIZONS, *length}):
+            rows = (length == horizon) | ((length > horizon) & (horizon in HORIZONS))
+            if not rows.any():
+                continue
+            within, here = ends <= horizon, values[rows]
+            early, late = (
+                _windows(ends, 0, AT_ENDS * horizon),
+                within & _windows(ends, (1 - AT_ENDS) * horizon, horizon),
+            )
+            metric = about["metric"].to_numpy()[rows]
+            part = about[rows].assign(horizon_latent_frames=horizon, horizon_seconds=horizon * rate[rows])
+
+            def score(
+                name: str, which: np.ndarray, numbers: np.ndarray, part: pd.DataFrame = part, horizon: int = horizon
+            ) -> None:
+                scored.append(part[which].assign(metric=name, at_frame=horizon, value=numbers[which]))
+
+            level = _mean(here[:, late])
+            scored.append(part.assign(at_frame=horizon, value=level))
+            contrast = level - _mean(here[:, early])
+            slope = _slope(ends[within], here[:, within]) / rate[rows] * 60
+            for name in TRACKED:
+                score(f"{name}_contrast", metric == name, contrast)
+                score(f"{name}_slope", metric == name, slope)
+            lost = _lost(ends[within], here[:, within]) * rate[rows]
+            score("survival", metric == "unsaid_identity", lost)
+        return pd.concat(scored, ignore_index=True).dropna(subset="value").reset_index(drop=True)
+
+
+def _half(seed: int, always: tuple[str, ...]) -> str:
+    """A sentence that says every other attribute of what the seed draws, the even ones for even seeds."""
+    drawn = look(seed)
+    said = {name for number, name in enumerate(ATTRIBUTES) if (number + seed) % 2 == 0} | set(always)
+    return Scene(0, Saying({name: drawn[name] for name in ATTRIBUTES if name in said})).prompt
+
+
+def _windows(ends: np.ndarray, after: float, until: float) -> np.ndarray:
+    """Windows that lie mostly between two times; the one that holds the middle where none does."""
+    starts = np.array([0, *(end for end, _ in pairwise([*ends, 0]))][: len(ends)])
+    middles = (starts + ends) / 2
+    inside = (middles > after) & (middles <= until)
+    return inside if inside.any() else (starts < (after + until) / 2) & (ends >= (after + until) / 2)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    counts = np.isfinite(values).sum(1)
+    return np.where(counts > 0, np.nansum(values, 1) / np.maximum(counts, 1), np.nan)
+
+
+def _slope(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Least squares, a frame; NaN for fewer than two windows."""
+    there = np.isfinite(values)
+    count = np.maximum(there.sum(1), 1)
+    times = np.where(there, ends, 0.0)
+    off = np.where(there, ends - (times.sum(1) / count)[:, None], 0.0)
+    spread = (off**2).sum(1)
+    return np.where(spread > 0, np.nansum(off * np.nan_to_num(values), 1) / np.maximum(spread, 1e-9), np.nan)
+
+
+def _lost(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Latent frames until a curve falls below `LOST` for good; the last window's end where it never does."""
+    starts = np.concatenate(([0], ends[:-1]))
+    kept = np.where(np.isfinite(values), values >= LOST, False)
+    any_kept = kept.any(1)
+    last = values.shape[1] - 1 - kept[:, ::-1].argmax(1)
+    lost = np.where(any_kept, ends[last], starts[0]).astype(float)
+    return np.where(np.isfinite(values).any(1), lost, np.nan)

@@ -1,0 +1,78 @@
+"""Measures of pictures that need no model: sharpness, colour, similarity; change from frame to frame, repetition."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torchmetrics.functional.image import structural_similarity_index_measure
+
+from harness import registry
+from harness.suite import Metric, PictureMetric
+
+
+class Sharpness(PictureMetric):
+    """Mean absolute difference of neighbouring pixels, against the reference's."""
+
+    metric = Metric("1", "neither", "against the true scene's; 1 is as sharp", 0)
+
+    def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
+        return _steepness(pictures) / _steepness(reference)
+
+
+class ColourDistance(PictureMetric):
+    """Distance of mean colours: 1 is from black to white."""
+
+    metric = Metric("1", "lower", "of mean colours, to the true scene's", 0, 1)
+
+    def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
+        return (pictures.mean((-2, -1)) - reference.mean((-2, -1))).square().mean(-1).sqrt()
+
+
+class Ssim(PictureMetric):
+    """Structural similarity (Wang et al. 2004), over windows of 7 pixels."""
+
+    metric = Metric("1", "higher", "likeness to the true scene drawn where the object is", -1, 1)
+
+    def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
+        flat = structural_similarity_index_measure(
+            pictures.flatten(0, -4), reference.flatten(0, -4), data_range=1.0, kernel_size=7, reduction="none"
+        )
+        assert isinstance(flat, Tensor)
+        return flat.reshape(pictures.shape[:-3])
+
+
+def picture_metrics() -> tuple[dict[str, PictureMetric], dict[str, str]]:
+    """Those registered that can run here, by name; and the remedies of those that cannot."""
+    can: dict[str, PictureMetric] = {}
+    cannot: dict[str, str] = {}
+    for name in registry.found("metrics"):
+        made: PictureMetric = registry.load("metrics", name)()
+        remedy = made.remedy()
+        if remedy is None:
+            can[name] = made
+        else:
+            cannot[name] = remedy
+    return can, cannot
+
+
+def _steepness(pictures: Tensor) -> Tensor:
+    across, down = pictures.diff(dim=-1).abs(), pictures.diff(dim=-2).abs()
+    return across.mean((-3, -2, -1)) + down.mean((-3, -2, -1))
+
+
+def changes(pictures: Tensor) -> Tensor:
+    """Mean absolute change from each frame to the next: [B, T, 3, H, W] -> [B, T - 1]."""
+    return pictures.diff(dim=1).abs().mean((2, 3, 4))
+
+
+def period(pictures: Tensor, longest: int, tolerance: float = 0.01) -> Tensor:
+    """Frames after which a run of pictures [B, T, 3, H, W] repeats, 0 where it does not within `longest`; int64 [B].
+
+    It repeats when no picture differs from the one a period before by more than `tolerance` on average: what a sampler
+    makes from fresh noise never does, what is frozen or looped always does.
+    """
+    found = torch.zeros(len(pictures), dtype=torch.int64)
+    for frames in range(min(longest, pictures.shape[1] // 2), 0, -1):
+        change = (pictures[:, frames:] - pictures[:, :-frames]).abs().mean((2, 3, 4)).amax(1)
+        found = torch.where(change <= tolerance, frames, found)
+    return found

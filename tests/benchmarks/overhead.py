@@ -1,0 +1,39 @@
+"""Where the time of a campaign goes: rollouts, decoding and metrics, and the harness itself (bar: 2 %).
+
+python -m tests.benchmarks.overhead [STRATEGY ...]
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from harness import registry
+from harness.campaign import cells, make_campaign
+from harness.cli.campaign import _manifest, _Ticker
+from harness.executor import run
+from harness.store import Store
+
+
+def main() -> None:
+    backbone = registry.backbone("pocket")
+    with tempfile.TemporaryDirectory() as home:
+        began = time.perf_counter()
+        asked = make_campaign({"strategies": tuple(sys.argv[1:] or ("sliding_window", "memrope"))})
+        planned, store = cells(asked, backbone), Store(Path(home))
+        store.begin(_manifest(asked, backbone, planned, Path(home)))
+        planning = time.perf_counter() - began
+        with _Ticker(planned) as ticker:
+            run(store, backbone, planned, report=ticker.step, done=ticker.done)
+        whole = time.perf_counter() - began
+        spent = [cell.about["cost"]["seconds"] for cell in store.cells() if cell.status == "ok"]
+        parts = {name: sum(each[name] for each in spent) for name in ("rollout", "suite", "saving")}
+    own = whole - parts["rollout"] - parts["suite"]
+    print(f"{whole:.1f} s: rollouts {parts['rollout']:.1f} s, decoding and metrics {parts['suite']:.1f} s")
+    print(f"harness {own:.2f} s = {own / whole:.2%}: planning {planning:.2f} s, states {parts['saving']:.2f} s")
+
+
+if __name__ == "__main__":
+    main()

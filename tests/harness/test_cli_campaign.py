@@ -1,0 +1,129 @@
+"""`horizon run`, `horizon compare` and `horizon merge`, as typed."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+QUICK = """
+from dataclasses import replace
+from suites.drift import Drift
+tasks = Drift.tasks
+def few(self, backbone, tier, seed=0):
+    whole = tasks(self, backbone, tier, seed)
+    return [replace(task, frames=min(task.frames, 60), rows=task.rows[:3]) for task in whole]
+Drift.tasks = few
+from harness.cli import main
+main()
+"""
+ARMS = ("--strategy", "sliding_window", "--strategy", "memrope")
+
+
+def command(*arguments):
+    return [sys.executable, "-c", QUICK, *arguments]
+
+
+def horizon(*arguments, cwd, code=0):
+    environment = os.environ | {"COLUMNS": "120"}
+    done = subprocess.run(
+        command(*arguments), check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == code, done.stderr or done.stdout
+    return done.stderr if code == 2 else done.stdout
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("campaign")
+    return folder, horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=folder)
+
+
+def test_a_run_says_a_line_a_cell_and_a_second_one_does_nothing(ran):
+    folder, said = ran
+    assert said.splitlines()[0] == "1/12 ok sliding_window steady 60"
+    assert said.splitlines()[-1] == "c: 12 ok"
+    manifest = json.loads((folder / "c/manifest.json").read_text())
+    assert len(manifest["asked"]["cells"]) == 12
+    assert manifest["environment"]["threads"] == 1
+    before = {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
+    assert horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=folder).splitlines()[-1] == "c: 12 ok"
+    assert before == {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
+
+
+def test_compare_shows_tables_and_writes_the_page(ran):
+    folder, _ = ran
+    said = horizon("compare", "c", cwd=folder)
+    assert "as published" in said
+    assert "equal budget" in said
+    assert "memrope.window=14" in said
+    assert said.splitlines()[-1] == "c/report.html"
+    written = json.loads(horizon("compare", "c", "--json", cwd=folder))["written"]
+    assert {"c/report.html", "c/report.md", "c/table.csv", "c/records.parquet"} <= set(written)
+    assert all((folder / path).stat().st_size > 1000 for path in written)
+
+
+def test_a_strategy_can_be_added_later(ran, tmp_path):
+    folder, _ = ran
+    subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
+    said = horizon("run", "--strategy", "attention_sink", "--out", "c", "--threads", "1", cwd=tmp_path)
+    assert said.splitlines()[-1] == "c: 4 ok"
+    horizon("compare", "c", cwd=tmp_path)
+    assert "| attention_sink |" in (tmp_path / "c/report.md").read_text()
+    assert "| memrope |" in (tmp_path / "c/report.md").read_text()
+
+
+def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
+    folder, _ = ran
+    said = horizon("run", *ARMS, "--out", "none", "--dry-run", cwd=tmp_path)
+    assert said.count("steady-text") == 3
+    assert "12 cells, about" in said
+    assert list(tmp_path.iterdir()) == []
+    assert "12 cells, about 0.0 minutes and 0 MB" in horizon("run", *ARMS, "--out", "c", "--dry-run", cwd=folder)
+
+
+def test_machines_go_together(ran, tmp_path):
+    folder, _ = ran
+    horizon("run", "--strategy", "sliding_window", "--out", "other", "--threads", "1", cwd=folder)
+    said = horizon("merge", str(tmp_path / "all"), "c", "other", cwd=folder)
+    assert said.strip().endswith(": 12 cells came")
+
+
+def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
+    options = ["run", *ARMS, "--out", "c", "--threads", "1", "--save-every", "0"]
+    process = subprocess.Popen(
+        command(*options), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline().startswith("1/12 ok")
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert err.splitlines() == ["horizon: stopped; the same command goes on from here"]
+    assert "as published" in horizon("compare", "c", cwd=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["run", "none.toml"], "cannot read none.toml: No such file or directory"),
+        (["run", "--tier", "huge"], "suite drift has no tier 'huge'; allowed: quick, full, long, day"),
+        (["run", "--suite", "drfit"], "no suites entry is called 'drfit'; did you mean 'drift'?"),
+        (["run", "--strategy", "memrop"], "did you mean 'memrope'"),
+        (["run", "--strategy", "memrope.sink=x"], "knob sink = 'x' is not allowed"),
+        (["run", "--backbone", "wan-1.3b", "--device", "meta"], "suite drift cannot run on wan-1.3b: it needs a world"),
+        (["run", "--retry", "bad"], "--retry bad: allowed: ok, oom, nan, timeout, skipped, failed"),
+        (["run", "--device", "mps9"], "device 'mps9' is not here"),
+        (["run", "--out", "/proc/none"], "cannot write to /proc/none"),
+        (["compare", "nowhere"], "no campaign there; make one with: horizon run"),
+        (["merge", "all", "nowhere"], "no campaign there; make one with: horizon run"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, says):
+    said = horizon(*arguments, cwd=tmp_path, code=2)
+    assert says in said
+    assert said.count("\n") == 1
+    assert said.startswith("horizon: ")

@@ -1,0 +1,163 @@
+import threading
+
+import pytest
+import torch
+
+from harness import executor, registry
+from harness.campaign import cells, make_campaign
+from harness.executor import run
+from harness.store import Store
+from tests import toy
+
+
+@pytest.fixture(scope="module")
+def backbone():
+    return toy.backbone(trained_frames=9)
+
+
+@pytest.fixture
+def planned(backbone, monkeypatch):
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda group, name: toy.Toy if name == "toy" else load(group, name))
+    asked = {"strategies": ("memrope", "full", "infinity_rope"), "suites": ("toy",), "equal_budget": 0}
+    return cells(make_campaign(asked), backbone)
+
+
+def begun(folder, planned):
+    store = Store(folder)
+    asked = {"arms": [], "cells": [cell.id for cell in planned]}
+    store.begin({"name": "x", "asked": asked, "environment": {}})
+    return store
+
+
+def content(store):
+    """Everything that is not a time."""
+    return {
+        cell.id: (cell.status, cell.samples(), {name: x.tobytes() for name, x in cell.pictures().items()})
+        for cell in store.cells()
+    }
+
+
+@pytest.fixture
+def undisturbed(tmp_path, backbone, planned):
+    store = begun(tmp_path / "undisturbed", planned)
+    run(store, backbone, planned)
+    return content(store)
+
+
+def test_every_cell_gets_its_record(tmp_path, backbone, planned):
+    store, told, frames = begun(tmp_path / "x", planned), [], []
+    run(store, backbone, planned, done=lambda *what: told.append(what[1]), report=lambda p: frames.append(p.frames))
+    assert told == [store.find(cell.id).status for cell in planned]
+    assert sorted(told) == ["ok"] * 5 + ["skipped"] * 2
+    skipped = next(cell for cell in store.cells() if cell.status == "skipped")
+    assert "beyond the 9 latent frames of its training" in skipped.about["reason"]
+    assert skipped.samples() == []
+    done = next(cell for cell in store.cells() if cell.about["task"]["scenario"] == "turn" and cell.status == "ok")
+    # The given frames are seen, too.
+    assert [sample.at_frame for sample in done.samples()] == [3, 6, 9, 12, 15, 18]
+    assert done.about["cost"]["chunk_ms"] > 0
+    assert done.about["cost"]["cache_bytes"] > 0
+    assert sum(frames) == sum(
+        (cell.task.frames - cell.task.given) * len(cell.task.rows) for cell in planned if cell.skip is None
+    )
+
+
+def test_a_second_run_does_nothing(tmp_path, backbone, planned, monkeypatch):
+    store = begun(tmp_path / "x", planned)
+    run(store, backbone, planned)
+    monkeypatch.setattr(executor, "run_cell", None)
+    told = []
+    run(store, backbone, planned, done=lambda *what: told.append(what[1]))
+    assert len(told) == len(planned)
+
+
+@pytest.mark.parametrize("dies_after", [1, 2, 5, 9, 12])
+def test_a_cell_goes_on_where_it_was_saved_with_the_same_bits(tmp_path, backbone, planned, undisturbed, dies_after):
+    store, seen = begun(tmp_path / "x", planned), []
+
+    def die(step):
+        seen.append(step)
+        if len(seen) == dies_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(store, backbone, planned, save_every=0, report=die)
+    again = []
+    run(store, backbone, planned, save_every=0, report=again.append)
+    assert content(store) == undisturbed
+    # At most the chunk in flight was computed again.
+    whole = sum((c.task.frames - c.task.given) // 3 for c in planned if c.skip is None)
+    assert len(seen) + len(again) <= whole + 1
+
+
+def test_two_processes_share_the_work(tmp_path, backbone, planned, undisturbed):
+    store, by = begun(tmp_path / "x", planned), {0: set(), 1: set()}
+
+    def work(number):
+        run(store, backbone, planned, report=lambda step: by[number].add(step.cell.id))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in by]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert content(store) == undisturbed
+    assert not by[0] & by[1]
+
+
+class Broken(toy.Watch):
+    error: BaseException = ValueError("what now\nand more")
+
+    def see(self, latents, start):
+        raise self.error
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "reason"),
+    [
+        (ValueError("what now\nand more"), "failed", "ValueError: what now"),
+        (MemoryError("all gone"), "oom", "all gone"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried"), "oom", "not enough memory"),
+        (RuntimeError("odd"), "failed", "RuntimeError: odd"),
+    ],
+)
+def test_what_goes_wrong_has_a_status_and_a_reason_and_the_rest_goes_on(
+    tmp_path, backbone, planned, monkeypatch, error, status, reason
+):
+    monkeypatch.setattr(Broken, "error", error)
+    observer = toy.Toy.observer
+    monkeypatch.setattr(
+        toy.Toy, "observer", lambda self, b, task: Broken(task) if task.scenario == "turn" else observer(self, b, task)
+    )
+    store = begun(tmp_path / "x", planned)
+    run(store, backbone, planned)
+    for cell in planned:
+        found = store.find(cell.id)
+        if cell.skip is None:
+            assert found.status == (status if cell.task.scenario == "turn" else "ok")
+        if found.status == status:
+            assert reason in found.about["reason"]
+            assert "\n" not in found.about["reason"]
+    monkeypatch.undo()
+    run(store, backbone, planned, retry=(status,))
+    assert {store.find(cell.id).status for cell in planned} == {"ok", "skipped"}
+
+
+def test_numbers_that_are_none(tmp_path, planned):
+    sick = toy.backbone(trained_frames=9)
+    sick.model.head.head.weight.data.fill_(torch.nan)
+    store = begun(tmp_path / "x", planned)
+    run(store, sick, planned)
+    found = [store.find(cell.id) for cell in planned if cell.skip is None]
+    assert {cell.status for cell in found} == {"nan"}
+    assert all(cell.samples() == [] for cell in found)
+    assert "latents are not finite from latent frame" in found[0].about["reason"]
+
+
+def test_a_cell_has_only_so_much_time(tmp_path, backbone, planned):
+    store = begun(tmp_path / "x", planned)
+    run(store, backbone, planned, timeout=0)
+    found = store.find(planned[0].id)
+    assert found.status == "timeout"
+    assert "longer than 0 s; 0 of 30 latent frames were done" in found.about["reason"]

@@ -1,0 +1,167 @@
+import json
+import multiprocessing
+
+import numpy as np
+import pytest
+import torch
+
+from harness.errors import StoreError
+from harness.store import CELL, MANIFEST, RECORD, Store, content_id, merge
+from harness.suite import Sample
+
+ASKED = {
+    "backbone": "toy", "weights": "0", "dtype": "float32", "tier": "quick", "seed": 0, "suite_versions": {"toy": "1"},
+}  # fmt: skip
+ABOUT = {"status": "ok", "reason": "", "strategy": "full"}
+SAMPLES = [Sample(0, "level", 3, 0.5), Sample(0, "level", 6, None)]
+
+
+def manifest(cells=("a",), labels=("full",), **changes):
+    arms = [{"label": label, "strategy": label, "knobs": {}, "tables": ["as published"]} for label in labels]
+    return {"name": "x", "asked": {**ASKED, "arms": arms, "cells": list(cells), **changes}, "environment": {}}
+
+
+@pytest.fixture
+def store(tmp_path):
+    made = Store(tmp_path / "x")
+    made.begin(manifest())
+    return made
+
+
+def test_a_name_depends_on_content_and_on_nothing_else():
+    assert content_id({"a": 1, "b": [1, 2]}) == content_id({"b": (1, 2), "a": 1})
+    assert content_id({"a": 1}) != content_id({"a": 2})
+    assert len(content_id({})) == 16
+
+
+def test_what_is_finished_is_read_back(store):
+    store.finish("a", ABOUT, SAMPLES, {"strip": np.ones((2, 3), np.uint8)})
+    found = store.find("a")
+    assert found.status == "ok"
+    assert found.samples() == SAMPLES
+    assert found.pictures()["strip"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert [cell.id for cell in store.cells()] == ["a"]
+    assert store.find("b") is None
+
+
+def test_a_failed_cell_is_replaced_and_its_flight_is_over(store):
+    store.save("a", {"x": torch.ones(2)})
+    assert torch.equal(store.saved("a")["x"], torch.ones(2))
+    store.finish("a", {**ABOUT, "status": "failed", "reason": "no"}, (), {})
+    store.finish("a", ABOUT, SAMPLES, {})
+    assert store.find("a").status == "ok"
+    assert store.saved("a") is None
+    assert [path.name for path in (store.folder / "cells").iterdir()] == ["a"]
+
+
+def test_a_state_that_cannot_be_read_is_none(store):
+    (store.folder / "flight" / "a.pt").write_bytes(b"half of it")
+    assert store.saved("a") is None
+
+
+def test_nothing_half_written_is_seen(store, monkeypatch):
+    def die(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(np, "savez_compressed", die)
+    with pytest.raises(KeyboardInterrupt):
+        store.finish("a", ABOUT, SAMPLES, {"strip": np.ones(2)})
+    assert store.find("a") is None
+    assert list(store.cells()) == []
+
+
+def test_arms_and_cells_may_be_added_but_nothing_else_may_change(store):
+    whole = store.begin(manifest(("a", "b"), ("full", "mine")))
+    assert whole["asked"]["cells"] == ["a", "b"]
+    assert [arm["label"] for arm in whole["asked"]["arms"]] == ["full", "mine"]
+    assert store.begin(manifest())["asked"] == whole["asked"]
+    with pytest.raises(StoreError, match=r"holds another campaign: its tier is \"quick\", not \"full\"; give --out"):
+        store.begin(manifest(tier="full"))
+
+
+def _hold(folder, ready, go):
+    with Store(folder).claim("a") as mine:
+        ready.put(mine)
+        go.get()
+
+
+def test_a_cell_belongs_to_one_process_and_a_dead_one_has_nothing(store):
+    context = multiprocessing.get_context("spawn")
+    ready, go = context.Queue(), context.Queue()
+    holder = context.Process(target=_hold, args=(store.folder, ready, go))
+    holder.start()
+    assert ready.get(timeout=60) is True
+    with store.claim("a") as mine:
+        assert not mine
+    with store.claim("b") as mine:
+        assert mine
+    holder.kill()
+    holder.join()
+    with store.claim("a") as mine:
+        assert mine
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        (MANIFEST, "{", "manifest.json: cannot be read"),
+        (MANIFEST, "[]", "not written by Horizon"),
+        (MANIFEST, '{"format": 99}', "format 99, this Horizon reads 1"),
+        (MANIFEST, None, "no campaign there; make one with: horizon run"),
+    ],
+)
+def test_a_manifest_that_cannot_be_read(store, name, text, says):
+    path = store.folder / name
+    path.unlink() if text is None else path.write_text(text)
+    with pytest.raises(StoreError, match=says):
+        store.manifest()
+
+
+@pytest.mark.parametrize("text", ["nonsense", '{"a": 1}\n', "[1, 2]\n", "[[]"])
+def test_a_record_that_cannot_be_read(store, text):
+    store.finish("a", ABOUT, SAMPLES, {})
+    (store.folder / "cells" / "a" / RECORD).write_text(text)
+    with pytest.raises(StoreError, match=r"not a record of Horizon .*; remove the folder and run again"):
+        store.find("a").samples()
+
+
+def test_a_cell_that_cannot_be_read(store):
+    store.finish("a", ABOUT, SAMPLES, {})
+    (store.folder / "cells" / "a" / CELL).write_text("{")
+    with pytest.raises(StoreError, match=r"cell.json: cannot be read .*; remove its folder"):
+        store.find("a")
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match=r"cannot write to .*; give --out another place"):
+        Store(tmp_path / "file").begin(manifest())
+
+
+def filled(folder, cells, samples=SAMPLES, status="ok", **changes):
+    store = Store(folder)
+    store.begin(manifest(cells, **changes))
+    for cell in cells:
+        store.finish(cell, {**ABOUT, "status": status}, samples if status == "ok" else (), {})
+    return folder
+
+
+def test_folders_of_several_machines_go_together(tmp_path):
+    one = filled(tmp_path / "1", ["a", "b"])
+    two = filled(tmp_path / "2", ["b", "c"])
+    failed = filled(tmp_path / "3", ["c", "d"], status="failed")
+    assert merge(tmp_path / "all", [one, two, failed]) == 4
+    found = {cell.id: cell.status for cell in Store(tmp_path / "all").cells()}
+    assert found == {"a": "ok", "b": "ok", "c": "ok", "d": "failed"}
+    assert json.loads((tmp_path / "all" / MANIFEST).read_text())["asked"]["cells"] == ["a", "b", "c", "d"]
+    assert merge(tmp_path / "all", [one]) == 0
+
+
+def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
+    one, two = filled(tmp_path / "1", ["a", "b"]), filled(tmp_path / "2", ["b"], [Sample(0, "level", 3, 0.7)])
+    with pytest.raises(StoreError, match="cell b says different things"):
+        merge(tmp_path / "all", [one, two])
+    assert not (tmp_path / "all").exists()
+    other = filled(tmp_path / "3", ["a"], tier="full")
+    with pytest.raises(StoreError, match="holds another campaign: its tier"):
+        merge(tmp_path / "all", [one, other])

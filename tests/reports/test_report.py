@@ -1,0 +1,166 @@
+"""A report of made-up records whose answer is known: one strategy keeps everything, one loses it after 30 s."""
+
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness import registry
+from harness.errors import StoreError
+from harness.store import Store
+from harness.suite import Sample
+from reports.report import render
+from reports.tables import TIDY, compared, entrants, scores, tidy
+from suites.watch import ROWS, edges
+
+SEEDS = range(100, 116)
+ARMS = {
+    "sliding_window": ("sliding_window", {}, ["as published", "equal budget"]),
+    "memrope": ("memrope", {}, ["as published"]),
+    "memrope.window=14": ("memrope", {"window": 14}, ["equal budget"]),
+    "attention_sink": ("attention_sink", {}, ["as published", "equal budget"]),
+}
+CURVES = {
+    "sliding_window": lambda end, seed: float(end <= 120) * (0.9 + 0.01 * (seed % 3)),
+    "memrope": lambda end, seed: 0.9 + 0.01 * (seed % 3),
+    "memrope.window=14": lambda end, seed: 1.0,
+    # The same as the baseline on average, and no two rollouts alike.
+    "attention_sink": lambda end, seed: (
+        float(end <= 120) * (0.9 + 0.01 * (seed % 3)) + 0.05 * (-1) ** seed * (end > 120)
+    ),
+}
+
+
+def knobs(name, changes):
+    return registry.strategy(name, **changes).knobs()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "made-up"
+    store = Store(folder)
+    arms = [
+        {"label": label, "strategy": name, "knobs": knobs(name, changes), "tables": tables}
+        for label, (name, changes, tables) in ARMS.items()
+    ]
+    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"drift": ["1"]}, "arms": arms}
+    cells = [f"{scenario}-{number}" for scenario in ("steady", "occlusion") for number in range(len(ARMS))]
+    environment = {
+        "cpu": "a <cpu> & more", "threads": 2, "gpu": None, "device": "cpu", "attention": "sdpa", "packages": {},
+        "code": {},
+    }  # fmt: skip
+    store.begin({"name": "made-up", "asked": {**asked, "cells": [*cells, "skipped"]}, "environment": environment})
+    for number, (label, (name, changes, _)) in enumerate(ARMS.items()):
+        for scenario, frames in (("steady", 240), ("occlusion", 84)):
+            rows = [{"seed": seed, "script": [[0, "a thing"]]} for seed in SEEDS]
+            samples = [
+                Sample(row, metric, end, CURVES[label](end, seed))
+                for metric in ("unsaid_identity", "identity", "motion", "ssim")
+                for row, seed in enumerate(SEEDS)
+                for end in edges(frames)
+            ]
+            about = {
+                "backbone": "pocket", "strategy": name, "knobs": knobs(name, changes), "suite": "drift",
+                "suite_version": "1", "skipped_metrics": {"clip": "needs weights"},
+                "seconds_per_latent_frame": 0.25, "status": "ok", "reason": "",
+                "task": {"scenario": scenario, "frames": frames, "given": 3, "rows": rows},
+                "cost": {"chunk_ms": 20.0 + number, "cache_bytes": 300_000 + number, "seconds": {}},
+            }  # fmt: skip
+            strip = np.zeros((ROWS, 3, 3, 24, 24), np.uint8)
+            store.finish(f"{scenario}-{number}", about, samples, {"strip": strip, "frames": np.array([0, 80, 160])})
+    skipped = {**about, "strategy": "full", "status": "skipped", "reason": "keeps every frame", "cost": {}}
+    store.finish("skipped", skipped, (), {})
+    render(folder)
+    return folder
+
+
+def test_the_tidy_table_has_every_sample(folder):
+    table = pd.read_parquet(folder / "records.parquet")
+    assert tuple(table.columns) == TIDY
+    assert len(table) == len(ARMS) * 4 * len(SEEDS) * (len(edges(240)) + len(edges(84)))
+    row = table[(table["scenario"] == "steady") & (table["at_frame"] == 240)].iloc[0]
+    assert (row["horizon_latent_frames"], row["horizon_seconds"], row["unit"], row["better"]) == (
+        240,
+        60,
+        "share",
+        "higher",
+    )
+
+
+def found(folder, table, arm, metric="unsaid_identity", scenario="steady", seconds=60.0):
+    rows = pd.read_csv(folder / "table.csv")
+    rows = rows[(rows["table"] == table) & (rows["arm"] == arm) & (rows["metric"] == metric)]
+    (row,) = rows[(rows["scenario"] == scenario) & (rows["horizon_seconds"] == seconds)].itertuples()
+    return row
+
+
+def test_what_is_better_is_called_better_and_what_is_not_is_not(folder):
+    row = found(folder, "as published", "memrope")
+    assert row.mean == pytest.approx(0.91, abs=0.01)
+    assert row.difference == pytest.approx(row.mean)
+    assert row.real
+    early = found(folder, "as published", "memrope", seconds=30.0)
+    assert (early.difference, early.real) == (0, False)
+    other = found(folder, "as published", "attention_sink")
+    assert other.difference_low < 0 < other.difference_high
+    assert not other.real
+    assert found(folder, "equal budget", "memrope.window=14").mean == 1
+    assert found(folder, "as published", "sliding_window", "survival").mean == 30
+    base = found(folder, "as published", "sliding_window")
+    assert np.isnan(base.difference)
+
+
+def test_tables_are_compared_within_themselves(folder):
+    rows = pd.read_csv(folder / "table.csv")
+    by_table = rows.groupby("table")["arm"].unique().map(set).to_dict()
+    assert by_table == {
+        "as published": {"sliding_window", "memrope", "attention_sink"},
+        "equal budget": {"sliding_window", "memrope.window=14", "attention_sink"},
+    }
+
+
+def test_the_page_stands_alone_and_says_it(folder):
+    page = (folder / "report.html").read_text()
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "a &lt;cpu&gt; &amp; more" in page
+    assert "0.91 ± 0.00 ▲" in page
+    assert "keeps every frame" in page
+    assert "clip: needs weights" in page
+    text = (folder / "report.md").read_text()
+    assert re.search(r"\| memrope \| 300 \| 21 \| 0.91 ± 0.00 ▲ \|", text)
+    for name in re.findall(r"\]\((plots/[^)]+)\)", text):
+        assert (folder / name).stat().st_size > 5000
+        assert (folder / name).with_suffix(".svg").exists() or "filmstrips" in name
+
+
+def test_rendering_twice_gives_the_same(folder):
+    before = {name: (folder / name).read_bytes() for name in ("table.csv", "report.md", "records.parquet")}
+    render(folder)
+    assert before == {name: (folder / name).read_bytes() for name in before}
+
+
+def test_metrics_of_another_version_are_named(folder, tmp_path):
+    store = Store(tmp_path)
+    asked = {"arms": [], "cells": ["a"]}
+    store.begin({"name": "x", "asked": asked, "environment": {}})
+    about = json.loads((folder / "cells" / "steady-0" / "cell.json").read_text())
+    store.finish("a", about, [Sample(0, "vigour", 9, 1.0)], {})
+    with pytest.raises(StoreError, match="metrics that suite drift does not have: vigour"):
+        tidy(store)
+
+
+def test_an_empty_folder_says_what_to_do(tmp_path):
+    with pytest.raises(StoreError, match="no campaign there; make one with: horizon run"):
+        render(tmp_path)
+    Store(tmp_path).begin({"name": "x", "asked": {"arms": [], "cells": []}, "environment": {}})
+    with pytest.raises(StoreError, match="no finished cell in it yet"):
+        render(tmp_path)
+
+
+def test_comparison_needs_no_baseline(folder):
+    store = Store(folder)
+    field = [entrant for entrant in entrants(store) if entrant.strategy == "memrope"]
+    rows = compared(scores(tidy(store)), field)
+    assert rows["difference"].isna().all()

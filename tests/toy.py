@@ -1,0 +1,74 @@
+"""A suite and a backbone so small that a whole campaign takes a second."""
+
+from __future__ import annotations
+
+import hashlib
+
+import torch
+
+from harness.backbone.presets import Backbone, scramble
+from harness.backbone.wan import CausalWan
+from harness.suite import Metric, Row, Sample, Suite, Task
+from harness.workbench import CONFIG, LATENT_SIZE
+
+
+def encode(prompts):
+    """Embeddings that are a function of the prompt's text."""
+    rows = []
+    for prompt in prompts:
+        seed = int.from_bytes(hashlib.sha256(prompt.encode()).digest()[:4], "big")
+        rows.append(torch.randn(CONFIG.text_len, CONFIG.text_dim, generator=torch.Generator().manual_seed(seed)))
+    return torch.stack(rows)
+
+
+def backbone(**changes):
+    model = scramble(CausalWan(CONFIG)).requires_grad_(False)
+    return Backbone(**{"model": model, "name": "toy", "latent_size": LATENT_SIZE, "text": encode, **changes})
+
+
+class Watch:
+    """Keeps the mean of every chunk of every row."""
+
+    def __init__(self, task):
+        self.task, self.taken, self.kept = task, [], []
+
+    def see(self, latents, start):
+        stop = start + latents.shape[1]
+        self.taken += [Sample(row, "level", stop, float(x.mean())) for row, x in enumerate(latents)]
+        self.kept.append(latents[:1, 0].clone())
+
+    def samples(self):
+        return self.taken
+
+    def pictures(self):
+        return {"first": torch.cat(self.kept).numpy()}
+
+    def state_dict(self):
+        return {"taken": [list(sample) for sample in self.taken], "kept": list(self.kept)}
+
+    def load_state_dict(self, state):
+        self.taken, self.kept = [Sample(*sample) for sample in state["taken"]], list(state["kept"])
+
+
+class Toy(Suite):
+    """Two tasks, one with a switch."""
+
+    name = "toy"
+    version = "1"
+    metrics = property(lambda self: {"level": Metric("1", "neither", "mean of the latents")})
+    tiers = ("quick",)
+
+    def tasks(self, backbone, tier, seed=0):
+        rows = tuple(Row(seed + each, ((0, f"a {each}"),)) for each in range(2))
+        turn = (Row(seed, ((0, "a"), (9, "b"))),)
+        return [Task("plain", 30, 0, rows), Task("turn", 18, 3, turn, ("smooth", "hardcut"))]
+
+    def given(self, backbone, task):
+        generator = torch.Generator().manual_seed(1)
+        return torch.randn(len(task.rows), task.given, 4, *LATENT_SIZE, generator=generator) if task.given else None
+
+    def observer(self, backbone, task):
+        return Watch(task)
+
+    def scores(self, samples):
+        return samples[samples["at_frame"] == samples["horizon_latent_frames"]]
