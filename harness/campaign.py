@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.budget import dense_bytes, sized
-from harness.environment import weights_hash
+from harness.environment import environment, weights_hash
 from harness.errors import CampaignError
 from harness.knobs import describe_knobs
 from harness.memory import MemorySpec, Strategy
@@ -150,19 +150,32 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     return found
 
 
+def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], name: str) -> dict[str, Any]:
+    """What a campaign's folder says of it: what was asked for, as it was understood, and on what it runs."""
+    arms = list({id(cell.arm): cell.arm for cell in planned}.values())
+    return {
+        "name": name,
+        "asked": {
+            "backbone": backbone.name,
+            "weights": weights_hash(backbone),
+            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "tier": campaign.tier,
+            "seed": campaign.seed,
+            "suite_versions": {cell.suite.name: [cell.suite.version, *sorted(cell.suite.metrics)] for cell in planned},
+            "arms": [
+                {"label": arm.label, "strategy": arm.name, "knobs": arm.strategy.knobs(), "tables": list(arm.tables)}
+                for arm in arms
+            ],
+            "cells": [cell.id for cell in planned],
+        },
+        "environment": environment(backbone),
+    }
+
+
 def memory_spec(backbone: Backbone, batch: int = 1) -> MemorySpec:
     """What a memory is opened for in rollouts of this backbone."""
     model = backbone.model
-    grid = model.config.grid(backbone.latent_size)
-    return MemorySpec(
-        layers=len(model.blocks),
-        layout=model.layers[0].self_attn.layout,
-        frame_tokens=grid[0] * grid[1],
-        chunk=backbone.chunk,
-        batch=batch,
-        dtype=model.dtype,
-        device=model.device,
-    )
+    return model.memory_spec(model.config.grid(backbone.latent_size), backbone.chunk, batch)
 
 
 def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str | None]]:

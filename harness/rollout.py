@@ -19,7 +19,7 @@ from harness.backbone.presets import Backbone
 from harness.backbone.sampler import to_clean, to_noisy
 from harness.backbone.wan import CausalWan
 from harness.errors import KnobError, PresetError, ResumeError, ShapeError
-from harness.memory import At, MemorySpec, PromptSwitch, Strategy
+from harness.memory import At, PromptSwitch, Strategy
 from harness.noise import Noise
 from harness.request import Encode, Request, Switch, check_request, check_room, longest_context
 from harness.state import State, check_state, copied
@@ -112,15 +112,7 @@ class _Rollout:
     ) -> None:
         model = backbone.model
         self.backbone, self.strategy, self.request, self.grad = backbone, strategy, request, grad
-        self.spec = MemorySpec(
-            layers=len(model.blocks),
-            layout=model.layers[0].self_attn.layout,
-            frame_tokens=request.grid[0] * request.grid[1],
-            chunk=backbone.chunk,
-            batch=request.batch,
-            dtype=model.dtype,
-            device=model.device,
-        )
+        self.spec = model.memory_spec(request.grid, backbone.chunk, request.batch)
         self.memory = strategy.open(self.spec)
         check_room(strategy, self.spec, request.latent_frames, self.memory.capacity, layout == "pass")
         self.passes = Passes(

@@ -91,8 +91,7 @@ class Workbench:
 
     def spec(self, batch: int = 1) -> MemorySpec:
         """What the rollouts open the memory for."""
-        layout, (rows, columns) = self.backbone.model.layers[0].self_attn.layout, CONFIG.grid(LATENT_SIZE)
-        return MemorySpec(self.layers, layout, rows * columns, self.chunk, batch)
+        return self.backbone.model.memory_spec(CONFIG.grid(LATENT_SIZE), self.chunk, batch)
 
     @staticmethod
     def noise(*seeds: int) -> PairedNoise:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from harness.campaign import PUBLISHED
 from harness.store import Store
 from reports.plots import INK, PALE, filmstrip, save
 from reports.stats import interval
@@ -113,7 +114,7 @@ def strips(store: Store, field: Sequence[Entrant], path: Path, scenario: str, ro
     for entrant in field:
         for cell in cells:
             same = cell.about["strategy"] == entrant.strategy and cell.about["task"]["frames"] == longest
-            if same and cell.about["knobs"] == entrant.values and "as published" in entrant.tables:
+            if same and cell.about["knobs"] == entrant.values and PUBLISHED in entrant.tables:
                 pictures = cell.pictures()
                 rows.append(torch.from_numpy(pictures["strip"][row]) / 255)
                 labels.append(entrant.label)

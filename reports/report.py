@@ -37,8 +37,9 @@ class Sheet:
     rows: list[list[str]] = field(default_factory=list)
 
 
-def render(folder: Path) -> list[Path]:
-    """Write everything that people read beside the records; returns what was written, the page first.
+def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
+    """Write everything that people read beside the records; returns what was written, the page first, and
+    the tables.
 
     Raises StoreError for a folder without a campaign, or without a finished cell.
     """
@@ -50,12 +51,13 @@ def render(folder: Path) -> list[Path]:
     write_whole(
         folder / "table.csv", lambda path: _with_costs(rows, runners).to_csv(path, index=False, float_format="%.6g")
     )
+    shown = sheets(rows, runners)
     plots = _plots(store, table, scored, rows, runners)
     told = {
         "manifest": manifest,
         "asked": manifest["asked"],
         "environment": manifest["environment"],
-        "sheets": sheets(rows, runners),
+        "sheets": shown,
         "differences": differences(rows),
         "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],
         "troubles": troubles(store),
@@ -72,7 +74,7 @@ def render(folder: Path) -> list[Path]:
         text = pages.overlay(autoescape=escape).get_template(f"{name}.j2").render(**told)
         write_whole(folder / name, partial(_write, text))
         made.append(folder / name)
-    return [*made, folder / "table.csv", folder / "records.parquet", *plots]
+    return [*made, folder / "table.csv", folder / "records.parquet", *plots], shown
 
 
 def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:

@@ -7,7 +7,6 @@ the scene for longer than any window, then rises). Shorter horizons are prefixes
 
 from __future__ import annotations
 
-from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -150,7 +149,7 @@ def _half(seed: int, always: tuple[str, ...]) -> str:
 
 def _windows(ends: np.ndarray, after: float, until: float) -> np.ndarray:
     """Windows that lie mostly between two times; the one that holds the middle where none does."""
-    starts = np.array([0, *(end for end, _ in pairwise([*ends, 0]))][: len(ends)])
+    starts = np.concatenate(([0], ends[:-1]))
     middles = (starts + ends) / 2
     inside = (middles > after) & (middles <= until)
     return inside if inside.any() else (starts < (after + until) / 2) & (ends >= (after + until) / 2)

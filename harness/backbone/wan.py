@@ -5,6 +5,7 @@ Source: Wan2.1, arXiv:2503.20314; made causal by Self-Forcing, arXiv:2506.08009.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, cast
 
@@ -19,6 +20,7 @@ from harness.backbone.compilation import compiled
 from harness.backbone.config import WanConfig
 from harness.backbone.layout import LaidOut
 from harness.errors import ShapeError
+from harness.memory import MemorySpec
 
 __all__ = ["CausalWan", "Time", "WanConfig", "sinusoid"]
 
@@ -74,6 +76,18 @@ class CausalWan(nn.Module):
     @property
     def dtype(self) -> torch.dtype:
         return self.head.modulation.dtype
+
+    def memory_spec(self, grid: tuple[int, int], chunk: int, batch: int = 1) -> MemorySpec:
+        """What a memory is opened for: rollouts of this model with `grid` tokens a frame and `chunk` frames a chunk."""
+        return MemorySpec(
+            layers=len(self.blocks),
+            layout=self.layers[0].self_attn.layout,
+            frame_tokens=math.prod(grid),
+            chunk=chunk,
+            batch=batch,
+            dtype=self.dtype,
+            device=self.device,
+        )
 
     def set_attention(self, attention: Attention) -> None:
         """Compute every attention with this function."""

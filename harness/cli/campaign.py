@@ -3,29 +3,26 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.ticker import Ticker
 from harness.errors import CampaignError
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
-    from harness.campaign import Campaign, Cell
-    from harness.executor import Progress as Step
+    from harness.campaign import Cell
     from harness.store import Status
 
 OUT = Path("runs/compare")
 ASIDE = ("chunk (ms)", "identity", "identity, from text", "motion")
 """Columns of the report that are not shown on the terminal."""
-STYLES = {"ok": "green", "skipped": "dim"}
 
 
 @app.command()
@@ -52,7 +49,7 @@ def run(
     import torch
 
     from harness import registry
-    from harness.campaign import cells, make_campaign, read_campaign
+    from harness.campaign import cells, make_campaign, manifest, read_campaign
     from harness.executor import run as execute
     from harness.store import Status, Store
 
@@ -73,14 +70,15 @@ def run(
         _list(planned, stage, Store(out))
         return
     store = Store(out)
-    store.begin(_manifest(asked, stage, planned, out))
-    with _Ticker(planned) as ticker, _stoppable():
+    store.begin(manifest(asked, stage, planned, out.name))
+    with Ticker(planned) as ticker, _stoppable():
         execute(
             store,
             stage,
             planned,
             retry=cast("tuple[Status, ...]", tuple(retry or ())),
             timeout=timeout,
+            save_every=save_every,
             report=ticker.step,
             done=ticker.done,
         )
@@ -100,17 +98,11 @@ def compare(
     """Make the report of a campaign: tables with intervals, plots and a page."""
     from reports.report import render
 
-    written = render(folder)
+    written, sheets = render(folder)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return
-    from harness.store import Store
-    from reports.report import sheets
-    from reports.tables import compared, entrants, scores, tidy
-
-    store = Store(folder)
-    runners = entrants(store)
-    for sheet in sheets(compared(scores(tidy(store)), runners), runners):
+    for sheet in sheets:
         # What does not fit beside the rest is in the page.
         columns = [place for place, head in enumerate(sheet.heads) if head not in ASIDE]
         shown = table(*(sheet.heads[place] for place in columns), title=sheet.title)
@@ -143,29 +135,6 @@ def _stoppable() -> Iterator[None]:
         raise typer.Exit(130) from None
 
 
-def _manifest(asked: Campaign, stage: Backbone, planned: list[Cell], out: Path) -> dict[str, Any]:
-    from harness.environment import environment, weights_hash
-
-    arms = list({id(cell.arm): cell.arm for cell in planned}.values())
-    return {
-        "name": out.name,
-        "asked": {
-            "backbone": stage.name,
-            "weights": weights_hash(stage),
-            "dtype": str(stage.model.dtype).removeprefix("torch."),
-            "tier": asked.tier,
-            "seed": asked.seed,
-            "suite_versions": {cell.suite.name: [cell.suite.version, *sorted(cell.suite.metrics)] for cell in planned},
-            "arms": [
-                {"label": arm.label, "strategy": arm.name, "knobs": arm.strategy.knobs(), "tables": list(arm.tables)}
-                for arm in arms
-            ],
-            "cells": [cell.id for cell in planned],
-        },
-        "environment": environment(stage),
-    }
-
-
 def _list(planned: list[Cell], stage: Backbone, store: Any) -> None:
     from harness.executor import estimate
 
@@ -184,56 +153,3 @@ def _list(planned: list[Cell], stage: Backbone, store: Any) -> None:
         )
     console.print(sheet)
     console.print(f"{len(planned)} cells, about {total / 60:.1f} minutes and {disk / 1e6:.0f} MB from here on")
-
-
-class _Ticker:
-    """Live progress on a terminal; a line a cell elsewhere."""
-
-    def __init__(self, planned: list[Cell]) -> None:
-        self.total = sum(len(cell.task.rows) * cell.task.frames for cell in planned if cell.skip is None)
-        self.cells, self.finished = len(planned), 0
-        self.counts: dict[Status, int] = {}
-        self.began = time.monotonic()
-        self.rolled = 0
-        self.bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TaskProgressColumn(),
-            TextColumn("{task.fields[rate]}", markup=False),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self.task = self.bar.add_task("", total=self.total, rate="")
-        self.under_way: dict[str, int] = {}
-
-    def __enter__(self) -> _Ticker:
-        self.bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.bar.stop()
-
-    def step(self, step: Step) -> None:
-        """Some more latent frames of a cell are there."""
-        self.rolled += step.frames
-        cell = step.cell
-        self.under_way[cell.id] = self.under_way.get(cell.id, 0) + step.frames
-        self.bar.update(
-            self.task,
-            advance=step.frames,
-            description=f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}",
-            rate=f"{self.rolled / (time.monotonic() - self.began):,.0f} latent frames/s",
-        )
-
-    def done(self, cell: Cell, status: Status, reason: str) -> None:
-        """A cell is in the store."""
-        self.finished += 1
-        self.counts[status] = self.counts.get(status, 0) + 1
-        whole = len(cell.task.rows) * cell.task.frames if cell.skip is None else 0
-        self.bar.update(self.task, advance=whole - self.under_way.pop(cell.id, 0))
-        if status not in STYLES or not console.is_terminal:
-            task = cell.task
-            line = f"{self.finished}/{self.cells} {status} {cell.arm.label} {task.scenario} {task.frames:,}"
-            console.print(Text(f"{line} {reason}".rstrip(), STYLES.get(status, "red")), soft_wrap=True)

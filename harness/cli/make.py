@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TaskID
 
-from harness.cli.terminal import app, console
+from harness.cli.terminal import app, console, progress
 from harness.errors import HorizonError, PresetError, SwitchError
 
 if TYPE_CHECKING:
@@ -57,15 +57,15 @@ def sample(
     began = time.monotonic()
     stopped = False
     assert stage.codec is not None
-    with _progress() as progress, VideoWriter(out, stage.codec.frames_per_second) as video:
-        task = progress.add_task(f"{strategy} {prompt!r}", total=frames, rate="")
+    with progress() as bar, VideoWriter(out, stage.codec.frames_per_second) as video:
+        task = bar.add_task(f"{strategy} {prompt!r}", total=frames, rate="")
         try:
             for piece in stream:
                 video.write(piece.pictures)
                 if piece.seconds >= len(shown) * length / STRIP:
                     shown.append((f"{piece.seconds:g} s", piece.pictures[0]))
                 done = piece.seconds + stage.chunk / stage.latents_per_second
-                progress.update(
+                bar.update(
                     task,
                     completed=done * stage.latents_per_second,
                     rate=f"{done:.1f} of {length:g} s of video, {done / (time.monotonic() - began):.1f} x real time",
@@ -99,12 +99,12 @@ def train(
         raise HorizonError(f"nothing called {what!r} can be trained; allowed: pocket")
     for name in school.chosen(stage):
         trainer = school.enrol(name, out, seed=seed, threads=threads)
-        with _progress() as progress:
-            task = progress.add_task(name, total=trainer.steps, completed=trainer.step, rate="")
+        with progress() as bar:
+            task = bar.add_task(name, total=trainer.steps, completed=trainer.step, rate="")
 
-            def report(line: dict[str, float], task: TaskID = task, progress: Progress = progress) -> None:
+            def report(line: dict[str, float], task: TaskID = task, bar: Progress = bar) -> None:
                 rate = f"loss {line['loss']:.3f}, {line['seconds']:.2f} s a step"
-                progress.update(task, completed=line["step"], rate=rate)
+                bar.update(task, completed=line["step"], rate=rate)
 
             run(trainer, report=report)
         weights = school.graduate(name, trainer, install=install)
@@ -132,15 +132,3 @@ def _make_folder(folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HorizonError(f"cannot make the folder {folder}: {error.strerror}; give --out another place") from None
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[rate]}", markup=False),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-    )

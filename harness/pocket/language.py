@@ -166,7 +166,7 @@ class WordEncoder:
         out = torch.zeros(len(prompts), self.text_len, 3, len(VOCABULARY))
         for row, prompt in enumerate(prompts):
             words = words_of(prompt)
-            if len(words) > self.text_len:
+            if len(words) > LONGEST:
                 raise PromptError(f"{prompt!r}: {len(words)} words; a sentence has at most {LONGEST}: {GRAMMAR}")
             ids = [VOCABULARY.index(word) for word in words]
             for place, word in enumerate(ids):

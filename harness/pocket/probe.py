@@ -147,7 +147,7 @@ def travel(reading: Reading) -> Travel:
     """
     steps = reading.places.diff(dim=1).abs()
     both = reading.present[:, 1:] & reading.present[:, :-1]
-    steps = steps.masked_fill(~both[..., None], torch.nan).nanmedian(1).values
+    steps = steps.masked_fill(~both[..., None], torch.nan).nanquantile(0.5, 1)
     moving = steps > STILL
     headings = torch.tensor(HEADINGS) > 0
     motion = (moving[:, None] == headings).all(-1).int().argmax(1)

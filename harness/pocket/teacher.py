@@ -20,7 +20,7 @@ from harness.backbone.passes import Passes
 from harness.backbone.rope import Rope
 from harness.backbone.sampler import Sampler, to_clean, to_noisy
 from harness.backbone.wan import CausalWan
-from harness.memory import At, MemorySpec
+from harness.memory import At
 from harness.registry import strategy
 
 
@@ -166,15 +166,7 @@ class Teacher:
         """
         model, chunk = self.model, self.chunk
         batch, frames = clean.shape[:2]
-        spec = MemorySpec(
-            layers=len(model.blocks),
-            layout=model.layers[0].self_attn.layout,
-            frame_tokens=self.grid[0] * self.grid[1],
-            chunk=chunk,
-            batch=batch,
-            dtype=model.dtype,
-            device=model.device,
-        )
+        spec = model.memory_spec(self.grid, chunk, batch)
         passes = Passes(model, strategy("full").open(spec), spec, grid=self.grid, frames=frames)
         said = model.embed_prompt(prompts)
         levels = (*sampler.timesteps[-LED:], sampler.context_noise)

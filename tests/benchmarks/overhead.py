@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 from harness import registry
-from harness.campaign import cells, make_campaign
-from harness.cli.campaign import _manifest, _Ticker
+from harness.campaign import cells, make_campaign, manifest
+from harness.cli.ticker import Ticker
 from harness.executor import run
 from harness.store import Store
 
@@ -23,9 +23,9 @@ def main() -> None:
         began = time.perf_counter()
         asked = make_campaign({"strategies": tuple(sys.argv[1:] or ("sliding_window", "memrope"))})
         planned, store = cells(asked, backbone), Store(Path(home))
-        store.begin(_manifest(asked, backbone, planned, Path(home)))
+        store.begin(manifest(asked, backbone, planned, Path(home).name))
         planning = time.perf_counter() - began
-        with _Ticker(planned) as ticker:
+        with Ticker(planned) as ticker:
             run(store, backbone, planned, report=ticker.step, done=ticker.done)
         whole = time.perf_counter() - began
         spent = [cell.about["cost"]["seconds"] for cell in store.cells() if cell.status == "ok"]

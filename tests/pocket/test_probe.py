@@ -47,11 +47,7 @@ def test_garbage_gets_no_answer():
     assert reading.present.float().mean() < 0.05
 
 
-# The probe in this version had 900 of its 2,000 steps; docs/pocket.md says so.
-INTERIM = pytest.mark.xfail(reason="interim probe: it is trained again with the model", strict=False)
-
-
-@pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 0.75, pytest.param(1.0, marks=INTERIM)])
+@pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 0.75, 1.0])
 def test_blank_pictures_get_no_answer(level):
     reading = probe().read(torch.full((1, 3, 24, 24), level))
     assert not reading.present
@@ -77,7 +73,6 @@ def test_damage_is_drawn_from_the_generator_alone(coded):
     assert 0 <= one.min() <= one.max() <= 1
 
 
-@INTERIM
 def test_motion_and_speed_are_read_off_places():
     seeds = range(300, 400)
     clip = film([script("a thing")] * 100, seeds, 15)
