@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 INK, PALE = "#333333", "#888888"
+LABEL = 26
+"""Letters in a line of a label."""
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
 
 
@@ -25,7 +28,8 @@ def filmstrip(
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
-    side, margin = 0.9, 0.15 + 0.075 * max((len(label) for label in labels), default=0)
+    wrapped = [wrap(label, LABEL) or [""] for label in labels]
+    side, margin = 0.9, 0.15 + 0.075 * max((len(line) for lines in wrapped for line in lines), default=0)
     head = 0.12 + 0.2 * bool(times) + 0.3 * bool(title)
     width, height = margin + side * columns + 0.12, head + side * len(rows) + 0.1
     figure = Figure(figsize=(width, height), dpi=120)
@@ -42,7 +46,13 @@ def filmstrip(
         if index < len(labels):
             middle = height - head - side * (index + 0.5)
             figure.text(
-                (margin - 0.08) / width, middle / height, labels[index], ha="right", va="center", fontsize=8, color=INK
+                (margin - 0.08) / width,
+                middle / height,
+                "\n".join(wrapped[index]),
+                ha="right",
+                va="center",
+                fontsize=8,
+                color=INK,
             )
     if title:
         figure.text(0.12 / width, 1 - 0.12 / height, title, ha="left", va="top", fontsize=9, color=INK)

@@ -156,7 +156,7 @@ def films(backbone: Backbone, folder: Path = FOLDER) -> dict[str, str]:
     times = [f"{frame / 4:g} s" for frame in range(0, 36, 3)]
     rows = [each for pair in zip(truth.pixels[:, ::3], continued[:, ::3], strict=True) for each in pair]
     filmstrip(rows, folder / "continued.png", times, ["truth", "from its first chunk"] * 6)
-    filmstrip(list(told[:, ::3]), folder / "told.png", times, [scenes[0].prompt[:46] for scenes in with_words])
+    filmstrip(list(told[:, ::3]), folder / "told.png", times, [scenes[0].prompt for scenes in with_words])
     for frames in (84, 960):
         every = frames // 12
         rows, labels = [], []
