@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import tomllib
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.budget import dense_bytes, sized
 from harness.environment import environment, weights_hash
-from harness.errors import CampaignError
+from harness.errors import CampaignError, did_you_mean
 from harness.knobs import describe_knobs
 from harness.memory import MemorySpec, Strategy
 from harness.store import content_id
@@ -89,8 +88,7 @@ def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campa
     """A campaign from plain values. Raises CampaignError, with the nearest key for an unknown one."""
     for key in values:
         if key not in Campaign.model_fields:
-            close = difflib.get_close_matches(key, Campaign.model_fields, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
+            hint = did_you_mean(key, Campaign.model_fields)
             raise CampaignError(f"{origin}: unknown key {key!r}{hint}; allowed: {', '.join(Campaign.model_fields)}")
     try:
         return Campaign(**values)

@@ -4,6 +4,17 @@ All derive from `HorizonError`, which the command line prints as one line (exit 
 built-in exception that a caller of the Python API would expect.
 """
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A hint, to stand behind an unknown name, at the one that is nearest to it; empty where none is near."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
 
 class HorizonError(Exception):
     """A request that Horizon cannot serve; the message is one complete line."""

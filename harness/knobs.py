@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
@@ -11,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from harness.errors import KnobError
+from harness.errors import KnobError, did_you_mean
 
 BOUNDS = {Ge: ">= {0.ge}", Gt: "> {0.gt}", Le: "<= {0.le}", Lt: "< {0.lt}"}
 
@@ -70,10 +69,8 @@ def check_names(title: str, owner: type, given: Mapping[str, Any]) -> None:
         if name not in known:
             if not known:
                 raise KnobError(f"{title} has no knob {name!r}: it has no knobs at all")
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f" (did you mean {close[0]!r}?)" if close else ""
             knobs = "; ".join(f"{knob}: {allowed(kind)}" for knob, kind in known.items())
-            raise KnobError(f"{title} has no knob {name!r}{hint}; its knobs are {knobs}")
+            raise KnobError(f"{title} has no knob {name!r}{did_you_mean(name, known)}; its knobs are {knobs}")
 
 
 def check_knobs(strategy: Any) -> None:

@@ -14,7 +14,7 @@ from harness.campaign import PUBLISHED
 from harness.store import Store
 from reports.plots import INK, PALE, filmstrip, save
 from reports.stats import interval
-from reports.tables import BASELINE, Entrant
+from reports.tables import BASELINE, Entrant, table_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +39,7 @@ def styles(field: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
 def curves(table: pd.DataFrame, field: Sequence[Entrant], metric: str, scenario: str, path: Path) -> None:
     """A metric over the length of the video, with 95 % intervals: a panel for each table of the report."""
     part = table[(table["metric"] == metric) & (table["scenario"] == scenario)]
-    panels = [name for name in _tables(field) if not part.empty]
+    panels = table_names(field)
     figure, axes = _figure(len(panels))
     for axis, name in zip(axes, panels, strict=True):
         for entrant, mine in _mine(part, field, name):
@@ -61,8 +61,9 @@ def curves(table: pd.DataFrame, field: Sequence[Entrant], metric: str, scenario:
 def survival(scored: pd.DataFrame, field: Sequence[Entrant], scenario: str, path: Path) -> None:
     """Share of the rollouts that are still themselves, over the length of the video."""
     part = scored[(scored["metric"] == "survival") & (scored["scenario"] == scenario)]
-    figure, axes = _figure(len(_tables(field)))
-    for axis, name in zip(axes, _tables(field), strict=True):
+    panels = table_names(field)
+    figure, axes = _figure(len(panels))
+    for axis, name in zip(axes, panels, strict=True):
         for entrant, mine in _mine(part, field, name):
             whole = mine[mine["horizon_latent_frames"] == mine["horizon_latent_frames"].max()]
             horizon, lost = whole["horizon_seconds"].max(), np.sort(whole["value"].to_numpy(float))
@@ -76,7 +77,7 @@ def survival(scored: pd.DataFrame, field: Sequence[Entrant], scenario: str, path
     _both(figure, path)
 
 
-def price(rows: pd.DataFrame, field: Sequence[Entrant], path: Path, title: str) -> None:
+def price(rows: pd.DataFrame, field: Sequence[Entrant], title: str, path: Path) -> None:
     """Quality against what it costs: cached bytes, and milliseconds a chunk as they happened to be."""
     figure, axes = _figure(2)
     about = {entrant.label: entrant for entrant in field}
@@ -106,8 +107,8 @@ def price(rows: pd.DataFrame, field: Sequence[Entrant], path: Path, title: str) 
     _both(figure, path)
 
 
-def strips(store: Store, field: Sequence[Entrant], path: Path, scenario: str, row: int = 0) -> None:
-    """The same prompt and seed under every strategy, one below the other, as published."""
+def strips(store: Store, field: Sequence[Entrant], scenario: str, path: Path) -> None:
+    """The same prompt and seed under every strategy, one below the other, as published; nothing without pictures."""
     cells = [cell for cell in store.cells() if cell.status == "ok" and cell.about["task"]["scenario"] == scenario]
     longest = max((cell.about["task"]["frames"] for cell in cells), default=0)
     rows, labels, times = [], [], []
@@ -116,7 +117,7 @@ def strips(store: Store, field: Sequence[Entrant], path: Path, scenario: str, ro
             same = cell.about["strategy"] == entrant.strategy and cell.about["task"]["frames"] == longest
             if same and cell.about["knobs"] == entrant.values and PUBLISHED in entrant.tables:
                 pictures = cell.pictures()
-                rows.append(torch.from_numpy(pictures["strip"][row]) / 255)
+                rows.append(torch.from_numpy(pictures["strip"][0]) / 255)
                 labels.append(entrant.label)
                 times = [f"{frame * cell.about['seconds_per_latent_frame']:g} s" for frame in pictures["frames"]]
     if rows:
@@ -131,10 +132,6 @@ def _mine(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tupl
         if table in entrant.tables and len(mine):
             found.append((entrant, mine))
     return found
-
-
-def _tables(field: Sequence[Entrant]) -> list[str]:
-    return list(dict.fromkeys(name for entrant in field for name in entrant.tables))
 
 
 def _unit(part: pd.DataFrame) -> str:

@@ -135,8 +135,10 @@ def _plots(
     made = []
 
     def keep(name: str, draw: Any, *arguments: Any) -> None:
-        draw(*arguments, folder / f"{name}.png")
-        made.append(folder / f"{name}.png")
+        path = folder / f"{name}.png"
+        draw(*arguments, path)
+        if path.exists():
+            made.append(path)
 
     there = set(zip(table["scenario"], table["metric"], strict=True))
     for scenario, metric in (("steady", "unsaid_identity"), ("steady", "motion"), ("occlusion", "unsaid_identity")):
@@ -147,13 +149,10 @@ def _plots(
     part = rows[(rows["scenario"] == HEADLINE[0]) & (rows["metric"] == HEADLINE[1])]
     if len(part):
         part = part[part["horizon_seconds"] == part["horizon_seconds"].max()]
-        path = folder / "cost-and-quality.png"
-        drift_plots.price(part, runners, path, f"unsaid identity after {part['horizon_seconds'].iloc[0]:g} s")
-        made.append(path)
+        title = f"unsaid identity after {part['horizon_seconds'].iloc[0]:g} s"
+        keep("cost-and-quality", drift_plots.price, part, runners, title)
     for scenario in ("steady", "occlusion"):
-        path = folder / f"{scenario}-filmstrips.png"
-        drift_plots.strips(store, runners, path, scenario)
-        made += [path] if path.exists() else []
+        keep(f"{scenario}-filmstrips", drift_plots.strips, store, runners, scenario)
     return made
 
 

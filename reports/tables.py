@@ -105,6 +105,11 @@ def entrants(store: Store) -> list[Entrant]:
     return found
 
 
+def table_names(field: Sequence[Entrant]) -> list[str]:
+    """The tables in which the arms stand, in their order."""
+    return list(dict.fromkeys(name for entrant in field for name in entrant.tables))
+
+
 def compared(scored: pd.DataFrame, field: Sequence[Entrant]) -> pd.DataFrame:
     """Every score of every arm, by scenario and horizon, with its interval and its paired difference to the baseline.
 
@@ -118,7 +123,7 @@ def compared(scored: pd.DataFrame, field: Sequence[Entrant]) -> pd.DataFrame:
         arm: part.set_index(["prompt", "seed"])
         for arm, part in scored.groupby(["strategy", "knobs"], observed=True, sort=False)
     }
-    for table in dict.fromkeys(name for entrant in field for name in entrant.tables):
+    for table in table_names(field):
         within = [
             entrant for entrant in field if table in entrant.tables and (entrant.strategy, entrant.knobs) in by_arm
         ]
