@@ -11,7 +11,12 @@ from harness.errors import ShapeError
 
 @dataclass(frozen=True, kw_only=True)
 class WanConfig:
-    """Sizes of a causal Wan DiT, named as in the published config.json; the defaults are Wan2.1-T2V-1.3B."""
+    """Sizes of a causal Wan DiT, named as in the published config.json; the defaults are Wan2.1-T2V-1.3B.
+
+    place_grid: rows and columns of a frame's tokens for which a learned embedding of the place is added to every token;
+    none in the published models. RoPE tells apart only distances, and a frame of a few tokens has too few of them to
+    find out where its middle is. Time stays with RoPE alone.
+    """
 
     dim: int = 1536
     ffn_dim: int = 8960
@@ -24,13 +29,14 @@ class WanConfig:
     freq_dim: int = 256
     patch_size: tuple[int, int, int] = (1, 2, 2)
     eps: float = 1e-6
+    place_grid: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         patch = tuple(self.patch_size) if isinstance(self.patch_size, Sequence) else (self.patch_size,)
         object.__setattr__(self, "patch_size", patch)
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name not in ("patch_size", "eps") and not (isinstance(value, int) and value > 0):
+            if field.name not in ("patch_size", "eps", "place_grid") and not (isinstance(value, int) and value > 0):
                 raise ShapeError(f"WanConfig.{field.name} must be a positive whole number, not {value!r}")
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise ShapeError(
@@ -40,6 +46,9 @@ class WanConfig:
             raise ShapeError(f"WanConfig.freq_dim must be even (half cosines, half sines), not {self.freq_dim}")
         if len(patch) != 3 or patch[0] != 1 or not all(isinstance(n, int) and n > 0 for n in patch):
             raise ShapeError(f"WanConfig.patch_size must be (1, rows, columns), not {self.patch_size}")
+
+        if self.place_grid is not None:
+            object.__setattr__(self, "place_grid", tuple(self.place_grid))
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> WanConfig:
@@ -57,4 +66,11 @@ class WanConfig:
             raise ShapeError(
                 f"latent size {height} x {width} is not a multiple of the patch {rows} x {columns}; choose one that is"
             )
-        return height // rows, width // columns
+        grid = height // rows, width // columns
+        if self.place_grid not in (None, grid):
+            raise ShapeError(
+                f"latent size {height} x {width} makes frames of {grid[0]} x {grid[1]} tokens; this backbone knows the "
+                f"places of {self.place_grid[0]} x {self.place_grid[1]} only, so the latent size must be "
+                f"{self.place_grid[0] * rows} x {self.place_grid[1] * columns}"
+            )
+        return grid

@@ -42,6 +42,9 @@ class CausalWan(nn.Module):
         self.config = config
         dim = config.dim
         self.patch_embedding = nn.Conv3d(config.in_dim, dim, config.patch_size, config.patch_size)
+        self.place_embedding: nn.Parameter | None = None
+        if config.place_grid is not None:
+            self.place_embedding = nn.Parameter(torch.zeros(math.prod(config.place_grid), dim))
         self.text_embedding = nn.Sequential(nn.Linear(config.text_dim, dim), nn.GELU("tanh"), nn.Linear(dim, dim))
         self.time_embedding = nn.Sequential(nn.Linear(config.freq_dim, dim), nn.SiLU(), nn.Linear(dim, dim))
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
@@ -134,6 +137,8 @@ class CausalWan(nn.Module):
         _, rows, columns = self.config.patch_size
         patches = rearrange(latents, "b f c (h p) (w q) -> b f (h w) (c p q)", p=rows, q=columns)
         x = F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
+        if self.place_embedding is not None:
+            x = x + self.place_embedding
         owns, queries = [], []
         last = len(self.blocks) - 1
         for layer, block in enumerate(self.layers):

@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from harness.pocket.language import ATTRIBUTES, COLOURS, Saying, WordEncoder
-from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look
+from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look, paint, swing, told
 
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
+HABIT = {
+    "shape": "disc",
+    "colour": "red",
+    "size": "large",
+    "texture": "stripes",
+    "ground": "blue",
+    "accent": "white",
+    "motion": "slides",
+    "speed": "slowly",
+}
+"""What an opening shows where its prompt is silent.
+
+Many scenes fit a prompt that leaves things open, and the mean of them all is a blur, which a sampler of four steps does
+not leave again. Published few-step models are taught by two networks more to seek one of them (DMD, arXiv:2405.14867)
+and pay in variety; here the one to seek is laid down, so that a plain regression finds it.
+"""
 
 
 @dataclass(frozen=True)
 class Lesson:
     """Clips with their prompts.
 
-    prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64 [B, chunks].
-    opens: whether a chunk begins what nothing before it determines (an opening, a hard cut), bool [B, chunks].
+    clip: what is remembered. asked: what is to be drawn, the same but for the chunks that open: there, what the prompt
+    leaves open is habit. prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64
+    [B, chunks]. opens: whether a chunk begins what nothing before it determines (an opening, a hard cut), bool
+    [B, chunks].
     """
 
     clip: Clip
+    asked: Clip
     prompts: Tensor
     heard: Tensor
     opens: Tensor
 
 
-def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
-    """The clips of one training step; a function of its arguments only."""
+def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: bool = False) -> Lesson:
+    """The clips of one training step, with `turns` only such as switch; a function of its arguments only."""
     rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 1, 0]))
     # Steps are told apart by their high digits, so that no two draw the same world.
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
-    scripts = [_script(rng, each, frames, chunk) for each in seeds]
+    scripts = [_script(rng, each, frames, chunk, turns) for each in seeds]
     texts: list[str] = []
     opens = torch.zeros(batch, frames // chunk, dtype=torch.bool)
     heard = torch.zeros(batch, frames // chunk, dtype=torch.int64)
@@ -43,15 +62,40 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int) -> Lesson:
             heard[row, scene.start // chunk :] = len(texts)
             opens[row, scene.start // chunk] = scene.saying.kind in ("first", "hardcut") and not scene.saying.covered
             texts.append(scene.prompt)
-    return Lesson(film(scripts, seeds, frames), WordEncoder()(texts), heard, opens)
+    clip = film(scripts, seeds, frames)
+    return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens)
+
+
+def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
+    """The clips, their chunks that open [B, chunks] drawn by habit."""
+    rows, chunks = opens.nonzero(as_tuple=True)
+    usual = np.array([ATTRIBUTES[name].index(value) for name, value in HABIT.items()])
+    sayings = [
+        next(scene.saying for scene in clip.scripts[row] if scene.start == number * chunk)
+        for row, number in zip(rows.tolist(), chunks.tolist(), strict=True)
+    ]
+    looks = torch.from_numpy(np.stack([told(usual, saying, usual) for saying in sayings]))
+    looks = looks[:, None].expand(-1, chunk, -1)
+    places = swing(looks, torch.arange(chunk).expand(looks.shape[:2]))
+
+    def opened(whole: Tensor, opening: Tensor) -> Tensor:
+        whole = whole.clone()
+        whole.unflatten(1, (-1, chunk))[rows, chunks] = opening
+        return whole
+
+    return replace(
+        clip,
+        pixels=opened(clip.pixels, paint(looks, places)),
+        looks=opened(clip.looks, looks),
+        places=opened(clip.places, places),
+    )
 
 
 def emphasis(clip: Clip, cells: int) -> Tensor:
     """How much the loss minds each of the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
 
     The places that an object touches count five times as much. They are few, and everything that is hard to learn and
-    hard to remember is in them; and where the model cannot know yet where the object is, a faint one there is pulled
-    forward instead of being averaged away, so that four steps suffice to commit to a place.
+    hard to remember is in them.
     """
     size = PIXELS / cells
     axis = (torch.arange(cells) + 0.5) * size
@@ -62,12 +106,12 @@ def emphasis(clip: Clip, cells: int) -> Tensor:
     return (weights / weights.mean())[:, :, None]
 
 
-def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int) -> tuple[Scene, ...]:
-    """A quarter of the longer clips switch once, smoothly or hard; a sixth go away and come back."""
+def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns: bool) -> tuple[Scene, ...]:
+    """A quarter of the longer clips, or all, switch once, smoothly or hard; a sixth go away and come back."""
     chunks = frames // chunk
     first = look(seed)
     opening = Scene(0, Saying(_some(rng, first)))
-    fate = rng.random()
+    fate = rng.random() * (0.25 if turns else 1)
     if chunks >= 2 and fate < 0.125:
         start = int(rng.integers(1, chunks)) * chunk
         return opening, Scene(start, Saying(_changed(rng, first, look(seed, 1)), "smooth"))

@@ -31,6 +31,7 @@ CONFIG = WanConfig(
     text_dim=WordEncoder.text_dim,
     text_len=WordEncoder.text_len,
     freq_dim=64,
+    place_grid=(3, 3),
 )
 CHUNK = 3
 TRAINED_FRAMES = 36

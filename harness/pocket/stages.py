@@ -11,16 +11,16 @@ import torch
 class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
-    window: in chunks, 0 for all. rehearse: the context is the model's own rollout instead of the truth.
-    distil: learn where the flow of the model that the stage began with leads, instead of the truth.
+    window: in chunks, 0 for all. turns: only clips with a switch. rehearse: the context is the model's own rollout
+    instead of the truth.
     """
 
     frames: int
     clips: int
     weight: float = 1.0
     window: int = 0
+    turns: bool = False
     rehearse: bool = False
-    distil: bool = False
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,6 @@ class Stage:
     """One run of training.
 
     rate: learning rate of the matrices inside the blocks (Muon); the rest takes `rest_rate` (AdamW).
-    anywhere: share of the chunks that are taught at any noise level instead of one of the sampler's.
     decay_from: share of the steps after which the rates fall linearly to a fiftieth.
     """
 
@@ -45,7 +44,6 @@ class Stage:
     rate: float
     rest_rate: float
     decay_from: float
-    anywhere: float = 0.5
     warm_up: int = 50
     first_lesson: int = 0
 
@@ -68,19 +66,20 @@ class Stage:
 
 
 FIRST = Exercise(frames=3, clips=96)
-SHORT = Exercise(frames=12, clips=16)
+TURNS = Exercise(frames=12, clips=16, turns=True)
 STAGES = {
     "foundation": Stage(
         "foundation",
         (
             Phase(2000, (FIRST,)),
-            Phase(2500, (SHORT, replace(FIRST, weight=0.5))),
+            Phase(2500, (Exercise(12, 16), TURNS, FIRST)),
             Phase(
-                3500,
+                6000,
                 (
-                    Exercise(36, 6, 0.5),
-                    Exercise(36, 6, 0.2, window=4),
-                    replace(FIRST, weight=0.35),
+                    Exercise(36, 6, 0.4),
+                    Exercise(36, 6, 0.15, window=4),
+                    replace(TURNS, weight=0.25, window=4),
+                    replace(FIRST, weight=0.2),
                 ),
             ),
         ),
@@ -92,19 +91,18 @@ STAGES = {
         "rehearsal",
         (
             Phase(
-                3000,
+                1500,
                 (
-                    Exercise(36, 6, 0.3, rehearse=True),
-                    Exercise(36, 6, 0.15, window=4, rehearse=True),
-                    Exercise(3, 64, 0.4, distil=True),
-                    Exercise(6, 16, 0.15, distil=True),
+                    Exercise(36, 6, 0.4, rehearse=True),
+                    Exercise(36, 6, 0.2, window=4, rehearse=True),
+                    replace(TURNS, weight=0.25, window=4, rehearse=True),
+                    replace(FIRST, weight=0.15),
                 ),
             ),
         ),
-        rate=5e-3,
-        rest_rate=2e-3,
-        decay_from=0.3,
-        anywhere=0.0,
+        rate=2e-3,
+        rest_rate=8e-4,
+        decay_from=0.1,
         first_lesson=1_000_000,
     ),
 }

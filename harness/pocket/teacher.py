@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -76,19 +75,8 @@ def forced(model: CausalWan, tokens: int, window: int = 0) -> Iterator[None]:
             block.self_attn.attention, block.cross_attn.attention = own, cross
 
 
-PATH = (0.98, 0.95, 0.91, 0.86, 0.8, 0.72, 0.62, 0.5, 0.36, 0.2, 0.07)
-"""Noise levels at which a flow that is followed down is asked for anew."""
-
 LED = 2
 """Steps that the model takes on its own in a rehearsal."""
-
-
-@dataclass(frozen=True)
-class Rehearsal:
-    """A model's own work: outputs [B, F, C, H, W], and what it was given at each step, [LED, B, F, C, H, W]."""
-
-    outputs: Tensor
-    inputs: Tensor
 
 
 class Teacher:
@@ -131,36 +119,12 @@ class Teacher:
             return self.flow(context, noisy, timesteps, prompts, heard, window).float()
 
     @torch.no_grad()
-    def follow(self, context: Tensor, noisy: Tensor, sigma: float, prompts: Tensor, heard: Tensor) -> Tensor:
-        """Where the flow leads from level `sigma` all the way down, in Euler steps along `PATH`: clean latents.
-
-        Unlike the mean of all that could be, this is one of the things that could be: which one, the noise decides.
-        """
-        levels = [sigma, *(level for level in PATH if level < sigma), 0.0]
-        for here, below in pairwise(levels):
-            timesteps = torch.full(heard.shape, 1000 * here)
-            noisy = noisy + (below - here) * self.coarse(context, noisy, timesteps, prompts, heard)
-        return noisy
-
-    @torch.no_grad()
-    def sketch(
-        self, context: Tensor, steps: int, sampler: Sampler, prompts: Tensor, heard: Tensor, generator: torch.Generator
-    ) -> Tensor:
-        """What the sampler gives the model after so many steps of its own from pure noise, all chunks at once."""
-        noisy = torch.randn(context.shape, generator=generator)
-        for here, below in pairwise(sampler.sigmas[: steps + 1]):
-            timesteps = torch.full(heard.shape, 1000 * here)
-            flow = self.coarse(context, noisy, timesteps, prompts, heard)
-            noisy = to_noisy(to_clean(noisy, flow, here), torch.randn(context.shape, generator=generator), below)
-        return noisy
-
-    @torch.no_grad()
     def rehearse(
         self, clean: Tensor, prompts: Tensor, heard: Tensor, sampler: Sampler, generator: torch.Generator
-    ) -> Rehearsal:
-        """Roll clips out, remembering everything, as a real rollout would, with the truth as a guide.
+    ) -> Tensor:
+        """Roll clips [B, F, C, H, W] out, remembering everything, as a real rollout would, with the truth as a guide.
 
-        Every chunk of the truth [B, F, C, H, W] is noised to the level of the sampler's last but `LED` step and taken
+        Every chunk of the truth is noised to the level of the sampler's last but `LED` step and taken
         from there by the model, after the chunks that the model made before it. So what it remembers is its own work
         with all its flaws, but it never loses its way, and the truth stays the right answer to the end.
         """
@@ -171,16 +135,14 @@ class Teacher:
         said = model.embed_prompt(prompts)
         levels = (*sampler.timesteps[-LED:], sampler.context_noise)
         *times, still = [model.embed_time(torch.full((1, 1), level)) for level in levels]
-        outputs, inputs = [], []
+        outputs = []
         for number, truth in enumerate(clean.split(chunk, 1)):
             start = number * chunk
             passes.prompt = [(keys[heard[:, number]], values[heard[:, number]]) for keys, values in said]
-            made, seen = truth, []
+            made = truth
             for step, sigma in enumerate(sampler.sigmas[-LED:]):
                 noisy = to_noisy(made, torch.randn(made.shape, generator=generator), sigma)
-                seen.append(noisy)
                 made = to_clean(noisy, passes.denoise(noisy, times[step], At(start, chunk, step, commit=False)), sigma)
             passes.commit(made, still, At(start, chunk, LED, commit=True))
             outputs.append(made)
-            inputs.append(torch.stack(seen))
-        return Rehearsal(torch.cat(outputs, 1), torch.cat(inputs, 2))
+        return torch.cat(outputs, 1)

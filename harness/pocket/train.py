@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness.backbone.sampler import Sampler, to_noisy
+from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan
 from harness.pocket.codec import SPREAD, PatchCodec
 from harness.pocket.lessons import Lesson, emphasis, lesson
@@ -24,7 +23,6 @@ from harness.pocket.preset import CHUNK, LATENT_SIZE
 from harness.pocket.stages import Exercise, Stage
 from harness.pocket.teacher import Teacher
 
-ANY_SHIFT = 3.0
 KEPT = 0.999  # of the running mean of the weights, a step
 
 
@@ -49,7 +47,6 @@ class Trainer:
     def __post_init__(self) -> None:
         self.model.requires_grad_(True)
         self.teacher = Teacher(self.model, self.chunk, LATENT_SIZE, self.compile)
-        self.guide = Teacher(deepcopy(self.model).requires_grad_(False), self.chunk, LATENT_SIZE, self.compile)
         matrices = [x for name, x in self.model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
         chosen = set(map(id, matrices))
         rest = [x for x in self.model.parameters() if id(x) not in chosen]
@@ -70,8 +67,8 @@ class Trainer:
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         exercise = self.stage.exercise(self.step, generator)
         number = self.stage.first_lesson + self.step
-        taught = lesson(self.seed, number, exercise.clips, exercise.frames, self.chunk)
-        losses, levels = (self._distilled if exercise.distil else self._losses)(taught, exercise, generator)
+        taught = lesson(self.seed, number, exercise.clips, exercise.frames, self.chunk, exercise.turns)
+        losses, levels = self._losses(taught, exercise, generator)
         losses.mean().backward()
         pull = float(nn.utils.clip_grad_norm_(self.model.parameters(), 1.0))
         pace = self.stage.pace(self.step)
@@ -100,56 +97,24 @@ class Trainer:
 
     def _losses(self, taught: Lesson, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Squared error of the flow for every chunk [B, chunks], 1 for a model that answers nothing; and its level."""
-        clean = self.codec.encode(taught.clip.pixels)
-        shape = taught.heard.shape
-        levels = torch.randint(len(self.sampler.sigmas), shape, generator=generator)
+        clean, answer = (self.codec.encode(clip.pixels) for clip in (taught.clip, taught.asked))
+        levels = torch.randint(len(self.sampler.sigmas), taught.heard.shape, generator=generator)
         sigma = torch.tensor(self.sampler.sigmas)[levels]
-        # The others at any level, mostly high ones: the flow can then be followed in as many steps as one likes.
-        even = 0.02 + 0.98 * torch.rand(shape, generator=generator)
-        anywhere = ANY_SHIFT * even / (1 + (ANY_SHIFT - 1) * even)
-        other = torch.rand(shape, generator=generator) < self.stage.anywhere
-        sigma, levels = torch.where(other, anywhere, sigma), levels.masked_fill(other, -1)
-        wide = self._wide(sigma)
-        noisy = (1 - wide) * clean + wide * torch.randn(clean.shape, generator=generator)
-        if exercise.rehearse:
-            rehearsal = self.teacher.rehearse(clean, taught.prompts, taught.heard, self.sampler, generator)
-            context = rehearsal.outputs
-            # Half of the last steps start from what the model met on its own way, which is not quite noised truth.
-            last = levels == len(self.sampler.sigmas) - 1
-            own = last & (torch.rand(shape, generator=generator) < 0.5)
-            noisy = torch.where(self._wide(own), rehearsal.inputs[-1], noisy)
-        else:
-            # Half of the contexts are noised a little: what a rollout commits is never quite clean.
-            blur = torch.rand(shape[0], generator=generator) * (torch.rand(shape[0], generator=generator) < 0.5) * 0.25
-            context = clean + SPREAD * blur[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
+        noise = torch.randn(answer.shape, generator=generator)
+        noisy = torch.lerp(answer, noise, self._wide(sigma))
+        context = self._context(clean, taught, exercise, generator)
         flow = self.teacher.coarse(context, noisy, 1000 * sigma, taught.prompts, taught.heard, exercise.window)
-        # The flow that leads from what was given to the truth; for noised truth that is noise - truth.
-        error = (flow - (noisy - clean) / wide).square() * emphasis(taught.clip, clean.shape[-1])
-        errors = error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2)
+        error = (flow - (noise - answer)).square() * emphasis(taught.asked, answer.shape[-1])
+        return error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + SPREAD**2), levels
+
+    def _context(self, clean: Tensor, taught: Lesson, exercise: Exercise, generator: torch.Generator) -> Tensor:
+        """What every chunk remembers [B, F, ...]: the model's own work, or the truth, half of the time noised a little,
+        as what a rollout commits is never quite clean."""
         if exercise.rehearse:
-            # What nothing before it determines is learned by distillation; towards the one truth it would blur again.
-            errors = errors * ~taught.opens
-        return errors, levels
-
-    def _distilled(self, taught: Lesson, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """As `_losses`, towards the end of the flow; half of the inputs are those that the model meets on its own way.
-
-        The mean of all that a prompt allows is a blur that four steps do not leave again. The end of the flow is one
-        sharp picture for every input, so that a single step can learn to commit (consistency models,
-        arXiv:2303.01469; Self-Forcing begins with a regression of this kind).
-        """
-        clean = self.codec.encode(taught.clip.pixels)
-        number = int(torch.randint(len(self.sampler.sigmas), (), generator=generator))
-        sigma = self.sampler.sigmas[number]
-        heard = (taught.prompts, taught.heard)
-        noisy = to_noisy(clean, torch.randn(clean.shape, generator=generator), sigma)
-        own = torch.rand(taught.heard.shape, generator=generator) < 0.5
-        sketch = self.teacher.sketch(clean, number, self.sampler, *heard, generator)
-        noisy = torch.where(self._wide(own), sketch, noisy)
-        ends = self.guide.follow(clean, noisy, sigma, *heard)
-        flow = self.teacher.coarse(clean, noisy, torch.full(own.shape, 1000 * sigma), *heard)
-        error = (flow - (noisy - ends) / sigma).square().unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5))
-        return error / (1 + SPREAD**2), torch.full(own.shape, number)
+            return self.teacher.rehearse(clean, taught.prompts, taught.heard, self.sampler, generator)
+        batch = len(clean)
+        blur = torch.rand(batch, generator=generator) * (torch.rand(batch, generator=generator) < 0.5) * 0.25
+        return clean + SPREAD * blur[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)
 
     def _wide(self, per_chunk: Tensor) -> Tensor:
         """[B, chunks] -> [B, F, 1, 1, 1]."""

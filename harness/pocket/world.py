@@ -103,7 +103,7 @@ def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, 
         raise PromptError(f"{len(scripts)} scripts for {len(seeds)} seeds; give one seed a clip")
     rows = [_direct(scenes, seed, start, frames) for scenes, seed in zip(scripts, seeds, strict=True)]
     looks, before, fade, beats, cover = (torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True))
-    places = _places(looks, beats)
+    places = swing(looks, beats)
     pixels = paint(looks, places)
     mixed = (fade < 1).nonzero(as_tuple=True)
     if len(mixed[0]):
@@ -143,7 +143,7 @@ def _direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tupl
             origin = None
         # A scene that goes on keeps its time; one that comes back begins its swing anew.
         first_beat = origin[1] if origin is not None and goes_on else scene.start
-        look = _with(fresh if origin is None else origin[0], scene.saying, fresh)
+        look = told(fresh if origin is None else origin[0], scene.saying, fresh)
         end = scenes[number + 1].start if number + 1 < len(scenes) else start + frames
         here = slice(*np.clip((scene.start - start, end - start), 0, frames))
         steps = np.arange(here.start, here.stop) + start - scene.start
@@ -175,8 +175,9 @@ def _fresh(drawn: np.ndarray) -> np.ndarray:
     return look
 
 
-def _with(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
-    """`look` with what is said; an unsaid colour that clashes with a said one gives way."""
+def told(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
+    """`look` [8] with what is said; an unsaid colour that clashes with a said one gives way to the one in `fresh` [8],
+    or to the first that is free."""
     look = look.copy()
     for name, value in saying.said.items():
         look[NAMES.index(name)] = ATTRIBUTES[name].index(value)
@@ -189,8 +190,8 @@ def _with(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
     return look
 
 
-def _places(looks: Tensor, beats: Tensor) -> Tensor:
-    """Centres in pixels [B, F, 2]."""
+def swing(looks: Tensor, beats: Tensor) -> Tensor:
+    """Centres in pixels [B, F, 2] of objects of looks [B, F, 8] at beats [B, F] of their swing."""
     motion, speed = (looks[..., NAMES.index(name)] for name in ("motion", "speed"))
     step = torch.tensor(SPEEDS)[speed][..., None] * torch.tensor(HEADINGS)[motion]
     return PIXELS / 2 + torch.tensor(SWING)[beats % len(SWING)][..., None] * step

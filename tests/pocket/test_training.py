@@ -31,7 +31,7 @@ STAGE = Stage(
     "small",
     (
         Phase(30, (Exercise(3, 4), Exercise(9, 2, window=1))),
-        Phase(30, (Exercise(9, 2, rehearse=True), Exercise(6, 2, distil=True))),
+        Phase(30, (Exercise(9, 2, rehearse=True), Exercise(6, 2, turns=True))),
     ),
     rate=5e-3,
     rest_rate=2e-3,
