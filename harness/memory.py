@@ -109,6 +109,8 @@ class MemorySpec:
     batch: int = 1
     dtype: torch.dtype = torch.float32
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    grid: tuple[int, int] | None = None
+    """Rows and columns of a frame's tokens, for memories that give single tokens places of their own."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():
@@ -157,6 +159,8 @@ class PromptSwitch:
     bidirectional pass, or block-causal ones of `chunk` frames."""
     old_texts: Sequence[str] | None = None
     new_texts: Sequence[str] | None = None
+    script: Sequence[Sequence[str]] | None = None
+    """The texts of all scenes of the rollout, a list a scene, those to come included; None where one has no texts."""
     encode: Callable[[Sequence[str]], Tensor] | None = None
     """Strings to embeddings, for strategies that match scenes by their words."""
 
@@ -245,6 +249,10 @@ class Strategy(ABC):
     @abstractmethod
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         """Bytes that the memory holds after `frames` latent frames were committed, on paper."""
+
+    def scene_bytes(self, spec: MemorySpec) -> int:
+        """Bytes that the memory keeps of every scene that a prompt switch ends, beyond `footprint`, on paper."""
+        return 0
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         """All temporal ids stay below this however long the video; None where they grow with it."""

@@ -222,9 +222,14 @@ class _Rollout:
                 replay=self._replay,
                 old_texts=old.texts,
                 new_texts=new.texts,
+                script=self._script(),
                 encode=self.request.encode,
             )
         )
+
+    def _script(self) -> list[Sequence[str]] | None:
+        texts = [scene.texts for scene in self.request.scenes if scene.texts is not None]
+        return texts if len(texts) == len(self.request.scenes) else None
 
     def _say(self, prompts: Tensor) -> None:
         self.passes.prompt = self.backbone.model.embed_prompt(prompts)

@@ -14,9 +14,12 @@ from torch import Tensor
 from harness.backbone.wan import CausalWan, WanConfig
 
 FOLDER = Path(os.environ.get("HORIZON_GOLDENS", Path(__file__).resolve().parents[2] / "shared" / "goldens"))
-WINDOWS = FOLDER / "windows"
+WINDOWS, SCENES = FOLDER / "windows", FOLDER / "scenes"
 needs_windows = pytest.mark.skipif(
     not WINDOWS.is_dir(), reason=f"{WINDOWS} is not there; set HORIZON_GOLDENS to the folder of the published numbers"
+)
+needs_scenes = pytest.mark.skipif(
+    not SCENES.is_dir(), reason=f"{SCENES} is not there; set HORIZON_GOLDENS to the folder of the published numbers"
 )
 
 
@@ -33,8 +36,8 @@ class Replayed:
         return self.drawn[chunk, step][None]
 
 
-def load(name: str) -> dict[str, Tensor]:
-    return load_file(WINDOWS / f"{name}.safetensors")
+def load(name: str, folder: Path = WINDOWS) -> dict[str, Tensor]:
+    return load_file(folder / f"{name}.safetensors")
 
 
 def model() -> CausalWan:
@@ -52,3 +55,16 @@ def noise() -> Replayed:
 def prompts() -> tuple[Tensor, Tensor]:
     inputs = load("inputs")
     return inputs["prompt_embeds_a"], inputs["prompt_embeds_b"]
+
+
+def scenes_model() -> CausalWan:
+    """The tiny model on which Echo-Forcing and Echo-Infinity were run."""
+    wan = CausalWan(WanConfig(dim=96, ffn_dim=192, num_heads=4, num_layers=3, text_dim=32, text_len=8, freq_dim=32))
+    wan.load_state_dict({name: x.float() for name, x in load("ef_weights", SCENES).items()})
+    return wan.requires_grad_(False)
+
+
+def scenes_noise() -> Replayed:
+    inputs = load("ef_inputs", SCENES)
+    steps = torch.stack([inputs[f"renoise{step}"].float() for step in range(3)])  # [3, 1, 108, 16, 8, 8]
+    return Replayed(inputs["noise"].float(), steps[:, 0].unflatten(1, (-1, 3)).transpose(0, 1))

@@ -46,9 +46,11 @@ class WanConfig:
             raise ShapeError(f"WanConfig.freq_dim must be even (half cosines, half sines), not {self.freq_dim}")
         if len(patch) != 3 or patch[0] != 1 or not all(isinstance(n, int) and n > 0 for n in patch):
             raise ShapeError(f"WanConfig.patch_size must be (1, rows, columns), not {self.patch_size}")
-
         if self.place_grid is not None:
-            object.__setattr__(self, "place_grid", tuple(self.place_grid))
+            grid = tuple(self.place_grid) if isinstance(self.place_grid, Sequence) else (self.place_grid,)
+            object.__setattr__(self, "place_grid", grid)
+            if len(grid) != 2 or not all(isinstance(n, int) and n > 0 for n in grid):
+                raise ShapeError(f"WanConfig.place_grid must be (rows, columns) of tokens or None, not {grid!r}")
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> WanConfig:

@@ -90,6 +90,7 @@ class CausalWan(nn.Module):
             batch=batch,
             dtype=self.dtype,
             device=self.device,
+            grid=grid,
         )
 
     def set_attention(self, attention: Attention) -> None:

@@ -179,6 +179,37 @@ def test_latents_that_the_patch_does_not_divide(latent_size: tuple[int, int]) ->
         CONFIG.grid(latent_size)
 
 
+@pytest.mark.parametrize("place_grid", [(3,), (0, 3), (3, 3, 3), "33", 9])
+def test_impossible_grids_of_places_are_refused(place_grid: Any) -> None:
+    with pytest.raises(ShapeError, match="place_grid must be"):
+        WanConfig(**SIZES, place_grid=place_grid)
+
+
+def test_places_are_known_for_one_latent_size_only() -> None:
+    config = WanConfig(**SIZES, place_grid=[2, 3])  # type: ignore[arg-type]
+    assert config.grid((4, 6)) == (2, 3)
+    with pytest.raises(ShapeError, match="knows the places of 2 x 3 only, so the latent size must be 4 x 6"):
+        config.grid((6, 6))
+
+
+def test_a_place_embedding_shifts_each_token_by_its_own() -> None:
+    plain, placed = (CausalWan(config) for config in (CONFIG, WanConfig(**SIZES, place_grid=(2, 3))))
+    assert set(placed.state_dict()) - set(plain.state_dict()) == {"place_embedding"}
+    shifts = random(5, 6, 40)
+    placed.load_state_dict(plain.state_dict() | {"place_embedding": shifts})
+    difference = embedded(placed) - embedded(plain)
+    assert torch.allclose(difference, shifts.expand_as(difference), atol=1e-6)
+
+
+def embedded(model: CausalWan) -> Tensor:
+    """Tokens as they enter the first block, [2, 3, 6, 40]."""
+    seen: list[Tensor] = []
+    hook = model.layers[0].register_forward_pre_hook(lambda block, given: seen.append(given[0]))
+    one_pass(model, random(0, 2, 3, 4, *LATENT_SIZE), torch.tensor([[625.0]]), random(1, 2, 3, 8))
+    hook.remove()
+    return seen[0]
+
+
 def test_patches_are_a_strided_convolution(model: CausalWan) -> None:
     """The published patch embedding is a Conv3d; tokens come by frame, row and column, channel fastest on the way out.
 

@@ -16,8 +16,8 @@ from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError, HorizonError
 from harness.pocket import school
 from harness.pocket.codec import PatchCodec
-from harness.pocket.language import WordEncoder
-from harness.pocket.lessons import HELD_OUT, emphasis, lesson
+from harness.pocket.language import ATTRIBUTES, WordEncoder
+from harness.pocket.lessons import HABIT, HELD_OUT, emphasis, lesson
 from harness.pocket.stages import Exercise, Phase, Stage
 from harness.pocket.study import read_log, resume, run
 from harness.pocket.train import Trainer
@@ -157,6 +157,39 @@ def test_a_quarter_of_the_clips_switch_once_and_words_are_dropped():
             opens = scene is scenes[0] or scene.saying.kind == "hardcut"
             assert bool(taught.opens[row, scene.start // 3]) == opens
             assert torch.equal(taught.prompts[taught.heard[row, scene.start // 3]], encode([scene.prompt])[0])
+
+
+def test_a_lesson_in_turns_has_a_switch_in_every_clip():
+    taught = lesson(0, 0, 200, 12, 3, turns=True)
+    kinds = [[scene.saying.kind for scene in scenes[1:]] for scenes in taught.clip.scripts]
+    assert {tuple(kind) for kind in kinds} == {("smooth",), ("hardcut",)}
+    assert 0.35 < kinds.count(["smooth"]) / 200 < 0.65
+
+
+def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is_the_clip():
+    taught = lesson(0, 0, 300, 12, 3)
+    clip, asked = taught.clip, taught.asked
+    frames = taught.opens.repeat_interleave(3, 1)
+    for before, after in ((clip.pixels, asked.pixels), (clip.looks, asked.looks), (clip.places, asked.places)):
+        assert torch.equal(before[~frames], after[~frames])
+    usual = {name: 0 for name in ATTRIBUTES}
+    for row, scenes in enumerate(clip.scripts):
+        for scene in scenes:
+            if not taught.opens[row, scene.start // 3]:
+                continue
+            looks = dict(zip(ATTRIBUTES, asked.looks[row, scene.start].tolist(), strict=True))
+            assert (asked.looks[row, scene.start : scene.start + 3] == asked.looks[row, scene.start]).all()
+            assert len({looks[name] for name in ("colour", "ground", "accent")}) == 3
+            for name, value in scene.saying.said.items():
+                assert ATTRIBUTES[name][looks[name]] == value
+            for name in ("shape", "size", "texture", "motion", "speed"):
+                if name not in scene.saying.said:
+                    usual[name] += 1
+                    assert ATTRIBUTES[name][looks[name]] == HABIT[name]
+            if not scene.saying.said:
+                assert [ATTRIBUTES[name][looks[name]] for name in HABIT] == list(HABIT.values())
+    assert all(count > 50 for name, count in usual.items() if name in ("shape", "size", "texture", "motion", "speed"))
+    assert list(HABIT) == list(ATTRIBUTES)
 
 
 def test_the_loss_minds_the_object_most():

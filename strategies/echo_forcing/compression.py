@@ -1,0 +1,138 @@
+"""Phase compression: which tokens of the history stay in sight, by how well future queries will match them.
+
+Paper: Echo-Forcing, arXiv:2605.16003, drift-gated phase scoring. A query that comes `D` frames after a key meets it
+turned by the temporal frequencies; the mean query of the scene, turned so, says how much a token will be looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+Gate = Literal["released", "paper", "off"]
+Amplitude = Literal["released", "paper", "off"]
+Fusion = Literal["sum", "max"]
+
+
+def offsets(window: int) -> list[int]:
+    """How far ahead the score looks, in frames: powers of two up to the window, of which 21 has 1, 2, 4, 8 and 16."""
+    return [2**n for n in range(window.bit_length()) if 2**n <= window]
+
+
+def magnitudes(x: Tensor) -> Tensor:
+    """Of the complex pairs (channels 2i, 2i + 1) of [..., channels]: [..., pairs]."""
+    return x.unflatten(-1, (-1, 2)).norm(dim=-1)
+
+
+@dataclass
+class Calibration:
+    """What the queries of a scene's first window are like, per row and head: sums over their tokens.
+
+    total: of the un-rotated queries, [B, heads, channels]. size: of their pairs' magnitudes, [B, heads, pairs].
+    """
+
+    total: Tensor
+    size: Tensor
+    tokens: int = 0
+
+    @classmethod
+    def empty(cls, like: Tensor, dtype: torch.dtype) -> Calibration:
+        """For queries of the heads, channels and device of `like` [B, N, heads, channels]."""
+        batch, _, heads, channels = like.shape
+        return cls(
+            torch.zeros(batch, heads, channels, dtype=dtype, device=like.device),
+            torch.zeros(batch, heads, channels // 2, dtype=dtype, device=like.device),
+        )
+
+    def add(self, query: Tensor) -> None:
+        """Take in the queries [B, N, heads, channels] of a clean pass."""
+        query = query.to(self.total.dtype)
+        self.total = self.total + query.sum(1)
+        self.size = self.size + magnitudes(query).sum(1)
+        self.tokens += query.shape[1]
+
+    @property
+    def mean(self) -> Tensor:
+        return self.total / self.tokens
+
+    @property
+    def surplus(self) -> Tensor:
+        """Mean magnitude of the pairs beyond the magnitude of their mean, [B, heads, pairs]: what phases cannot tell."""
+        return self.size / self.tokens - magnitudes(self.mean)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"total": self.total, "size": self.size, "tokens": self.tokens}
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """How tokens are scored.
+
+    radians: temporal frequencies of the head's first pairs, radians a frame (the other pairs do not turn with time).
+    ahead: offsets in frames.
+    """
+
+    radians: Tensor
+    ahead: Sequence[int]
+    gate: Gate = "released"
+    sharpness: float = 3.0
+    amplitude: Amplitude = "released"
+    fusion: Fusion = "sum"
+
+    def drift_gate(self, mean: Tensor, recent: Tensor) -> Tensor:
+        """How far the queries are still those of the calibration, [B]; both [B, heads, channels].
+
+        Released: exp(-sharpness (1 - cos)). In the paper's figure: the cosine itself, within 0 and 1.
+        """
+        if self.gate == "off":
+            return mean.new_ones(mean.shape[0])
+        cosine = torch.cosine_similarity(mean.flatten(1), recent.flatten(1), dim=1)
+        return cosine.clamp(0, 1) if self.gate == "paper" else torch.exp(-self.sharpness * (1 - cosine))
+
+    def expected(self, mean: Tensor, since: int) -> Tensor:
+        """Mean query [B, heads, channels] as it meets a key of `since` frames before, at every offset: [O, B, ...]."""
+        distance = mean.new_tensor([float(since + step) for step in self.ahead], dtype=torch.float64)
+        angles = mean.new_zeros(len(self.ahead), mean.shape[-1] // 2, dtype=torch.float64)
+        angles[:, : len(self.radians)] = distance[:, None] * self.radians.to(mean.device)
+        cos, sin = (x.to(mean.dtype)[:, None, None] for x in (angles.cos(), angles.sin()))
+        real, imaginary = mean.unflatten(-1, (-1, 2)).unbind(-1)
+        return torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), -1).flatten(-2)
+
+    def scores(self, keys: Mapping[int, Tensor], calibration: Calibration, recent: Tensor, newest: int) -> Tensor:
+        """Scores of all tokens of un-rotated keys, {frame id: [B, S, heads, channels]} -> [B, frames * S].
+
+        recent: mean query of the chunk at hand, [B, heads, channels]. newest: id of the newest frame of the history.
+        One real matrix product a frame: base terms are linear in the keys, so that offsets, and heads where they are
+        averaged, are summed over before the tokens are looked at.
+        """
+        mean = calibration.mean
+        gate = self.drift_gate(mean, recent.to(mean.dtype))[:, None, None]
+        extra = {"released": 1.0, "paper": -1.0, "off": 0.0}[self.amplitude] * gate * calibration.surplus
+        scores = []
+        for frame, key in keys.items():
+            key, query = key.to(mean.dtype), self.expected(mean, newest + 1 - frame)
+            if self.fusion == "max":
+                each = torch.einsum("bshc,obhc->obsh", key, query) + torch.einsum(
+                    "bshp,bhp->bsh", magnitudes(key), extra
+                )
+                scores.append(each.amax((0, 3)))
+                continue
+            score = (key.flatten(2) @ query.mean(0).flatten(1)[:, :, None])[:, :, 0]
+            if self.amplitude != "off":
+                score = score + (magnitudes(key).flatten(2) @ extra.flatten(1)[:, :, None])[:, :, 0]
+            scores.append(score / key.shape[2])
+        return torch.cat(scores, 1)
+
+
+def choose(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """The `count` best of [B, N] in ascending order, [B, count]; and which of them are there at all (not -inf), these
+    first. Never waits for the device."""
+    count_here = min(count, scores.shape[1])
+    best, places = scores.topk(count_here, 1)
+    places = torch.where(best > -torch.inf, places, scores.shape[1]).sort(1).values
+    there = places < scores.shape[1]
+    return places.clamp(max=scores.shape[1] - 1), there

@@ -1,0 +1,299 @@
+"""One rollout's scene memory: frames by reference, and what remember, recall and forget do with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from harness.backbone.rope import head_radians
+from harness.errors import KnobError
+from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch
+from strategies.echo_forcing.compression import Calibration, Scoring, choose, offsets
+from strategies.echo_forcing.decay import decay_rates
+from strategies.echo_forcing.pool import Pool, Scene
+from strategies.echo_forcing.scenes import recall_frame
+from strategies.echo_forcing.transition import Transition
+
+if TYPE_CHECKING:
+    from strategies.echo_forcing.strategy import EchoForcing
+
+RECALLED = -1
+"""Frame id of a recalled frame; carried raw frames keep their own."""
+
+
+@dataclass
+class _Layer:
+    """What one layer holds. frames: whole frames by id, each once, whatever parts they play. compressed: chosen tokens
+    [B, compressed, S, ...]; places: where in their frames they were [B, compressed * S], if positions need it. uses: how
+    often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
+    [B, heads, channels]. fade: weights of carried entries [B, carried, S]; rates: their factor a chunk [B, S]."""
+
+    frames: dict[int, Entries] = field(default_factory=dict)
+    compressed: Entries | None = None
+    places: Tensor | None = None
+    uses: dict[int, Tensor] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    queries: Tensor | None = None
+    tokens: int = 0
+    fade: Tensor | None = None
+    rates: Tensor | None = None
+
+    def stored(self) -> Iterable[Tensor]:
+        for entries in (*self.frames.values(), *([self.compressed] if self.compressed else [])):
+            yield from entries.tensors
+        yield from self.uses.values()
+        if self.calibration is not None:
+            yield from (self.calibration.total, self.calibration.size)
+        yield from (x for x in (self.places, self.queries, self.fade, self.rates) if x is not None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "frames": {frame: list(entries.tensors) for frame, entries in self.frames.items()},
+            "compressed": None if self.compressed is None else list(self.compressed.tensors),
+            "uses": dict(self.uses),
+            "calibration": None if self.calibration is None else self.calibration.state_dict(),
+            **{name: getattr(self, name) for name in ("places", "queries", "tokens", "fade", "rates")},
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> _Layer:
+        made = cls(**{name: state[name] for name in ("places", "queries", "tokens", "fade", "rates")})
+        made.frames = {frame: Entries(*tensors) for frame, tensors in state["frames"].items()}
+        made.compressed = None if state["compressed"] is None else Entries(*state["compressed"])
+        made.uses = dict(state["uses"])
+        made.calibration = None if state["calibration"] is None else Calibration(**state["calibration"])
+        return made
+
+
+class SceneMemory(Memory):
+    """The memory of one rollout."""
+
+    def __init__(self, spec: MemorySpec, knobs: EchoForcing) -> None:
+        self.spec, self.knobs = spec, knobs
+        self.slots = knobs.slots(spec)
+        self.capacity = self.slots.window - spec.chunk
+        self.layers = [_Layer() for _ in range(spec.layers)]
+        self.pool = Pool(knobs.pool)
+        self.transition: Transition | None = None
+        self.jump: int | Tensor = 0
+        self.wide = torch.promote_types(spec.dtype, torch.float32)
+        self.scoring = Scoring(
+            radians=head_radians(spec.layout.shapes[0][-1])[0],
+            ahead=offsets(self.slots.window),
+            gate=knobs.gate,
+            sharpness=knobs.sharpness,
+            amplitude=knobs.amplitude,
+            fusion=knobs.fusion,
+        )
+        # What the frames of the last commit pass mean for every layer.
+        self._calibrates = self._enters = self._drops = False
+        self._middle: list[int] = []
+
+    def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+        own, slots = self.layers[layer], self.slots
+        if own.compressed is not None:
+            assert query is not None
+            self._compress(own, query)
+        frames = [own.frames[frame] for frame in slots.anchors]
+        frames += [] if own.compressed is None else [own.compressed]
+        frames += [own.frames[frame] for frame in slots.tail]
+        enters = slots.scene_start > 0 and at.start == slots.scene_start
+        start = slots.frames + self.jump if enters else slots.frames
+        return Context(tuple(frames), self._positions(own), start, self._weights(own))
+
+    def _compress(self, own: _Layer, query: Tensor) -> None:
+        """Choose anew which tokens of the history stay in sight, the newest frames aside: they are there anyway."""
+        ids = self.slots.history[: -self.knobs.recent]
+        calibration, before = own.calibration, own.compressed
+        if not ids or calibration is None or before is None:
+            return
+        layout = self.spec.layout
+        keys = {frame: layout.keys(own.frames[frame])[:, 0] for frame in ids}
+        recent = query.to(self.wide).mean(1)
+        scores = self.scoring.scores(keys, calibration, recent, self.slots.history[-1])
+        most = self.knobs.max_reuse
+        if most is not None:
+            uses = torch.cat([own.uses[frame] for frame in ids], 1)
+            scores = scores.masked_fill(uses >= most, -torch.inf)
+        stale = before.map(lambda x: x.flatten(1, 2))
+        places, there = choose(scores, stale.tensors[0].shape[1])
+        count, tokens = places.shape[1], self.spec.frame_tokens
+
+        def taken(x: Tensor, old: Tensor) -> Tensor:
+            shape = (*places.shape, *[1] * (x.ndim - 2))
+            new = x.gather(1, places.view(shape).expand(-1, -1, *x.shape[2:]))
+            return torch.cat((torch.where(there.view(shape), new, old[:, :count]), old[:, count:]), 1)
+
+        chosen = []
+        for part, old in enumerate(stale.tensors):
+            whole = torch.cat([own.frames[frame].tensors[part] for frame in ids], 1).flatten(1, 2)
+            chosen.append(taken(whole, old).unflatten(1, before.tensors[part].shape[1:3]))
+        own.compressed = Entries(*chosen)
+        if own.places is not None:
+            own.places = taken(
+                (torch.arange(scores.shape[1], device=places.device) % tokens).expand_as(scores), own.places
+            )
+        if most is not None:
+            uses = uses.scatter_add(1, places, there.to(uses.dtype))
+            own.uses.update(zip(ids, (x.clone() for x in uses.split(tokens, 1)), strict=True))
+
+    def _positions(self, own: _Layer) -> list[int] | Tensor:
+        """Slots; or (time, row, column) where chosen tokens have rows and columns of their own."""
+        slots, spec = self.slots, self.spec
+        if self.knobs.compressed_rope == "slot" or own.compressed is None:
+            return list(range(slots.frames))
+        if spec.grid is None:
+            raise KnobError("echo_forcing.compressed_rope: only 'slot' is possible where the grid of tokens is unknown")
+        device, columns = spec.device, spec.grid[1]
+        place = torch.arange(spec.frame_tokens, device=device).expand(spec.batch, slots.frames, -1)
+        time = torch.arange(slots.frames, device=device)[None, :, None].expand_as(place)
+        at = torch.stack((time, place // columns, place % columns), -1)
+        here = slice(len(slots.anchors), len(slots.anchors) + slots.compressed_room)
+        if own.places is None:
+            at[:, here, :, 1:] = 0
+        else:
+            where = own.places.view(spec.batch, -1, spec.frame_tokens)
+            at[:, here, :, 1], at[:, here, :, 2] = where // columns, where % columns
+        return at.flatten(1, 2)
+
+    def _weights(self, own: _Layer) -> Tensor | None:
+        """Weight of every entry [B, N], None where all are 1."""
+        slots, spec = self.slots, self.spec
+        if own.fade is None:
+            return None
+        weights = own.fade.new_ones(spec.batch, slots.frames, spec.frame_tokens)
+        window = [*slots.anchors, *[None] * (slots.compressed_room * slots.rolled), *slots.tail]
+        for number, frame in enumerate(slots.carried):
+            for slot, other in enumerate(window):
+                if frame == other:
+                    weights[:, slot] = own.fade[:, number]
+        return weights.flatten(1)
+
+    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
+        assert query is not None
+        own, slots = self.layers[layer], self.slots
+        if layer == 0:
+            self._advance(at)
+        for frame in range(at.frames):
+            own.frames[at.start + frame] = entries[frame : frame + 1].map(Tensor.clone)
+        self._listen(own, query)
+        self._fade(own, entries)
+        if self._middle:
+            own.compressed = Entries.cat([own.frames[frame] for frame in self._middle])
+            if self.knobs.compressed_rope == "original":
+                here = torch.arange(self.spec.frame_tokens, device=self.spec.device)
+                own.places = here.repeat(self.spec.batch, slots.compressed_room)
+        if self.knobs.max_reuse is not None:
+            zeros = torch.zeros(self.spec.batch, self.spec.frame_tokens, dtype=torch.uint8, device=self.spec.device)
+            own.uses = {frame: own.uses.get(frame, zeros.clone()) for frame in slots.history}
+        own.frames = {frame: kept for frame, kept in own.frames.items() if frame in slots.live}
+
+    def _advance(self, at: At) -> None:
+        """Let every frame play its next part."""
+        slots, transition = self.slots, self.transition
+        slots.append(at.start, at.frames)
+        self._calibrates = bool(slots.compressed_room) and not slots.rolled and slots.frames <= slots.window
+        self._enters = slots.chunks == 1
+        self._drops = transition is not None and bool(slots.carried) and slots.chunks == transition.drop_after
+        if self._drops:
+            slots.drop_carried()
+        self._middle = slots.make_room() if slots.compressed_room else slots.make_room()[:0]
+
+    def _listen(self, own: _Layer, query: Tensor) -> None:
+        """Take in the queries of a clean pass."""
+        if self._calibrates:
+            if own.calibration is None:
+                own.calibration = Calibration.empty(query, self.wide)
+            own.calibration.add(query)
+        if any(each.source == "compress" for each in self.knobs.transitions):
+            total = query.to(self.wide).sum(1)
+            own.queries = total if own.queries is None else own.queries + total
+            own.tokens += query.shape[1]
+
+    def _fade(self, own: _Layer, entries: Entries) -> None:
+        """Let carried entries fade by a chunk, or leave."""
+        if own.fade is None or self.transition is None:
+            return
+        if self._enters:
+            keys = self.spec.layout.keys
+            first = own.frames[self.slots.carried[0]] if self.slots.carried else None
+            if first is not None:
+                fast, slow = self.transition.decay
+                own.rates = decay_rates(keys(entries)[:, 0], keys(first)[:, 0], slow, fast)
+        if self._drops:
+            own.fade = own.rates = None
+        elif own.rates is not None:
+            own.fade = own.fade * own.rates[:, None]
+
+    def forget(self, switch: PromptSwitch) -> None:
+        transition = self.knobs.transition(switch.kind)
+        slots = self.slots
+        self.pool.add(self._scene(switch))
+        rows, jumps = self.pool.recalled(switch, self.knobs)
+        carried: list[int] = []
+        if transition.source == "resink":
+            carried = (slots.anchors or slots.tail)[:1]
+        elif transition.source != "none":
+            carried = [RECALLED]
+        carried += slots.tail[len(slots.tail) - transition.old_recent :]
+        for number, own in enumerate(self.layers):
+            frames = {frame: own.frames[frame] for frame in carried if frame != RECALLED}
+            if RECALLED in carried:
+                frames[RECALLED] = self.pool.frame(rows, transition.source, number, self.spec)
+            fresh = _Layer(frames=frames)
+            if carried and transition.fades:
+                shape = (self.spec.batch, len(carried), self.spec.frame_tokens)
+                fresh.fade = torch.full(shape, transition.weight, dtype=self.wide, device=self.spec.device)
+            self.layers[number] = fresh
+        slots.enter(switch.start, carried)
+        self.transition = transition
+        same = len(set(jumps)) == 1
+        self.jump = jumps[0] if same else torch.tensor(jumps, device=self.spec.device)
+
+    def _scene(self, switch: PromptSwitch) -> Scene:
+        """What is to be remembered of the scene that ends."""
+        knobs, kept = self.knobs, self.slots.kept
+        sources = {each.source for each in knobs.transitions}
+        candidates = [frame for frame in kept if (frame - self.slots.scene_start) % knobs.stride == 0]
+        frames: dict[str, list[Entries]] = {}
+        for own in self.layers:
+            if "select" in sources:
+                frames.setdefault("select", []).append(own.frames[kept[0]])
+            if "compress" in sources:
+                assert own.queries is not None
+                parts = [own.frames[frame] for frame in candidates]
+                keys = [self.spec.layout.keys(part) for part in parts]
+                query = own.queries / own.tokens
+                made = recall_frame(parts, keys, query, knobs.recall_frame, knobs.base_weight)
+                frames.setdefault("compress", []).append(made)
+        return Scene.of(switch, frames)
+
+    def held(self, layer: int) -> Mapping[int, Entries]:
+        return {frame: kept for frame, kept in self.layers[layer].frames.items() if frame != RECALLED}
+
+    def stored(self) -> Iterable[Tensor]:
+        for own in self.layers:
+            yield from own.stored()
+        yield from self.pool.stored()
+        if isinstance(self.jump, Tensor):
+            yield self.jump
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "slots": self.slots.state_dict(),
+            "layers": [own.state_dict() for own in self.layers],
+            "pool": self.pool.state_dict(),
+            "kind": self.pool.last_kind,
+            "jump": self.jump,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.slots = self.slots.of(state["slots"])
+        self.layers = [_Layer.of(each) for each in state["layers"]]
+        self.pool.load_state_dict(state["pool"])
+        self.transition = None if state["kind"] is None else self.knobs.transition(state["kind"])
+        self.jump = state["jump"]

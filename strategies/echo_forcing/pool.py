@@ -1,0 +1,152 @@
+"""The scenes so far, off the device, and which of them a switch brings back.
+
+Paper: Echo-Forcing, arXiv:2605.16003, scene pool.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from harness.errors import SwitchError
+from harness.memory import Boundary, Entries, MemorySpec, PromptSwitch
+from strategies.echo_forcing.scenes import features, idf, recall_jump, similar
+
+if TYPE_CHECKING:
+    from strategies.echo_forcing.strategy import EchoForcing
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene that is over. prompts: [B, L, text_dim]. frames: what stands for it in every layer, a source each."""
+
+    texts: list[str] | None
+    prompts: Tensor
+    frames: Mapping[str, Sequence[Entries]]
+
+    @classmethod
+    def of(cls, switch: PromptSwitch, frames: Mapping[str, Sequence[Entries]]) -> Scene:
+        """The scene that ends with this switch, copied off the device."""
+        away = {
+            source: [entries.map(lambda x: x.to("cpu", copy=True)) for entries in layers]
+            for source, layers in frames.items()
+        }
+        texts = None if switch.old_texts is None else list(switch.old_texts)
+        return cls(texts, switch.old_prompts.to("cpu", copy=True), away)
+
+    def stored(self) -> Iterable[Tensor]:
+        yield self.prompts
+        for layers in self.frames.values():
+            for entries in layers:
+                yield from entries.tensors
+
+    def state_dict(self) -> dict[str, Any]:
+        frames = {source: [list(entries.tensors) for entries in layers] for source, layers in self.frames.items()}
+        return {"texts": self.texts, "prompts": self.prompts, "frames": frames}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> Scene:
+        frames = {
+            source: [Entries(*(x.cpu() for x in tensors)) for tensors in layers]
+            for source, layers in state["frames"].items()
+        }
+        return cls(state["texts"], state["prompts"].cpu(), frames)
+
+
+class Pool:
+    """Scenes in order, the oldest dropped beyond `most`."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.scenes: list[Scene] = []
+        self.dropped = 0
+        self.recalls = 0
+        self.last_kind: Boundary | None = None
+        self.base: Scene | None = None  # the first scene since the last switch that was not smooth
+
+    def add(self, scene: Scene) -> None:
+        self.scenes.append(scene)
+        if len(self.scenes) > self.most:
+            del self.scenes[0]
+            self.dropped += 1
+
+    def recalled(self, switch: PromptSwitch, knobs: EchoForcing) -> tuple[list[Scene], list[int]]:
+        """The scene that each row of the new scene starts behind, and how far its first chunk is moved ahead."""
+        least, most = knobs.transition(switch.kind).jump
+        rows = switch.new_prompts.shape[0]
+        self.last_kind = switch.kind
+        if switch.kind == "recall":
+            self.base = None
+            chosen = [self._match(row, switch, knobs) for row in range(rows)]
+            self.recalls += 1
+            jumps = [recall_jump(scores, number, least, most) for scores, number in chosen]
+            return [self.scenes[number] for _, number in chosen], jumps
+        scene = self.scenes[-1]
+        if switch.kind == "smooth":
+            self.base = scene = self.base or scene
+        else:
+            self.base = None
+        return [scene] * rows, [most] * rows
+
+    def _match(self, row: int, switch: PromptSwitch, knobs: EchoForcing) -> tuple[list[float], int]:
+        """Similarity of every scene to what a row asks for, and the one to recall."""
+        scores = self._scores(row, switch, knobs)
+        if self.recalls < len(knobs.recalls):
+            number = knobs.recalls[self.recalls] - 1 - self.dropped
+            if not 0 <= number < len(self.scenes):
+                raise SwitchError(
+                    f"echo_forcing: recall at frame {switch.start} asks for scene {number + 1 + self.dropped}; "
+                    f"scenes {1 + self.dropped} to {self.dropped + len(self.scenes)} are remembered"
+                )
+            return scores, number
+        return scores, scores.index(max(scores))
+
+    def _scores(self, row: int, switch: PromptSwitch, knobs: EchoForcing) -> list[float]:
+        texts = [scene.texts[row] for scene in self.scenes if scene.texts is not None]
+        spoken = switch.new_texts is not None and len(texts) == len(self.scenes)
+        if not spoken or (switch.encode is None and knobs.matching == "similar"):
+            asked = features(switch.new_prompts[row : row + 1].cpu().float())[0]
+            return [float(features(scene.prompts[row : row + 1].float())[0] @ asked) for scene in self.scenes]
+        assert switch.new_texts is not None
+        asked_text = switch.new_texts[row]
+        corpus = [*texts, asked_text]
+        if knobs.known == "script" and switch.script is not None:
+            corpus = [scene[row] for scene in switch.script]
+        if knobs.matching == "idf":
+            return idf(asked_text, texts, corpus)
+        assert switch.encode is not None
+        return similar(asked_text, texts, corpus, switch.encode)
+
+    def frame(self, scenes: Sequence[Scene], source: str, layer: int, spec: MemorySpec) -> Entries:
+        """The frame that stands for a scene, each row from its own, back on the device: [B, 1, S, ...]."""
+        rows = [
+            scene.frames[source][layer].map(lambda x, row=row: x[row : row + 1]) for row, scene in enumerate(scenes)
+        ]
+        joined = (torch.cat(parts) for parts in zip(*(part.tensors for part in rows), strict=True))
+        return Entries(*(x.to(spec.device, spec.dtype) for x in joined))
+
+    def stored(self) -> Iterable[Tensor]:
+        for scene in (*self.scenes, *([self.base] if self.base else [])):
+            yield from scene.stored()
+
+    def state_dict(self) -> dict[str, Any]:
+        base = next((number for number, scene in enumerate(self.scenes) if scene is self.base), None)
+        return {
+            "scenes": [scene.state_dict() for scene in self.scenes],
+            "dropped": self.dropped,
+            "recalls": self.recalls,
+            "last_kind": self.last_kind,
+            "base": base,
+            "lost_base": self.base.state_dict() if self.base is not None and base is None else None,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.scenes = [Scene.from_state(scene) for scene in state["scenes"]]
+        self.dropped, self.recalls, self.last_kind = state["dropped"], state["recalls"], state["last_kind"]
+        self.base = None if state["base"] is None else self.scenes[state["base"]]
+        if state["lost_base"] is not None:
+            self.base = Scene.from_state(state["lost_base"])

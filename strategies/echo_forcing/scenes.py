@@ -1,0 +1,112 @@
+"""Scene memory: one frame that stands for a scene, and which earlier scene a prompt asks for.
+
+Paper: Echo-Forcing, arXiv:2605.16003, scene recall frames and scene pool; word lists and thresholds of the matching
+from the released code.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from harness.memory import Entries
+
+RecallFrame = Literal["score_weighted", "token_select"]
+Matching = Literal["similar", "idf"]
+Encode = Callable[[Sequence[str]], Tensor]
+
+COMMON = 0.7
+"""A word in this share of the prompts tells no scene apart."""
+STOP_WORDS = frozenset(
+    """
+    about above after again against all along also and another any are around because been before behind being below
+    beneath beside between both but can could does down during each few for from further had has have having her here
+    hers him his how into its itself just like more most near nor not now off once one only onto other our out over own
+    same she should some such than that the their them then there these they this those through toward towards under
+    until upon very was were what when where which while who whose why will with within without would you your
+    """.split()
+)
+
+
+def recall_frame(
+    frames: Sequence[Entries], keys: Sequence[Tensor], query: Tensor, how: RecallFrame, base: float
+) -> Entries:
+    """One frame out of a scene's candidates, place by place, entries un-rotated.
+
+    frames: [B, 1, S, ...] each, the first is the base. keys: theirs, [B, 1, S, heads, channels]. query: mean query of
+    the scene, [B, heads, channels]. A candidate's score at a place is the mean over heads of key times query.
+    "score_weighted" adds up the candidates by the softmax of their scores and mixes that with `base` of the first;
+    "token_select" takes the best one.
+    """
+    scores = torch.stack([(key[:, 0].to(query.dtype) * query[:, None]).sum(-1).mean(-1) for key in keys])  # [F, B, S]
+    if how == "token_select":
+        weights = torch.zeros_like(scores).scatter_(0, scores.argmax(0, keepdim=True), 1.0)
+        base = 0.0
+    else:
+        weights = scores.softmax(0)
+    mixed = []
+    for tensors in zip(*(frame.tensors for frame in frames), strict=True):
+        first = tensors[0]
+        shares = weights.reshape(*weights.shape[:2], 1, weights.shape[2], *[1] * (first.ndim - 3))
+        whole = base * first.to(query.dtype)
+        for share, x in zip(shares, tensors, strict=True):
+            whole = whole + (1 - base) * share * x.to(query.dtype)
+        mixed.append(whole.to(first.dtype))
+    return Entries(*mixed)
+
+
+def words(prompt: str) -> list[str]:
+    """What a prompt speaks of: words of three letters and more, without stop words."""
+    found = re.findall(r"[a-zA-Z][a-zA-Z']+", prompt.lower())
+    return [word for word in found if len(word) > 2 and word not in STOP_WORDS]
+
+
+def telling(prompts: Sequence[str], corpus: Sequence[str]) -> list[str]:
+    """Prompts without the words that most of the corpus has; whole where nothing would be left."""
+    common = Counter(word for prompt in corpus for word in set(words(prompt)))
+    limit = max(2, int(COMMON * len(corpus) + 0.999))
+    kept = [" ".join(word for word in words(prompt) if common[word] < limit) for prompt in prompts]
+    return [few or prompt for few, prompt in zip(kept, prompts, strict=True)]
+
+
+def features(prompts: Tensor) -> Tensor:
+    """Embeddings [N, L, D] -> mean over the rows that are not padding, of length 1, [N, D]."""
+    there = (prompts != 0).any(-1, keepdim=True).to(prompts.dtype)
+    mean = (prompts * there).sum(1) / there.sum(1).clamp(min=1)
+    return torch.nn.functional.normalize(mean, dim=-1)
+
+
+def similar(asked: str, scenes: Sequence[str], corpus: Sequence[str], encode: Encode) -> list[float]:
+    """Cosine of the telling words of a prompt and of each scene's, as the text encoder has them."""
+    found = features(encode(telling([asked, *scenes], corpus)).float())
+    return (found[1:] @ found[0]).tolist()
+
+
+def idf(asked: str, scenes: Sequence[str], corpus: Sequence[str]) -> list[float]:
+    """Cosine of the words' frequencies, rare words counting more (tf-idf); needs no encoder."""
+    seen = Counter(word for prompt in corpus for word in set(words(prompt)))
+
+    def weighted(prompt: str) -> dict[str, float]:
+        counts = Counter(words(prompt))
+        raw = {
+            word: (1 + math.log(count)) * (math.log((1 + len(corpus)) / (1 + seen[word])) + 1)
+            for word, count in counts.items()
+        }
+        length = math.sqrt(sum(value**2 for value in raw.values())) or 1.0
+        return {word: value / length for word, value in raw.items()}
+
+    query = weighted(asked)
+    return [sum(value * query.get(word, 0.0) for word, value in sorted(weighted(prompt).items())) for prompt in scenes]
+
+
+def recall_jump(scores: Sequence[float], chosen: int, least: int, most: int) -> int:
+    """How far a recalled scene's first chunk is moved away: the less it resembles what is recalled, the farther."""
+    off = [1 - score for score in scores]
+    share = off[chosen] / sum(off) if sum(off) > 0 else 0.0
+    return round(least + min(max(share, 0.0), 1.0) * (most - least))
