@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Callable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -76,7 +77,7 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
     """`NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`, as on the command line; values as in JSON, words without quotes."""
     name, _, rest = text.partition(".")
     knobs: dict[str, Any] = {}
-    for part in rest.split(",") if rest else ():
+    for part in _parts(rest):
         knob, equals, value = part.partition("=")
         if not equals or not knob or not value:
             raise KnobError(f"cannot read {part!r} in {text!r}; write NAME.KNOB=VALUE[,KNOB=VALUE]")
@@ -94,9 +95,15 @@ def backbone(name: str, *, device: str = "cpu", dtype: str | None = None) -> Bac
     return make(device=device) if dtype is None else make(device=device, dtype=dtype)
 
 
+def _parts(text: str) -> list[str]:
+    """Split at commas outside of brackets."""
+    return re.split(r",(?![^\[]*\])", text) if text else []
+
+
 def _value(text: str) -> Any:
     try:
-        return json.loads(text)
+        value = json.loads(text)
+        return tuple(value) if isinstance(value, list) else value
     except (ValueError, RecursionError):
         return None if text == "none" else text
 

@@ -6,21 +6,19 @@ turned by the temporal frequencies; the mean query of the scene, turned so, says
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from harness.backbone.rope import frequencies
+
 Gate = Literal["released", "paper", "off"]
 Amplitude = Literal["released", "paper", "off"]
 Fusion = Literal["sum", "max"]
-
-
-def offsets(window: int) -> list[int]:
-    """How far ahead the score looks, in frames: powers of two up to the window, of which 21 has 1, 2, 4, 8 and 16."""
-    return [2**n for n in range(window.bit_length()) if 2**n <= window]
 
 
 def magnitudes(x: Tensor) -> Tensor:
@@ -61,7 +59,7 @@ class Calibration:
 
     @property
     def surplus(self) -> Tensor:
-        """Mean magnitude of the pairs beyond the magnitude of their mean, [B, heads, pairs]: what phases cannot tell."""
+        """Mean magnitude of pairs beyond the magnitude of their mean, [B, heads, pairs]: what phases cannot tell."""
         return self.size / self.tokens - magnitudes(self.mean)
 
     def state_dict(self) -> dict[str, Any]:
@@ -70,14 +68,11 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How tokens are scored.
+    """How tokens are scored. turning: pairs of a head that turn with time, its first ones. ahead: number of offsets,
+    which are 1, 2, 4, ... frames."""
 
-    radians: temporal frequencies of the head's first pairs, radians a frame (the other pairs do not turn with time).
-    ahead: offsets in frames.
-    """
-
-    radians: Tensor
-    ahead: Sequence[int]
+    turning: int
+    ahead: int
     gate: Gate = "released"
     sharpness: float = 3.0
     amplitude: Amplitude = "released"
@@ -93,35 +88,41 @@ class Scoring:
         cosine = torch.cosine_similarity(mean.flatten(1), recent.flatten(1), dim=1)
         return cosine.clamp(0, 1) if self.gate == "paper" else torch.exp(-self.sharpness * (1 - cosine))
 
-    def expected(self, mean: Tensor, since: int) -> Tensor:
-        """Mean query [B, heads, channels] as it meets a key of `since` frames before, at every offset: [O, B, ...]."""
-        distance = mean.new_tensor([float(since + step) for step in self.ahead], dtype=torch.float64)
-        angles = mean.new_zeros(len(self.ahead), mean.shape[-1] // 2, dtype=torch.float64)
-        angles[:, : len(self.radians)] = distance[:, None] * self.radians.to(mean.device)
-        cos, sin = (x.to(mean.dtype)[:, None, None] for x in (angles.cos(), angles.sin()))
-        real, imaginary = mean.unflatten(-1, (-1, 2)).unbind(-1)
-        return torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), -1).flatten(-2)
+    def expected(self, mean: Tensor, frames: int, nearest: int) -> Tensor:
+        """Mean query [B, heads, channels] as it meets keys of so many frames, the last of them `nearest` frames away,
+        at every offset: [offsets, frames, B, heads, channels], or their mean over offsets where scores are averaged."""
+        whole = partial(torch.arange, device=mean.device, dtype=torch.float64)
+        away = nearest + frames - 1 - whole(frames) + 2 ** whole(self.ahead)[:, None]
+        angles = away[:, :, None] * frequencies(self.turning).to(mean.device)
+        turns = torch.polar(torch.ones_like(angles), angles)
+        turns = turns if self.fusion == "max" else turns.mean(0, keepdim=True)
+        rest = mean.shape[-1] // 2 - self.turning
+        turns = torch.nn.functional.pad(torch.view_as_real(turns), (0, 0, 0, rest))
+        turns[..., self.turning :, 0] = 1
+        turned = torch.view_as_complex(turns.to(mean.dtype))[:, :, None, None] * torch.view_as_complex(
+            mean.unflatten(-1, (-1, 2))
+        )
+        return torch.view_as_real(turned).flatten(-2)
 
-    def scores(self, keys: Mapping[int, Tensor], calibration: Calibration, recent: Tensor, newest: int) -> Tensor:
-        """Scores of all tokens of un-rotated keys, {frame id: [B, S, heads, channels]} -> [B, frames * S].
+    def scores(self, keys: Sequence[Tensor], calibration: Calibration, recent: Tensor, nearest: int) -> Tensor:
+        """Scores of all tokens of consecutive frames' un-rotated keys, [B, S, heads, channels] each -> [B, frames * S].
 
-        recent: mean query of the chunk at hand, [B, heads, channels]. newest: id of the newest frame of the history.
-        One real matrix product a frame: base terms are linear in the keys, so that offsets, and heads where they are
-        averaged, are summed over before the tokens are looked at.
+        recent: mean query of the chunk at hand, [B, heads, channels]. nearest: distance of the last of the frames to
+        the next one that comes. One real matrix product a frame: the phase terms are linear in the keys, so offsets,
+        and heads where they are averaged, are summed over before the tokens are looked at.
         """
         mean = calibration.mean
         gate = self.drift_gate(mean, recent.to(mean.dtype))[:, None, None]
         extra = {"released": 1.0, "paper": -1.0, "off": 0.0}[self.amplitude] * gate * calibration.surplus
+        queries = self.expected(mean, len(keys), nearest)
         scores = []
-        for frame, key in keys.items():
-            key, query = key.to(mean.dtype), self.expected(mean, newest + 1 - frame)
+        for frame, stored in enumerate(keys):
+            key, query = stored.to(mean.dtype), queries[:, frame]
             if self.fusion == "max":
-                each = torch.einsum("bshc,obhc->obsh", key, query) + torch.einsum(
-                    "bshp,bhp->bsh", magnitudes(key), extra
-                )
-                scores.append(each.amax((0, 3)))
+                phase = torch.einsum("bshc,obhc->obsh", key, query)
+                scores.append((phase + torch.einsum("bshp,bhp->bsh", magnitudes(key), extra)).amax((0, 3)))
                 continue
-            score = (key.flatten(2) @ query.mean(0).flatten(1)[:, :, None])[:, :, 0]
+            score = (key.flatten(2) @ query[0].flatten(1)[:, :, None])[:, :, 0]
             if self.amplitude != "off":
                 score = score + (magnitudes(key).flatten(2) @ extra.flatten(1)[:, :, None])[:, :, 0]
             scores.append(score / key.shape[2])

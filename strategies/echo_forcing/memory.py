@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from harness.backbone.rope import head_radians
+from harness.backbone.rope import axis_pairs
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch
-from strategies.echo_forcing.compression import Calibration, Scoring, choose, offsets
+from strategies.echo_forcing.compression import Calibration, Scoring, choose
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.pool import Pool, Scene
 from strategies.echo_forcing.scenes import recall_frame
@@ -28,8 +28,8 @@ RECALLED = -1
 @dataclass
 class _Layer:
     """What one layer holds. frames: whole frames by id, each once, whatever parts they play. compressed: chosen tokens
-    [B, compressed, S, ...]; places: where in their frames they were [B, compressed * S], if positions need it. uses: how
-    often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
+    [B, compressed, S, ...]; places: where in their frames they were [B, compressed * S], if positions need it. uses:
+    how often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
     [B, heads, channels]. fade: weights of carried entries [B, carried, S]; rates: their factor a chunk [B, S]."""
 
     frames: dict[int, Entries] = field(default_factory=dict)
@@ -82,8 +82,8 @@ class SceneMemory(Memory):
         self.jump: int | Tensor = 0
         self.wide = torch.promote_types(spec.dtype, torch.float32)
         self.scoring = Scoring(
-            radians=head_radians(spec.layout.shapes[0][-1])[0],
-            ahead=offsets(self.slots.window),
+            turning=axis_pairs(spec.layout.shapes[0][-1])[0],
+            ahead=self.slots.window.bit_length(),
             gate=knobs.gate,
             sharpness=knobs.sharpness,
             amplitude=knobs.amplitude,
@@ -112,9 +112,9 @@ class SceneMemory(Memory):
         if not ids or calibration is None or before is None:
             return
         layout = self.spec.layout
-        keys = {frame: layout.keys(own.frames[frame])[:, 0] for frame in ids}
+        keys = [layout.keys(own.frames[frame])[:, 0] for frame in ids]
         recent = query.to(self.wide).mean(1)
-        scores = self.scoring.scores(keys, calibration, recent, self.slots.history[-1])
+        scores = self.scoring.scores(keys, calibration, recent, self.knobs.recent + 1)
         most = self.knobs.max_reuse
         if most is not None:
             uses = torch.cat([own.uses[frame] for frame in ids], 1)
@@ -198,7 +198,10 @@ class SceneMemory(Memory):
         slots.append(at.start, at.frames)
         self._calibrates = bool(slots.compressed_room) and not slots.rolled and slots.frames <= slots.window
         self._enters = slots.chunks == 1
-        self._drops = transition is not None and bool(slots.carried) and slots.chunks == transition.drop_after
+        self._drops = False
+        if transition is not None and transition.drop_after and slots.carried:
+            full = slots.frames + slots.chunk > slots.window
+            self._drops = full or slots.chunks == transition.drop_after
         if self._drops:
             slots.drop_carried()
         self._middle = slots.make_room() if slots.compressed_room else slots.make_room()[:0]
@@ -234,15 +237,15 @@ class SceneMemory(Memory):
         slots = self.slots
         self.pool.add(self._scene(switch))
         rows, jumps = self.pool.recalled(switch, self.knobs)
-        carried: list[int] = []
+        raw = [frame for frame in slots.tail if frame not in slots.carried]
+        raw = raw[len(raw) - transition.old_recent :] if transition.old_recent else []
         if transition.source == "resink":
-            carried = (slots.anchors or slots.tail)[:1]
-        elif transition.source != "none":
-            carried = [RECALLED]
-        carried += slots.tail[len(slots.tail) - transition.old_recent :]
+            raw = [*(slots.anchors or slots.tail)[:1], *raw]
+        recalls = transition.source in ("compress", "select")
+        carried = [RECALLED, *raw] if recalls else raw
         for number, own in enumerate(self.layers):
-            frames = {frame: own.frames[frame] for frame in carried if frame != RECALLED}
-            if RECALLED in carried:
+            frames = {frame: own.frames[frame] for frame in raw}
+            if recalls:
                 frames[RECALLED] = self.pool.frame(rows, transition.source, number, self.spec)
             fresh = _Layer(frames=frames)
             if carried and transition.fades:

@@ -123,10 +123,8 @@ class Pool:
 
     def frame(self, scenes: Sequence[Scene], source: str, layer: int, spec: MemorySpec) -> Entries:
         """The frame that stands for a scene, each row from its own, back on the device: [B, 1, S, ...]."""
-        rows = [
-            scene.frames[source][layer].map(lambda x, row=row: x[row : row + 1]) for row, scene in enumerate(scenes)
-        ]
-        joined = (torch.cat(parts) for parts in zip(*(part.tensors for part in rows), strict=True))
+        rows = [scene.frames[source][layer].tensors for scene in scenes]
+        joined = (torch.cat([x[row : row + 1] for row, x in enumerate(parts)]) for parts in zip(*rows, strict=True))
         return Entries(*(x.to(spec.device, spec.dtype) for x in joined))
 
     def stored(self) -> Iterable[Tensor]:

@@ -23,14 +23,13 @@ Encode = Callable[[Sequence[str]], Tensor]
 
 COMMON = 0.7
 """A word in this share of the prompts tells no scene apart."""
-STOP_WORDS = frozenset(
-    """
-    about above after again against all along also and another any are around because been before behind being below
-    beneath beside between both but can could does down during each few for from further had has have having her here
-    hers him his how into its itself just like more most near nor not now off once one only onto other our out over own
-    same she should some such than that the their them then there these they this those through toward towards under
-    until upon very was were what when where which while who whose why will with within without would you your
-    """.split()
+STOP_WORDS = re.findall(
+    "[a-z]+",
+    "about above after again against all along also and another any are around because been before behind being below "
+    "beneath beside between both but can could does down during each few for from further had has have having her here "
+    "hers him his how into its itself just like more most near nor not now off once one only onto other our out over "
+    "own same she should some such than that the their them then there these they this those through toward towards "
+    "under until upon very was were what when where which while who whose why will with within without would you your",
 )
 
 

@@ -41,7 +41,7 @@ class EchoForcing(Strategy):
         of the old window ("resink"), or nothing; at a smooth switch of the first scene since the last other switch, at
         a hard cut of the scene before, at a recall of the scene that matches best. weight: of carried entries at first.
         decay: (fast, slow) factors a chunk by difference; equal ones are fixed, (1, 1) is none. drop_after: chunks
-        until what is carried leaves; 0 for never. jump: temporal ids that the first chunk is moved ahead by; at a
+        until what is carried leaves (at the latest when the window is full); 0 for never. jump: temporal ids that the first chunk is moved ahead by; at a
         recall between recall_jump_min and recall_jump_max, the farther the less alike.
     old_recent: last frames of the old scene that are carried too, at a smooth switch.
     matching: how a recall finds its scene: words through the text encoder, or tf-idf. known: which prompts tell common
@@ -80,7 +80,7 @@ class EchoForcing(Strategy):
     hardcut_decay: Rates = (1.0, 1.0)
     hardcut_drop_after: Count = 1
     hardcut_jump: Count = 45
-    recall_source: Literal["compress", "select", "none"] = "compress"
+    recall_source: Literal["compress", "select", "nothing"] = "compress"
     recall_weight: Annotated[float, Gt(0)] = 1.0
     recall_decay: Rates = (0.55, 0.90)
     recall_drop_after: Count = 5
@@ -161,21 +161,16 @@ class EchoForcing(Strategy):
             )
         if self.hierarchy and self.rolling_cycle * chunk > window - chunk:
             raise KnobError(
-                f"echo_forcing: rolling_cycle {self.rolling_cycle} is {self.rolling_cycle * chunk} latent frames, and a "
-                f"scene's first window holds {window - chunk}; lower it to {(window - chunk) // chunk}"
+                f"echo_forcing: rolling_cycle {self.rolling_cycle} is {self.rolling_cycle * chunk} latent frames, and "
+                f"a scene's first window holds {window - chunk}; lower it to {(window - chunk) // chunk}"
             )
         if not self.hierarchy and self.sink > window - chunk:
             raise KnobError(f"echo_forcing: sink {self.sink} leaves no room for a chunk in a window of {window}")
-        for kind in ("smooth", "hardcut", "recall"):
-            each = self.transition(kind)
-            if each.carried > self.recent + self.anchors:
-                raise KnobError(f"echo_forcing: old_recent {self.old_recent} is more than the window keeps; lower it")
-            if each.drop_after * chunk + each.carried > window:
-                most = (window - each.carried) // chunk
-                raise KnobError(
-                    f"echo_forcing: {kind}_drop_after {each.drop_after} chunks outlast the filling of the window; "
-                    f"use at most {most}, or 0 to keep what is carried as part of the scene"
-                )
+        if self.old_recent > self.recent:
+            raise KnobError(
+                f"echo_forcing: old_recent {self.old_recent} is more than the {self.recent} recent latent frames that "
+                "are there at a switch; lower it"
+            )
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         jumps = [each.carried + each.jump[1] + spec.chunk for each in self.transitions]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Source = Literal["compress", "select", "resink", "none"]
+Source = Literal["compress", "select", "resink", "nothing"]
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class Transition:
     @property
     def carried(self) -> int:
         """Frames that are carried over, at most."""
-        return (self.source != "none") + self.old_recent
+        return (self.source != "nothing") + self.old_recent
 
     @property
     def fades(self) -> bool:

@@ -172,7 +172,7 @@ def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is
     frames = taught.opens.repeat_interleave(3, 1)
     for before, after in ((clip.pixels, asked.pixels), (clip.looks, asked.looks), (clip.places, asked.places)):
         assert torch.equal(before[~frames], after[~frames])
-    usual = {name: 0 for name in ATTRIBUTES}
+    usual = dict.fromkeys(ATTRIBUTES, 0)
     for row, scenes in enumerate(clip.scripts):
         for scene in scenes:
             if not taught.opens[row, scene.start // 3]:
