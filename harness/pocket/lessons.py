@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -13,6 +14,10 @@ from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look, 
 
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
+Turns = Literal["some", "all", "smooth"]
+"""Which clips switch their prompt once: a quarter, half of those smoothly, half hard; all, in the same parts; all,
+smoothly. Where only some do, another sixth goes away and comes back."""
+CHANCES = {"some": 1.0, "all": 0.25, "smooth": 0.125}
 HABIT = {
     "shape": "disc",
     "colour": "red",
@@ -48,8 +53,8 @@ class Lesson:
     opens: Tensor
 
 
-def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: bool = False) -> Lesson:
-    """The clips of one training step, with `turns` only such as switch; a function of its arguments only."""
+def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Turns = "some") -> Lesson:
+    """The clips of one training step; a function of its arguments only."""
     rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 1, 0]))
     # Steps are told apart by their high digits, so that no two draw the same world.
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
@@ -106,12 +111,12 @@ def emphasis(clip: Clip, cells: int) -> Tensor:
     return (weights / weights.mean())[:, :, None]
 
 
-def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns: bool) -> tuple[Scene, ...]:
-    """A quarter of the longer clips, or all, switch once, smoothly or hard; a sixth go away and come back."""
+def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns: Turns) -> tuple[Scene, ...]:
+    """The scenes of a clip; of one that is shorter than two chunks, one."""
     chunks = frames // chunk
     first = look(seed)
     opening = Scene(0, Saying(_some(rng, first)))
-    fate = rng.random() * (0.25 if turns else 1)
+    fate = rng.random() * CHANCES[turns]
     if chunks >= 2 and fate < 0.125:
         start = int(rng.integers(1, chunks)) * chunk
         return opening, Scene(start, Saying(_changed(rng, first, look(seed, 1)), "smooth"))

@@ -6,20 +6,22 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from harness.pocket.lessons import Turns
+
 
 @dataclass(frozen=True)
 class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
-    window: in chunks, 0 for all. turns: only clips with a switch. rehearse: the context is the model's own rollout
-    instead of the truth.
+    window: in chunks, 0 for all. turns: which clips switch their prompt (`lessons.Turns`). rehearse: the context is
+    the model's own rollout instead of the truth.
     """
 
     frames: int
     clips: int
     weight: float = 1.0
     window: int = 0
-    turns: bool = False
+    turns: Turns = "some"
     rehearse: bool = False
 
 
@@ -66,7 +68,7 @@ class Stage:
 
 
 FIRST = Exercise(frames=3, clips=96)
-TURNS = Exercise(frames=12, clips=16, turns=True)
+TURNS = Exercise(frames=12, clips=16, turns="all")
 STAGES = {
     "foundation": Stage(
         "foundation",
@@ -91,18 +93,19 @@ STAGES = {
         "rehearsal",
         (
             Phase(
-                1500,
+                6000,
                 (
-                    Exercise(36, 6, 0.4, rehearse=True),
-                    Exercise(36, 6, 0.2, window=4, rehearse=True),
-                    replace(TURNS, weight=0.25, window=4, rehearse=True),
+                    Exercise(6, 32, 0.35, turns="smooth"),
+                    Exercise(12, 16, 0.25, window=4, turns="smooth"),
+                    Exercise(36, 6, 0.15),
+                    Exercise(36, 6, 0.1, rehearse=True),
                     replace(FIRST, weight=0.15),
                 ),
             ),
         ),
-        rate=2e-3,
-        rest_rate=8e-4,
-        decay_from=0.1,
+        rate=6e-3,
+        rest_rate=2.4e-3,
+        decay_from=0.2,
         first_lesson=1_000_000,
     ),
 }

@@ -41,8 +41,9 @@ class EchoForcing(Strategy):
         of the old window ("resink"), or nothing; at a smooth switch of the first scene since the last other switch, at
         a hard cut of the scene before, at a recall of the scene that matches best. weight: of carried entries at first.
         decay: (fast, slow) factors a chunk by difference; equal ones are fixed, (1, 1) is none. drop_after: chunks
-        until what is carried leaves (at the latest when the window is full); 0 for never. jump: temporal ids that the first chunk is moved ahead by; at a
-        recall between recall_jump_min and recall_jump_max, the farther the less alike.
+        until what is carried leaves, at the latest when the window is full; 0 for never. jump: temporal ids that the
+        first chunk is moved ahead by; at a recall between recall_jump_min and recall_jump_max, the farther the less
+        alike.
     old_recent: last frames of the old scene that are carried too, at a smooth switch.
     matching: how a recall finds its scene: words through the text encoder, or tf-idf. known: which prompts tell common
         words from telling ones. recalls: scenes to recall by number from 1, in order, instead of matching.
