@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.errors import PresetError, SwitchError
-from harness.memory import Boundary, Strategy
+from harness.errors import PresetError
+from harness.memory import Strategy
 from harness.noise import PairedNoise
 from harness.rollout import Chunk, rollout
+from harness.script import Script, parse_script
+
+USUAL_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
@@ -23,48 +26,50 @@ class Piece:
     seconds: float
 
 
-def sample(
-    backbone: Backbone,
-    strategy: Strategy,
-    prompt: str,
-    *,
-    seconds: float,
-    seed: int = 0,
-    switches: Sequence[tuple[float, Boundary, str]] = (),
-) -> Iterator[Piece]:
-    """Decode one rollout chunk by chunk; nothing that is yielded is kept.
+def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int = 0) -> Iterator[Piece]:
+    """Decode one rollout of a script chunk by chunk; nothing that is yielded is kept.
 
-    seconds: of video, rounded up to whole chunks. switches: (second, boundary, prompt). Raises PresetError for a
-    backbone without a text encoder or a codec, SwitchError for a switch beyond the end, and what `rollout` raises.
+    Raises PresetError for a backbone without a text encoder or a codec, and what `rollout` raises.
     """
     text, codec = backbone.text, backbone.codec
     if text is None or codec is None:
         raise PresetError(f"backbone {backbone.name!r} has no text encoder and codec of its own; sample with pocket")
-    frames = frames_of(backbone, seconds)
-    late = [at for at, _, _ in switches if not 0 < at < seconds]
-    if late:
-        raise SwitchError(f"switches at {late} s; needed: after 0 and before the end at {seconds:g} s")
+    first, *later = script.cues
     chunks = rollout(
         backbone,
         strategy,
-        prompts=text([prompt]),
-        latent_frames=frames,
+        prompts=text([first.text]),
+        latent_frames=script.frames,
         latent_size=backbone.latent_size,
-        noise=PairedNoise([(seed, prompt)]),
-        switches=[
-            (round(at * backbone.latents_per_second), text([said]), kind, [said]) for at, kind, said in sorted(switches)
-        ],
-        texts=[prompt],
+        noise=PairedNoise([(seed, first.text)]),
+        switches=[(cue.start, text([cue.text]), cue.boundary, [cue.text]) for cue in later],
+        texts=[first.text],
         encode=text,
     )
     return _decoded(chunks, codec.decoder(), backbone.latents_per_second)
 
 
-def frames_of(backbone: Backbone, seconds: float) -> int:
-    """Latent frames of a video of this length, whole chunks. Raises PresetError for a length that cannot be."""
+def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Script:
+    """The script that a prompt is, of so many seconds, rounded up to whole chunks.
+
+    Without them it is as long as it says, 30 s where it does not. Raises PresetError for a length that cannot be,
+    PromptError for a script that cannot be read.
+    """
+    script = parse_script(text, rate=backbone.latents_per_second, chunk=backbone.chunk)
+    if seconds is None:
+        if "[" in text or len(script.cues) > 1:
+            return script
+        seconds = USUAL_SECONDS
     if not (math.isfinite(seconds) and seconds > 0):
         raise PresetError(f"a video of {seconds:g} s cannot be; give a positive number of seconds")
-    return math.ceil(seconds * backbone.latents_per_second / backbone.chunk) * backbone.chunk
+    frames = math.ceil(seconds * backbone.latents_per_second / backbone.chunk) * backbone.chunk
+    last = script.cues[-1]
+    if last.start >= frames:
+        raise PresetError(
+            f"a video of {seconds:g} s ends before its last scene, {last.text!r}, begins at "
+            f"{last.start / backbone.latents_per_second:g} s; give more seconds, or leave them out"
+        )
+    return replace(script, frames=frames)
 
 
 def _decoded(chunks: Iterator[Chunk], decode: Callable[[Tensor], Tensor], rate: float) -> Iterator[Piece]:

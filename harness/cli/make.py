@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.progress import Progress, TaskID
 
 from harness.cli.terminal import app, console, progress
-from harness.errors import HorizonError, PresetError, SwitchError
+from harness.errors import HorizonError, PresetError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-    from harness.memory import Boundary
 
 STRIP = 12
 """Pictures of a filmstrip."""
@@ -23,12 +21,16 @@ STRIP = 12
 
 @app.command()
 def sample(
-    prompt: Annotated[str, typer.Argument(help="For the pocket e.g. 'a large red disc slides fast on blue with dots'")],
+    prompt: Annotated[
+        str,
+        typer.Argument(
+            help="For the pocket e.g. 'a large red disc slides fast on blue with dots'; or scenes with their lengths, "
+            "'a thing [10s] | now a white cross [20s#] | cut to a disc [10s]': # before a hard cut, @ before a recall."
+        ),
+    ],
     strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",
-    seconds: Annotated[float, typer.Option(help="Length of the video; 4 latent frames a second.")] = 30.0,
-    switch: Annotated[
-        list[str] | None,
-        typer.Option(help="SECOND:BOUNDARY:PROMPT with smooth, hardcut or recall, e.g. '10:smooth:now a white cross'."),
+    seconds: Annotated[
+        float | None, typer.Option(help="Length of the video; without it what the scenes say, or 30.")
     ] = None,
     seed: Annotated[int, typer.Option(help="What the prompt leaves open comes from it.")] = 0,
     backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
@@ -39,18 +41,17 @@ def sample(
     import torch
 
     from harness import registry
-    from harness.sample import frames_of
     from harness.sample import sample as pieces
+    from harness.sample import script_of
     from harness.video import VideoWriter
     from reports.plots import filmstrip
 
     if out.suffix != ".mp4":
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
-    switches = [_read_switch(text) for text in switch or []]
     _, made = registry.parse_strategy(strategy)
     stage = registry.backbone(backbone, device=device)
-    stream = pieces(stage, made, prompt, seconds=seconds, seed=seed, switches=switches)
-    frames = frames_of(stage, seconds)
+    script = script_of(stage, prompt, seconds)
+    stream, frames = pieces(stage, made, script, seed=seed), script.frames
     length = frames / stage.latents_per_second
     _make_folder(out.parent)
     shown: list[tuple[str, Tensor]] = []
@@ -111,20 +112,6 @@ def train(
         curve = trainer.folder / "curve.png"
         training_curve(read_log(trainer.folder), curve, f"pocket, {name}")
         console.print(f"{name}: {trainer.steps} steps, {weights}, {curve}")
-
-
-def _read_switch(text: str) -> tuple[float, Boundary, str]:
-    from harness.memory import Boundary
-
-    second, _, rest = text.partition(":")
-    boundary, _, prompt = rest.partition(":")
-    try:
-        at = float(second)
-    except ValueError:
-        at = -1.0
-    if at < 0 or boundary not in get_args(Boundary) or not prompt:
-        raise SwitchError(f"cannot read --switch {text!r}; write SECOND:BOUNDARY:PROMPT, '10:smooth:now a white cross'")
-    return at, cast("Boundary", boundary), prompt
 
 
 def _make_folder(folder: Path) -> None:

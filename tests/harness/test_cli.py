@@ -411,6 +411,6 @@ def test_commands_and_options_are_these() -> None:
         "list": ["--json"],
         "describe": ["name", "--json"],
         "verify": ["strategy", "--json"],
-        "sample": ["prompt", "--strategy", "--seconds", "--switch", "--seed", "--backbone", "--device", "--out"],
+        "sample": ["prompt", "--strategy", "--seconds", "--seed", "--backbone", "--device", "--out"],
         "train": ["what", "--stage", "--out", "--seed", "--threads", "--install"],
     }

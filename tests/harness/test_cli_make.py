@@ -25,7 +25,7 @@ def length(path):
 
 
 def test_sample_makes_a_video_and_a_filmstrip(tmp_path):
-    done = horizon("sample", "a red disc", "--seconds", "6", "--switch", "3:smooth:now a white cross", cwd=tmp_path)
+    done = horizon("sample", "a red disc [3s] | now a white cross [3s]", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "6 s of video: sample.mp4, sample.png" in done.stdout
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sample.mp4", "sample.png"]
@@ -60,9 +60,8 @@ def test_sample_stopped_by_ctrl_c_keeps_what_it_made(tmp_path):
         (["sample", "a disc", "--device", "tpu"], "device 'tpu' is not here; allowed: cpu"),
         (["sample", "a disc", "--out", "v.avi"], "give a name that ends in .mp4"),
         (["sample", "a disc", "--out", "taken/v.mp4"], "cannot make the folder taken"),
-        (["sample", "a disc", "--switch", "now a cross"], "write SECOND:BOUNDARY:PROMPT"),
-        (["sample", "a disc", "--switch", "3:sudden:now a cross"], "write SECOND:BOUNDARY:PROMPT"),
-        (["sample", "a disc", "--switch", "99:smooth:now a cross"], "before the end at 30 s"),
+        (["sample", "a disc [3 sec] | now a cross"], "scene 1 (from character 1): cannot read the mark [3 sec]"),
+        (["sample", "a disc [9s] | now a cross", "--seconds", "5"], "ends before its last scene, 'now a cross'"),
         (["train", "memory"], "nothing called 'memory' can be trained; allowed: pocket"),
         (["train", "pocket", "--stage", "first"], "no stage 'first'; allowed: foundation, rehearsal, probe"),
         (["train", "pocket", "--stage", "rehearsal"], "foundation/model.safetensors: no such file"),

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from harness import registry
-from harness.errors import PresetError, SwitchError
-from harness.sample import frames_of, sample
+from harness.errors import PresetError
+from harness.sample import sample, script_of
 from harness.video import VideoWriter
 
 
@@ -18,8 +18,8 @@ def backbone():
     return registry.backbone("pocket")
 
 
-def pieces(backbone, seconds=3.0, **more):
-    return list(sample(backbone, registry.strategy("memrope"), "a red disc", seconds=seconds, **more))
+def pieces(backbone, seconds=3.0, text="a red disc", **more):
+    return list(sample(backbone, registry.strategy("memrope"), script_of(backbone, text, seconds), **more))
 
 
 def frames_in(path):
@@ -29,7 +29,6 @@ def frames_in(path):
 
 def test_a_video_comes_in_chunks_of_its_length(backbone):
     made = pieces(backbone, 2.9)
-    assert frames_of(backbone, 2.9) == 12
     assert [piece.seconds for piece in made] == [0, 0.75, 1.5, 2.25]
     assert sum(len(piece.pictures) for piece in made) == 12
     assert made[0].pictures.shape[1:] == (3, 24, 24)
@@ -43,7 +42,7 @@ def test_the_seed_decides(backbone):
 
 def test_a_switch_changes_what_comes_after_it(backbone):
     plain = torch.cat([piece.pictures for piece in pieces(backbone)])
-    switched = torch.cat([p.pictures for p in pieces(backbone, switches=[(1.5, "smooth", "now a blue disc")])])
+    switched = torch.cat([p.pictures for p in pieces(backbone, text="a red disc [1.5s] | now a blue disc")])
     assert torch.equal(plain[:6], switched[:6])
     assert not torch.equal(plain[6:], switched[6:])
 
@@ -54,9 +53,15 @@ def test_lengths_that_cannot_be(backbone, seconds):
         pieces(backbone, seconds)
 
 
-def test_a_switch_beyond_the_end_is_refused(backbone):
-    with pytest.raises(SwitchError, match="before the end at 3 s"):
-        pieces(backbone, switches=[(3.5, "smooth", "now a blue disc")])
+def test_a_scene_beyond_the_end_is_refused(backbone):
+    with pytest.raises(PresetError, match=r"3 s ends before its last scene, 'now a blue disc', begins at 3.75 s"):
+        pieces(backbone, text="a red disc [4s] | now a blue disc")
+
+
+def test_a_script_is_as_long_as_it_says_and_a_prompt_thirty_seconds(backbone):
+    assert script_of(backbone, "a disc").frames == 120
+    assert script_of(backbone, "a disc [3s]").frames == 12
+    assert script_of(backbone, "a disc [3s] | now a cross [3s]", 9).frames == 36
 
 
 def test_a_backbone_without_words_is_refused():
