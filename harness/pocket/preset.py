@@ -20,7 +20,7 @@ from harness.pocket.language import WordEncoder
 from harness.pocket.probe import Probe
 
 WEIGHTS = Path(__file__).parent / "weights"
-VERSION = "2"
+VERSION = "3"
 """Of the world and of what was trained on it: weights of another version speak of another world."""
 
 CONFIG = WanConfig(

@@ -93,7 +93,7 @@ STAGES = {
         "rehearsal",
         (
             Phase(
-                6000,
+                5000,
                 (
                     Exercise(6, 32, 0.35, turns="smooth"),
                     Exercise(12, 16, 0.25, window=4, turns="smooth"),

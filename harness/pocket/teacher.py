@@ -120,13 +120,20 @@ class Teacher:
 
     @torch.no_grad()
     def rehearse(
-        self, clean: Tensor, prompts: Tensor, heard: Tensor, sampler: Sampler, generator: torch.Generator
+        self,
+        clean: Tensor,
+        prompts: Tensor,
+        heard: Tensor,
+        opens: Tensor,
+        sampler: Sampler,
+        generator: torch.Generator,
     ) -> Tensor:
         """Roll clips [B, F, C, H, W] out, remembering everything, as a real rollout would, with the truth as a guide.
 
         Every chunk of the truth is noised to the level of the sampler's last but `LED` step and taken
         from there by the model, after the chunks that the model made before it. So what it remembers is its own work
-        with all its flaws, but it never loses its way, and the truth stays the right answer to the end.
+        with all its flaws, but it never loses its way, and the truth stays the right answer to the end. Chunks that
+        open [B, chunks] are the truth itself: the model would draw them by habit.
         """
         model, chunk = self.model, self.chunk
         batch, frames = clean.shape[:2]
@@ -143,6 +150,7 @@ class Teacher:
             for step, sigma in enumerate(sampler.sigmas[-LED:]):
                 noisy = to_noisy(made, torch.randn(made.shape, generator=generator), sigma)
                 made = to_clean(noisy, passes.denoise(noisy, times[step], At(start, chunk, step, commit=False)), sigma)
+            made = torch.where(opens[:, number, None, None, None, None], truth, made)
             passes.commit(made, still, At(start, chunk, LED, commit=True))
             outputs.append(made)
         return torch.cat(outputs, 1)

@@ -111,7 +111,7 @@ class Trainer:
         """What every chunk remembers [B, F, ...]: the model's own work, or the truth, half of the time noised a little,
         as what a rollout commits is never quite clean."""
         if exercise.rehearse:
-            return self.teacher.rehearse(clean, taught.prompts, taught.heard, self.sampler, generator)
+            return self.teacher.rehearse(clean, taught.prompts, taught.heard, taught.opens, self.sampler, generator)
         batch = len(clean)
         blur = torch.rand(batch, generator=generator) * (torch.rand(batch, generator=generator) < 0.5) * 0.25
         return clean + SPREAD * blur[:, None, None, None, None] * torch.randn(clean.shape, generator=generator)

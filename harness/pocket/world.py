@@ -39,6 +39,7 @@ PALETTE = (
 )
 CLOTH = (0.36, 0.36, 0.38)
 HEADINGS = ((0, 0), (1, 0), (0, 1), (1, 1))  # of the motions, along x and y
+MOTION = NAMES.index("motion")
 COLOURED = [NAMES.index(name) for name in ("colour", "ground", "accent")]
 
 
@@ -141,9 +142,10 @@ def _direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tupl
             origin = shown[0]
         else:
             origin = None
-        # A scene that goes on keeps its time; one that comes back begins its swing anew.
-        first_beat = origin[1] if origin is not None and goes_on else scene.start
         look = told(fresh if origin is None else origin[0], scene.saying, fresh)
+        # A scene that goes on keeps its time; one that comes back, or moves in another way, begins its swing anew.
+        keeps_time = goes_on and origin is not None and look[MOTION] == origin[0][MOTION]
+        first_beat = origin[1] if origin is not None and keeps_time else scene.start
         end = scenes[number + 1].start if number + 1 < len(scenes) else start + frames
         here = slice(*np.clip((scene.start - start, end - start), 0, frames))
         steps = np.arange(here.start, here.stop) + start - scene.start
@@ -176,11 +178,16 @@ def _fresh(drawn: np.ndarray) -> np.ndarray:
 
 
 def told(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
-    """`look` [8] with what is said; an unsaid colour that clashes with a said one gives way to the one in `fresh` [8],
-    or to the first that is free."""
-    look = look.copy()
+    """`look` [8] with what is said.
+
+    An unsaid colour that clashes with a said one gives way to the one in `fresh` [8], or to the first that is free.
+    What waited and moves from now on does so slowly, if no speed is said: nothing has shown its speed.
+    """
+    waited, look = saying.kind == "smooth" and look[MOTION] == 0, look.copy()
     for name, value in saying.said.items():
         look[NAMES.index(name)] = ATTRIBUTES[name].index(value)
+    if waited and look[MOTION] and "speed" not in saying.said:
+        look[NAMES.index("speed")] = 0
     unsaid = [place for place in COLOURED if NAMES[place] not in saying.said]
     for place in unsaid:
         others = {int(look[other]) for other in COLOURED if other != place}

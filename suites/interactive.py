@@ -1,0 +1,164 @@
+"""Interactive: how fast does a video follow a new prompt, how much of the old scene leaks, does an earlier one return?
+
+Every rollout begins with a true first chunk and "a thing", so that all of the first scene is known and none of it said.
+Scenarios: "smooth" (a few attributes change), "hardcut" (to another scene, half of it said), "forget" (to another
+scene, nothing of it said: nothing of the old one may stay), "recall" (away and back; nothing of what comes back is
+said) and "six" (six scenes in a row). The number behind the name is the length of a scene in latent frames.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
+from harness.pocket.probe import SEEN
+from harness.pocket.world import Scene, film, look
+from harness.script import Cue, Script
+from harness.suite import Metric, Row, Suite, Task
+from suites.scenes import LEAKS, Scenes
+from suites.watch import scripts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_SEED = 40_000
+GIVEN = 3
+KINDS: dict[str, tuple[Kind, ...]] = {
+    "smooth": ("smooth",),
+    "hardcut": ("hardcut",),
+    "forget": ("hardcut",),
+    "recall": ("hardcut", "recall"),
+    "six": ("smooth", "hardcut", "smooth", "recall", "hardcut"),
+}
+"""How the scenes after the first are entered."""
+CURVES = {
+    "new_scene": Metric(
+        "share", "higher", "what the switch changes and is known: seen, times the probe's confidence", 0, 1
+    ),
+    "old_scene": Metric("share", "lower", "attributes of the scene before that must go and are still seen", 0, 1),
+    "first_scene": Metric("share", "neither", "attributes of the first scene that are seen", 0, 1),
+}
+SCORES = {
+    "response": Metric("frames", "lower", "until all that the switch changes is seen with 90 % confidence", 0),
+    "responded": Metric("share", "higher", "switches that were followed at all before the scene's end", 0, 1),
+    **{
+        f"leakage_{frames}": Metric("share", "lower", f"of the old scene still seen {frames} latent frames after", 0, 1)
+        for frames in LEAKS
+    },
+    "leakage_chance": Metric("share", "neither", "the same share of the old scene of another rollout: chance", 0, 1),
+    "recall": Metric("share", "higher", "attributes of the first scene that are right when it is back", 0, 1),
+    "recall_chance": Metric("share", "neither", "the same share of another rollout's first scene: chance", 0, 1),
+    "constancy": Metric(
+        "share", "higher", "what a scene showed once it had settled that it still shows at its end", 0, 1
+    ),
+    "jump": Metric("1", "lower", "largest change from frame to frame at the switch, beyond the true one", -1, 1),
+}
+
+
+class Interactive(Suite):
+    """Prompt switches of every kind, read off with the pocket's probe."""
+
+    name = "interactive"
+    version = "1"
+    tiers = ("quick", "full")
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        return CURVES | SCORES
+
+    def remedy(self, backbone: Backbone) -> str | None:
+        if backbone.name == "pocket":
+            return None
+        return "needs a world whose truth is known, and a probe: only the backbone pocket has them"
+
+    def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        plans = {
+            "quick": {"smooth": (16, 0), "hardcut": (16, 0), "forget": (16, 0), "recall": (16, 24), "six": (8, 0)},
+            "full": dict.fromkeys(KINDS, (64, 64)),
+        }[tier]
+        first = FIRST_SEED + 1000 * seed
+        return [
+            _task(name, length, range(first, first + rows))
+            for name, counts in plans.items()
+            for length, rows in zip((21, 84), counts, strict=True)
+            if rows
+        ]
+
+    def given(self, backbone: Backbone, task: Task) -> Tensor | None:
+        assert backbone.codec is not None
+        return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.given).pixels)
+
+    def observer(self, backbone: Backbone, task: Task) -> Scenes:
+        return Scenes(backbone, task)
+
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """A rollout's mean over its switches of every score."""
+        import pandas as pd
+
+        scored = samples[samples["metric"].isin(SCORES)].dropna(subset="value")
+        keys = [name for name in samples.columns if name not in ("at_frame", "value")]
+        mean = scored.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
+        # A horizon's scores are those of the whole video.
+        return pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"]))
+
+
+def _task(name: str, length: int, seeds: range) -> Task:
+    scenes = [_SCENES[name](seed) for seed in seeds]
+    scripts = [
+        Script(tuple(Cue(number * length, scene.prompt, scene.boundary) for number, scene in enumerate(row)), 0)
+        for row in scenes
+    ]
+    rows = [
+        Row(seed, tuple((cue.start, cue.text) for cue in script.cues))
+        for seed, script in zip(seeds, scripts, strict=True)
+    ]
+    boundaries = tuple(cue.boundary for cue in scripts[0].cues)
+    return Task(f"{name}-{length}", len(boundaries) * length, GIVEN, tuple(rows), boundaries)
+
+
+def _scene(said: Mapping[str, str], kind: Kind) -> Scene:
+    return Scene(0, Saying(dict(said), kind))
+
+
+def _half(seed: int) -> dict[str, str]:
+    """Every other attribute of the seed's second scene, the even ones for even seeds."""
+    drawn = look(seed, 1)
+    return {name: drawn[name] for number, name in enumerate(ATTRIBUTES) if (number + seed) % 2 == 0}
+
+
+def changed(old: Mapping[str, str], seed: int, turn: int) -> dict[str, str]:
+    """Three attributes that a picture shows with other values than in `old`; new colours are not in use there."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, 1000 + turn]))
+    free = list(rng.permutation([colour for colour in COLOURS if colour not in old.values()]))
+    new = {}
+    for name in rng.choice(SEEN, 3, replace=False):
+        others = [value for value in ATTRIBUTES[name] if value != old[name]]
+        new[str(name)] = str(free.pop()) if ATTRIBUTES[name] is COLOURS else str(rng.choice(others))
+    return {name: new[name] for name in ATTRIBUTES if name in new}
+
+
+def _six(seed: int) -> list[Scene]:
+    """A; A changed; B; B changed; back to A; C. What B and C are is said in full, so that every change is known."""
+    second, third = look(seed, 1), look(seed, 2)
+    return [
+        _scene({}, "first"),
+        _scene(changed(look(seed), seed, 1), "smooth"),
+        _scene(second, "hardcut"),
+        _scene(changed(second, seed, 2), "smooth"),
+        _scene({}, "recall"),
+        _scene(third, "hardcut"),
+    ]
+
+
+_SCENES: dict[str, Callable[[int], Sequence[Scene]]] = {
+    "smooth": lambda seed: [_scene({}, "first"), _scene(changed(look(seed), seed, 1), "smooth")],
+    "hardcut": lambda seed: [_scene({}, "first"), _scene(_half(seed), "hardcut")],
+    "forget": lambda seed: [_scene({}, "first"), _scene({}, "hardcut")],
+    "recall": lambda seed: [_scene({}, "first"), _scene(_half(seed), "hardcut"), _scene({}, "recall")],
+    "six": _six,
+}
