@@ -40,7 +40,7 @@ class Campaign(BaseModel):
     dtype: str | None = None
     strategies: tuple[str, ...] = ()
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    suites: tuple[str, ...] = ("drift",)
+    suites: tuple[str, ...] = ("drift", "interactive")
     tier: str = "quick"
     seed: int = Field(0, ge=0)
     equal_budget: int = Field(12, ge=0)
@@ -109,7 +109,9 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
     for text in names:
         name, given = registry.parse_strategy(text)
         grid = campaign.knobs.get(name, {})
-        choices = [value if isinstance(value, list) else [value] for value in grid.values()]
+        # A list is a grid; a list in it is one value.
+        lists = [value if isinstance(value, list) else [value] for value in grid.values()]
+        choices = [[tuple(each) if isinstance(each, list) else each for each in values] for values in lists]
         for values in itertools.product(*choices):
             made = registry.strategy(name, **{**given.knobs(), **dict(zip(grid, values, strict=True))})
             _add(found, name, made, PUBLISHED)

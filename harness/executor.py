@@ -5,18 +5,22 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from statistics import median
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.budget import FAR
 from harness.campaign import Cell, memory_spec
 from harness.errors import HorizonError, HorizonTooLongError
+from harness.memory import Memory, PromptSwitch
 from harness.noise import PairedNoise
 from harness.rollout import rollout
 from harness.store import Status, Store
+from harness.workbench import Watched, watched
 
 SAVE_EVERY = 10.0
 """Seconds of computing after which a cell's state is saved."""
@@ -138,6 +142,28 @@ def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
     }
 
 
+class SwitchMeter(Watched):
+    """Notes what a memory does at prompt switches: seconds, extra passes over latent frames, bytes that it grows by."""
+
+    def __init__(self, inner: Memory, notes: list[dict[str, float]]) -> None:
+        super().__init__(inner)
+        self.notes = notes
+
+    def forget(self, switch: PromptSwitch) -> None:
+        note: dict[str, float] = {"passes": 0, "frames": 0, "bytes": -self.inner.nbytes()}
+
+        def replay(latents: Tensor, start: int, chunk: int | None = None) -> None:
+            note["passes"] += -(-latents.shape[1] // (chunk or max(latents.shape[1], 1)))
+            note["frames"] += latents.shape[1]
+            switch.replay(latents, start, chunk)
+
+        began = time.monotonic()
+        self.inner.forget(replace(switch, replay=replay))
+        note["seconds"] = time.monotonic() - began
+        note["bytes"] += self.inner.nbytes()
+        self.notes.append(note)
+
+
 class _Flight:
     """One cell under way."""
 
@@ -146,6 +172,7 @@ class _Flight:
         self.save_every, self.report = save_every, report
         self.observer: Any = None
         self.chunk_seconds: list[float] = []
+        self.switches: list[dict[str, float]] = []
         self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
 
     def fly(self, timeout: float | None) -> tuple[Status, str]:
@@ -157,15 +184,19 @@ class _Flight:
         if saved is not None:
             self.observer.load_state_dict(saved["observer"])
             self.chunk_seconds, self.spent = list(saved["chunk_seconds"]), dict(saved["spent"])
+            self.switches = list(saved["switches"])
         elif initial is not None:
             self.observer.see(initial, 0)
         texts = [[text for _, text in row.script] for row in task.rows]
         scenes = range(1, len(texts[0]))
         starts = [start for start, _ in task.rows[0].script]
         spoken = [[row[scene] for row in texts] for scene in range(len(texts[0]))]
+        strategy = self.cell.arm.strategy
+        if scenes:
+            strategy = watched(strategy, partial(SwitchMeter, notes=self.switches))
         chunks = rollout(
             backbone,
-            self.cell.arm.strategy,
+            strategy,
             prompts=backbone.text(spoken[0]),
             latent_frames=task.frames,
             latent_size=backbone.latent_size,
@@ -208,6 +239,7 @@ class _Flight:
                 "rollout": state,
                 "observer": self.observer.state_dict(),
                 "chunk_seconds": self.chunk_seconds,
+                "switches": self.switches,
                 "spent": self.spent,
             },
         )
@@ -219,6 +251,7 @@ class _Flight:
         frames = FAR if strategy.bounded else self.cell.task.frames
         return {
             "chunk_ms": 1000 * median(self.chunk_seconds),
+            "switches": self.switches,
             "cache_bytes": strategy.footprint(spec, frames),
             "seconds": self.spent,
         }

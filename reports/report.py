@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from harness.campaign import PUBLISHED
 from harness.files import write_whole
 from harness.store import Store
-from reports import drift_plots
+from reports import drift_plots, interactive_plots
 from reports.tables import BASELINE, Entrant, compared, entrants, scores, tidy, troubles
 
 COLUMNS = (
@@ -25,6 +28,17 @@ COLUMNS = (
     ("occlusion", "unsaid_identity", "after an occlusion"),
 )
 """What the tables show: scenario, score, heading."""
+SWITCHES = (
+    ("six-21", "responded", "switches followed"),
+    ("hardcut-21", "leakage_12", "old scene after a cut"),
+    ("six-21", "leakage_12", "old scene, six in a row"),
+    ("recall-21", "recall", "first scene back (21 frames)"),
+    ("recall-84", "recall", "back (84 frames)"),
+    ("six-21", "constancy", "constancy"),
+    ("six-21", "jump", "jump"),
+)
+"""What the table of prompt switches shows."""
+SIX = "six-21"
 HEADLINE = ("steady", "unsaid_identity")
 
 
@@ -51,7 +65,7 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     write_whole(
         folder / "table.csv", lambda path: _with_costs(rows, runners).to_csv(path, index=False, float_format="%.6g")
     )
-    shown = sheets(rows, runners)
+    shown = [*sheets(rows, runners), *switch_sheets(rows, runners, table)]
     plots = _plots(store, table, scored, rows, runners)
     told = {
         "manifest": manifest,
@@ -79,8 +93,10 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
 
 def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
     """The tables: every arm at the longest horizon of each scenario, with intervals; ▲ and ▼ mark real differences."""
-    shown = [column for column in COLUMNS if ((rows["scenario"] == column[0]) & (rows["metric"] == column[1])).any()]
-    found = []
+    shown = _there(COLUMNS, rows)
+    found: list[Sheet] = []
+    if not shown:
+        return found
     for table in dict.fromkeys(rows["table"]):
         sheet = Sheet(table, ["strategy", "cache (kB)", "chunk (ms)", *(f"{head}" for *_, head in shown)])
         part = rows[rows["table"] == table]
@@ -89,6 +105,40 @@ def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
             sheet.rows.append([runner.label, f"{runner.cache_bytes / 1000:.0f}", f"{runner.chunk_ms:.0f}", *cells])
         found.append(sheet)
     return found
+
+
+def switch_sheets(rows: pd.DataFrame, runners: list[Entrant], samples: pd.DataFrame) -> list[Sheet]:
+    """What becomes of prompt switches, as published; nothing for a campaign without any."""
+    shown = _there(SWITCHES, rows)
+    if not shown:
+        return []
+    heads = ["strategy", "switch (ms)", "frames replayed", "median response", *(head for *_, head in shown)]
+    sheet, part = Sheet("prompt switches", heads), rows[rows["table"] == PUBLISHED]
+    for runner in [runner for runner in runners if runner.label in set(part["arm"])]:
+        cells = [_entry(part, runner.label, scenario, metric) for scenario, metric, _ in shown]
+        costs = [f"{runner.switch_ms:.0f}", f"{runner.switch_frames:.0f}"]
+        sheet.rows.append([runner.label, *costs, _median_response(samples, runner), *cells])
+    return [sheet]
+
+
+def _there(columns: Sequence[tuple[str, str, str]], rows: pd.DataFrame) -> list[tuple[str, str, str]]:
+    there = set(zip(rows["scenario"], rows["metric"], strict=True))
+    return [column for column in columns if column[:2] in there]
+
+
+def _median_response(samples: pd.DataFrame, runner: Entrant) -> str:
+    """Median of the latent frames until a switch was followed; those never followed count as longer than any."""
+    mine = samples[
+        (samples["scenario"] == SIX) & (samples["strategy"] == runner.strategy) & (samples["knobs"] == runner.knobs)
+    ]
+    keys = ["seed", "at_frame"]
+    frames = mine[mine["metric"] == "response"].set_index(keys)["value"]
+    followed = mine[mine["metric"] == "responded"].set_index(keys)["value"]
+    frames = frames.where(followed > 0, np.inf)[followed.notna()]
+    if frames.empty:
+        return "n/a"
+    middle = frames.median()
+    return f"{middle:g} frames" if np.isfinite(middle) else "never"
 
 
 def differences(rows: pd.DataFrame) -> list[str]:
@@ -151,7 +201,14 @@ def _plots(
         part = part[part["horizon_seconds"] == part["horizon_seconds"].max()]
         title = f"unsaid identity after {part['horizon_seconds'].iloc[0]:g} s"
         keep("cost-and-quality", drift_plots.price, part, runners, title)
-    for scenario in ("steady", "occlusion"):
+    if (SIX, "new_scene") in there:
+        switches = next(
+            [(scene[0], kind) for scene, kind in zip(task["rows"][0]["script"], task["boundaries"], strict=True)][1:]
+            for cell in store.cells()
+            if (task := cell.about["task"])["scenario"] == SIX
+        )
+        keep("prompt-switches", interactive_plots.attributes, table, runners, SIX, switches)
+    for scenario in ("steady", "occlusion", "recall-21", SIX):
         keep(f"{scenario}-filmstrips", drift_plots.strips, store, runners, scenario)
     return made
 

@@ -26,7 +26,8 @@ TIDY = (
 
 @dataclass(frozen=True)
 class Entrant:
-    """A strategy with its knobs in a report."""
+    """A strategy with its knobs in a report. chunk_ms: of a whole batch; switch_ms: of a prompt switch alone, and
+    switch_frames: latent frames that it replays."""
 
     label: str
     strategy: str
@@ -35,6 +36,8 @@ class Entrant:
     tables: tuple[str, ...]
     cache_bytes: float
     chunk_ms: float
+    switch_ms: float = np.nan
+    switch_frames: float = np.nan
 
 
 def suite_named(name: str) -> Suite:
@@ -91,6 +94,7 @@ def entrants(store: Store) -> list[Entrant]:
     found = []
     for arm in store.manifest()["asked"]["arms"]:
         cost = costs.get((arm["strategy"], _text(arm["knobs"])), [])
+        turns = [turn for each in cost for turn in each["switches"]]
         found.append(
             Entrant(
                 label=arm["label"],
@@ -100,6 +104,8 @@ def entrants(store: Store) -> list[Entrant]:
                 tables=tuple(arm["tables"]),
                 cache_bytes=max((each["cache_bytes"] for each in cost), default=np.nan),
                 chunk_ms=float(np.median([each["chunk_ms"] for each in cost])) if cost else np.nan,
+                switch_ms=1000 * float(np.median([each["seconds"] for each in turns])) if turns else np.nan,
+                switch_frames=max((each["frames"] for each in turns), default=np.nan),
             )
         )
     return found

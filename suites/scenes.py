@@ -24,6 +24,8 @@ LEAKS = (6, 12, 21)
 """Latent frames after a switch at which it is looked for the old scene."""
 SETTLED = 6
 """Latent frames, two chunks, from which it is read what a scene shows."""
+MANY = 4
+"""Scenes from which on a rollout is scored by all of its switches, not by the last."""
 COLUMNS = [NAMES.index(name) for name in SEEN]
 
 
@@ -97,7 +99,8 @@ class Scenes:
                 for row, value in enumerate(values.tolist())
             )
 
-        for span in self._spans(seen, truth.looks[..., COLUMNS]):
+        spans = self._spans(seen, truth.looks[..., COLUMNS])
+        for number, span in enumerate(spans):
             here = slice(span.start, span.end)
             values, confidence = seen[:, here], sure[:, here]
             length = span.end - span.start
@@ -118,6 +121,8 @@ class Scenes:
             for place in range(2, length, 3):
                 take("new_scene", span.start + place + 1, follows[:, place])
                 take("old_scene", span.start + place + 1, stays[:, place])
+            if len(spans) < MANY and number < len(spans) - 1:
+                continue  # a way to the switch that the scenario is about
             for frames in LEAKS:
                 if frames <= length:
                     take(f"leakage_{frames}", span.start, stays[:, frames - 3 : frames].mean(1))

@@ -15,9 +15,9 @@ from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look, 
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
 Turns = Literal["some", "all", "smooth"]
-"""Which clips switch their prompt once: a quarter, half of those smoothly, half hard; all, in the same parts; all,
-smoothly. Where only some do, another sixth goes away and comes back."""
-CHANCES = {"some": 1.0, "all": 0.25, "smooth": 0.125}
+"""Which clips switch their prompt: a quarter, once, half of those smoothly, half hard, and another sixth goes away and
+comes back; all, once, in the same parts; all, smoothly, once or twice."""
+CHANCES = {"some": 1.0, "all": 0.25}
 HABIT = {
     "shape": "disc",
     "colour": "red",
@@ -115,6 +115,8 @@ def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns:
     """The scenes of a clip; of one that is shorter than two chunks, one."""
     chunks = frames // chunk
     first = look(seed)
+    if turns == "smooth":
+        return _turning(rng, seed, chunks, chunk)
     opening = Scene(0, Saying(_some(rng, first)))
     fate = rng.random() * CHANCES[turns]
     if chunks >= 2 and fate < 0.125:
@@ -128,6 +130,20 @@ def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns:
         other = Saying({}, covered=True) if rng.random() < 0.5 else Saying(_some(rng, look(seed, 1)), "hardcut")
         return opening, Scene(away, other), Scene(back, Saying(_some(rng, first), "recall"))
     return (opening,)
+
+
+def _turning(rng: np.random.Generator, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
+    """A clip with one smooth switch or two; a third of them begin with the words of a cut, after which nothing else is
+    different, so that what was cut to can be changed too."""
+    old = look(seed)
+    scenes = [Scene(0, Saying(_some(rng, old), "hardcut" if rng.random() < 1 / 3 else "first"))]
+    count = 2 if chunks >= 3 and rng.random() < 1 / 3 else 1
+    starts = sorted(int(place) for place in rng.choice(np.arange(1, chunks), count, replace=False))
+    for number, start in enumerate(starts, 1):
+        said = _changed(rng, old, look(seed, number))
+        scenes.append(Scene(start * chunk, Saying(said, "smooth")))
+        old |= said
+    return tuple(scenes)
 
 
 def _some(rng: np.random.Generator, whole: dict[str, str]) -> dict[str, str]:

@@ -159,13 +159,19 @@ def test_a_quarter_of_the_clips_switch_once_and_words_are_dropped():
             assert torch.equal(taught.prompts[taught.heard[row, scene.start // 3]], encode([scene.prompt])[0])
 
 
-@pytest.mark.parametrize(("turns", "low", "high"), [("all", 0.35, 0.65), ("smooth", 1, 1)])
-def test_a_lesson_in_turns_has_a_switch_in_every_clip(turns, low, high):
-    taught = lesson(0, 0, 200, 12, 3, turns)
+def test_a_lesson_in_turns_has_a_switch_in_every_clip():
+    taught = lesson(0, 0, 200, 12, 3, "all")
     kinds = [scene.saying.kind for scenes in taught.clip.scripts for scene in scenes[1:]]
-    assert len(kinds) == 200
-    assert low <= kinds.count("smooth") / 200 <= high
-    assert kinds.count("smooth") + kinds.count("hardcut") == 200
+    assert 0.35 <= kinds.count("smooth") / 200 <= 0.65
+    assert kinds.count("smooth") + kinds.count("hardcut") == len(kinds) == 200
+
+
+def test_smooth_turns_come_once_or_twice_also_after_the_words_of_a_cut():
+    scripts = lesson(0, 0, 300, 12, 3, "smooth").clip.scripts
+    assert {scene.saying.kind for scenes in scripts for scene in scenes[1:]} == {"smooth"}
+    assert 0.2 < sum(len(scenes) == 3 for scenes in scripts) / 300 < 0.45
+    assert 0.2 < sum(scenes[0].saying.kind == "hardcut" for scenes in scripts) / 300 < 0.45
+    assert all(len(scenes) == 2 for scenes in lesson(0, 0, 50, 6, 3, "smooth").clip.scripts)
 
 
 def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is_the_clip():

@@ -1,0 +1,65 @@
+"""The pictures of the interactive suite: what is seen of which scene over time, the switches marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from harness.campaign import PUBLISHED
+from reports.panels import dress, entered, keep, legend, panels_of, styles
+from reports.plots import INK
+from reports.stats import interval
+from reports.tables import Entrant
+
+SHOWN = (
+    ("new_scene", "what the switch changes"),
+    ("old_scene", "what must go"),
+    ("first_scene", "the first scene"),
+)
+
+
+def attributes(
+    table: pd.DataFrame,
+    field: Sequence[Entrant],
+    scenario: str,
+    switches: Sequence[tuple[int, str]],
+    path: Path,
+) -> None:
+    """Share of attributes seen, with 95 % intervals: of the new scene, of the old one, of the first; a row each.
+
+    switches: (latent frame, kind) of each.
+    """
+    part = table[table["scenario"] == scenario]
+    figure, axes = panels_of(1, len(SHOWN))
+    for axis, (metric, title) in zip(axes, SHOWN, strict=True):
+        for entrant, mine in entered(part[part["metric"] == metric].dropna(subset="value"), field, PUBLISHED):
+            seconds = (mine["horizon_seconds"] / mine["horizon_latent_frames"]).iloc[0]
+            points = [
+                (end * seconds, found.mean, found.low, found.high)
+                for end, values in mine.groupby("at_frame")
+                for found in [interval(values["value"].to_numpy(float), values["seed"].to_numpy())]
+            ]
+            style = styles(field)[entrant.label]
+            for piece in _pieces(np.array(points), [at * seconds for at, _ in switches]):
+                times, means, lows, highs = piece.T
+                axis.plot(times, means, label=entrant.label, linewidth=1.6, **style)
+                axis.fill_between(times, lows, highs, color=style["color"], alpha=0.1, linewidth=0)
+        for at, kind in switches:
+            axis.axvline(at * seconds, color=INK, linewidth=0.8, linestyle=":")
+            if axis is axes[0]:
+                axis.annotate(kind, (at * seconds, 1.06), fontsize=8, color=INK, annotation_clip=False)
+        dress(axis, "", "seconds of video" if axis is axes[-1] else "", title)
+        axis.set_ylim(-0.02, 1.04)
+        axis.set_xlim(left=0)
+    figure.align_ylabels(axes)
+    legend(figure, axes)
+    keep(figure, path)
+
+
+def _pieces(points: np.ndarray, at: Sequence[float]) -> list[np.ndarray]:
+    """A curve cut where a scene ends: what is counted changes there."""
+    cuts = np.searchsorted(points[:, 0], at, side="right")
+    return [piece for piece in np.split(points, cuts) if len(piece)]

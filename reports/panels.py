@@ -1,0 +1,78 @@
+"""What all plots of a comparison share: a look for every arm, panels side by side, one legend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from reports.plots import INK, PALE, save
+from reports.tables import BASELINE, Entrant
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
+"""Okabe and Ito's colours, which colour-blind readers tell apart, and two more."""
+DASHES = ("-", "--", "-.", ":")
+
+
+def styles(field: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
+    """One look for each arm of a report: a colour a strategy (the baseline is grey), a dash a variant of it."""
+    names = sorted({entrant.strategy for entrant in field} - {BASELINE})
+    found: dict[str, dict[str, Any]] = {}
+    for entrant in field:
+        colour = PALE if entrant.strategy == BASELINE else PALETTE[names.index(entrant.strategy) % len(PALETTE)]
+        variants = [other.label for other in field if other.strategy == entrant.strategy]
+        found[entrant.label] = {"color": colour, "linestyle": DASHES[variants.index(entrant.label) % len(DASHES)]}
+    return found
+
+
+def entered(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tuple[Entrant, pd.DataFrame]]:
+    """The rows of each arm of a table; the longest rollouts only, where an arm has others."""
+    found = []
+    for entrant in field:
+        mine = part[(part["strategy"] == entrant.strategy) & (part["knobs"] == entrant.knobs)]
+        if table in entrant.tables and len(mine):
+            found.append((entrant, mine))
+    return found
+
+
+def unit(part: pd.DataFrame) -> str:
+    """The unit of the one metric in a table."""
+    return str(part["unit"].iloc[0])
+
+
+def panels_of(panels: int, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure of panels side by side, or in rows; row by row."""
+    from matplotlib.figure import Figure as New
+
+    figure = New(figsize=(5.2 * panels + 2.2, 3.8 if rows == 1 else 2.7 * rows), dpi=130, layout="constrained")
+    return figure, list(figure.subplots(rows, panels, squeeze=False).flat)
+
+
+def dress(axis: Axes, title: str, across: str, up: str) -> None:
+    """Title, labels, and a quiet frame."""
+    axis.set_title(title, loc="left", fontsize=11, color=INK)
+    axis.set_xlabel(across, fontsize=10)
+    axis.set_ylabel(up, fontsize=10)
+    axis.spines[["top", "right"]].set_visible(False)
+    axis.grid(alpha=0.2)
+
+
+def legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend, right of the panels."""
+    shown = {}
+    for axis in axes:
+        handles, labels = axis.get_legend_handles_labels()
+        shown.update(dict(zip(labels, handles, strict=True)))
+    figure.legend(shown.values(), shown.keys(), loc="outside right upper", frameon=False, fontsize=9)
+
+
+def keep(figure: Figure, path: Path) -> None:
+    """As PNG for pages and as SVG for papers."""
+    save(figure, path.with_suffix(".png"))
+    save(figure, path.with_suffix(".svg"))
