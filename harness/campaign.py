@@ -16,7 +16,7 @@ from harness.backbone.presets import Backbone
 from harness.budget import dense_bytes, sized
 from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
-from harness.knobs import describe_knobs
+from harness.knobs import describe_knobs, spelled
 from harness.memory import MemorySpec, Strategy
 from harness.store import content_id
 from harness.suite import Suite, Task
@@ -58,7 +58,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        knobs = ",".join(f"{knob}={'none' if value is None else value}" for knob, value in self.unlike)
+        knobs = ",".join(f"{knob}={spelled(value)}" for knob, value in self.unlike)
         return f"{self.name}.{knobs}" if knobs else self.name
 
 

@@ -33,16 +33,27 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 
 
 def allowed(hint: Any) -> str:
-    """An annotation in words: "int >= 1", "absolute | relative", "float > 0, <= 1 | none"."""
+    """An annotation in words: "int >= 1", "absolute | relative", "float > 0, <= 1 | none", "[2 of float >= 0]"."""
     if get_origin(hint) is Annotated:
         kind, *marks = get_args(hint)
         bounds = [BOUNDS[type(mark)].format(mark) for mark in marks if type(mark) in BOUNDS]
         return f"{allowed(kind)} {', '.join(bounds)}".strip()
     if get_origin(hint) is Literal:
         return " | ".join(str(value) for value in get_args(hint))
+    if get_origin(hint) is tuple:
+        parts = get_args(hint)
+        kinds = " and ".join(dict.fromkeys(allowed(part) for part in parts if part is not ...))
+        return f"[{kinds}, ...]" if ... in parts else f"[{len(parts)} of {kinds}]"
     if get_origin(hint) is Union or isinstance(hint, type(int | None)):
         return " | ".join(allowed(part) for part in get_args(hint))
     return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def spelled(value: Any) -> str:
+    """A knob's value as it is typed: none, true, 0.1, paper, [0.8,0.95]."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(spelled, value))}]"
+    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:

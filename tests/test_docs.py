@@ -41,7 +41,7 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 
 def test_every_strategy_has_a_page_with_its_knobs() -> None:
-    from harness.knobs import describe_knobs
+    from harness.knobs import describe_knobs, spelled
     from harness.registry import found, strategy_class
 
     readme, index = (ROOT / "README.md").read_text(), (ROOT / "docs/strategies/README.md").read_text()
@@ -54,6 +54,6 @@ def test_every_strategy_has_a_page_with_its_knobs() -> None:
         rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (.+?) \| [^|]+ \|$", page, re.MULTILINE)
         on_page = {knob: (default, allowed.replace("\\|", "|")) for knob, default, allowed in rows}
         knobs = describe_knobs(strategy_class(name)).items()
-        assert on_page == {knob: (str(about["default"]).lower(), about["allowed"]) for knob, about in knobs}
+        assert on_page == {knob: (spelled(about["default"]), about["allowed"]) for knob, about in knobs}
         assert "▢▢▢" in page or name == "full"
         assert "Source: " in page

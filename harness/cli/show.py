@@ -17,6 +17,10 @@ from harness.errors import HorizonError, RegistryError, UnknownNameError
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
 
+FEW = 8
+"""Knobs that a line of the list shows."""
+
+
 @app.command("list")
 def list_(as_json: Json = False) -> None:
     """List the registered strategies, suites and backbones."""
@@ -32,8 +36,9 @@ def list_(as_json: Json = False) -> None:
         return
     sheet = table("strategy", "idea", "knobs and their defaults")
     for about in strategies:
-        knobs = ", ".join(f"{knob}={_default(value)}" for knob, value in about["knobs"].items())
-        sheet.add_row(Text(about["name"], "bold"), about["about"], knobs or "none")
+        knobs = [f"{knob}={_default(value)}" for knob, value in about["knobs"].items()]
+        more = [f"and {len(knobs) - FEW} more"] if len(knobs) > FEW else []
+        sheet.add_row(Text(about["name"], "bold"), about["about"], ", ".join([*knobs[:FEW], *more]) or "none")
     console.print(sheet)
     for title, rows in (("backbone", backbones), ("suite", suites)):
         if rows:
@@ -220,4 +225,6 @@ def _word(value: object) -> str:
 
 
 def _default(knob: dict[str, Any]) -> str:
-    return _word(knob["default"]) if "default" in knob else "(needed)"
+    from harness.knobs import spelled
+
+    return spelled(knob["default"]) if "default" in knob else "(needed)"

@@ -88,6 +88,8 @@ def test_words_for_rarer_annotations() -> None:
     assert allowed(Literal["a", 1, None]) == "a | 1 | None"
     assert allowed(Annotated[int, Ge(1)] | Literal["all"] | None) == "int >= 1 | all | none"
     assert allowed(Annotated[Annotated[int, Ge(1)], Le(9)]) == "int >= 1, <= 9"
+    assert allowed(tuple[Annotated[float, Ge(0)], Annotated[float, Ge(0)]]) == "[2 of float >= 0]"
+    assert allowed(tuple[int, ...]) == "[int, ...]"
 
 
 def test_unknown_name_gets_the_nearest_and_all_of_them() -> None:
@@ -113,8 +115,8 @@ def spec(chunk: int = 3) -> MemorySpec:
 @pytest.mark.parametrize("name", sorted(found("strategies")))
 def test_every_shipped_knob_refuses_another_type(name: str) -> None:
     kind = strategy_class(name)
-    for knob in describe_knobs(kind):
-        for value in (True, math.nan, "no such word", -1, object()):
+    for knob, about in describe_knobs(kind).items():
+        for value in (1 if about["allowed"] == "bool" else True, math.nan, "no such word", -1, object()):
             with pytest.raises(KnobError, match=f"knob {knob} = .* is not allowed; allowed: "):
                 strategy(name, **{knob: value})
 

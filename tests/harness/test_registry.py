@@ -17,7 +17,9 @@ from hypothesis import strategies as st
 
 from harness import registry
 from harness.errors import DtypeError, HorizonError, KnobError, RegistryError, UnknownNameError
+from harness.knobs import spelled
 from strategies.attention_sink import AttentionSink
+from strategies.echo_forcing import EchoForcing
 from strategies.full import Full
 from strategies.memrope import MemRoPE
 
@@ -64,7 +66,7 @@ def test_unknown_name_gets_the_nearest_and_all_of_them(register: Register, name:
 
 @pytest.mark.parametrize("name", ["", "zzzzzz", "0"])
 def test_unknown_name_that_is_near_nothing(name: str) -> None:
-    with pytest.raises(UnknownNameError, match="There are: attention_sink, full, ") as error:
+    with pytest.raises(UnknownNameError, match="There are: attention_sink, echo_forcing, full, ") as error:
         registry.strategy(name)
     assert "did you mean" not in str(error.value)
     assert isinstance(error.value, LookupError)
@@ -167,6 +169,7 @@ def test_backbone_is_built_as_asked() -> None:
         ('attention_sink.positions="absolute"', AttentionSink(positions="absolute")),
         ("memrope.alpha_long=none", MemRoPE(alpha_long=None)),
         ("memrope.alpha_long=null,alpha_short=1e-3", MemRoPE(alpha_long=None, alpha_short=0.001)),
+        ("echo_forcing.recall_decay=[0.5, 1],recalls=[2]", EchoForcing(recall_decay=(0.5, 1.0), recalls=(2,))),
     ],
 )
 def test_text_becomes_a_strategy(text: str, expected: object) -> None:
@@ -242,12 +245,20 @@ AVERAGES = st.builds(
     alpha_short=ALPHAS,
     init=st.sampled_from(["released", "paper"]),
 )
+SCENES = st.builds(
+    EchoForcing,
+    hierarchy=st.booleans(),
+    max_reuse=st.none() | st.integers(1, 255),
+    smooth_decay=st.tuples(st.floats(0, 1), st.floats(0, 1)).map(sorted).map(tuple),
+    recalls=st.lists(st.integers(1, 99), max_size=3).map(tuple),
+)
 
 
-@given(st.one_of(SINKS, AVERAGES))
-def test_what_is_written_is_what_is_read(made: AttentionSink | MemRoPE) -> None:
-    name = "memrope" if isinstance(made, MemRoPE) else "attention_sink"
-    knobs = ",".join(f"{knob}={'none' if value is None else value}" for knob, value in made.knobs().items())
+@given(st.one_of(SINKS, AVERAGES, SCENES))
+def test_what_is_written_is_what_is_read(made: AttentionSink | MemRoPE | EchoForcing) -> None:
+    names = {MemRoPE: "memrope", AttentionSink: "attention_sink", EchoForcing: "echo_forcing"}
+    name = names[type(made)]
+    knobs = ",".join(f"{knob}={spelled(value)}" for knob, value in made.knobs().items())
     assert registry.parse_strategy(f"{name}.{knobs}") == (name, made)
 
 
