@@ -20,6 +20,8 @@ SHOWN = (
     ("first_scene", "the first scene"),
 )
 
+MARKS = "osD^vP*X"
+
 
 def attributes(
     table: pd.DataFrame,
@@ -43,9 +45,11 @@ def attributes(
                 for found in [interval(values["value"].to_numpy(float), values["seed"].to_numpy())]
             ]
             style = styles(field)[entrant.label]
+            # Marks, because many a curve lies under another one.
+            mark = {"marker": MARKS[field.index(entrant) % len(MARKS)], "markersize": 3.5}
             for piece in _pieces(np.array(points), [at * seconds for at, _ in switches]):
                 times, means, lows, highs = piece.T
-                axis.plot(times, means, label=entrant.label, linewidth=1.6, **style)
+                axis.plot(times, means, label=entrant.label, linewidth=1.6, **mark, **style)
                 axis.fill_between(times, lows, highs, color=style["color"], alpha=0.1, linewidth=0)
         for at, kind in switches:
             axis.axvline(at * seconds, color=INK, linewidth=0.8, linestyle=":")

@@ -28,17 +28,19 @@ COLUMNS = (
     ("occlusion", "unsaid_identity", "after an occlusion"),
 )
 """What the tables show: scenario, score, heading."""
-SWITCHES = (
-    ("six-21", "responded", "switches followed"),
-    ("hardcut-21", "leakage_12", "old scene after a cut"),
-    ("six-21", "leakage_12", "old scene, six in a row"),
-    ("recall-21", "recall", "first scene back (21 frames)"),
-    ("recall-84", "recall", "back (84 frames)"),
-    ("six-21", "constancy", "constancy"),
-    ("six-21", "jump", "jump"),
-)
-"""What the table of prompt switches shows."""
 SIX = "six-21"
+SWITCHES = (
+    (SIX, "responded", "followed"),
+    (SIX, "leakage_12", "old scene stays"),
+    ("hardcut-21", "leakage_12", "after a cut"),
+    ("recall-21", "recall", "back after 5 s"),
+    ("recall-84", "recall", "after 21 s"),
+)
+PRICES = (
+    (SIX, "jump", "jump at a switch"),
+    (SIX, "constancy", "constancy in a scene"),
+)
+"""What the tables of prompt switches show."""
 HEADLINE = ("steady", "unsaid_identity")
 
 
@@ -109,16 +111,17 @@ def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
 
 def switch_sheets(rows: pd.DataFrame, runners: list[Entrant], samples: pd.DataFrame) -> list[Sheet]:
     """What becomes of prompt switches, as published; nothing for a campaign without any."""
-    shown = _there(SWITCHES, rows)
+    shown, more = _there(SWITCHES, rows), _there(PRICES, rows)
     if not shown:
         return []
-    heads = ["strategy", "switch (ms)", "frames replayed", "median response", *(head for *_, head in shown)]
-    sheet, part = Sheet("prompt switches", heads), rows[rows["table"] == PUBLISHED]
+    switches = Sheet("prompt switches", ["strategy", "median response", *(head for *_, head in shown)])
+    price = Sheet("what a switch costs", ["strategy", "ms", "latent frames replayed", *(head for *_, head in more)])
+    part = rows[rows["table"] == PUBLISHED]
     for runner in [runner for runner in runners if runner.label in set(part["arm"])]:
-        cells = [_entry(part, runner.label, scenario, metric) for scenario, metric, _ in shown]
-        costs = [f"{runner.switch_ms:.0f}", f"{runner.switch_frames:.0f}"]
-        sheet.rows.append([runner.label, *costs, _median_response(samples, runner), *cells])
-    return [sheet]
+        results, costs = ([_entry(part, runner.label, *column[:2]) for column in columns] for columns in (shown, more))
+        switches.rows.append([runner.label, _median_response(samples, runner), *results])
+        price.rows.append([runner.label, f"{runner.switch_ms:.1f}", f"{runner.switch_frames:.0f}", *costs])
+    return [switches, price]
 
 
 def _there(columns: Sequence[tuple[str, str, str]], rows: pd.DataFrame) -> list[tuple[str, str, str]]:

@@ -21,6 +21,8 @@ from strategies.echo_forcing.transition import Transition
 if TYPE_CHECKING:
     from strategies.echo_forcing.strategy import EchoForcing
 
+AT_ONCE = 6
+"""Frames of the history that tokens are taken from at once."""
 RECALLED = -1
 """Frame id of a recalled frame; carried raw frames keep their own."""
 
@@ -123,20 +125,25 @@ class SceneMemory(Memory):
         places, there = choose(scores, stale.tensors[0].shape[1])
         count, tokens = places.shape[1], self.spec.frame_tokens
 
-        def taken(x: Tensor, old: Tensor) -> Tensor:
-            shape = (*places.shape, *[1] * (x.ndim - 2))
-            new = x.gather(1, places.view(shape).expand(-1, -1, *x.shape[2:]))
-            return torch.cat((torch.where(there.view(shape), new, old[:, :count]), old[:, count:]), 1)
+        def gathered(part: int) -> Tensor:
+            """The chosen tokens of a part, a few frames at a time: the history is never put together as a whole."""
+            old = stale.tensors[part]
+            shape = (*places.shape, *[1] * (old.ndim - 2))
+            new = old[:, :count]
+            for first in range(0, len(ids), AT_ONCE):
+                group = ids[first : first + AT_ONCE]
+                here = torch.cat([own.frames[frame].tensors[part] for frame in group], 1).flatten(1, 2)
+                local = places - first * tokens
+                inside = there & (local >= 0) & (local < here.shape[1])
+                index = local.clamp(0, here.shape[1] - 1).view(shape).expand(-1, -1, *here.shape[2:])
+                new = torch.where(inside.view(shape), here.gather(1, index), new)
+            whole = new if count == old.shape[1] else torch.cat((new, old[:, count:]), 1)
+            return whole.unflatten(1, before.tensors[part].shape[1:3])
 
-        chosen = []
-        for part, old in enumerate(stale.tensors):
-            whole = torch.cat([own.frames[frame].tensors[part] for frame in ids], 1).flatten(1, 2)
-            chosen.append(taken(whole, old).unflatten(1, before.tensors[part].shape[1:3]))
-        own.compressed = Entries(*chosen)
+        own.compressed = Entries(*map(gathered, range(len(stale.tensors))))
         if own.places is not None:
-            own.places = taken(
-                (torch.arange(scores.shape[1], device=places.device) % tokens).expand_as(scores), own.places
-            )
+            new = torch.where(there, places % tokens, own.places[:, :count])
+            own.places = torch.cat((new, own.places[:, count:]), 1)
         if most is not None:
             uses = uses.scatter_add(1, places, there.to(uses.dtype))
             own.uses.update(zip(ids, (x.clone() for x in uses.split(tokens, 1)), strict=True))
