@@ -11,7 +11,7 @@ import torch
 
 from harness.campaign import PUBLISHED
 from harness.store import Store
-from reports.panels import dress, entered, keep, legend, panels_of, styles, unit
+from reports.panels import dress, entered, keep, legend, mark, panels_of, styles, unit
 from reports.plots import filmstrip
 from reports.stats import interval
 from reports.tables import Entrant, table_names
@@ -75,7 +75,7 @@ def price(rows: pd.DataFrame, field: Sequence[Entrant], title: str, path: Path) 
                 where,
                 row.mean,
                 yerr=[[row.mean - row.low], [row.high - row.mean]],
-                fmt="o",
+                fmt=mark(field, entrant.label),
                 color=style["color"],
                 markerfacecolor=style["color"] if style["linestyle"] == "-" else "white",
                 capsize=2,

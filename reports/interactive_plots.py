@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from harness.campaign import PUBLISHED
-from reports.panels import dress, entered, keep, legend, panels_of, styles
+from reports.panels import dress, entered, keep, legend, mark, panels_of, styles
 from reports.plots import INK
 from reports.stats import interval
 from reports.tables import Entrant
@@ -19,8 +20,6 @@ SHOWN = (
     ("old_scene", "what must go"),
     ("first_scene", "the first scene"),
 )
-
-MARKS = "osD^vP*X"
 
 
 def attributes(
@@ -46,10 +45,10 @@ def attributes(
             ]
             style = styles(field)[entrant.label]
             # Marks, because many a curve lies under another one.
-            mark = {"marker": MARKS[field.index(entrant) % len(MARKS)], "markersize": 3.5}
+            marker: dict[str, Any] = {"marker": mark(field, entrant.label), "markersize": 3.5}
             for piece in _pieces(np.array(points), [at * seconds for at, _ in switches]):
                 times, means, lows, highs = piece.T
-                axis.plot(times, means, label=entrant.label, linewidth=1.6, **mark, **style)
+                axis.plot(times, means, label=entrant.label, linewidth=1.6, **marker, **style)
                 axis.fill_between(times, lows, highs, color=style["color"], alpha=0.1, linewidth=0)
         for at, kind in switches:
             axis.axvline(at * seconds, color=INK, linewidth=0.8, linestyle=":")

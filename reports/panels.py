@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
 """Okabe and Ito's colours, which colour-blind readers tell apart, and two more."""
 DASHES = ("-", "--", "-.", ":")
+MARKS = "osD^vP*X"
 
 
 def styles(field: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
@@ -29,6 +30,11 @@ def styles(field: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
         variants = [other.label for other in field if other.strategy == entrant.strategy]
         found[entrant.label] = {"color": colour, "linestyle": DASHES[variants.index(entrant.label) % len(DASHES)]}
     return found
+
+
+def mark(field: Sequence[Entrant], label: str) -> str:
+    """A marker for an arm, for where curves lie upon each other or are single points."""
+    return MARKS[[entrant.label for entrant in field].index(label) % len(MARKS)]
 
 
 def entered(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tuple[Entrant, pd.DataFrame]]:
