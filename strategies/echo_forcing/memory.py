@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.backbone.rope import axis_pairs
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch
-from strategies.echo_forcing.compression import Calibration, Scoring, choose
+from strategies.echo_forcing.compression import Calibration, Scoring, choose, take
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.pool import Pool, Scene
 from strategies.echo_forcing.scenes import recall_frame
@@ -21,8 +21,6 @@ from strategies.echo_forcing.transition import Transition
 if TYPE_CHECKING:
     from strategies.echo_forcing.strategy import EchoForcing
 
-AT_ONCE = 6
-"""Frames of the history that tokens are taken from at once."""
 RECALLED = -1
 """Frame id of a recalled frame; carried raw frames keep their own."""
 
@@ -121,29 +119,18 @@ class SceneMemory(Memory):
         if most is not None:
             uses = torch.cat([own.uses[frame] for frame in ids], 1)
             scores = scores.masked_fill(uses >= most, -torch.inf)
-        stale = before.map(lambda x: x.flatten(1, 2))
-        places, there = choose(scores, stale.tensors[0].shape[1])
-        count, tokens = places.shape[1], self.spec.frame_tokens
+        tokens = self.spec.frame_tokens
+        places, there = choose(scores, before.frames * tokens)
 
-        def gathered(part: int) -> Tensor:
-            """The chosen tokens of a part, a few frames at a time: the history is never put together as a whole."""
-            old = stale.tensors[part]
-            shape = (*places.shape, *[1] * (old.ndim - 2))
-            new = old[:, :count]
-            for first in range(0, len(ids), AT_ONCE):
-                group = ids[first : first + AT_ONCE]
-                here = torch.cat([own.frames[frame].tensors[part] for frame in group], 1).flatten(1, 2)
-                local = places - first * tokens
-                inside = there & (local >= 0) & (local < here.shape[1])
-                index = local.clamp(0, here.shape[1] - 1).view(shape).expand(-1, -1, *here.shape[2:])
-                new = torch.where(inside.view(shape), here.gather(1, index), new)
-            whole = new if count == old.shape[1] else torch.cat((new, old[:, count:]), 1)
-            return whole.unflatten(1, before.tensors[part].shape[1:3])
+        def taken(part: int) -> Tensor:
+            old = before.tensors[part]
+            chosen = take([own.frames[frame].tensors[part] for frame in ids], old.flatten(1, 2), places, there)
+            return chosen.view(old.shape)
 
-        own.compressed = Entries(*map(gathered, range(len(stale.tensors))))
+        own.compressed = Entries(*map(taken, range(len(before.tensors))))
         if own.places is not None:
-            new = torch.where(there, places % tokens, own.places[:, :count])
-            own.places = torch.cat((new, own.places[:, count:]), 1)
+            where = torch.where(there, places % tokens, own.places[:, : places.shape[1]])
+            own.places = torch.cat((where, own.places[:, places.shape[1] :]), 1)
         if most is not None:
             uses = uses.scatter_add(1, places, there.to(uses.dtype))
             own.uses.update(zip(ids, (x.clone() for x in uses.split(tokens, 1)), strict=True))
@@ -211,7 +198,7 @@ class SceneMemory(Memory):
             self._drops = full or slots.chunks == transition.drop_after
         if self._drops:
             slots.drop_carried()
-        self._middle = slots.make_room() if slots.compressed_room else slots.make_room()[:0]
+        self._middle = slots.make_room()
 
     def _listen(self, own: _Layer, query: Tensor) -> None:
         """Take in the queries of a clean pass."""
