@@ -66,7 +66,7 @@ def folder(tmp_path_factory):
                 "suite_version": "1", "skipped_metrics": {"clip": "needs weights"},
                 "seconds_per_latent_frame": 0.25, "status": "ok", "reason": "",
                 "task": {"scenario": scenario, "frames": frames, "given": 3, "rows": rows},
-                "cost": {"chunk_ms": 20.0 + number, "cache_bytes": 300_000 + number, "seconds": {}},
+                "cost": {"chunk_ms": 20.0 + number, "cache_bytes": 300_000 + number, "seconds": {}, "switches": []},
             }  # fmt: skip
             strip = np.zeros((ROWS, 3, 3, 24, 24), np.uint8)
             store.finish(f"{scenario}-{number}", about, samples, {"strip": strip, "frames": np.array([0, 80, 160])})
@@ -164,3 +164,67 @@ def test_comparison_needs_no_baseline(folder):
     field = [entrant for entrant in entrants(store) if entrant.strategy == "memrope"]
     rows = compared(scores(tidy(store)), field)
     assert rows["difference"].isna().all()
+
+
+SWITCHED = [(21, "smooth", 2.0), (42, "hardcut", 5.0), (63, "smooth", None), (84, "recall", 9.0), (105, "hardcut", 1.0)]
+
+
+@pytest.fixture(scope="module")
+def switched(tmp_path_factory):
+    """Prompt switches of two strategies: one follows all of them but the third, the other none."""
+    folder = tmp_path_factory.mktemp("runs") / "switches"
+    store = Store(folder)
+    names = ("sliding_window", "memrope")
+    arms = [{"label": n, "strategy": n, "knobs": knobs(n, {}), "tables": ["as published"]} for n in names]
+    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"interactive": ["1"]}, "arms": arms}
+    environment = {
+        "cpu": "cpu", "threads": 2, "gpu": None, "device": "cpu", "attention": "sdpa", "packages": {}, "code": {},
+    }  # fmt: skip
+    store.begin({"name": "switches", "asked": {**asked, "cells": list(names)}, "environment": environment})
+    script = [[0, "a thing"], *([at, f"scene at {at}"] for at, _, _ in SWITCHED)]
+    for name in names:
+        rows = [{"seed": seed, "script": script} for seed in SEEDS]
+        samples = []
+        for row, seed in enumerate(SEEDS):
+            for at, kind, response in SWITCHED:
+                follows = name == "memrope" and response is not None
+                samples += [
+                    Sample(row, "response", at, response if follows else 21.0),
+                    Sample(row, "responded", at, float(follows)),
+                    Sample(row, "leakage_12", at, 0.0 if follows else 1.0),
+                    *([Sample(row, "recall", at, float(follows))] if kind == "recall" else []),
+                ]
+                for end in range(at + 3, at + 22, 3):
+                    level = (0.9 + 0.01 * (seed % 3)) * follows
+                    samples += [Sample(row, m, end, level) for m in ("new_scene", "old_scene", "first_scene")]
+        turns = [{"passes": 1, "frames": 9, "bytes": 0, "seconds": 0.02}]
+        about = {
+            "backbone": "pocket", "strategy": name, "knobs": knobs(name, {}), "suite": "interactive",
+            "suite_version": "1", "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "status": "ok",
+            "reason": "", "cost": {"chunk_ms": 20.0, "cache_bytes": 300_000, "seconds": {}, "switches": turns},
+            "task": {
+                "scenario": "six-21", "frames": 126, "given": 3, "rows": rows,
+                "boundaries": ["smooth", *(kind for _, kind, _ in SWITCHED)],
+            },
+        }  # fmt: skip
+        strip = np.zeros((ROWS, 3, 3, 24, 24), np.uint8)
+        store.finish(name, about, samples, {"strip": strip, "frames": np.array([0, 42, 84])})
+    return folder
+
+
+def test_prompt_switches_have_tables_of_their_own(switched):
+    made, sheets = render(switched)
+    switches, price = sheets
+    assert switches.title == "prompt switches"
+    by_arm = {row[0]: dict(zip(switches.heads, row, strict=True)) for row in switches.rows}
+    assert by_arm["sliding_window"]["median response"] == "never"
+    assert by_arm["memrope"]["median response"] == "5 frames"
+    assert by_arm["memrope"]["followed"] == "0.80 ± 0.00 ▲"
+    assert by_arm["memrope"]["old scene stays"] == "0.20 ± 0.00 ▲"
+    assert [row[:3] for row in price.rows] == [["sliding_window", "20.0", "9"], ["memrope", "20.0", "9"]]
+    names = [path.name for path in made]
+    assert "prompt-switches.png" in names
+    assert "six-21-filmstrips.png" in names
+    text = (switched / "report.md").read_text()
+    assert "## Prompt switches" in text
+    assert "(plots/prompt-switches.png)" in text
