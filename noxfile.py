@@ -21,6 +21,8 @@ ROOT = Path(__file__).parent
 HOME = ROOT / ".nox" / "horizon"
 PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
+"""Cells of the pocket are small: a process a core does nearly twice as much as one on two. What is given again wins."""
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
@@ -66,8 +68,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def compare(session: nox.Session) -> None:
-    """The main job: every strategy under the drift suite, then the report. What follows -- goes to `horizon run`."""
-    python(session, "harness.cli", "run", "--out", "runs/compare", *session.posargs)
+    """The main job: every strategy under every suite, then the report. What follows -- goes to `horizon run`."""
+    python(session, "harness.cli", "run", "--out", "runs/compare", *SHARED, *session.posargs)
     python(session, "harness.cli", "compare", "runs/compare")
 
 
@@ -78,7 +80,7 @@ def bench(session: nox.Session, strategy: str) -> None:
     folder = f"runs/bench-{strategy}"
     both = dict.fromkeys(("sliding_window", strategy))
     chosen = [word for name in both for word in ("--strategy", name)]
-    python(session, "harness.cli", "run", *chosen, "--out", folder, *session.posargs)
+    python(session, "harness.cli", "run", *chosen, "--out", folder, *SHARED, *session.posargs)
     python(session, "harness.cli", "compare", folder)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +30,7 @@ ASIDE = ("chunk (ms)", "identity", "identity, from text", "motion")
 def run(
     campaign: Annotated[Path | None, typer.Argument(help="A campaign as a TOML file; options overrule it.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="Repeat for several. Default: drift.")] = None,
+    suite: Annotated[list[str] | None, typer.Option(help="Repeat for several. Default: drift and interactive.")] = None,
     tier: Annotated[str | None, typer.Option(help="quick, full, long or day: how much is run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives other scenes of the same kind.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
@@ -43,6 +44,7 @@ def run(
         float, typer.Option(help="Seconds between the states that a killed cell goes on from.")
     ] = 10.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; the last bits depend on their number.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that share the cells; give each its threads.")] = 1,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with time and disk, run nothing.")] = False,
 ) -> None:
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
@@ -71,7 +73,7 @@ def run(
         return
     store = Store(out)
     store.begin(manifest(asked, stage, planned, out.name))
-    with Ticker(planned) as ticker, _stoppable():
+    with Ticker(planned) as ticker, _stoppable(), _helpers(workers - 1):
         execute(
             store,
             stage,
@@ -123,6 +125,22 @@ def merge(
     from harness.store import merge as put_together
 
     console.print(f"{target}: {put_together(target, sources)} cells came")
+
+
+@contextmanager
+def _helpers(count: int) -> Iterator[None]:
+    """The same command in so many more processes, which share the folder and say nothing."""
+    command = [sys.executable, *sys.orig_argv[1:], "--workers", "1"]
+    quiet = subprocess.DEVNULL
+    helpers = [subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) for _ in range(count)]
+    try:
+        yield
+    finally:
+        # All cells are done, or the user is: nobody is waited for.
+        for helper in helpers:
+            helper.terminate()
+        for helper in helpers:
+            helper.wait()
 
 
 @contextmanager

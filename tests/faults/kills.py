@@ -23,7 +23,7 @@ TIMES = ("chunk_ms",)
 
 def command(folder: Path, strategies: list[str]) -> list[str]:
     chosen = [word for name in strategies for word in ("--strategy", name)]
-    options = ["--save-every", "1", "--threads", "1", "--out", str(folder)]
+    options = ["--suite", "drift", "--save-every", "1", "--threads", "1", "--out", str(folder)]
     return [sys.executable, "-m", "harness.cli", "run", *chosen, *options]
 
 

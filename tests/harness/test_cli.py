@@ -404,7 +404,7 @@ def test_commands_and_options_are_these() -> None:
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
-            *("--timeout", "--save-every", "--threads", "--dry-run"),
+            *("--timeout", "--save-every", "--threads", "--workers", "--dry-run"),
         ],
         "compare": ["folder", "--json"],
         "merge": ["target", "sources"],

@@ -20,7 +20,7 @@ Drift.tasks = few
 from harness.cli import main
 main()
 """
-ARMS = ("--strategy", "sliding_window", "--strategy", "memrope")
+ARMS = ("--suite", "drift", "--strategy", "sliding_window", "--strategy", "memrope")
 
 
 def command(*arguments):
@@ -52,6 +52,17 @@ def test_a_run_says_a_line_a_cell_and_a_second_one_does_nothing(ran):
     before = {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
     assert horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=folder).splitlines()[-1] == "c: 12 ok"
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
+
+
+def test_workers_share_the_cells_and_the_records_are_the_same(ran, tmp_path):
+    folder, _ = ran
+    said = horizon("run", *ARMS, "--out", "c", "--threads", "1", "--workers", "3", cwd=tmp_path)
+    assert said.splitlines()[-1] == "c: 12 ok"
+    cells = sorted(path.name for path in (folder / "c/cells").iterdir())
+    assert sorted(path.name for path in (tmp_path / "c/cells").iterdir()) == cells
+    for cell in cells:
+        one, other = (home / "c/cells" / cell / "record.jsonl" for home in (folder, tmp_path))
+        assert one.read_bytes() == other.read_bytes()
 
 
 def test_compare_shows_tables_and_writes_the_page(ran):
