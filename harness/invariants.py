@@ -10,6 +10,7 @@ import gc
 import io
 import itertools
 from collections.abc import Mapping
+from functools import cache
 from types import FunctionType, ModuleType
 from typing import Any, get_args
 
@@ -195,7 +196,11 @@ def kept_is_read(bench: Workbench) -> str:
         (bench.chunks + TURNS, NUDGE, ()),
         (bench.chunks + TURNS, NUDGE, switches),
     ]
-    clean = {bool(turns): bench.latents(bench.chunks + TURNS, resume=state, switches=turns) for turns in ((), switches)}
+
+    @cache
+    def clean(switched: bool) -> list[Tensor]:
+        return bench.latents(bench.chunks + TURNS, resume=state, switches=switches if switched else ())
+
     held: set[tuple[int, int]] = set()
 
     class Nudge(Watched):
@@ -215,7 +220,7 @@ def kept_is_read(bench: Workbench) -> str:
         for number, (chunks, by, turns) in enumerate(tries):
             watch = type("", (Nudge,), {"here": here, "by": by})
             disturbed = bench.latents(chunks, resume=state, watch=watch, switches=turns)
-            if not all(map(torch.equal, disturbed, clean[bool(turns)])):
+            if not all(map(torch.equal, disturbed, clean(bool(turns)))):
                 waits += number > 0
                 break
         else:

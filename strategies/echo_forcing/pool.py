@@ -31,12 +31,9 @@ class Scene:
     @classmethod
     def of(cls, switch: PromptSwitch, frames: Mapping[str, Sequence[Entries]]) -> Scene:
         """The scene that ends with this switch, copied off the device."""
-        away = {
-            source: [entries.map(lambda x: x.to("cpu", copy=True)) for entries in layers]
-            for source, layers in frames.items()
-        }
+        away = {source: [entries.map(_away) for entries in layers] for source, layers in frames.items()}
         texts = None if switch.old_texts is None else list(switch.old_texts)
-        return cls(texts, switch.old_prompts.to("cpu", copy=True), away)
+        return cls(texts, _away(switch.old_prompts), away)
 
     def stored(self) -> Iterable[Tensor]:
         yield self.prompts
@@ -55,6 +52,11 @@ class Scene:
             for source, layers in state["frames"].items()
         }
         return cls(state["texts"], state["prompts"].cpu(), frames)
+
+
+def _away(x: Tensor) -> Tensor:
+    """A copy off the device; where there are shapes only, one of those."""
+    return x.clone() if x.is_meta else x.to("cpu", copy=True)
 
 
 class Pool:
@@ -106,6 +108,8 @@ class Pool:
         return scores, scores.index(max(scores))
 
     def _scores(self, row: int, switch: PromptSwitch, knobs: EchoForcing) -> list[float]:
+        if switch.new_prompts.is_meta:
+            return [1.0] * len(self.scenes)  # shapes only: nothing to compare
         texts = [scene.texts[row] for scene in self.scenes if scene.texts is not None]
         spoken = switch.new_texts is not None and len(texts) == len(self.scenes)
         if not spoken or (switch.encode is None and knobs.matching == "similar"):

@@ -80,7 +80,9 @@ def test_compare_shows_tables_and_writes_the_page(ran):
 def test_a_strategy_can_be_added_later(ran, tmp_path):
     folder, _ = ran
     subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
-    said = horizon("run", "--strategy", "attention_sink", "--out", "c", "--threads", "1", cwd=tmp_path)
+    said = horizon(
+        "run", "--suite", "drift", "--strategy", "attention_sink", "--out", "c", "--threads", "1", cwd=tmp_path
+    )
     assert said.splitlines()[-1] == "c: 4 ok"
     horizon("compare", "c", cwd=tmp_path)
     assert "| attention_sink |" in (tmp_path / "c/report.md").read_text()
@@ -98,7 +100,7 @@ def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
 
 def test_machines_go_together(ran, tmp_path):
     folder, _ = ran
-    horizon("run", "--strategy", "sliding_window", "--out", "other", "--threads", "1", cwd=folder)
+    horizon("run", "--suite", "drift", "--strategy", "sliding_window", "--out", "other", "--threads", "1", cwd=folder)
     said = horizon("merge", str(tmp_path / "all"), "c", "other", cwd=folder)
     assert said.strip().endswith(": 12 cells came")
 

@@ -353,7 +353,7 @@ def states(chunks: Iterator[Chunk], at: int) -> tuple[State, list[Tensor]]:
 def spoil(state: State) -> None:
     for x in tree_leaves(state):
         if isinstance(x, Tensor):
-            x.fill_(torch.nan)
+            x.fill_(torch.nan if x.is_floating_point() else 1)
 
 
 @pytest.mark.parametrize("chosen", ALL, ids=repr)
@@ -792,11 +792,11 @@ class Storages(TorchDispatchMode):
 
 
 def traffic(bench: Workbench, **options: Any) -> list[tuple[int, int]]:
-    """Live and peak bytes of tensors at each chunk from the steady state on."""
+    """Live and peak bytes of tensors at each chunk once a memory is full, what it holds aside included."""
     storages, log = Storages(), []
     with storages:
-        for chunk in bench.roll(bench.chunks + 3, **options):
-            if chunk.index >= steady(bench):
+        for chunk in bench.roll(bench.chunks + 6, **options):
+            if chunk.index >= bench.chunks:
                 log.append((storages.bytes(), storages.peak))
             storages.restart()
     return log

@@ -498,7 +498,7 @@ BROKEN: dict[str, tuple[Callable[[], Strategy], dict[str, str]]] = {
     ),
     "grows at a switch": (
         grows_at_a_switch,
-        {BOUNDED: r"with prompt switches, \d+ bytes after chunk 1; at most 4608 without"},
+        {BOUNDED: r"with prompt switches, \d+ bytes after chunk 1; at most 4608 are allowed"},
     ),
     "below zero": (below_zero, {POSITIONS: "frame 0, layer 0: temporal id -100 is below 0"}),
     "rows mixed at a switch": (rows_mixed_at_a_switch, {BATCH: "row 0 of a batch of two: chunk 1 differs by"}),
