@@ -141,7 +141,9 @@ def _median_response(samples: pd.DataFrame, runner: Entrant) -> str:
     if frames.empty:
         return "n/a"
     middle = frames.median()
-    return f"{middle:g} frames" if np.isfinite(middle) else "never"
+    if not np.isfinite(middle):
+        return "never"
+    return f"{middle:g} frame{'' if middle == 1 else 's'}"
 
 
 def differences(rows: pd.DataFrame) -> list[str]:
