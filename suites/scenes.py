@@ -16,7 +16,8 @@ from harness.pocket.probe import SEEN, UNSURE, agreed
 from harness.pocket.world import FADE, NAMES, film
 from harness.suite import Sample, Task
 from suites.measures import changes
-from suites.watch import ROWS, STRIP, scripts
+from suites.strip import Strip
+from suites.watch import scripts
 
 SURE = 0.9
 """Confidence of the probe from which a switch counts as followed."""
@@ -54,7 +55,7 @@ class Scenes:
         self.confidence: list[Tensor] = []
         self.changes: list[Tensor] = []  # from each frame to the next; [B, T], one less in the first chunk
         self.last: Tensor | None = None
-        self.kept: dict[int, Tensor] = {}  # latent frame -> pictures [rows, 3, H, W]
+        self.strip = Strip(task.frames)
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decode(latents.float().cpu())
@@ -64,13 +65,10 @@ class Scenes:
         joined = pictures if self.last is None else torch.cat((self.last, pictures), 1)
         self.changes.append(changes(joined))
         self.last = pictures[:, -1:]
-        if start * STRIP >= len(self.kept) * self.task.frames:
-            self.kept[start] = pictures[:ROWS, 0]
+        self.strip.see(pictures, start)
 
     def pictures(self) -> dict[str, Any]:
-        frames = sorted(self.kept)
-        strip = torch.stack([self.kept[frame] for frame in frames], 1)
-        return {"frames": frames, "strip": (strip * 255).round().to(torch.uint8).numpy()}
+        return self.strip.arrays()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -78,12 +76,13 @@ class Scenes:
             "confidence": list(self.confidence),
             "changes": list(self.changes),
             "last": self.last,
-            "kept": dict(self.kept),
+            "strip": self.strip.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.values, self.confidence = list(state["values"]), list(state["confidence"])
-        self.changes, self.last, self.kept = list(state["changes"]), state["last"], dict(state["kept"])
+        self.changes, self.last = list(state["changes"]), state["last"]
+        self.strip.load_state_dict(state["strip"])
 
     def samples(self) -> list[Sample]:
         seen, sure = torch.cat(self.values, 1), torch.cat(self.confidence, 1)

@@ -17,13 +17,10 @@ from harness.pocket.probe import SEEN
 from harness.pocket.world import HEADINGS, NAMES, SPEEDS, SWING, Scene, film, paint
 from harness.suite import Sample, Task
 from suites.measures import changes, period, picture_metrics
+from suites.strip import Strip
 
 FIRST = 9
 """Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""
-STRIP = 12
-"""Pictures kept of a rollout, at most."""
-ROWS = 2
-"""Rollouts of a task of which pictures are kept."""
 TOLERANCE = 1.0  # pixels; the slower objects move two a frame
 SEEN_COLUMNS = [NAMES.index(name) for name in SEEN]
 
@@ -60,13 +57,12 @@ class Watch:
         self.before: Tensor | None = None  # the last picture before them
         self.shown: Tensor | None = None  # what the first chunks showed, [B, 8]; only without a given beginning
         self.taken: list[Sample] = []
-        self.kept: dict[int, Tensor] = {}  # latent frame -> pictures [rows, 3, H, W]
+        self.strip = Strip(task.frames)
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decode(latents.float().cpu())
         self.window.append(pictures)
-        if start * STRIP >= len(self.kept) * self.task.frames:
-            self.kept[start] = pictures[:ROWS, 0]
+        self.strip.see(pictures, start)
         stop = start + pictures.shape[1]
         if stop >= self.ends[0]:
             run = torch.cat(self.window, 1)
@@ -78,9 +74,7 @@ class Watch:
         return self.taken
 
     def pictures(self) -> dict[str, Any]:
-        frames = sorted(self.kept)
-        strip = torch.stack([self.kept[frame] for frame in frames], 1)
-        return {"frames": frames, "strip": (strip * 255).round().to(torch.uint8).numpy()}
+        return self.strip.arrays()
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -89,12 +83,13 @@ class Watch:
             "before": self.before,
             "shown": self.shown,
             "taken": [list(sample) for sample in self.taken],
-            "kept": dict(self.kept),
+            "strip": self.strip.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.ends, self.window, self.before = list(state["ends"]), list(state["window"]), state["before"]
-        self.shown, self.kept = state["shown"], dict(state["kept"])
+        self.shown = state["shown"]
+        self.strip.load_state_dict(state["strip"])
         self.taken = [Sample(*sample) for sample in state["taken"]]
 
     def _measure(self, run: Tensor, stop: int) -> None:

@@ -13,7 +13,8 @@ from harness.store import Store
 from harness.suite import Sample
 from reports.report import render
 from reports.tables import TIDY, compared, entrants, scores, tidy
-from suites.watch import ROWS, edges
+from suites.strip import ROWS
+from suites.watch import edges
 
 SEEDS = range(100, 116)
 ARMS = {

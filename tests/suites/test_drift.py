@@ -13,6 +13,7 @@ from harness.suite import Row, Task
 from reports.tables import suite_named
 from suites.drift import _lost, _slope, _windows
 from suites.watch import Watch, edges, scripts
+from tests.suites import fake
 
 STEADY = Task("steady", 60, 3, tuple(Row(seed, ((0, "a thing"),)) for seed in range(12)))
 MOVING = Task(
@@ -25,17 +26,8 @@ def backbone():
     return registry.backbone("pocket")
 
 
-def shown(backbone, task, change=lambda pixels: pixels):
-    """Samples of a task whose rollouts show the truth, changed: {metric: {at_frame: [values of the rows]}}."""
-    watch = Watch(backbone, task)
-    truth = film(scripts(task), [row.seed for row in task.rows], task.frames)
-    latents = backbone.codec.encode(change(truth.pixels.clone()))
-    for start in range(0, task.frames, 3):
-        watch.see(latents[:, start : start + 3], start)
-    found = {}
-    for row, metric, at, value in watch.samples():
-        found.setdefault(metric, {}).setdefault(at, [None] * len(task.rows))[row] = value
-    return found
+def shown(backbone, task, *change):
+    return fake.shown(Watch(backbone, task), backbone, task, *change)
 
 
 def mean(found, metric, at=60):

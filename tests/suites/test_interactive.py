@@ -14,6 +14,7 @@ from harness.suite import Sample
 from suites.interactive import SCORES, Interactive, changed
 from suites.scenes import Scenes
 from suites.watch import scripts
+from tests.suites import fake
 
 
 @pytest.fixture(scope="module")
@@ -26,17 +27,8 @@ def tasks(backbone):
     return {task.scenario: task for task in Interactive().tasks(backbone, "quick")}
 
 
-def shown(backbone, task, change=lambda pixels: pixels):
-    """{metric: {at_frame: [values of the rows]}} of rollouts that show the truth, changed."""
-    watch = Scenes(backbone, task)
-    truth = film(scripts(task), [row.seed for row in task.rows], task.frames)
-    latents = backbone.codec.encode(change(truth.pixels.clone()))
-    for start in range(0, task.frames, 3):
-        watch.see(latents[:, start : start + 3], start)
-    found = {}
-    for row, metric, at, value in watch.samples():
-        found.setdefault(metric, {}).setdefault(at, [None] * len(task.rows))[row] = value
-    return found
+def shown(backbone, task, *change):
+    return fake.shown(Scenes(backbone, task), backbone, task, *change)
 
 
 def mean(found, metric, at=None):
