@@ -128,6 +128,7 @@ def test_tasks_are_as_said(backbone):
         f"{name}-{length}" for name in ("smooth", "hardcut", "forget", "recall", "six") for length in (21, 84)
     }
     assert set(quick) < set(full)
+    assert suite.tasks(backbone, "day") == list(full.values())
     assert {len(task.rows) for task in full.values()} == {64}
     six = quick["six-21"]
     assert six.boundaries == ("smooth", "smooth", "hardcut", "smooth", "recall", "hardcut")
