@@ -18,7 +18,6 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.script import Cue, Script
 from harness.suite import Metric, Row, Suite, Task
 from suites.scenes import LEAKS, Scenes
 from suites.watch import scripts
@@ -109,15 +108,11 @@ class Interactive(Suite):
 
 def _task(name: str, length: int, seeds: range) -> Task:
     scenes = [_SCENES[name](seed) for seed in seeds]
-    scripts = [
-        Script(tuple(Cue(number * length, scene.prompt, scene.boundary) for number, scene in enumerate(row)), 0)
-        for row in scenes
-    ]
     rows = [
-        Row(seed, tuple((cue.start, cue.text) for cue in script.cues))
-        for seed, script in zip(seeds, scripts, strict=True)
+        Row(seed, tuple((number * length, scene.prompt) for number, scene in enumerate(row)))
+        for seed, row in zip(seeds, scenes, strict=True)
     ]
-    boundaries = tuple(cue.boundary for cue in scripts[0].cues)
+    boundaries = tuple(scene.boundary for scene in scenes[0])
     return Task(f"{name}-{length}", len(boundaries) * length, GIVEN, tuple(rows), boundaries)
 
 

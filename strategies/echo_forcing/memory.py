@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -182,9 +183,11 @@ class SceneMemory(Memory):
                 here = torch.arange(self.spec.frame_tokens, device=self.spec.device)
                 own.places = here.repeat(self.spec.batch, slots.compressed_room)
         if self.knobs.max_reuse is not None:
-            zeros = torch.zeros(self.spec.batch, self.spec.frame_tokens, dtype=torch.uint8, device=self.spec.device)
-            own.uses = {frame: own.uses.get(frame, zeros.clone()) for frame in slots.history}
-        own.frames = {frame: kept for frame, kept in own.frames.items() if frame in slots.live}
+            shape = (self.spec.batch, self.spec.frame_tokens)
+            unused = partial(torch.zeros, shape, dtype=torch.uint8, device=self.spec.device)
+            own.uses = {frame: own.uses[frame] if frame in own.uses else unused() for frame in slots.history}
+        live = slots.live
+        own.frames = {frame: kept for frame, kept in own.frames.items() if frame in live}
 
     def _advance(self, at: At) -> None:
         """Let every frame play its next part."""
