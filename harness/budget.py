@@ -19,10 +19,12 @@ def dense_bytes(spec: MemorySpec, window: int) -> int:
     return spec.bytes((window - spec.chunk) * spec.frame_tokens)
 
 
-def sized(strategy: Strategy, spec: MemorySpec, budget: int) -> Strategy | None:
+def sized(strategy: Strategy, spec: MemorySpec, budget: int, longest: int) -> Strategy | None:
     """`strategy` with the `window` at which its cached bytes come nearest to `budget`; ties go to the smaller one.
 
-    None for one that has no knob `window`, or that grows with the video.
+    `spec` is of the backbone that it adapted. A cache so small that the budget would buy a window of more than
+    `longest` latent frames, those that the backbone was trained on, gets these: what lies beyond measures something
+    else. None for a strategy that has no knob `window`, or that grows with the video.
     """
     if not strategy.bounded or "window" not in strategy.knobs():
         return None
@@ -42,5 +44,5 @@ def sized(strategy: Strategy, spec: MemorySpec, budget: int) -> Strategy | None:
             continue
         if best is None or abs(off) < best[0]:
             best = (abs(off), candidate)
-        if off >= 0:
+        if off >= 0 or window >= longest:
             return best[1]

@@ -116,7 +116,12 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
             made = registry.strategy(name, **{**given.knobs(), **dict(zip(grid, values, strict=True))})
             _add(found, name, made, PUBLISHED)
             if campaign.equal_budget:
-                fitted = sized(made, spec, dense_bytes(spec, campaign.equal_budget))
+                fitted = sized(
+                    made,
+                    memory_spec(made.adapt(backbone)),
+                    dense_bytes(spec, campaign.equal_budget),
+                    backbone.trained_frames,
+                )
                 if fitted is not None:
                     _add(found, name, fitted, EQUAL)
     return list(found.values())

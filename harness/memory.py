@@ -12,13 +12,16 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Any, ClassVar, Literal, NamedTuple, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
 from torch import Tensor
 
 from harness.errors import DtypeError, SwitchError
 from harness.knobs import check_knobs
+
+if TYPE_CHECKING:
+    from harness.backbone.presets import Backbone
 
 DTYPES = {
     "float32": torch.float32,
@@ -220,6 +223,20 @@ class Memory(ABC):
         """Go on from `state_dict()`; tensors are taken over by reference."""
 
 
+@dataclass(frozen=True)
+class Weights:
+    """Where the parameters come from that a strategy adds to a backbone, for records and reports.
+
+    trained: whether a training made them. about: in a few words, such as "untrained, SVD only". digest: of what, beside
+    the backbone's own weights and the knobs, decides them. chosen: what was decided for this backbone, by name.
+    """
+
+    trained: bool
+    about: str
+    digest: str
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Strategy(ABC):
     """A way to remember: a frozen dataclass of knobs, so that its repr is a complete record of what ran.
@@ -242,9 +259,20 @@ class Strategy(ABC):
         """Whether it attends to all past frames and nothing else until it first evicts."""
         return True
 
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """The backbone on which this strategy runs: the same one, or a twin with layers of its own.
+
+        Asked for by every rollout, so a twin is kept as long as the backbone; the backbone itself is never changed.
+        """
+        return backbone
+
+    def weights(self, backbone: Backbone) -> Weights | None:
+        """Where parameters of its own come from on this backbone; None for a strategy without any."""
+        return None
+
     @abstractmethod
     def open(self, spec: MemorySpec) -> Memory:
-        """A fresh memory for one rollout. Raises KnobError where the knobs do not fit `spec`."""
+        """A fresh memory for one rollout. Raises KnobError where the knobs do not fit `spec`, the adapted one's."""
 
     @abstractmethod
     def footprint(self, spec: MemorySpec, frames: int) -> int:

@@ -91,6 +91,7 @@ def rollout(
         raise PresetError(f"unknown layout {layout!r}; allowed: {', '.join(get_args(Lifetime))}")
     if isinstance(backbone, CausalWan):
         backbone = Backbone(model=backbone)
+    backbone = strategy.adapt(backbone)
     request = check_request(backbone, prompts, latent_frames, latent_size, noise, switches, initial, texts, encode)
     # Buffers outlive the caller's inference mode, if there is one: its tensors could not be written to outside of it.
     with torch.inference_mode(False):

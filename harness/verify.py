@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from harness import invariants
-from harness.errors import HorizonTooLongError, KnobError
+from harness.errors import CheckpointError, HorizonTooLongError, KnobError
 from harness.invariants import BrokenError, NotApplicableError
 from harness.memory import Strategy
 from harness.workbench import Workbench
@@ -46,7 +46,7 @@ def _run(name: str, check: Callable[[Workbench], str], bench: Workbench) -> Find
         return Finding(name, "n/a", str(reason))
     except BrokenError as broken:
         return Finding(name, "fail", str(broken))
-    except (KnobError, HorizonTooLongError):
+    except (KnobError, HorizonTooLongError, CheckpointError):
         raise
     except Exception as error:
         # A third party's memory may raise anything; its name and message are the finding.

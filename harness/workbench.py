@@ -70,7 +70,9 @@ class Workbench:
 
     strategy: Strategy
     backbone: Backbone = field(
-        default_factory=lambda: Backbone(model=scramble(CausalWan(CONFIG)).requires_grad_(False))
+        default_factory=lambda: Backbone(
+            model=scramble(CausalWan(CONFIG)).requires_grad_(False), latent_size=LATENT_SIZE, trained_frames=9
+        )
     )
 
     @property
@@ -91,7 +93,8 @@ class Workbench:
 
     def spec(self, batch: int = 1) -> MemorySpec:
         """What the rollouts open the memory for."""
-        return self.backbone.model.memory_spec(CONFIG.grid(LATENT_SIZE), self.chunk, batch)
+        model = self.strategy.adapt(self.backbone).model
+        return model.memory_spec(CONFIG.grid(LATENT_SIZE), self.chunk, batch)
 
     @staticmethod
     def noise(*seeds: int) -> PairedNoise:

@@ -6,16 +6,19 @@ parameters; names may carry prefixes of FSDP, of torch.compile, and of the wrapp
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from harness.errors import CheckpointError
+from harness.files import write_whole
 from harness.memory import DTYPES
 
 CONTAINERS = ("generator_ema", "generator", "model")
@@ -40,6 +43,33 @@ def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) 
         state = {name: x.to(wanted[name].dtype) for name, x in state.items()}
     model.load_state_dict(state, assign=on_meta)
     return taken
+
+
+def save_weights(module: nn.Module, path: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
+    """Write a module's weights, and what they are about; the file is there whole or not at all."""
+    tensors = {name: x.detach().to("cpu", dtype).contiguous() for name, x in module.state_dict().items()}
+    write_whole(path, lambda beside: save_file(tensors, beside, metadata=dict(metadata)))
+
+
+def read_metadata(path: Path, remedy: str) -> dict[str, str]:
+    """What a safetensors file says of itself. Raises CheckpointError, with the `remedy`, where it is missing or
+    damaged."""
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file; {remedy}")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except SafetensorError as error:
+        raise CheckpointError(f"{path}: damaged or cut short ({error}); {remedy}") from None
+
+
+def fingerprint(model: nn.Module) -> str:
+    """SHA-256 of all parameters by name, rounded to bfloat16: the same in every data type that a model is used in."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().to("cpu", torch.bfloat16).contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:

@@ -51,6 +51,7 @@ class Backbone:
     trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
     latents_per_second: latent frames that one second of video takes.
     text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
+    prompts: some that it understands, to calibrate and train with.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
     """
 
@@ -65,6 +66,7 @@ class Backbone:
     attention: AttentionName = "auto"
     text: TextEncoder | None = None
     codec: Codec | None = None
+    prompts: Sequence[str] = ()
     attention_kernel: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -97,6 +97,8 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
 
     Computed in the rotation's precision and returned in that of `x`.
     """
+    if not x.shape[-1]:
+        return x
     pairs = x.to(rotation.dtype).unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():
         # The compiler fuses real arithmetic and has no complex one.

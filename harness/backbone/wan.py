@@ -5,9 +5,10 @@ Source: Wan2.1, arXiv:2503.20314; made causal by Self-Forcing, arXiv:2506.08009.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple, cast
 
 import torch
 import torch.nn.functional as F
@@ -93,6 +94,18 @@ class CausalWan(nn.Module):
             grid=grid,
         )
 
+    def with_self_attention(self, layers: Sequence[nn.Module]) -> CausalWan:
+        """A twin with other self-attention, a module a layer; all else is shared with this model, not copied.
+
+        A module offers what `harness.backbone.block.SelfAttention` does: `layout`, `radians`, `attention`, `query`,
+        `key_value`, and a forward pass.
+        """
+        twin = _twin(self)
+        twin.blocks = nn.ModuleList(map(_twin, self.blocks))
+        for block, layer in zip(twin.blocks, layers, strict=True):
+            block.self_attn = layer
+        return twin
+
     def set_attention(self, attention: Attention) -> None:
         """Compute every attention with this function."""
         for block in self.layers:
@@ -157,6 +170,14 @@ class CausalWan(nn.Module):
             q=columns,
         )
         return flow, owns, queries
+
+
+def _twin(module: nn.Module) -> Any:
+    """A module of its own that holds the same parameters and children."""
+    twin = copy.copy(module)
+    for held in ("_parameters", "_buffers", "_modules"):
+        setattr(twin, held, dict(getattr(module, held)))
+    return twin
 
 
 def sinusoid(timesteps: Tensor, width: int) -> Tensor:

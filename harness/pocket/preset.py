@@ -5,19 +5,18 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import nn
 
-from harness.backbone.checkpoints import load_checkpoint
+from harness.backbone.checkpoints import load_checkpoint, read_metadata, save_weights
 from harness.backbone.presets import Backbone, build, parse_dtype
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError
-from harness.files import write_whole
 from harness.pocket.codec import PatchCodec
-from harness.pocket.language import WordEncoder
+from harness.pocket.language import Saying, WordEncoder
+from harness.pocket.lessons import HELD_OUT
 from harness.pocket.probe import Probe
+from harness.pocket.world import Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"
 VERSION = "3"
@@ -36,6 +35,8 @@ CONFIG = WanConfig(
 CHUNK = 3
 TRAINED_FRAMES = 36
 LATENT_SIZE = (6, 6)
+EXAMPLES = 32
+"""Prompts that the preset gives, from the part of the world that is for training."""
 
 
 def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
@@ -57,6 +58,7 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
         latent_size=LATENT_SIZE,
         text=WordEncoder(),
         codec=codec(),
+        prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )
 
 
@@ -78,10 +80,7 @@ def probe() -> Probe:
 
 def keep(module: nn.Module, path: Path, dtype: str = "float32", **about: str) -> None:
     """Write a module's weights with what they are about; the file is there whole or not at all."""
-    kind = parse_dtype(dtype)
-    tensors = {name: x.detach().to("cpu", kind).contiguous() for name, x in module.state_dict().items()}
-    metadata = {"horizon": "pocket", "version": VERSION, **about}
-    write_whole(path, lambda beside: save_file(tensors, beside, metadata=metadata))
+    save_weights(module, path, parse_dtype(dtype), {"horizon": "pocket", "version": VERSION, **about})
 
 
 def restore(module: nn.Module, path: Path) -> None:
@@ -97,10 +96,4 @@ def restore(module: nn.Module, path: Path) -> None:
 
 def about(path: Path) -> dict[str, str]:
     """What a weights file says of itself. Raises CheckpointError where it is missing or damaged."""
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file; reinstall Horizon, or train with: horizon train pocket")
-    try:
-        with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise CheckpointError(f"{path}: damaged or cut short ({error}); reinstall Horizon") from None
+    return read_metadata(path, "reinstall Horizon, or train with: horizon train pocket")

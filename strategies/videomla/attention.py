@@ -1,0 +1,136 @@
+"""Self-attention through a low-rank latent, with a decoupled positional key.
+
+Source: VideoMLA, arXiv:2605.30351, sections 3 and D.2 (layer), appendix E (absorbed evaluation).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from harness.backbone.attention import Attention, sdpa
+from harness.backbone.block import RMSNorm
+from harness.backbone.config import WanConfig
+from harness.backbone.layout import LaidOut
+from harness.backbone.rope import axis_pairs, head_radians, rotate
+from harness.errors import KnobError
+from harness.memory import Layout
+from strategies.videomla.layout import LatentLayout
+
+Evaluation = Literal["auto", "explicit", "absorbed"]
+"""Keys and values of every head made from the latents, or attention to the latents themselves."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sizes:
+    """Widths of the latents, and channels of a head that are turned by position.
+
+    The paper's at 1.3B: latent 192, query 768, rope 32 of 128; at any other size the same parts of the whole.
+    """
+
+    latent: int
+    query: int
+    rope: int
+    normed: bool = True
+
+    @classmethod
+    def of(
+        cls, config: WanConfig, latent: int | None, query: int | None, rope: int | None, normed: bool = True
+    ) -> Sizes:
+        """For a backbone; None stands for the paper's part. Raises KnobError for what cannot be."""
+        head = config.head_dim
+        made = cls(
+            latent=max(1, config.dim // 8) if latent is None else latent,
+            query=max(1, config.dim // 2) if query is None else query,
+            rope=2 * max(1, round(head / 8)) if rope is None else rope,
+            normed=normed,
+        )
+        for name, width in (("latent", made.latent), ("query_latent", made.query)):
+            if width > config.dim:
+                raise KnobError(f"videomla: {name} {width} is wider than the model; allowed here: 1 to {config.dim}")
+        if made.rope % 2 or made.rope >= head:
+            raise KnobError(
+                f"videomla: rope {made.rope} of {head} channels a head; allowed here: even numbers from 0 to "
+                f"{(head - 1) // 2 * 2}"
+            )
+        return made
+
+
+class LatentAttention(nn.Module):
+    """Stands for a dense `harness.backbone.block.SelfAttention`; no biases but that of the output.
+
+    Queries [B, N, heads, nope + rope] come un-rotated, content first. Positions turn the first, fastest pairs of each
+    axis of the dense head. Weights are uninitialised: `strategies.videomla.initial` and checkpoints fill them.
+    """
+
+    def __init__(self, config: WanConfig, sizes: Sizes, evaluation: Evaluation = "auto") -> None:
+        super().__init__()
+        dim, self.heads, self.channels = config.dim, config.num_heads, config.head_dim
+        self.sizes, self.evaluation = sizes, evaluation
+        self.nope = self.channels - sizes.rope
+        self.down_kv = _matrix(dim, sizes.latent)
+        self.down_q = _matrix(dim, sizes.query)
+        self.norm_kv = RMSNorm(sizes.latent, config.eps) if sizes.normed else nn.Identity()
+        self.norm_q = RMSNorm(sizes.query, config.eps) if sizes.normed else nn.Identity()
+        self.up_k = _matrix(sizes.latent, self.heads * self.nope)
+        self.up_v = _matrix(sizes.latent, dim)
+        self.up_q = _matrix(sizes.query, self.heads * self.nope)
+        self.rope_k = _matrix(dim, sizes.rope)
+        self.rope_q = _matrix(sizes.query, self.heads * sizes.rope)
+        self.o = nn.Linear(dim, dim)
+        self.attention: Attention = sdpa
+        self.layout: Layout = LatentLayout(sizes.latent, sizes.rope)
+        pairs = axis_pairs(sizes.rope)
+        time, height, width = (axis[:count] for axis, count in zip(head_radians(self.channels), pairs, strict=True))
+        self.radians = (time, height, width)
+
+    def query(self, x: Tensor) -> Tensor:
+        """[B, N, D] -> [B, N, heads, nope + rope]."""
+        latent = self.norm_q(self.down_q(x))
+        content, positional = (up(latent).unflatten(-1, (self.heads, -1)) for up in (self.up_q, self.rope_q))
+        return torch.cat((content, positional), -1)
+
+    def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, N, D] -> content latent [B, N, latent] and positional key [B, N, rope]."""
+        return self.norm_kv(self.down_kv(x)), self.rope_k(x)
+
+    def forward(self, query: Tensor, own: tuple[Tensor, ...], context: LaidOut) -> Tensor:
+        content, positional = context.extend(self.layout.ready(own, context.rotation, None))
+        asked, turned = query.split((self.nope, self.sizes.rope), -1)
+        turned = rotate(turned, context.rotation)
+        evaluate = self._absorbed if self.absorbs(query.shape[1], content.shape[1]) else self._explicit
+        return self.o(evaluate(asked, turned, content, positional).flatten(2))
+
+    def absorbs(self, queries: int, keys: int) -> bool:
+        """Whether so many queries and keys are evaluated absorbed: as asked for, else what takes fewer products."""
+        if self.evaluation != "auto":
+            return self.evaluation == "absorbed"
+        latent, rope, wide = self.sizes.latent, self.sizes.rope, self.nope + self.channels
+        pairs = queries * keys
+        explicit = pairs * 2 * self.channels + keys * wide * latent
+        absorbed = pairs * 2 * (latent + rope) + queries * wide * latent
+        return absorbed < explicit
+
+    def _explicit(self, asked: Tensor, turned: Tensor, content: Tensor, positional: Tensor) -> Tensor:
+        keys, values = (up(content).unflatten(-1, (self.heads, -1)) for up in (self.up_k, self.up_v))
+        shared = positional.unsqueeze(2).expand(-1, -1, self.heads, -1)
+        return self.attention(torch.cat((asked, turned), -1), torch.cat((keys, shared), -1), values)
+
+    def _absorbed(self, asked: Tensor, turned: Tensor, content: Tensor, positional: Tensor) -> Tensor:
+        up_k, up_v = (up.weight.unflatten(0, (self.heads, -1)) for up in (self.up_k, self.up_v))
+        asked = torch.einsum("bnhc,hcl->bnhl", asked, up_k)
+        # The kernel scales by the width that it sees; the scale is that of a head.
+        wide = torch.cat((asked, turned), -1) * math.sqrt((content.shape[-1] + turned.shape[-1]) / self.channels)
+        # All heads read the same entries, so they are queries of one head. What is read beyond the latent is dropped.
+        entries = torch.cat((content, positional), -1).unsqueeze(2)
+        read = self.attention(wide.flatten(1, 2).unsqueeze(2), entries, entries)
+        latents = read.unflatten(1, (-1, self.heads)).squeeze(3)[..., : content.shape[-1]]
+        return torch.einsum("bnhl,hvl->bnhv", latents, up_v)
+
+
+def _matrix(inner: int, outer: int) -> nn.Linear:
+    return nn.utils.skip_init(nn.Linear, inner, outer, bias=False)

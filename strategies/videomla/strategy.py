@@ -1,0 +1,148 @@
+"""The knobs of VideoMLA, and how a backbone becomes one with latent attention."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from annotated_types import Ge
+from torch import nn
+
+from harness import registry
+from harness.backbone.checkpoints import load_checkpoint
+from harness.backbone.kept import Kept
+from harness.backbone.presets import Backbone
+from harness.backbone.wan import CausalWan
+from harness.errors import KnobError
+from harness.memory import Memory, MemorySpec, Strategy, Weights
+from strategies.videomla.attention import Evaluation, LatentAttention, Sizes
+from strategies.videomla.initial import RECIPE, UNTRAINED, fill
+from strategies.videomla.layout import LatentLayout
+from strategies.videomla.trained import Trained, shipped
+
+_adapted: Kept[CausalWan] = Kept()
+
+
+@dataclass(frozen=True, kw_only=True)
+class VideoMLA(Strategy):
+    """A low-rank latent cache, under the paper's sink and window or any other token policy.
+
+    policy: what is kept of the cache: NAME or NAME.KNOB=VALUE of another strategy; several knobs in brackets on the
+        command line, policy=[memrope.window=24,sink=1]. The paper's sink 1 and window 6 read as 7 latent frames with
+        the current chunk; `window=10` is the other reading, 6 beside the chunk.
+    window: latent frames in all, for a policy that has this knob; none = as the policy says.
+    latent, query_latent: widths of the latents; none = an eighth and half of the model's.
+    rope: channels of a head that positions turn; none = a quarter. latent_norm: norms of both latents.
+    parameters: "trained" (those that ship, or "activation_svd" where there are none for this backbone), untrained ones
+        ("activation_svd", "svd", "random"), or a file from `horizon train videomla`.
+    evaluation: "explicit" keys and values, "absorbed" into queries and output, or "auto", whichever is less work.
+    """
+
+    paper = "https://arxiv.org/abs/2605.30351"
+
+    policy: str = "attention_sink.window=7,sink=1"
+    window: Annotated[int, Ge(1)] | None = None
+    latent: Annotated[int, Ge(1)] | None = None
+    query_latent: Annotated[int, Ge(1)] | None = None
+    rope: Annotated[int, Ge(0)] | None = None
+    latent_norm: bool = True
+    parameters: str = "trained"
+    evaluation: Evaluation = "auto"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.parameters not in ("trained", *UNTRAINED) and not self.parameters.endswith(".safetensors"):
+            raise KnobError(
+                f"videomla: parameters = {self.parameters!r}; allowed: trained, {', '.join(UNTRAINED)}, or a "
+                ".safetensors file of horizon train videomla"
+            )
+        name, kept = registry.parse_strategy(self.policy.removeprefix("[").removesuffix("]"))
+        if type(kept).adapt is not Strategy.adapt:
+            raise KnobError(f"videomla: policy {name} has layers of its own; choose one that only keeps and drops")
+        if self.window is not None:
+            if "window" not in kept.knobs():
+                raise KnobError(f"videomla: policy {name} has no knob window; leave window out")
+            changed: dict[str, Any] = {"window": self.window}
+            kept = replace(kept, **changed)
+        object.__setattr__(self, "_policy", kept)
+
+    @property
+    def kept(self) -> Strategy:
+        """The policy, with its window."""
+        policy: Strategy = self.__dict__["_policy"]
+        return policy
+
+    @property
+    def reads_query(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
+        return self.kept.reads_query
+
+    @property
+    def bounded(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
+        return self.kept.bounded
+
+    @property
+    def starts_as_full(self) -> bool:
+        return self.kept.starts_as_full
+
+    def open(self, spec: MemorySpec) -> Memory:
+        if not isinstance(spec.layout, LatentLayout):
+            raise KnobError("videomla: the memory was opened for a dense backbone; take the spec of adapt(backbone)")
+        return self.kept.open(spec)
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        return self.kept.footprint(spec, frames)
+
+    def scene_bytes(self, spec: MemorySpec) -> int:
+        return self.kept.scene_bytes(spec)
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        return self.kept.position_limit(spec)
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """The backbone with latent attention in every layer, all else shared with it.
+
+        Raises KnobError for sizes that do not fit, CheckpointError for a file of parameters that does not.
+        """
+        key = (self._sizes(backbone), self.parameters, self.evaluation)
+        return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self._adapted(backbone)))
+
+    def weights(self, backbone: Backbone) -> Weights:
+        trained, method = self._source(backbone)
+        model = self.adapt(backbone).model
+        spec = model.memory_spec(model.config.grid(backbone.latent_size), backbone.chunk)
+        capacity = self.open(replace(spec, device=torch.device("meta"))).capacity
+        held = backbone.trained_frames if capacity is None else capacity
+        first = model.layers[0].self_attn
+        assert isinstance(first, LatentAttention)
+        tokens = spec.frame_tokens
+        absorbs = first.absorbs(backbone.chunk * tokens, (held + backbone.chunk) * tokens)
+        chosen = {"evaluation": "absorbed" if absorbs else "explicit"}
+        if trained is not None:
+            return Weights(True, trained.about, trained.digest, chosen)
+        return Weights(False, UNTRAINED[method], hashlib.sha256(f"{method} {RECIPE}".encode()).hexdigest(), chosen)
+
+    def _sizes(self, backbone: Backbone) -> Sizes:
+        return Sizes.of(backbone.model.config, self.latent, self.query_latent, self.rope, self.latent_norm)
+
+    def _source(self, backbone: Backbone) -> tuple[Trained | None, str]:
+        """The trained parameters, or else the way to make them without training."""
+        if self.parameters in UNTRAINED:
+            return None, self.parameters
+        if self.parameters != "trained":
+            return Trained.read(Path(self.parameters), backbone, self._sizes(backbone)), ""
+        return shipped(backbone, self._sizes(backbone)), "activation_svd"
+
+    def _adapted(self, backbone: Backbone) -> CausalWan:
+        model, sizes = backbone.model, self._sizes(backbone)
+        trained, method = self._source(backbone)
+        with torch.device(model.device):
+            layers = [LatentAttention(model.config, sizes, self.evaluation) for _ in model.layers]
+        if model.device.type != "meta":
+            if trained is not None:
+                load_checkpoint(nn.ModuleList(layers), trained.path)
+            else:
+                fill(layers, backbone, method)
+        return model.with_self_attention([layer.to(model.dtype).requires_grad_(False) for layer in layers])
