@@ -1,8 +1,8 @@
 """Strategies, suites and backbones by name: entry points, loaded when first asked for.
 
 A third party registers with the same groups that Horizon itself uses: `horizon.strategies` (a `Strategy` subclass),
-`horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), and `horizon.backbones` (a
-function of device and dtype that returns a `Backbone`).
+`horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), `horizon.backbones` (a
+function of device and dtype that returns a `Backbone`), and `horizon.trainings` (a `School`, usually a module).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.errors import KnobError, RegistryError, UnknownNameError
 from harness.knobs import check_names
 from harness.memory import Strategy
 
-Group = Literal["strategies", "suites", "metrics", "backbones"]
+Group = Literal["strategies", "suites", "metrics", "backbones", "trainings"]
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import DtypeError, PresetError
 from harness.memory import DTYPES
+
+if TYPE_CHECKING:
+    from harness.training.clips import Source
 
 
 class TextEncoder(Protocol):
@@ -51,7 +54,7 @@ class Backbone:
     trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
     latents_per_second: latent frames that one second of video takes.
     text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
-    prompts: some that it understands, to calibrate and train with.
+    prompts: some that it understands, to calibrate and train with. clips: what it was trained on, where that is known.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
     """
 
@@ -67,6 +70,7 @@ class Backbone:
     text: TextEncoder | None = None
     codec: Codec | None = None
     prompts: Sequence[str] = ()
+    clips: Source | None = None
     attention_kernel: str = field(init=False)
 
     def __post_init__(self) -> None:

@@ -84,34 +84,45 @@ def sample(
 
 @app.command()
 def train(
-    what: Annotated[str, typer.Argument(help="What to train: pocket.")],
+    what: Annotated[str, typer.Argument(help="pocket, or a strategy with weights: videomla, videomla.latent=8.")],
+    backbone: Annotated[str | None, typer.Option(help="For which backbone; default: pocket.")] = None,
     stage: Annotated[str | None, typer.Option(help="Only this stage; without it all that are not finished.")] = None,
-    out: Annotated[Path, typer.Option(help="Folder of checkpoints, logs, curves and weights.")] = Path("runs/pocket"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of checkpoints, logs, curves and weights. Default: runs/WHAT.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Decides the clips, the noise and the first weights.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[int, typer.Option(help="CPU threads; the last bits depend on their number.")] = 2,
     install: Annotated[bool, typer.Option(help="Put the weights where the package reads them.")] = False,
 ) -> None:
     """Train what Horizon ships. Killed at any moment, it goes on from its last checkpoint, with the same result."""
-    from harness.pocket import school
-    from harness.pocket.study import read_log, run
+    import torch
+
+    from harness import registry
+    from harness.training.school import Request, School, chosen
+    from harness.training.study import read_log, run
     from reports.plots import training_curve
 
-    if what != "pocket":
-        raise HorizonError(f"nothing called {what!r} can be trained; allowed: pocket")
-    for name in school.chosen(stage):
-        trainer = school.enrol(name, out, seed=seed, threads=threads)
+    name = what.partition(".")[0]
+    if name not in registry.found("trainings"):
+        raise HorizonError(f"nothing called {name!r} can be trained; allowed: {', '.join(registry.found('trainings'))}")
+    school: School = registry.load("trainings", name)
+    request = Request(what, out or Path("runs") / name, backbone, device, seed)
+    torch.set_num_threads(threads)
+    for part in chosen(school, stage):
+        trainer = school.enrol(part, request)
         with progress() as bar:
-            task = bar.add_task(name, total=trainer.steps, completed=trainer.step, rate="")
+            task = bar.add_task(part, total=trainer.steps, completed=trainer.step, rate="")
 
             def report(line: dict[str, float], task: TaskID = task, bar: Progress = bar) -> None:
                 rate = f"loss {line['loss']:.3f}, {line['seconds']:.2f} s a step"
                 bar.update(task, completed=line["step"], rate=rate)
 
             run(trainer, report=report)
-        weights = school.graduate(name, trainer, install=install)
+        weights = school.graduate(part, trainer, request, install=install)
         curve = trainer.folder / "curve.png"
-        training_curve(read_log(trainer.folder), curve, f"pocket, {name}")
-        console.print(f"{name}: {trainer.steps} steps, {weights}, {curve}")
+        training_curve(read_log(trainer.folder), curve, f"{what}, {part}")
+        console.print(f"{part}: {trainer.steps} steps, {weights}, {curve}")
 
 
 def _make_folder(folder: Path) -> None:

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.pocket.codec import SPREAD, PatchCodec
 from harness.pocket.language import ATTRIBUTES, COLOURS, Saying, WordEncoder
 from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look, paint, swing, told
+from harness.training.clips import Clips
+from harness.training.stages import Exercise, Turns
 
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
-Turns = Literal["some", "all", "smooth"]
-"""Which clips switch their prompt: a quarter, once, half of those smoothly, half hard, and another sixth goes away and
-comes back; all, once, in the same parts; all, smoothly, once or twice."""
 CHANCES = {"some": 1.0, "all": 0.25}
 HABIT = {
     "shape": "disc",
@@ -69,6 +68,21 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Tur
             texts.append(scene.prompt)
     clip = film(scripts, seeds, frames)
     return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens)
+
+
+def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exercise) -> Clips:
+    """A lesson's clips as latents."""
+    taught = lesson(seed, number, exercise.clips, exercise.frames, chunk, exercise.turns)
+    answer = codec.encode(taught.asked.pixels)
+    return Clips(
+        clean=codec.encode(taught.clip.pixels),
+        answer=answer,
+        prompts=taught.prompts,
+        heard=taught.heard,
+        opens=taught.opens,
+        emphasis=emphasis(taught.asked, answer.shape[-1]),
+        spread=SPREAD,
+    )
 
 
 def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:

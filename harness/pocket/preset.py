@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 from torch import nn
@@ -14,7 +14,7 @@ from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import Saying, WordEncoder
-from harness.pocket.lessons import HELD_OUT
+from harness.pocket.lessons import HELD_OUT, clips
 from harness.pocket.probe import Probe
 from harness.pocket.world import Scene, look
 
@@ -58,6 +58,7 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
         latent_size=LATENT_SIZE,
         text=WordEncoder(),
         codec=codec(),
+        clips=partial(clips, codec(), CHUNK),
         prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )
 

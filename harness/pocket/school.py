@@ -9,7 +9,7 @@ from torch import nn
 
 from harness.backbone.presets import build
 from harness.errors import HorizonError
-from harness.pocket import preset, study
+from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
 from harness.pocket.lessons import HELD_OUT
 from harness.pocket.probe import Probe
@@ -17,22 +17,23 @@ from harness.pocket.stages import STAGES
 from harness.pocket.train import Trainer
 from harness.pocket.train_probe import ProbeTrainer
 from harness.pocket.world import film, script
+from harness.training import study
+from harness.training.school import Request
+from harness.training.study import Trains
 
 ORDER = ("foundation", "rehearsal", "probe")
 PICTURES = 4096
 """From which the codec's components are taken."""
 
 
-def chosen(stage: str | None) -> tuple[str, ...]:
-    """The stages to run. Raises HorizonError for one that does not exist."""
-    if stage is not None and stage not in ORDER:
-        raise HorizonError(f"no stage {stage!r}; allowed: {', '.join(ORDER)}")
-    return ORDER if stage is None else (stage,)
-
-
-def enrol(stage: str, folder: Path, *, seed: int = 0, threads: int = 2) -> Trainer | ProbeTrainer:
-    """A stage ready to go on from its checkpoint in `folder`, or to begin."""
-    torch.set_num_threads(threads)
+def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
+    """A stage ready to go on from its checkpoint, or to begin."""
+    if request.what != "pocket" or request.backbone not in (None, "pocket") or request.device != "cpu":
+        raise HorizonError(
+            f"the pocket is trained as it is and on a cpu, not {request.what} for {request.backbone or 'pocket'} on "
+            f"{request.device}; write: horizon train pocket"
+        )
+    folder, seed = request.folder, request.seed
     codec = fitted_codec(folder)
     if stage == "probe":
         with torch.random.fork_rng():
@@ -57,13 +58,14 @@ def fitted_codec(folder: Path) -> PatchCodec:
     return codec
 
 
-def graduate(stage: str, trainer: Trainer | ProbeTrainer, *, install: bool) -> Path:
+def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
     """Write a finished stage's weights; with `install` also where the package reads them."""
     module: nn.Module
+    assert isinstance(trainer, Trainer | ProbeTrainer)
     if isinstance(trainer, ProbeTrainer):
         module, name, dtype = trainer.probe, "probe.safetensors", "float32"
     else:
-        trainer.model.load_state_dict(trainer.mean)
+        trainer.finish()
         module, name, dtype = trainer.model, "model.safetensors", "float16"
     path = trainer.folder / name
     told = {"stage": stage, "steps": str(trainer.steps), "seed": str(trainer.seed)}

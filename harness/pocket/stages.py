@@ -1,71 +1,10 @@
-"""The stages of the pocket's training: what is exercised, for how long, at what rate."""
+"""The stages of the pocket's own training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-import torch
-
-from harness.pocket.lessons import Turns
-
-
-@dataclass(frozen=True)
-class Exercise:
-    """Clips of a step, and how often this exercise is drawn in its phase.
-
-    window: in chunks, 0 for all. turns: which clips switch their prompt (`lessons.Turns`). rehearse: the context is
-    the model's own rollout instead of the truth.
-    """
-
-    frames: int
-    clips: int
-    weight: float = 1.0
-    window: int = 0
-    turns: Turns = "some"
-    rehearse: bool = False
-
-
-@dataclass(frozen=True)
-class Phase:
-    """So many steps of the same mixture."""
-
-    steps: int
-    exercises: tuple[Exercise, ...]
-
-
-@dataclass(frozen=True)
-class Stage:
-    """One run of training.
-
-    rate: learning rate of the matrices inside the blocks (Muon); the rest takes `rest_rate` (AdamW).
-    decay_from: share of the steps after which the rates fall linearly to a fiftieth.
-    """
-
-    name: str
-    phases: tuple[Phase, ...]
-    rate: float
-    rest_rate: float
-    decay_from: float
-    warm_up: int = 50
-    first_lesson: int = 0
-
-    @property
-    def steps(self) -> int:
-        return sum(phase.steps for phase in self.phases)
-
-    def exercise(self, step: int, generator: torch.Generator) -> Exercise:
-        for phase in self.phases:
-            if step < phase.steps:
-                weights = torch.tensor([each.weight for each in phase.exercises])
-                return phase.exercises[int(torch.multinomial(weights, 1, generator=generator))]
-            step -= phase.steps
-        raise AssertionError("a step beyond the stage")
-
-    def pace(self, step: int) -> float:
-        """Factor of the learning rates."""
-        left = (self.steps - step) / (self.steps * (1 - self.decay_from))
-        return min((step + 1) / self.warm_up, 1.0, max(left, 0.02))
-
+from harness.training.stages import Exercise, Phase, Stage
 
 FIRST = Exercise(frames=3, clips=96)
 TURNS = Exercise(frames=12, clips=16, turns="all")

@@ -25,7 +25,7 @@ WRONG = 0.02
 
 @dataclass
 class ProbeTrainer:
-    """The probe under training; the interface of `harness.pocket.study.run`."""
+    """The probe under training; the interface of `harness.training.study.run`."""
 
     probe: Probe
     codec: PatchCodec

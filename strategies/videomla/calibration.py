@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness import registry
 from harness.backbone.presets import Backbone
@@ -24,27 +25,35 @@ CLIPS = 32
 ROOM = 16_384
 """Tokens of clean video that are made at once."""
 
-Ear = Callable[[int, Tensor], None]
-"""Told of a layer and of what its self-attention is given, [B, N, D]."""
+Ear = Callable[[int, Tensor, tuple[Any, ...], Tensor], None]
+"""Told of a layer: its number, what its self-attention is given, [B, N, D], with which query, own entries and context
+it is called, and what it answers, [B, N, D]."""
 
 
 @contextmanager
 def overheard(model: CausalWan, ear: Ear) -> Iterator[None]:
-    """Tell `ear` what every self-attention is given, in every pass."""
+    """Tell `ear` of every self-attention in every pass that is not compiled."""
+    given: dict[int, Tensor] = {}
 
     def listen(layer: int, query: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-        ear(layer, x)
+        given[layer] = x
         return query(x)
 
+    def answered(layer: int, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
+        ear(layer, given.pop(layer), arguments, output)
+
     attentions = [block.self_attn for block in model.layers]
+    hooks = []
     for layer, attention in enumerate(attentions):
         # An attribute of the instance stands before the method of its class.
         attention.__dict__["query"] = partial(listen, layer, attention.query)
+        hooks.append(attention.register_forward_hook(partial(answered, layer)))
     try:
         yield
     finally:
-        for attention in attentions:
+        for attention, hook in zip(attentions, hooks, strict=True):
             del attention.__dict__["query"]
+            hook.remove()
 
 
 @dataclass
@@ -81,9 +90,8 @@ def calibrate(backbone: Backbone) -> list[Moments]:
 
     moments = [Moments(nothing(), nothing(), nothing()) for _ in model.layers]
 
-    def ear(layer: int, x: Tensor) -> None:
-        attention = model.layers[layer].self_attn
-        query, key = type(attention).query(attention, x), attention.key_value(x)[0]
+    def ear(layer: int, x: Tensor, arguments: tuple[Any, ...], output: Tensor) -> None:
+        query, (key, _), _ = arguments
         moments[layer].add(x, query.flatten(2), key.flatten(2))
 
     tokens = math.prod(model.config.grid(backbone.latent_size)) * backbone.trained_frames
@@ -91,29 +99,37 @@ def calibrate(backbone: Backbone) -> list[Moments]:
     rows = max(1, ROOM // tokens)
     with overheard(model, ear):
         for first in range(0, clips, rows):
-            for _ in played(backbone, min(rows, clips - first), first):
+            for _ in played(backbone, min(rows, clips - first), backbone.trained_frames, first):
                 pass
     return moments
 
 
-def played(backbone: Backbone, clips: int, first: int = 0) -> Iterator[Chunk]:
-    """Rollouts with full attention, as long as the backbone was trained for, from its example prompts in turn; from
-    random embeddings where it has no words. `first`: number of the first clip."""
+def played(backbone: Backbone, clips: int, frames: int, first: int = 0) -> Iterator[Chunk]:
+    """Rollouts with full attention of at most so many latent frames, from the backbone's example prompts in turn, or
+    from random embeddings where it has no words. `first`: number of the first clip."""
     one = int(backbone.independent_first_frame)
-    frames = one + (backbone.trained_frames - one) // backbone.chunk * backbone.chunk
     numbers = range(first, first + clips)
-    names = [backbone.prompts[number % len(backbone.prompts)] if backbone.prompts else "random" for number in numbers]
+    texts = example_texts(backbone, numbers)
     return rollout(
         backbone,
         registry.strategy("full"),
-        prompts=backbone.text(names) if backbone.text and backbone.prompts else _random_prompts(backbone, numbers),
-        latent_frames=frames,
+        prompts=example_prompts(backbone, numbers),
+        latent_frames=one + (frames - one) // backbone.chunk * backbone.chunk,
         latent_size=backbone.latent_size,
-        noise=PairedNoise(list(zip(numbers, names, strict=True))),
+        noise=PairedNoise(list(zip(numbers, texts, strict=True))),
     )
 
 
-def _random_prompts(backbone: Backbone, numbers: Sequence[int]) -> Tensor:
+def example_texts(backbone: Backbone, numbers: Sequence[int]) -> list[str]:
+    """Example prompts of these numbers, in turn."""
+    words = backbone.prompts or ("",)
+    return [words[number % len(words)] for number in numbers]
+
+
+def example_prompts(backbone: Backbone, numbers: Sequence[int]) -> Tensor:
+    """Their embeddings [numbers, L, text_dim]."""
+    if backbone.text is not None and backbone.prompts:
+        return backbone.text(example_texts(backbone, numbers))
     config, model = backbone.model.config, backbone.model
     shape = (min(16, config.text_len), config.text_dim)
     rows = [torch.randn(shape, generator=torch.Generator().manual_seed(number)) for number in numbers]

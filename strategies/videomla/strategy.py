@@ -106,7 +106,7 @@ class VideoMLA(Strategy):
 
         Raises KnobError for sizes that do not fit, CheckpointError for a file of parameters that does not.
         """
-        key = (self._sizes(backbone), self.parameters, self.evaluation)
+        key = (self.sizes(backbone), self.parameters, self.evaluation)
         return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self._adapted(backbone)))
 
     def weights(self, backbone: Backbone) -> Weights:
@@ -124,7 +124,8 @@ class VideoMLA(Strategy):
             return Weights(True, trained.about, trained.digest, chosen)
         return Weights(False, UNTRAINED[method], hashlib.sha256(f"{method} {RECIPE}".encode()).hexdigest(), chosen)
 
-    def _sizes(self, backbone: Backbone) -> Sizes:
+    def sizes(self, backbone: Backbone) -> Sizes:
+        """Widths of its latents on a backbone. Raises KnobError for what does not fit."""
         return Sizes.of(backbone.model.config, self.latent, self.query_latent, self.rope, self.latent_norm)
 
     def _source(self, backbone: Backbone) -> tuple[Trained | None, str]:
@@ -132,11 +133,11 @@ class VideoMLA(Strategy):
         if self.parameters in UNTRAINED:
             return None, self.parameters
         if self.parameters != "trained":
-            return Trained.read(Path(self.parameters), backbone, self._sizes(backbone)), ""
-        return shipped(backbone, self._sizes(backbone)), "activation_svd"
+            return Trained.read(Path(self.parameters), backbone, self.sizes(backbone)), ""
+        return shipped(backbone, self.sizes(backbone)), "activation_svd"
 
     def _adapted(self, backbone: Backbone) -> CausalWan:
-        model, sizes = backbone.model, self._sizes(backbone)
+        model, sizes = backbone.model, self.sizes(backbone)
         trained, method = self._source(backbone)
         with torch.device(model.device):
             layers = [LatentAttention(model.config, sizes, self.evaluation) for _ in model.layers]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from harness.backbone.checkpoints import fingerprint, read_metadata, save_weight
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.errors import CheckpointError
-from strategies.videomla.attention import LatentAttention, Sizes
+from strategies.videomla.attention import Sizes
 
 WEIGHTS = Path(__file__).parent / "weights"
 """One file a backbone, by its name."""
@@ -51,10 +51,10 @@ def shipped(backbone: Backbone, sizes: Sizes) -> Trained | None:
     return Trained.read(path, backbone, sizes)
 
 
-def write(layers: Sequence[LatentAttention], path: Path, backbone: Backbone, sizes: Sizes, about: str) -> None:
-    """Keep parameters of a backbone, in half precision; the file is there whole or not at all."""
+def write(layers: nn.Module, path: Path, backbone: Backbone, sizes: Sizes, about: str) -> None:
+    """Keep a module list of parameters, in half precision; the file is there whole or not at all."""
     metadata = {"horizon": "videomla", "about": about, **_identity(backbone, sizes)}
-    save_weights(nn.ModuleList(layers), path, torch.float16, metadata)
+    save_weights(layers, path, torch.float16, metadata)
 
 
 def _identity(backbone: Backbone, sizes: Sizes) -> dict[str, str]:

@@ -18,10 +18,10 @@ from harness.pocket import school
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import ATTRIBUTES, WordEncoder
 from harness.pocket.lessons import HABIT, HELD_OUT, emphasis, lesson
-from harness.pocket.stages import Exercise, Phase, Stage
-from harness.pocket.study import read_log, resume, run
 from harness.pocket.train import Trainer
 from harness.pocket.world import film, script
+from harness.training.stages import Exercise, Phase, Stage
+from harness.training.study import read_log, resume, run
 
 CONFIG = WanConfig(
     dim=32, ffn_dim=48, num_heads=2, num_layers=2, freq_dim=16,

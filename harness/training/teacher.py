@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.backbone.layout import LaidOut
+from harness.backbone.layout import LaidOut, room
 from harness.backbone.passes import Passes
 from harness.backbone.rope import Rope
 from harness.backbone.sampler import Sampler, to_clean, to_noisy
@@ -103,9 +103,8 @@ class Teacher:
         said = self.model.embed_prompt(prompts)
         prompt = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in said]
         rotation = self.rope.frames(range(frames))
-        heads, channels = self.model.config.num_heads, self.model.config.head_dim
-        empty = noisy.new_empty(noisy.shape[0], 0, heads, channels)
-        laid_out = LaidOut((empty, empty), rotation, room=False)
+        layout = self.model.layers[0].self_attn.layout
+        laid_out = LaidOut(room(layout, noisy.shape[0], 0, noisy.dtype, noisy.device), rotation, room=False)
         with forced(self.model, self.chunk * self.grid[0] * self.grid[1], window):
             flow, _, _ = self.model(noisy, time, prompt, lambda layer: laid_out, compile=self.compile)
         assert flow is not None
@@ -141,14 +140,15 @@ class Teacher:
         passes = Passes(model, strategy("full").open(spec), spec, grid=self.grid, frames=frames)
         said = model.embed_prompt(prompts)
         levels = (*sampler.timesteps[-LED:], sampler.context_noise)
-        *times, still = [model.embed_time(torch.full((1, 1), level)) for level in levels]
+        *times, still = [model.embed_time(torch.full((1, 1), level, device=model.device)) for level in levels]
         outputs = []
         for number, truth in enumerate(clean.split(chunk, 1)):
             start = number * chunk
             passes.prompt = [(keys[heard[:, number]], values[heard[:, number]]) for keys, values in said]
             made = truth
             for step, sigma in enumerate(sampler.sigmas[-LED:]):
-                noisy = to_noisy(made, torch.randn(made.shape, generator=generator), sigma)
+                fresh = torch.randn(made.shape, generator=generator).to(made)
+                noisy = to_noisy(made, fresh, sigma)
                 made = to_clean(noisy, passes.denoise(noisy, times[step], At(start, chunk, step, commit=False)), sigma)
             made = torch.where(opens[:, number, None, None, None, None], truth, made)
             passes.commit(made, still, At(start, chunk, LED, commit=True))

@@ -1,0 +1,33 @@
+"""What a backbone, or something in it, is trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from harness.training.stages import Exercise
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Latent clips with their prompts.
+
+    clean: what is remembered, [B, F, C, H, W]. answer: what is to be drawn, of the same shape. prompts: those of all
+    clips, [P, L, text_dim]. heard: which one each chunk hears, int64 [B, chunks]. opens: whether a chunk begins what
+    nothing before it determines, bool [B, chunks]. emphasis: weights of the loss, 1 on average, [B, F, 1, H, W].
+    spread: standard deviation of the latents.
+    """
+
+    clean: Tensor
+    answer: Tensor
+    prompts: Tensor
+    heard: Tensor
+    opens: Tensor
+    emphasis: Tensor
+    spread: float = 1.0
+
+
+Source = Callable[[int, int, Exercise], Clips]
+"""Clips of a seed, for the lesson of this number: a function of its arguments only."""

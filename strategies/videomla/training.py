@@ -1,0 +1,146 @@
+"""Training of latent attention in a frozen backbone: to answer as the dense layers do, then to draw as it does.
+
+Source: VideoMLA, arXiv:2605.30351, section 3.4, trains all weights of a 1.3B model by flow matching, consistency
+distillation and DMD on 8 B200. Here the dense backbone is the teacher, and only what took its attention's place learns.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from harness.backbone.layout import LaidOut, room
+from harness.backbone.presets import Backbone
+from harness.backbone.rope import Rope
+from harness.training.clips import Clips
+from harness.training.learner import Draw, FlowLearner, forced_flow
+from harness.training.stages import Exercise, Phase, Stage
+from harness.training.teacher import Forced, Teacher
+from strategies.videomla.attention import LatentAttention
+from strategies.videomla.calibration import example_prompts, overheard, played
+
+TOKENS = 2048
+"""Of the clips of a step."""
+WINDOW = 4
+"""Chunks of context, in half of the exercises; all that came before in the others."""
+DATA = 0.2
+"""Share of the clips' own flow in what is aimed at, where a backbone's clips are known; the rest is the teacher's."""
+
+
+def stages(backbone: Backbone) -> dict[str, Stage]:
+    """The stages for a backbone, by name and in order."""
+    chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
+    long = backbone.trained_frames // chunk * chunk
+    short = min(4 * chunk, long)
+
+    def exercise(frames: int, weight: float, **more: Any) -> Exercise:
+        return Exercise(frames, max(1, TOKENS // (frames * tokens)), weight, **more)
+
+    near = exercise(short, 0.25, turns="all")
+    far = exercise(long, 0.25)
+    recent = exercise(long, 0.25, window=WINDOW)
+    rehearsed = exercise(long, 0.25, window=WINDOW, rehearse=True)
+    return {
+        "regression": Stage("regression", (Phase(1500, (near, far, recent)),), 1e-2, 4e-3, 0.3, first_lesson=2_000_000),
+        "matching": Stage(
+            "matching",
+            (Phase(1500, (near, far, recent)), Phase(2500, (near, far, recent, replace(rehearsed, weight=0.15)))),
+            6e-3,
+            2.4e-3,
+            0.3,
+            first_lesson=3_000_000,
+        ),
+    }
+
+
+class Regression(FlowLearner):
+    """Every layer learns, on its own, to answer as the dense one does in teacher forcing."""
+
+    def __init__(
+        self, dense: Backbone, layers: Sequence[LatentAttention], stage: Stage, folder: Path, seed: int
+    ) -> None:
+        module = nn.ModuleList(layers)
+        source = dense.clips or partial(rolled, dense)
+        # Compiled passes cannot be overheard.
+        super().__init__(dense, source, module, matrices(module), stage, folder, seed=seed, compile=False)
+        self.layers, self.model = layers, dense.model
+        self.rope = Rope(layers[0].radians, self.teacher.grid, torch.float32, dense.model.device)
+
+    def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Mean over layers of the squared error, 1 for a layer that answers with the mean."""
+        draw = self.draw(exercise, generator)
+        heard: dict[int, tuple[Tensor, Tensor]] = {}
+
+        def ear(layer: int, x: Tensor, arguments: tuple[Any, ...], output: Tensor) -> None:
+            heard[layer] = x, output
+
+        with torch.no_grad(), overheard(self.model, ear):
+            forced_flow(self.teacher, draw, exercise)
+        errors = []
+        with torch.autocast(self.model.device.type, torch.bfloat16):
+            for number, layer in enumerate(self.layers):
+                x, wanted = heard[number]
+                off = self._answer(layer, x, exercise).float() - wanted.float()
+                errors.append(off.square().mean() / wanted.float().var())
+        return torch.stack(errors).mean(), {f"layer_{number}": float(x.detach()) for number, x in enumerate(errors)}
+
+    def _answer(self, layer: LatentAttention, x: Tensor, exercise: Exercise) -> Tensor:
+        tokens = math.prod(self.teacher.grid)
+        empty = room(layer.layout, x.shape[0], 0, x.dtype, x.device)
+        context = LaidOut(empty, self.rope.frames(range(x.shape[1] // tokens)), room=False)
+        layer.attention = Forced(self.chunk * tokens, exercise.window)
+        return layer(layer.query(x), layer.key_value(x), context)
+
+
+class Matching(FlowLearner):
+    """The latent layers, in their place, learn that the whole model draws as the dense one does."""
+
+    def __init__(
+        self,
+        dense: Backbone,
+        layers: Sequence[LatentAttention],
+        stage: Stage,
+        folder: Path,
+        seed: int,
+        compile: bool = True,
+    ) -> None:
+        module = nn.ModuleList(layers)
+        source = dense.clips or partial(rolled, dense)
+        student = replace(dense, model=dense.model.with_self_attention(layers))
+        super().__init__(student, source, module, matrices(module), stage, folder, seed=seed, compile=compile)
+        self.data = 0.0 if dense.clips is None else DATA
+        self.guide = Teacher(dense.model, dense.chunk, dense.latent_size, compile)
+
+    @torch.no_grad()
+    def target(self, draw: Draw, exercise: Exercise) -> Tensor:
+        return torch.lerp(forced_flow(self.guide, draw, exercise), draw.flow, self.data)
+
+
+def matrices(module: nn.Module) -> list[Tensor]:
+    """Its parameters that Muon takes."""
+    return [x for x in module.parameters() if x.ndim == 2 and x.numel()]
+
+
+def rolled(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Clips:
+    """Clips that a backbone makes itself, for one whose own are not known."""
+    first = (seed % 2**10) * 2**30 + number * exercise.clips
+    numbers = range(first, first + exercise.clips)
+    clean = torch.cat([chunk.latents for chunk in played(backbone, exercise.clips, exercise.frames, first)], 1)
+    chunks = clean.shape[1] // backbone.chunk
+    opens = torch.zeros(len(clean), chunks, dtype=torch.bool, device=clean.device)
+    opens[:, 0] = True
+    return Clips(
+        clean=clean,
+        answer=clean,
+        prompts=example_prompts(backbone, numbers),
+        heard=torch.arange(len(clean), device=clean.device)[:, None].expand(-1, chunks),
+        opens=opens,
+        emphasis=torch.ones((), device=clean.device),
+    )
