@@ -17,7 +17,7 @@ from harness.budget import dense_bytes, sized
 from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
 from harness.knobs import describe_knobs, spelled
-from harness.memory import MemorySpec, Strategy
+from harness.memory import MemorySpec, Strategy, Weights
 from harness.store import content_id
 from harness.suite import Suite, Task
 
@@ -40,7 +40,7 @@ class Campaign(BaseModel):
     dtype: str | None = None
     strategies: tuple[str, ...] = ()
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    suites: tuple[str, ...] = ("drift", "interactive")
+    suites: tuple[str, ...] = ("drift", "interactive", "distance")
     tier: str = "quick"
     seed: int = Field(0, ge=0)
     equal_budget: int = Field(12, ge=0)
@@ -55,11 +55,15 @@ class Arm:
     tables: tuple[str, ...]
     unlike: tuple[tuple[str, Any], ...] = ()
     """Knobs that differ from the defaults."""
+    weights: Weights | None = None
+    """Where parameters of its own come from, if it has any."""
 
     @property
     def label(self) -> str:
         knobs = ",".join(f"{knob}={spelled(value)}" for knob, value in self.unlike)
-        return f"{self.name}.{knobs}" if knobs else self.name
+        name = f"{self.name}.{knobs}" if knobs else self.name
+        # Whoever reads a table must not take it for what the paper trained.
+        return name if self.weights is None or self.weights.trained else f"{name} ({self.weights.about})"
 
 
 @dataclass(frozen=True)
@@ -114,7 +118,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
         choices = [[tuple(each) if isinstance(each, list) else each for each in values] for values in lists]
         for values in itertools.product(*choices):
             made = registry.strategy(name, **{**given.knobs(), **dict(zip(grid, values, strict=True))})
-            _add(found, name, made, PUBLISHED)
+            _add(found, backbone, name, made, PUBLISHED)
             if campaign.equal_budget:
                 fitted = sized(
                     made,
@@ -123,7 +127,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
                     backbone.trained_frames,
                 )
                 if fitted is not None:
-                    _add(found, name, fitted, EQUAL)
+                    _add(found, backbone, name, fitted, EQUAL)
     return list(found.values())
 
 
@@ -151,6 +155,8 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                         "suite": [suite.name, suite.version, sorted(suite.metrics)],
                         "task": asdict(part),
                     }
+                    if arm.weights is not None:
+                        what["own weights"] = arm.weights.digest
                     found.append(Cell(content_id(what), arm, suite, part, skip))
     return found
 
@@ -168,7 +174,13 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "seed": campaign.seed,
             "suite_versions": {cell.suite.name: [cell.suite.version, *sorted(cell.suite.metrics)] for cell in planned},
             "arms": [
-                {"label": arm.label, "strategy": arm.name, "knobs": arm.strategy.knobs(), "tables": list(arm.tables)}
+                {
+                    "label": arm.label,
+                    "strategy": arm.name,
+                    "knobs": arm.strategy.knobs(),
+                    "tables": list(arm.tables),
+                    "weights": None if arm.weights is None else asdict(arm.weights),
+                }
                 for arm in arms
             ],
             "cells": [cell.id for cell in planned],
@@ -196,14 +208,14 @@ def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str
     return [*([(prefix, None)] if whole else []), (task, reason)]
 
 
-def _add(found: dict[tuple[str, str], Arm], name: str, strategy: Strategy, table: str) -> None:
+def _add(found: dict[tuple[str, str], Arm], backbone: Backbone, name: str, strategy: Strategy, table: str) -> None:
     key = (name, repr(strategy))
     known = found.get(key)
     if known is not None:
-        found[key] = Arm(name, strategy, tuple(dict.fromkeys((*known.tables, table))), known.unlike)
+        found[key] = replace(known, tables=tuple(dict.fromkeys((*known.tables, table))))
         return
     usual = describe_knobs(type(strategy))
     unlike = tuple(
         (knob, value) for knob, value in strategy.knobs().items() if usual[knob].get("default", ...) != value
     )
-    found[key] = Arm(name, strategy, (table,), unlike)
+    found[key] = Arm(name, strategy, (table,), unlike, strategy.weights(backbone))

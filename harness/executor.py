@@ -134,6 +134,7 @@ def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
         "backbone": backbone.name,
         "strategy": cell.arm.name,
         "knobs": cell.arm.strategy.knobs(),
+        "weights": None if cell.arm.weights is None else asdict(cell.arm.weights),
         "suite": cell.suite.name,
         "suite_version": cell.suite.version,
         "skipped_metrics": dict(cell.suite.skipped()),
@@ -179,7 +180,8 @@ class _Flight:
         backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
         assert backbone.text is not None
         self.observer = suite.observer(backbone, task)
-        initial = suite.given(backbone, task)
+        latents = suite.given(backbone, task)
+        initial = None if task.forced else latents
         saved = self.store.saved(self.cell.id) if self.store else None
         if saved is not None:
             self.observer.load_state_dict(saved["observer"])
@@ -204,7 +206,8 @@ class _Flight:
             switches=[
                 (starts[scene], backbone.text(spoken[scene]), task.boundaries[scene], spoken[scene]) for scene in scenes
             ],
-            initial=None if initial is None else initial.to(backbone.model.device, backbone.model.dtype),
+            initial=initial,
+            forced=latents if task.forced else None,
             texts=spoken[0],
             encode=backbone.text,
             resume=None if saved is None else saved["rollout"],
@@ -247,7 +250,7 @@ class _Flight:
     def cost(self) -> dict[str, Any]:
         """What the cell cost: times as they came, without the care that a benchmark takes; bytes on paper."""
         strategy = self.cell.arm.strategy
-        spec = memory_spec(self.backbone, 1)
+        spec = memory_spec(strategy.adapt(self.backbone))
         frames = FAR if strategy.bounded else self.cell.task.frames
         return {
             "chunk_ms": 1000 * median(self.chunk_seconds),

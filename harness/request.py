@@ -42,6 +42,7 @@ class Request:
     noise: Noise
     scenes: tuple[Scene, ...]
     initial: Tensor | None
+    forced: Tensor | None
     encode: Encode | None
 
     def scene_at(self, start: int) -> int:
@@ -57,6 +58,7 @@ def check_request(
     noise: Noise,
     switches: Sequence[Switch],
     initial: Tensor | None,
+    forced: Tensor | None,
     texts: Sequence[str] | None,
     encode: Encode | None,
 ) -> Request:
@@ -78,13 +80,12 @@ def check_request(
     batch = prompts.shape[0]
     _check_texts(texts, batch)
     _check_frames("latent_frames", latent_frames, backbone)
+    if forced is not None:
+        forced = _checked("forced latents", forced, batch, (height, width), backbone)
+        if forced.shape[1] != latent_frames:
+            raise ShapeError(f"forced latents are {forced.shape[1]} frames; needed: all {latent_frames} of the video")
     if initial is not None:
-        needed = f"[{batch}, frames, {config.in_dim}, {height}, {width}]"
-        if initial.ndim != 5 or (initial.shape[0], *initial.shape[2:]) != (batch, config.in_dim, height, width):
-            raise ShapeError(f"initial latents are {list(initial.shape)}; needed: {needed}")
-        _check_frames("initial latents: frames", initial.shape[1], backbone)
-        initial = initial.to(backbone.model.device, backbone.model.dtype)
-        _check_finite("initial latents", initial)
+        initial = _checked("initial latents", initial, batch, (height, width), backbone)
         if initial.shape[1] >= latent_frames:
             raise ShapeError(
                 f"initial latents are {initial.shape[1]} frames and the whole video {latent_frames}; nothing is left "
@@ -93,7 +94,7 @@ def check_request(
     scenes = [Scene(0, prompts, "smooth", texts)]
     for switch in switches:
         scenes.append(_scene(switch, scenes[-1], batch, latent_frames, backbone))
-    return Request(batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, encode)
+    return Request(batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, forced, encode)
 
 
 def longest_context(chunk: int, latent_frames: int, capacity: int | None) -> int:
@@ -159,6 +160,18 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
             f"does (frame {before.start}); keep one switch a chunk, in order"
         )
     return Scene(start, prompts, kind, texts)
+
+
+def _checked(name: str, latents: Tensor, batch: int, size: tuple[int, int], backbone: Backbone) -> Tensor:
+    """Clean latents that a rollout was given, as the backbone takes them."""
+    channels = backbone.model.config.in_dim
+    if latents.ndim != 5 or (latents.shape[0], *latents.shape[2:]) != (batch, channels, *size):
+        needed = f"[{batch}, frames, {channels}, {size[0]}, {size[1]}]"
+        raise ShapeError(f"{name} are {list(latents.shape)}; needed: {needed}")
+    _check_frames(f"{name}: frames", latents.shape[1], backbone)
+    latents = latents.to(backbone.model.device, backbone.model.dtype)
+    _check_finite(name, latents)
+    return latents
 
 
 def _check_prompts(name: str, prompts: Tensor, batch: int | None, backbone: Backbone) -> None:

@@ -55,6 +55,7 @@ def rollout(
     noise: Noise,
     switches: Sequence[Switch] = (),
     initial: Tensor | None = None,
+    forced: Tensor | None = None,
     texts: Sequence[str] | None = None,
     encode: Encode | None = None,
     resume: State | None = None,
@@ -75,6 +76,8 @@ def rollout(
     switches: (latent_frame, embeddings, kind) or (latent_frame, embeddings, kind, texts); each takes effect at the
         first chunk that starts at or after its frame. kind: "smooth", "hardcut" or "recall", the boundary entered.
     initial: clean latents [B, frames, C, H, W] that the video starts with (continuation); they are not yielded.
+    forced: clean latents [B, latent_frames, C, H, W] for teacher forcing: every chunk is yielded as it was drawn, and
+        what the memory gets of it is the frames given here.
     texts, encode: the prompts as strings, and strings to embeddings; only for strategies that match scenes.
     resume: `Chunk.state()` of a rollout with the same arguments; it goes on after that chunk, bit for bit.
     compile: compiled passes wherever the context is at capacity, eager before; equal within rounding.
@@ -92,7 +95,9 @@ def rollout(
     if isinstance(backbone, CausalWan):
         backbone = Backbone(model=backbone)
     backbone = strategy.adapt(backbone)
-    request = check_request(backbone, prompts, latent_frames, latent_size, noise, switches, initial, texts, encode)
+    request = check_request(
+        backbone, prompts, latent_frames, latent_size, noise, switches, initial, forced, texts, encode
+    )
     # Buffers outlive the caller's inference mode, if there is one: its tensors could not be written to outside of it.
     with torch.inference_mode(False):
         return _Rollout(backbone, strategy, request, resume, compile, layout, grad).chunks()
@@ -160,6 +165,8 @@ class _Rollout:
                 self.uncommitted = self._denoise()
                 # A copy, because the caller may change it before the commit pass reads the latents.
                 latents = self.uncommitted.clone()
+                if self.request.forced is not None:
+                    self.uncommitted = self.request.forced[:, self.start : self.start + latents.shape[1]]
                 chunk = Chunk(latents, self.start, self.index, partial(self._snapshot, self.index))
                 self.index += 1
             yield chunk

@@ -53,6 +53,7 @@ class Task:
 
     frames: latent frames in all. given: latent frames of the truth that are shown first (continuation). boundaries: how
     each scene of the scripts is entered, the first one included; scenes begin at the same frames in all rows.
+    forced: every chunk is drawn after the suite's own latents instead of after what was drawn (teacher forcing).
     """
 
     scenario: str
@@ -60,6 +61,7 @@ class Task:
     given: int
     rows: tuple[Row, ...]
     boundaries: tuple[Boundary, ...] = ("smooth",)
+    forced: bool = False
 
 
 class Sample(NamedTuple):
@@ -136,7 +138,8 @@ class Suite(ABC):
 
     @abstractmethod
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
-        """Clean latents [B, task.given, C, H, W] that the rollouts of a task start with."""
+        """Clean latents [B, task.given, C, H, W] that the rollouts of a task start with; all of them for a task that
+        is forced."""
 
     @abstractmethod
     def observer(self, backbone: Backbone, task: Task) -> Observer:

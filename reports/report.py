@@ -26,6 +26,7 @@ COLUMNS = (
     ("steady", "motion", "motion"),
     ("steady-text", "identity", "identity, from text"),
     ("occlusion", "unsaid_identity", "after an occlusion"),
+    ("forced", "distance", "distance to full (%)"),
 )
 """What the tables show: scenario, score, heading."""
 SIX = "six-21"

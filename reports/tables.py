@@ -19,7 +19,7 @@ from reports.stats import Interval, interval
 BASELINE = "sliding_window"
 TIDY = (
     "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "seed",
-    "repeat", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "at_frame", "value",
+    "repeat", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "at_frame", "value", "weights",
 )  # fmt: skip
 """Columns of the tidy table (DESIGN of records): one row a sample."""
 
@@ -66,6 +66,7 @@ def tidy(store: Store) -> pd.DataFrame:
         "metric",
         "unit",
         "better",
+        "weights",
     ):
         table[name] = table[name].astype("category")
     return table[list(TIDY)]
@@ -206,6 +207,7 @@ def _samples(cell: Stored, manifest: dict[str, Any]) -> pd.DataFrame:
         horizon_seconds=task["frames"] * about["seconds_per_latent_frame"],
         unit=frame["metric"].map({name: metric.unit for name, metric in about_metric.items()}),
         better=frame["metric"].map({name: metric.better for name, metric in about_metric.items()}),
+        weights=about["weights"]["about"] if about["weights"] else "",
     )
 
 

@@ -84,9 +84,14 @@ class Drift(Suite):
         curtain = ((0, "a thing"), (18, "a curtain"), (51, "back to a thing"))
         tasks = [
             Task("steady", frames, 3, tuple(Row(each, ((0, "a thing"),)) for each in steady)),
-            Task("steady-said", frames, 3, tuple(Row(each, ((0, _half(each, ())),)) for each in said)),
+            Task("steady-said", frames, 3, tuple(Row(each, ((0, half_said(each)),)) for each in said)),
             # Motion is said, so that a video which stands still cannot pass for one that chose to.
-            Task("steady-text", frames, 0, tuple(Row(each, ((0, _half(each, ("motion", "speed"))),)) for each in text)),
+            Task(
+                "steady-text",
+                frames,
+                0,
+                tuple(Row(each, ((0, half_said(each, ("motion", "speed"))),)) for each in text),
+            ),
             Task("occlusion", covered, 3, tuple(Row(each, curtain) for each in hidden), ("smooth", "smooth", "recall")),
         ]
         return [task for task in tasks if task.rows]
@@ -140,7 +145,7 @@ class Drift(Suite):
         return pd.concat(scored, ignore_index=True).dropna(subset="value").reset_index(drop=True)
 
 
-def _half(seed: int, always: tuple[str, ...]) -> str:
+def half_said(seed: int, always: tuple[str, ...] = ()) -> str:
     """A sentence that says every other attribute of what the seed draws, the even ones for even seeds."""
     drawn = look(seed)
     said = {name for number, name in enumerate(ATTRIBUTES) if (number + seed) % 2 == 0} | set(always)

@@ -30,7 +30,9 @@ ASIDE = ("chunk (ms)", "identity", "identity, from text", "motion")
 def run(
     campaign: Annotated[Path | None, typer.Argument(help="A campaign as a TOML file; options overrule it.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
-    suite: Annotated[list[str] | None, typer.Option(help="Repeat for several. Default: drift and interactive.")] = None,
+    suite: Annotated[
+        list[str] | None, typer.Option(help="Repeat for several. Default: drift, interactive and distance.")
+    ] = None,
     tier: Annotated[str | None, typer.Option(help="quick, full, long or day: how much is run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives other scenes of the same kind.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,

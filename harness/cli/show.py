@@ -139,16 +139,14 @@ def _about_strategy(name: str) -> dict[str, Any]:
 
 def _prices(name: str) -> list[dict[str, Any]]:
     """Bytes that the memory and its contexts take at Wan size, per horizon."""
-    import torch
-
     from harness import registry
-    from harness.backbone.layout import DenseLayout
-    from harness.memory import MemorySpec
+    from harness.backbone.presets import wan_1_3b
+    from harness.campaign import memory_spec
     from harness.request import laid_out_bytes
 
-    spec = MemorySpec(30, DenseLayout(12, 128), 30 * 52, 3, dtype=torch.bfloat16, device=torch.device("meta"))
     try:
         strategy = registry.strategy(name)
+        spec = memory_spec(strategy.adapt(wan_1_3b("meta")))
         capacity = strategy.open(spec).capacity
     except HorizonError:
         # A third party's knobs may have no defaults, or none that fit a chunk of 3.

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.backbone.block import RMSNorm, SelfAttention
 from harness.backbone.presets import Backbone
 from harness.backbone.rope import axis_pairs
-from strategies.videomla.attention import LatentAttention
+from strategies.videomla.attention import LatentAttention, Matrix, turned_pairs
 from strategies.videomla.calibration import Moments, calibrate
 
 UNTRAINED = {
@@ -128,7 +128,7 @@ def split_channels(channels: int, rope: int) -> tuple[list[int], list[int]]:
     """Channels of a dense head that are turned by position, the fastest pairs of every axis, and the rest."""
     turned: list[int] = []
     start = 0
-    for pairs, kept in zip(axis_pairs(channels), axis_pairs(rope), strict=True):
+    for pairs, kept in zip(axis_pairs(channels), turned_pairs(channels, rope), strict=True):
         turned += range(2 * start, 2 * (start + kept))
         start += pairs
     return turned, [channel for channel in range(channels) if channel not in turned]
@@ -167,5 +167,5 @@ def _pairs(x: Tensor) -> Tensor:
     return torch.view_as_real(x).movedim(-1, -2).flatten(-3, -2)
 
 
-def _fill(linear: nn.Linear, matrix: Tensor) -> None:
+def _fill(linear: Matrix | nn.Linear, matrix: Tensor) -> None:
     linear.weight.copy_(matrix)

@@ -1,0 +1,123 @@
+"""Distance to full attention: what does a memory lose, before any of it can add up?
+
+Teacher forcing: every memory is fed the same past, chunk by chunk, and draws each next chunk with the same noise; the
+chunk is compared with the one that full attention draws there, and then dropped. So nothing drifts, and all of the
+difference is what the memory no longer has, or has only roughly. Within the frames that the backbone was trained on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from harness import registry
+from harness.backbone.kept import Kept
+from harness.backbone.presets import Backbone
+from harness.noise import PairedNoise
+from harness.pocket.world import film
+from harness.rollout import rollout
+from harness.suite import Metric, Row, Sample, Suite, Task
+from suites.drift import half_said
+from suites.watch import scripts
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FIRST_SEED = 60_000
+ROWS = {"pocket": 32}
+FEW = 8
+"""Rows on a backbone that is not as small."""
+
+_references: Kept[Tensor] = Kept()
+
+
+class Distance(Suite):
+    """What a memory costs the very next chunk, beside full attention after the same past."""
+
+    name = "distance"
+    version = "1"
+    tiers = ("quick", "full", "long", "day")
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        about = "squared difference of the next chunk to that of full attention, of the latents' variance"
+        return {"distance": Metric("% of variance", "lower", about, 0)}
+
+    def remedy(self, backbone: Backbone) -> str | None:
+        return None if backbone.prompts else "needs a backbone with example prompts"
+
+    def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        # It does not get longer than the training, so a longer tier has nothing to add.
+        frames = backbone.trained_frames // backbone.chunk * backbone.chunk
+        numbers = range(ROWS.get(backbone.name, FEW))
+        seeds = [FIRST_SEED + 1000 * seed + number for number in numbers]
+        texts = [backbone.prompts[number % len(backbone.prompts)] for number in numbers]
+        if backbone.name == "pocket":
+            texts = [half_said(each) if each % 2 else "a thing" for each in seeds]
+        rows = tuple(Row(each, ((0, text),)) for each, text in zip(seeds, texts, strict=True))
+        return [Task("forced", frames, 0, rows, forced=True)]
+
+    def given(self, backbone: Backbone, task: Task) -> Tensor:
+        if backbone.name == "pocket" and backbone.codec is not None:
+            return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.frames).pixels)
+        # Of other worlds nothing is known but what the backbone itself makes of them.
+        return _references.get(backbone.model, ("own", task), lambda: _full(backbone, task, None))
+
+    def observer(self, backbone: Backbone, task: Task) -> Comparison:
+        return Comparison(backbone, task, self.given(backbone, task))
+
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """A rollout's mean over its chunks."""
+        import pandas as pd
+
+        keys = [name for name in samples.columns if name not in ("at_frame", "value")]
+        mean = samples.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
+        return pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"]))
+
+
+class Comparison:
+    """Observer that holds every chunk against that of full attention."""
+
+    def __init__(self, backbone: Backbone, task: Task, given: Tensor) -> None:
+        self.full = _references.get(backbone.model, task, lambda: _full(backbone, task, given))
+        self.variance = float(given.float().var())
+        self.taken: list[Sample] = []
+
+    def see(self, latents: Tensor, start: int) -> None:
+        stop = start + latents.shape[1]
+        off = (latents.float() - self.full[:, start:stop].float()).square().flatten(1).mean(1)
+        self.taken += [
+            Sample(row, "distance", stop, round(100 * value / self.variance, 6))
+            for row, value in enumerate(off.tolist())
+        ]
+
+    def samples(self) -> list[Sample]:
+        return self.taken
+
+    def pictures(self) -> dict[str, Any]:
+        return {}
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"taken": [list(sample) for sample in self.taken]}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.taken = [Sample(*sample) for sample in state["taken"]]
+
+
+def _full(backbone: Backbone, task: Task, forced: Tensor | None) -> Tensor:
+    """All that full attention draws in a task, [B, F, C, H, W]: after the forced past, or after its own."""
+    assert backbone.text is not None
+    texts = [row.script[0][1] for row in task.rows]
+    chunks = rollout(
+        backbone,
+        registry.strategy("full"),
+        prompts=backbone.text(texts),
+        latent_frames=task.frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(row.seed, text) for row, text in zip(task.rows, texts, strict=True)]),
+        forced=forced,
+    )
+    return torch.cat([chunk.latents for chunk in chunks], 1)
