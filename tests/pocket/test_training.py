@@ -2,10 +2,6 @@
 
 import json
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -20,8 +16,10 @@ from harness.pocket.language import ATTRIBUTES, WordEncoder
 from harness.pocket.lessons import HABIT, HELD_OUT, emphasis, lesson
 from harness.pocket.train import Trainer
 from harness.pocket.world import film, script
+from harness.training.school import chosen
 from harness.training.stages import Exercise, Phase, Stage
 from harness.training.study import read_log, resume, run
+from tests.killing import killed_twice, same_ending
 
 CONFIG = WanConfig(
     dim=32, ffn_dim=48, num_heads=2, num_layers=2, freq_dim=16,
@@ -47,11 +45,6 @@ def trainer(folder, stage=STAGE, seed=0):
     return made
 
 
-def weights(folder):
-    state = torch.load(Path(folder) / "state.pt", weights_only=True)
-    return state["model"] | {f"mean.{name}": x for name, x in state["mean"].items()}
-
-
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     folder = tmp_path_factory.mktemp("undisturbed")
@@ -65,27 +58,8 @@ def test_sixty_steps_killed_twice_end_with_the_same_bits(undisturbed, tmp_path):
         "from tests.pocket.test_training import trainer, run\n"
         f"run(trainer({str(tmp_path)!r}), save_every=7)\n"
     )
-    log = tmp_path / "log.jsonl"
-    for until in (10, 40):
-        process = subprocess.Popen([sys.executable, "-c", code], cwd=Path(__file__).parents[2])
-        deadline = time.monotonic() + 240
-        while process.poll() is None and time.monotonic() < deadline:
-            if (lines := read_log(tmp_path)) and lines[-1]["step"] >= until:
-                break
-            time.sleep(0.01)
-        assert process.poll() is None, "it ended before it was killed"
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        assert read_log(tmp_path)[-1]["step"] < 60
-    with log.open("a") as stream:
-        stream.write('{"step": 59, "lo')  # as a kill in the middle of a line leaves it
-    subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[2], check=True)
-    expected, ended = weights(undisturbed), weights(tmp_path)
-    assert expected.keys() == ended.keys()
-    assert all(torch.equal(expected[name], ended[name]) for name in expected)
-    steps = [line["step"] for line in read_log(tmp_path)]
-    assert steps == list(range(1, 61))
-    assert [line["loss"] for line in read_log(tmp_path)] == [line["loss"] for line in read_log(undisturbed)]
+    killed_twice(code, tmp_path)
+    same_ending(undisturbed, tmp_path)
 
 
 def test_it_learns(tmp_path):
@@ -126,9 +100,9 @@ def test_a_finished_stage_is_not_run_again(undisturbed):
 
 
 def test_stages_are_named():
-    assert school.chosen(None) == school.ORDER
+    assert chosen(school, None) == school.ORDER
     with pytest.raises(HorizonError, match="no stage 'warmup'; allowed: foundation"):
-        school.chosen("warmup")
+        chosen(school, "warmup")
 
 
 def test_lessons_are_functions_of_seed_and_step_and_never_held_out_clips():
