@@ -136,14 +136,19 @@ def split_channels(channels: int, rope: int) -> tuple[list[int], list[int]]:
 
 def principal(matrix: Tensor, root: Tensor, rank: int) -> tuple[Tensor, Tensor]:
     """Factors [rows, rank] and [rank, D] of the best approximation of `matrix` [rows, D] for inputs whose second
-    moments are root @ root.T; the latent's own second moments are the identity."""
+    moments are root @ root.T.
+
+    The latent's channels are the principal components, 1 in the mean of their squares: the norm that follows divides by
+    what hardly varies, since the first few outweigh the rest. Channels of equal variance would lose twice as much.
+    """
     weighed = matrix @ root
     # Of the Gram matrix on the narrower side: much faster than the SVD, and as good for what is kept.
     energy, directions = torch.linalg.eigh(weighed.T @ weighed)
     energy, directions = energy.flip(0)[:rank], directions.flip(1)[:, :rank]
-    size = energy.clamp(min=energy[0] * 1e-24).sqrt()
-    up = weighed @ directions
-    return up, (up / size.square()).T @ matrix
+    energy = energy.clamp(min=energy[0] * 1e-24)
+    scale = energy.mean().sqrt()
+    up = weighed @ directions / energy.sqrt()
+    return up * scale, up.T @ matrix / scale
 
 
 def share(keys: Tensor, queries: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
