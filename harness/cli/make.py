@@ -50,6 +50,9 @@ def sample(
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
     _, made = registry.parse_strategy(strategy)
     stage = registry.backbone(backbone, device=device)
+    weights = made.weights(stage)
+    if weights is not None and not weights.trained:
+        console.print(f"{strategy} on {backbone}: {weights.about}", style="yellow")
     script = script_of(stage, prompt, seconds)
     stream, frames = pieces(stage, made, script, seed=seed), script.frames
     length = frames / stage.latents_per_second

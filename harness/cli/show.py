@@ -127,7 +127,8 @@ def _about_strategy(name: str) -> dict[str, Any]:
     from harness.knobs import describe_knobs
 
     kind = registry.strategy_class(name)
-    module = inspect.getdoc(sys.modules[kind.__module__]) or ""
+    # A strategy of several files is registered by its package, which says what they mean together.
+    module = inspect.getdoc(sys.modules[registry.found("strategies")[name].module]) or ""
     return {
         "name": name,
         "about": _summary(kind),
