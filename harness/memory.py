@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.errors import DtypeError, SwitchError
 from harness.knobs import check_knobs
@@ -114,6 +114,8 @@ class MemorySpec:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     grid: tuple[int, int] | None = None
     """Rows and columns of a frame's tokens, for memories that give single tokens places of their own."""
+    module: nn.Module | None = None
+    """What the strategy added to the backbone for its memory, if anything."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():

@@ -51,6 +51,7 @@ class CausalWan(nn.Module):
         self.time_projection = nn.Sequential(nn.SiLU(), nn.Linear(dim, 6 * dim))
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
+        self.memory_module: str | None = None
         self._initialise()
 
     def _initialise(self) -> None:
@@ -92,6 +93,7 @@ class CausalWan(nn.Module):
             dtype=self.dtype,
             device=self.device,
             grid=grid,
+            module=None if self.memory_module is None else self.get_submodule(self.memory_module),
         )
 
     def with_self_attention(self, layers: Sequence[nn.Module]) -> CausalWan:
@@ -104,6 +106,13 @@ class CausalWan(nn.Module):
         twin.blocks = nn.ModuleList(map(_twin, self.blocks))
         for block, layer in zip(twin.blocks, layers, strict=True):
             block.self_attn = layer
+        return twin
+
+    def with_memory_module(self, name: str, module: nn.Module) -> CausalWan:
+        """A twin that carries a network of a memory, which reaches it as `MemorySpec.module`; all else is shared."""
+        twin: CausalWan = _twin(self)
+        twin.add_module(name, module)
+        twin.memory_module = name
         return twin
 
     def set_attention(self, attention: Attention) -> None:

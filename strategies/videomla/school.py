@@ -13,10 +13,10 @@ from harness.errors import KnobError
 from harness.training import study
 from harness.training.school import Request
 from harness.training.study import Trains
-from strategies.videomla.attention import LatentAttention, Sizes
+from harness.training.weights import read, write
+from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
-from strategies.videomla.strategy import VideoMLA
-from strategies.videomla.trained import WEIGHTS, Trained, write
+from strategies.videomla.strategy import WEIGHTS, VideoMLA
 from strategies.videomla.training import Matching, Regression, stages
 
 ORDER = ("regression", "matching")
@@ -25,15 +25,16 @@ FILE = "videomla.safetensors"
 
 def enrol(stage: str, request: Request) -> Regression | Matching:
     """A stage ready to go on from its checkpoint, or to begin: from an SVD, or from the weights of the stage before."""
-    dense, sizes = _asked(request)
+    asked, dense = _asked(request)
+    sizes = asked.sizes(dense)
     with torch.device(dense.model.device):
         layers = [LatentAttention(dense.model.config, sizes, "explicit") for _ in dense.model.layers]
     kind = Regression if stage == "regression" else Matching
     if stage == "regression":
         fill(layers, dense, "activation_svd")
     else:
-        before = request.folder / "regression" / FILE
-        load_checkpoint(torch.nn.ModuleList(layers), Trained.read(before, dense, sizes).path)
+        before = read(request.folder / "regression" / FILE, asked.purpose(dense))
+        load_checkpoint(torch.nn.ModuleList(layers), before.path)
     trainer = kind(dense, layers, stages(dense)[stage], request.folder / stage, request.seed)
     study.resume(trainer)
     return trainer
@@ -43,18 +44,17 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
     """Write a finished stage's weights; with `install` also where the package reads them."""
     assert isinstance(trainer, Regression | Matching)
     trainer.finish()
-    dense, sizes = _asked(request)
+    asked, dense = _asked(request)
     path = trainer.folder / FILE
     about = f"trained, {stage} after {trainer.steps} steps, seed {request.seed}"
     for place in (path, *([WEIGHTS / f"{dense.name}.safetensors"] if install else [])):
-        write(trainer.module, place, dense, sizes, about)
+        write(trainer.module, place, asked.purpose(dense), about)
     return path
 
 
-def _asked(request: Request) -> tuple[Backbone, Sizes]:
+def _asked(request: Request) -> tuple[VideoMLA, Backbone]:
     _, asked = registry.parse_strategy(request.what)
     assert isinstance(asked, VideoMLA)
     if asked.parameters != "trained":
         raise KnobError(f"videomla: parameters={asked.parameters} is not trained; leave it out")
-    dense = registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")
-    return dense, asked.sizes(dense)
+    return asked, registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")

@@ -18,10 +18,13 @@ from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
 from harness.errors import KnobError
 from harness.memory import Memory, MemorySpec, Strategy, Weights
+from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes
 from strategies.videomla.initial import RECIPE, UNTRAINED, fill
 from strategies.videomla.layout import LatentLayout
-from strategies.videomla.trained import Trained, shipped
+
+WEIGHTS = Path(__file__).parent / "weights"
+"""One file a backbone, by its name."""
 
 _adapted: Kept[CausalWan] = Kept()
 
@@ -128,13 +131,17 @@ class VideoMLA(Strategy):
         """Widths of its latents on a backbone. Raises KnobError for what does not fit."""
         return Sizes.of(backbone.model.config, self.latent, self.query_latent, self.rope, self.latent_norm)
 
+    def purpose(self, backbone: Backbone) -> Purpose:
+        """What a file of parameters must have been trained for."""
+        return Purpose("videomla", backbone, repr(self.sizes(backbone)))
+
     def _source(self, backbone: Backbone) -> tuple[Trained | None, str]:
         """The trained parameters, or else the way to make them without training."""
         if self.parameters in UNTRAINED:
             return None, self.parameters
         if self.parameters != "trained":
-            return Trained.read(Path(self.parameters), backbone, self.sizes(backbone)), ""
-        return shipped(backbone, self.sizes(backbone)), "activation_svd"
+            return read(Path(self.parameters), self.purpose(backbone)), ""
+        return shipped(WEIGHTS, self.purpose(backbone)), "activation_svd"
 
     def _adapted(self, backbone: Backbone) -> CausalWan:
         model, sizes = backbone.model, self.sizes(backbone)

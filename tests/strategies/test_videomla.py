@@ -24,11 +24,11 @@ from harness.errors import CheckpointError, KnobError
 from harness.memory import At, Entries, MemorySpec, Strategy
 from harness.pocket.preset import pocket
 from harness.rollout import rollout
+from harness.training.weights import read, write
 from harness.workbench import CONFIG, Workbench
 from strategies.videomla import VideoMLA
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes, turned_pairs
 from strategies.videomla.initial import by_weights, decompose, principal, share, split_channels
-from strategies.videomla.trained import Trained, write
 from tests import goldens
 from tests.oracle import videomla as oracle
 
@@ -348,9 +348,8 @@ def test_without_trained_weights_it_is_the_svd_and_says_so() -> None:
 def test_a_file_of_weights(tmp_path) -> None:  # type: ignore[no-untyped-def]
     bench = Workbench(VideoMLA())
     backbone, path = bench.backbone, tmp_path / "own.safetensors"
-    sizes = VideoMLA().sizes(backbone)
     layers = nn.ModuleList(block.self_attn for block in VideoMLA(parameters="random").adapt(backbone).model.layers)
-    write(layers, path, backbone, sizes, "trained for a test")
+    write(layers, path, VideoMLA().purpose(backbone), "trained for a test")
     found = VideoMLA(parameters=str(path)).weights(backbone)
     assert (found.trained, found.about) == (True, "trained for a test")
     loaded = VideoMLA(parameters=str(path)).adapt(backbone).model.layers
@@ -360,10 +359,10 @@ def test_a_file_of_weights(tmp_path) -> None:  # type: ignore[no-untyped-def]
     # The same backbone in another data type is the same backbone; one with other weights is not.
     half = replace(backbone, model=build(CONFIG, dtype="bfloat16"))
     half.model.load_state_dict(backbone.model.state_dict())
-    assert Trained.read(path, half, sizes).digest == found.digest
+    assert read(path, VideoMLA().purpose(half)).digest == found.digest
     other = replace(backbone, model=scramble(CausalWan(CONFIG), seed=1).requires_grad_(False))
     for asked, on in ((VideoMLA(parameters=str(path)), other), (VideoMLA(parameters=str(path), latent=2), backbone)):
-        with pytest.raises(CheckpointError, match=r"made for another backbone or other sizes: .* train one with"):
+        with pytest.raises(CheckpointError, match=r"made for something else: .* train one with"):
             asked.adapt(on)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged"):

@@ -1,0 +1,177 @@
+"""The knobs of Echo-Infinity, and how a backbone gets its encoder."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+from annotated_types import Ge
+from torch import nn
+
+from harness.backbone.checkpoints import load_checkpoint, read_metadata
+from harness.backbone.kept import Kept
+from harness.backbone.layout import DenseLayout
+from harness.backbone.presets import Backbone, build
+from harness.backbone.wan import CausalWan
+from harness.errors import KnobError
+from harness.frames import OnSwitch, Positions, check_window, window_bytes
+from harness.memory import Memory, MemorySpec, Strategy, Weights
+from harness.training.weights import Purpose, Trained, read, shipped
+from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape, encoders_of
+from strategies.echo_infinity.memory import QueryMemory
+
+NAME = "query_memory_encoder"
+"""Of the encoder in published checkpoints."""
+RECIPE = "1"
+"""Of untrained parameters; another one makes others."""
+WEIGHTS = Path(__file__).parent / "weights"
+"""One file a backbone, by its name."""
+
+_adapted: Kept[CausalWan] = Kept()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EchoInfinity(Strategy):
+    """Learned queries that evolve with the video, between a sink and the latest frames.
+
+    window: latent frames in all, sink and current chunk included, the memory not. sink: latent frames that never leave.
+    memory: memory frames between them, 0 for none. reach: temporal ids stay below it, with relative positions.
+    positions: "relative" (unified relative RoPE) or "absolute" frame ids, whose encoder sees turned keys.
+    update: after the "first_pass" of the next chunk, with the "clean" pass that evicts, or "never": then the memory is
+        the initial queries, a prior. groups: of consecutive layers, each with queries of its own. source: whose evicted
+        keys and values are read: the "last" block, the "middle" one, or the last of each "group".
+    encoder_layers, gate, residual, sink_anchor, normed_keys: of the encoder: its depth; whether a learned share of the
+        old queries stays; whether its output is taken without connector and gate; whether it sees the sink too; whether
+        memory keys are normed.
+    on_switch: at a prompt switch "recache" (the sink stays), "recache_all", "keep" or "flush", as for attention_sink;
+        the memory stays. memory_recache: whether it is attended to while frames are cached anew.
+    parameters: "trained" (those that ship, or untrained ones where there are none for this backbone), "untrained", or a
+        file: of `horizon train echo_infinity`, or the published checkpoint with its own model.
+    """
+
+    paper = "https://arxiv.org/abs/2606.04527"
+
+    window: Annotated[int, Ge(1)] = 12
+    sink: Annotated[int, Ge(0)] = 3
+    memory: Annotated[int, Ge(0)] = 3
+    reach: Annotated[int, Ge(1)] = 21
+    positions: Positions = "relative"
+    update: Literal["first_pass", "clean", "never"] = "first_pass"
+    groups: Annotated[int, Ge(1)] = 1
+    source: Literal["last", "middle", "group"] = "last"
+    encoder_layers: Annotated[int, Ge(1)] = 2
+    gate: bool = True
+    residual: bool = False
+    sink_anchor: bool = False
+    normed_keys: bool = True
+    on_switch: OnSwitch = "recache"
+    memory_recache: bool = False
+    parameters: str = "trained"
+
+    def sources(self, layers: int) -> list[int]:
+        """The layer that each group reads."""
+        last = {"last": [layers - 1] * self.groups, "middle": [layers // 2] * self.groups}
+        by_group = [-(-layers * (group + 1) // self.groups) - 1 for group in range(self.groups)]
+        return last.get(self.source, by_group)
+
+    def open(self, spec: MemorySpec) -> Memory:
+        check_window("echo_infinity", spec, self.window, self.sink)
+        if not isinstance(spec.layout, DenseLayout):
+            raise KnobError("echo_infinity reads whole keys and values, which a latent cache does not hold")
+        if self.groups > spec.layers:
+            raise KnobError(f"echo_infinity: {self.groups} groups of {spec.layers} layers; use 1 to {spec.layers}")
+        if self.positions == "relative" and self.reach < self.window + self.memory:
+            raise KnobError(
+                f"echo_infinity: reach {self.reach} has no room for a window of {self.window} and {self.memory} memory "
+                f"frames; raise it to at least {self.window + self.memory}"
+            )
+        encoders = encoders_of(spec.module) if self.memory else []
+        if self.memory and not encoders:
+            raise KnobError("echo_infinity: opened for a bare backbone; give the spec of adapt(backbone)")
+        tokens = encoders[0].shape.tokens if encoders else spec.frame_tokens
+        if spec.frame_tokens != tokens:
+            raise KnobError(
+                f"echo_infinity: its queries are for frames of {tokens} tokens, and these have {spec.frame_tokens}; "
+                "choose the backbone's usual latent size"
+            )
+        return QueryMemory(spec, self, encoders)
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        held = window_bytes(spec, self.window, frames)
+        excess = frames - (self.window - spec.chunk)
+        if excess <= 0 or not self.memory:
+            return held
+        frame = spec.bytes(spec.frame_tokens) // spec.layers  # in one layer
+        clean = self.update == "clean"
+        leaving = (
+            0 if self.update != "first_pass" else len(set(self.sources(spec.layers))) * min(excess, spec.chunk) * frame
+        )
+        begun = clean or excess > spec.chunk
+        # Keys and values of the memory, and queries, which are as wide as one of them.
+        parts = 2 if self.update == "never" else 3
+        return held + leaving + begun * self.memory * self.groups * parts * frame // 2
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        return self.reach if self.positions == "relative" else None
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """The backbone with this strategy's encoder beside it; as it is without a memory.
+
+        Raises CheckpointError for parameters that do not fit.
+        """
+        if not self.memory:
+            return backbone
+        key = (self.shape(backbone), self.groups, self.parameters)
+        return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self._adapted(backbone)))
+
+    def weights(self, backbone: Backbone) -> Weights | None:
+        if not self.memory:
+            return None
+        trained = self._source(backbone)
+        if trained is not None:
+            return Weights(True, trained.about, trained.digest)
+        return Weights(False, "untrained", hashlib.sha256(f"untrained {RECIPE}".encode()).hexdigest())
+
+    def shape(self, backbone: Backbone) -> Shape:
+        """Sizes of its encoder on a backbone."""
+        tokens = math.prod(backbone.model.config.grid(backbone.latent_size))
+        return Shape(frames=self.memory, tokens=tokens, layers=self.encoder_layers, normed=self.normed_keys)
+
+    def purpose(self, backbone: Backbone) -> Purpose:
+        """What a file of parameters must have been trained for."""
+        return Purpose("echo_infinity", backbone, f"{self.shape(backbone)!r} groups={self.groups}")
+
+    def _source(self, backbone: Backbone) -> Trained | None:
+        if self.parameters == "untrained":
+            return None
+        if self.parameters == "trained":
+            return shipped(WEIGHTS, self.purpose(backbone))
+        path = Path(self.parameters)
+        if _published(path):
+            return Trained(path, f"published checkpoint {path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
+        return read(path, self.purpose(backbone))
+
+    def _adapted(self, backbone: Backbone) -> CausalWan:
+        model, trained = backbone.model, self._source(backbone)
+        with torch.device(model.device), torch.random.fork_rng():
+            torch.manual_seed(0)
+            encoders = [QueryMemoryEncoder(model.config, self.shape(backbone)) for _ in range(self.groups)]
+        module = (encoders[0] if self.groups == 1 else nn.ModuleList(encoders)).to(model.dtype).requires_grad_(False)
+        if trained is not None and _published(trained.path):
+            # It was trained together with its model, so it brings that.
+            own = build(model.config, device=str(model.device), dtype=str(model.dtype).removeprefix("torch."))
+            adapted = own.with_memory_module(NAME, module)
+            load_checkpoint(adapted, trained.path)
+            return adapted
+        if trained is not None and model.device.type != "meta":
+            load_checkpoint(module, trained.path)
+        return model.with_memory_module(NAME, module)
+
+
+def _published(path: Path) -> bool:
+    """Whether a file is a checkpoint of a whole model, and not one of `horizon train`."""
+    return path.is_file() and (path.suffix != ".safetensors" or "horizon" not in read_metadata(path, "fetch it again"))
