@@ -132,6 +132,10 @@ def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns:
     if turns == "smooth":
         return _turning(rng, seed, chunks, chunk)
     opening = Scene(0, Saying(_some(rng, first)))
+    if turns == "return":
+        gone = int(rng.integers(3, chunks - 1))
+        away = int(rng.integers(1, chunks - gone))
+        return opening, *_excursion(rng, seed, away * chunk, (away + gone) * chunk)
     fate = rng.random() * CHANCES[turns]
     if chunks >= 2 and fate < 0.125:
         start = int(rng.integers(1, chunks)) * chunk
@@ -141,9 +145,14 @@ def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns:
         return opening, Scene(start, Saying(_some(rng, look(seed, 1)), "hardcut"))
     if chunks >= 4 and fate < 0.42:
         away, back = sorted(int(place) * chunk for place in rng.choice(np.arange(1, chunks), 2, replace=False))
-        other = Saying({}, covered=True) if rng.random() < 0.5 else Saying(_some(rng, look(seed, 1)), "hardcut")
-        return opening, Scene(away, other), Scene(back, Saying(_some(rng, first), "recall"))
+        return opening, *_excursion(rng, seed, away, back)
     return (opening,)
+
+
+def _excursion(rng: np.random.Generator, seed: int, away: int, back: int) -> tuple[Scene, Scene]:
+    """A curtain, or another scene; then the first one again."""
+    other = Saying({}, covered=True) if rng.random() < 0.5 else Saying(_some(rng, look(seed, 1)), "hardcut")
+    return Scene(away, other), Scene(back, Saying(_some(rng, look(seed)), "recall"))
 
 
 def _turning(rng: np.random.Generator, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:

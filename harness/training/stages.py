@@ -7,9 +7,10 @@ from typing import Literal
 
 import torch
 
-Turns = Literal["some", "all", "smooth"]
+Turns = Literal["some", "all", "smooth", "return"]
 """Which clips switch their prompt: a quarter, once, half of those smoothly, half hard, and another sixth goes away and
-comes back; all, once, in the same parts; all, smoothly, once or twice."""
+comes back; all, once, in the same parts; all, smoothly, once or twice; all go away for at least three chunks and come
+back."""
 
 
 @dataclass(frozen=True)

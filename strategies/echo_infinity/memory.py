@@ -95,6 +95,12 @@ class QueryMemory(FrameCache):
         self.due, self.leaving = False, {}
         self.read(queries)
 
+    def detach(self) -> None:
+        """Let no gradient go further back."""
+        self.queries = [queries.detach() for queries in self.queries]
+        if self.memories:
+            self.read(self.queries or [encoder.start(self.spec.batch) for encoder in self.encoders])
+
     def evicted(self, source: int) -> tuple[Tensor, Tensor]:
         """Keys and values [B, N, heads, channels] of what is leaving a layer, as they were attended to: turned, with
         absolute positions, else not."""

@@ -107,9 +107,8 @@ class EchoInfinity(Strategy):
             return held
         frame = spec.bytes(spec.frame_tokens) // spec.layers  # in one layer
         clean = self.update == "clean"
-        leaving = (
-            0 if self.update != "first_pass" else len(set(self.sources(spec.layers))) * min(excess, spec.chunk) * frame
-        )
+        read = len(set(self.sources(spec.layers))) if self.update == "first_pass" else 0
+        leaving = read * min(excess, spec.chunk) * frame
         begun = clean or excess > spec.chunk
         # Keys and values of the memory, and queries, which are as wide as one of them.
         parts = 2 if self.update == "never" else 3
@@ -126,7 +125,7 @@ class EchoInfinity(Strategy):
         if not self.memory:
             return backbone
         key = (self.shape(backbone), self.groups, self.parameters)
-        return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self._adapted(backbone)))
+        return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self.twin(backbone)))
 
     def weights(self, backbone: Backbone) -> Weights | None:
         if not self.memory:
@@ -155,7 +154,8 @@ class EchoInfinity(Strategy):
             return Trained(path, f"published checkpoint {path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
         return read(path, self.purpose(backbone))
 
-    def _adapted(self, backbone: Backbone) -> CausalWan:
+    def twin(self, backbone: Backbone) -> CausalWan:
+        """A model of its own with an encoder of its own, all else shared."""
         model, trained = backbone.model, self._source(backbone)
         with torch.device(model.device), torch.random.fork_rng():
             torch.manual_seed(0)

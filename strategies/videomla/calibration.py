@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +12,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from harness import registry
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
-from harness.noise import PairedNoise
-from harness.rollout import Chunk, rollout
+from harness.training.played import played
 
 ENOUGH = 256
 """Tokens a channel of the model, of all passes together, from which moments are taken."""
@@ -102,35 +100,3 @@ def calibrate(backbone: Backbone) -> list[Moments]:
             for _ in played(backbone, min(rows, clips - first), backbone.trained_frames, first):
                 pass
     return moments
-
-
-def played(backbone: Backbone, clips: int, frames: int, first: int = 0) -> Iterator[Chunk]:
-    """Rollouts with full attention of at most so many latent frames, from the backbone's example prompts in turn, or
-    from random embeddings where it has no words. `first`: number of the first clip."""
-    one = int(backbone.independent_first_frame)
-    numbers = range(first, first + clips)
-    texts = example_texts(backbone, numbers)
-    return rollout(
-        backbone,
-        registry.strategy("full"),
-        prompts=example_prompts(backbone, numbers),
-        latent_frames=one + (frames - one) // backbone.chunk * backbone.chunk,
-        latent_size=backbone.latent_size,
-        noise=PairedNoise(list(zip(numbers, texts, strict=True))),
-    )
-
-
-def example_texts(backbone: Backbone, numbers: Sequence[int]) -> list[str]:
-    """Example prompts of these numbers, in turn."""
-    words = backbone.prompts or ("",)
-    return [words[number % len(words)] for number in numbers]
-
-
-def example_prompts(backbone: Backbone, numbers: Sequence[int]) -> Tensor:
-    """Their embeddings [numbers, L, text_dim]."""
-    if backbone.text is not None and backbone.prompts:
-        return backbone.text(example_texts(backbone, numbers))
-    config, model = backbone.model.config, backbone.model
-    shape = (min(16, config.text_len), config.text_dim)
-    rows = [torch.randn(shape, generator=torch.Generator().manual_seed(number)) for number in numbers]
-    return torch.stack(rows).to(model.device, model.dtype)

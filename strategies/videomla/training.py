@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from harness.backbone.layout import LaidOut, room
 from harness.backbone.presets import Backbone
 from harness.backbone.rope import Rope
-from harness.training.clips import Clips
 from harness.training.learner import Draw, FlowLearner, forced_flow
+from harness.training.played import rolled
 from harness.training.stages import Exercise, Phase, Stage
 from harness.training.teacher import Forced, Teacher
 from strategies.videomla.attention import LatentAttention
-from strategies.videomla.calibration import example_prompts, overheard, played
+from strategies.videomla.calibration import overheard
 
 TOKENS = 2048
 """Of the clips of a step."""
@@ -126,21 +126,3 @@ class Matching(FlowLearner):
 def matrices(module: nn.Module) -> list[Tensor]:
     """Its parameters that Muon takes."""
     return [x for x in module.parameters() if x.ndim == 2 and x.numel()]
-
-
-def rolled(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Clips:
-    """Clips that a backbone makes itself, for one whose own are not known."""
-    first = (seed % 2**10) * 2**30 + number * exercise.clips
-    numbers = range(first, first + exercise.clips)
-    clean = torch.cat([chunk.latents for chunk in played(backbone, exercise.clips, exercise.frames, first)], 1)
-    chunks = clean.shape[1] // backbone.chunk
-    opens = torch.zeros(len(clean), chunks, dtype=torch.bool, device=clean.device)
-    opens[:, 0] = True
-    return Clips(
-        clean=clean,
-        answer=clean,
-        prompts=example_prompts(backbone, numbers),
-        heard=torch.arange(len(clean), device=clean.device)[:, None].expand(-1, chunks),
-        opens=opens,
-        emphasis=torch.ones((), device=clean.device),
-    )

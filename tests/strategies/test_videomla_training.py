@@ -11,13 +11,14 @@ import torch
 
 from harness import registry
 from harness.errors import CheckpointError, HorizonError
+from harness.training.played import rolled
 from harness.training.school import Request
 from harness.training.stages import Exercise, Phase, Stage
 from harness.training.study import read_log, resume, run
 from strategies.videomla import VideoMLA, school
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
-from strategies.videomla.training import Matching, Regression, rolled, stages
+from strategies.videomla.training import Matching, Regression, stages
 from tests import toy
 from tests.killing import killed_twice, same_ending
 

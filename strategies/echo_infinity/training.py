@@ -1,0 +1,122 @@
+"""Training of the memory in a frozen backbone: with it, a short window should draw what full attention draws.
+
+Source: Echo-Infinity, arXiv:2606.04527, trains the encoder with the whole 1.3B model by DMD, on self-rollouts of 5 s
+and then on streams of 60 s with a prompt switch. Here the model stays as it is, and its full attention is the teacher.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.backbone.passes import Passes
+from harness.backbone.presets import Backbone
+from harness.memory import At
+from harness.training.learner import Draw, FlowLearner, forced_flow
+from harness.training.played import rolled
+from harness.training.stages import Exercise, Phase, Stage
+from strategies.echo_infinity.encoder import encoders_of
+from strategies.echo_infinity.memory import QueryMemory
+from strategies.echo_infinity.strategy import EchoInfinity
+
+TOKENS = 3000
+"""Of the clips of a step."""
+
+
+def stages(backbone: Backbone) -> dict[str, Stage]:
+    """The paper's two stages at the backbone's own size: clips as long as its training, then streams of twice that."""
+    chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
+    long = backbone.trained_frames // chunk * chunk
+
+    def exercise(frames: int, weight: float, **more: Any) -> Exercise:
+        return Exercise(frames, max(1, TOKENS // (frames * tokens)), weight, **more)
+
+    short = (exercise(long, 0.6, turns="return"), exercise(long, 0.4))
+    # Beyond its training full attention is not defined, so the teacher has a window of that length.
+    reach = long // chunk - 1
+    streams = (
+        exercise(2 * long, 0.6, turns="return", window=reach),
+        exercise(2 * long, 0.4, turns="all", window=reach),
+    )
+    return {
+        "short": Stage("short", (Phase(1500, short),), 5e-3, 2e-3, 0.4, first_lesson=4_000_000),
+        "streaming": Stage("streaming", (Phase(600, streams),), 2e-3, 1e-3, 0.3, first_lesson=5_000_000),
+    }
+
+
+class Remembering(FlowLearner):
+    """The encoder learns through all updates of a clip; what is committed is the clip itself.
+
+    Every chunk is denoised once, at a level of its own, after the true chunks before it, of which the memory has what
+    it kept; the flow should be that of full attention, over the length that the backbone was trained for. Half of the
+    steps do without the sink, so that what only the sink knew must come from the queries. Clips that are longer than
+    the training are cut for the gradient, not for the memory.
+    """
+
+    def __init__(
+        self, backbone: Backbone, knobs: EchoInfinity, stage: Stage, folder: Path, seed: int, compile: bool = True
+    ) -> None:
+        adapted = replace(backbone, model=knobs.twin(backbone))
+        carried = adapted.model.memory_module
+        assert carried is not None
+        module = adapted.model.get_submodule(carried)
+        matrices = [x for name, x in module.named_parameters() if x.ndim == 2 and "query_init" not in name]
+        source = backbone.clips or partial(rolled, backbone)
+        super().__init__(backbone, source, module, matrices, stage, folder, seed=seed, compile=compile)
+        self.adapted, self.knobs = adapted, knobs
+        self.stride = backbone.trained_frames // backbone.chunk
+
+    def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Mean squared difference of the flow to that of full attention where something was evicted, in percent of the
+        latents' variance."""
+        draw = self.draw(exercise, generator)
+        with torch.no_grad():
+            wanted = forced_flow(self.teacher, draw, exercise)
+        knobs = self.knobs if self.step % 2 else replace(self.knobs, sink=0)
+        errors = self._errors(draw, wanted, knobs)
+        loss = 100 * torch.stack(errors).mean() / draw.clips.spread**2
+        return loss, {"without_sink": float(knobs.sink == 0)}
+
+    def _errors(self, draw: Draw, wanted: Tensor, knobs: EchoInfinity) -> list[Tensor]:
+        """Of every chunk that sees a memory."""
+        model, chunk, clips = self.adapted.model, self.chunk, draw.clips
+        batch, frames = clips.clean.shape[:2]
+        spec = model.memory_spec(self.teacher.grid, chunk, batch)
+        memory = QueryMemory(spec, knobs, encoders_of(spec.module))
+        passes = Passes(model, memory, spec, grid=self.teacher.grid, frames=frames, grad=True)
+        with torch.no_grad():
+            said = model.embed_prompt(clips.prompts)
+            still = model.embed_time(torch.full((1, 1), float(self.sampler.context_noise), device=model.device))
+        errors = []
+        for number in range(frames // chunk):
+            start, here = number * chunk, slice(number * chunk, (number + 1) * chunk)
+            passes.prompt = [(keys[clips.heard[:, number]], values[clips.heard[:, number]]) for keys, values in said]
+            if number and number % self.stride == 0:
+                memory.detach()
+            # The first pass, at the highest level, still sees the memory as it was; the first row says which this is.
+            if memory.due and draw.levels[0, number]:
+                memory.update()
+            if memory.memories:
+                flow = self._denoised(passes, draw, here, number, At(start, chunk, 0, commit=False))
+                errors.append(((flow - wanted[:, here]).square() * _part(clips.emphasis, here)).mean())
+            if memory.due:
+                memory.update()
+            # What is committed carries no gradient: it goes from update to update.
+            with torch.no_grad():
+                passes.commit(draw.context[:, here], still, At(start, chunk, 0, commit=True))
+        return errors
+
+    def _denoised(self, passes: Passes, draw: Draw, here: slice, number: int, at: At) -> Tensor:
+        times = self.adapted.model.embed_time(draw.timesteps[:, number : number + 1])
+        with torch.autocast(self.adapted.model.device.type, torch.bfloat16):
+            return passes.denoise(draw.noisy[:, here], times, at).float()
+
+
+def _part(emphasis: Tensor, here: slice) -> Tensor:
+    return emphasis[:, here] if emphasis.ndim else emphasis
