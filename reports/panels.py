@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
 """Okabe and Ito's colours, which colour-blind readers tell apart, and two more."""
-DASHES = ("-", "--", "-.", ":")
+DASHES = ("-", "--", "-.", ":", (0, (9, 3)), (0, (7, 2, 1, 2, 1, 2)), (0, (1, 4)), (0, (3, 1, 1, 1)))
 MARKS = "osD^vP*X"
 
 
