@@ -23,8 +23,8 @@ def sized(strategy: Strategy, spec: MemorySpec, budget: int, longest: int) -> St
     """`strategy` with the `window` at which its cached bytes come nearest to `budget`; ties go to the smaller one.
 
     `spec` is of the backbone that it adapted. A cache so small that the budget would buy a window of more than
-    `longest` latent frames, those that the backbone was trained on, gets these: what lies beyond measures something
-    else. None for a strategy that has no knob `window`, or that grows with the video.
+    `longest` latent frames gets these: beyond its training a backbone measures something else. None for a strategy
+    that has no knob `window`, or that grows with the video.
     """
     if not strategy.bounded or "window" not in strategy.knobs():
         return None

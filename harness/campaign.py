@@ -124,7 +124,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
                     made,
                     memory_spec(made.adapt(backbone)),
                     dense_bytes(spec, campaign.equal_budget),
-                    backbone.trained_frames,
+                    max(backbone.trained_frames, campaign.equal_budget + backbone.chunk),
                 )
                 if fitted is not None:
                     _add(found, backbone, name, fitted, EQUAL)

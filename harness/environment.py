@@ -12,12 +12,9 @@ from typing import Any
 
 import psutil
 import torch
-from torch import nn
 
-from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 
-_hashes: Kept[str] = Kept()
 PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn")
 
 
@@ -40,12 +37,8 @@ def environment(backbone: Backbone) -> dict[str, Any]:
 
 def weights_hash(backbone: Backbone) -> str:
     """SHA-256 of all parameters and buffers, by name."""
-    return _hashes.get(backbone.model, "", lambda: _hash(backbone.model))
-
-
-def _hash(model: nn.Module) -> str:
     digest = hashlib.sha256()
-    for name, tensor in sorted(model.state_dict().items()):
+    for name, tensor in sorted(backbone.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()

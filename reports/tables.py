@@ -207,7 +207,7 @@ def _samples(cell: Stored, manifest: dict[str, Any]) -> pd.DataFrame:
         horizon_seconds=task["frames"] * about["seconds_per_latent_frame"],
         unit=frame["metric"].map({name: metric.unit for name, metric in about_metric.items()}),
         better=frame["metric"].map({name: metric.better for name, metric in about_metric.items()}),
-        weights=about["weights"]["about"] if about["weights"] else "",
+        weights=(about.get("weights") or {}).get("about", ""),
     )
 
 

@@ -12,7 +12,11 @@ T = TypeVar("T")
 
 
 class Kept(Generic[T]):
-    """Values by model and key; made anew once a parameter of the model was changed or replaced."""
+    """Values by model and key; made anew once a parameter of the model was changed or replaced.
+
+    Changes behind torch's back, through `parameter.data`, are not seen: this is for what is slow to make and wrong only
+    for those who train, not for what names a result.
+    """
 
     def __init__(self) -> None:
         self._by_model: WeakKeyDictionary[nn.Module, dict[Hashable, tuple[object, T]]] = WeakKeyDictionary()

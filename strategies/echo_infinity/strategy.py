@@ -72,6 +72,14 @@ class EchoInfinity(Strategy):
     memory_recache: bool = False
     parameters: str = "trained"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.parameters not in ("trained", "untrained") and not self.parameters.endswith((".safetensors", ".pt")):
+            raise KnobError(
+                f"EchoInfinity: knob parameters = {self.parameters!r} is not allowed; allowed: trained | untrained | "
+                "a .safetensors or .pt file"
+            )
+
     def sources(self, layers: int) -> list[int]:
         """The layer that each group reads."""
         last = {"last": [layers - 1] * self.groups, "middle": [layers // 2] * self.groups}

@@ -59,8 +59,8 @@ class VideoMLA(Strategy):
         super().__post_init__()
         if self.parameters not in ("trained", *UNTRAINED) and not self.parameters.endswith(".safetensors"):
             raise KnobError(
-                f"videomla: parameters = {self.parameters!r}; allowed: trained, {', '.join(UNTRAINED)}, or a "
-                ".safetensors file of horizon train videomla"
+                f"VideoMLA: knob parameters = {self.parameters!r} is not allowed; allowed: trained | "
+                f"{' | '.join(UNTRAINED)} | a .safetensors file of horizon train videomla"
             )
         name, kept = registry.parse_strategy(self.policy.removeprefix("[").removesuffix("]"))
         if type(kept).adapt is not Strategy.adapt:

@@ -80,11 +80,12 @@ def test_knobs_that_cannot_be(backbone):
 def test_the_equal_budget_is_the_nearest_that_a_window_gives(backbone, name, window):
     spec = memory_spec(backbone)
     budget = dense_bytes(spec, window)
-    found = sized(registry.strategy(name), spec, budget)
+    found = sized(registry.strategy(name), spec, budget, 30)
     off = abs(found.footprint(spec, FAR) - budget)
     for other in range(7, 30):
         assert off <= abs(registry.strategy(name, window=other).footprint(spec, FAR) - budget)
-    assert sized(registry.strategy("full"), spec, budget) is None
+    assert sized(registry.strategy(name), spec, budget, window - 2).knobs()["window"] == window - 2
+    assert sized(registry.strategy("full"), spec, budget, 30) is None
 
 
 def test_cells_are_named_by_what_decides_their_numbers(backbone, suites):

@@ -412,5 +412,5 @@ def test_commands_and_options_are_these() -> None:
         "describe": ["name", "--json"],
         "verify": ["strategy", "--json"],
         "sample": ["prompt", "--strategy", "--seconds", "--seed", "--backbone", "--device", "--out"],
-        "train": ["what", "--stage", "--out", "--seed", "--threads", "--install"],
+        "train": ["what", "--backbone", "--stage", "--out", "--seed", "--device", "--threads", "--install"],
     }

@@ -12,7 +12,7 @@ import pytest
 from annotated_types import Ge, Gt, Le, Lt
 
 from harness.backbone.layout import DenseLayout
-from harness.errors import HorizonError, KnobError
+from harness.errors import HorizonError, KnobError, UnknownNameError
 from harness.knobs import allowed, check_knobs, check_names, describe_knobs
 from harness.memory import MemorySpec, Strategy
 from harness.registry import found, strategy, strategy_class
@@ -117,6 +117,10 @@ def test_every_shipped_knob_refuses_another_type(name: str) -> None:
     kind = strategy_class(name)
     for knob, about in describe_knobs(kind).items():
         for value in (1 if about["allowed"] == "bool" else True, math.nan, "no such word", -1, object()):
+            if value == "no such word" and knob == "policy":
+                with pytest.raises(UnknownNameError, match="no strategies entry is called 'no such word'"):
+                    strategy(name, policy=value)
+                continue
             with pytest.raises(KnobError, match=f"knob {knob} = .* is not allowed; allowed: "):
                 strategy(name, **{knob: value})
 

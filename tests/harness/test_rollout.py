@@ -707,7 +707,7 @@ def test_the_steady_state_does_not_synchronise(chosen: Strategy, layout: str) ->
 
 def shapes_only(chosen: Strategy) -> Workbench:
     model = CausalWan(CONFIG).to("meta").requires_grad_(False)
-    return Workbench(chosen, Backbone(model=model, sampler=Sampler(steps=(1000, 500))))
+    return Workbench(chosen, Backbone(model=model, sampler=Sampler(steps=(1000, 500)), latent_size=LATENT_SIZE))
 
 
 @pytest.mark.parametrize("chosen", BOUNDED, ids=repr)
