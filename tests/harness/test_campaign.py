@@ -84,7 +84,9 @@ def test_the_equal_budget_is_the_nearest_that_a_window_gives(backbone, name, win
     off = abs(found.footprint(spec, FAR) - budget)
     for other in range(7, 30):
         assert off <= abs(registry.strategy(name, window=other).footprint(spec, FAR) - budget)
-    assert sized(registry.strategy(name), spec, budget, window - 2).knobs()["window"] == window - 2
+    # The smallest window that memrope's sink and averages leave room in is 8.
+    least = 8 if name == "memrope" else 0
+    assert sized(registry.strategy(name), spec, budget, window - 2).knobs()["window"] == max(window - 2, least)
     assert sized(registry.strategy("full"), spec, budget, 30) is None
 
 
