@@ -1,4 +1,4 @@
-"""Kill a training in the middle, and let it go on."""
+"""Processes that are stopped in the middle, and what they leave."""
 
 from __future__ import annotations
 
@@ -13,6 +13,15 @@ import torch
 from harness.training.study import read_log
 
 ROOT = Path(__file__).parents[1]
+
+
+def interruptible(command: list[str], folder: Path) -> subprocess.Popen[str]:
+    """Start a command that Ctrl-C can stop, also where the tests themselves run in the background, which cannot be."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def killed_twice(code: str, folder: Path, *, steps: int = 60) -> None:

@@ -9,6 +9,8 @@ import time
 
 import pytest
 
+from tests.killing import interruptible
+
 QUICK = """
 from dataclasses import replace
 from suites.drift import Drift
@@ -107,9 +109,7 @@ def test_machines_go_together(ran, tmp_path):
 
 def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
     options = ["run", *ARMS, "--out", "c", "--threads", "1", "--save-every", "0"]
-    process = subprocess.Popen(
-        command(*options), cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = interruptible(command(*options), tmp_path)
     assert process.stdout.readline().startswith("1/12 ok")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)

@@ -10,6 +10,8 @@ import av
 import matplotlib.image
 import pytest
 
+from tests.killing import interruptible
+
 MAIN = "from harness.cli import main; main()"
 
 
@@ -37,7 +39,7 @@ def test_sample_makes_a_video_and_a_filmstrip(tmp_path):
 
 def test_sample_stopped_by_ctrl_c_keeps_what_it_made(tmp_path):
     command = [sys.executable, "-c", MAIN, "sample", "a thing", "--seconds", "100000", "--out", "deep/down/v.mp4"]
-    process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = interruptible(command, tmp_path)
     part, deadline = tmp_path / "deep/down/v.part.mp4", time.monotonic() + 120
     while not (part.exists() and part.stat().st_size > 20_000) and time.monotonic() < deadline:
         time.sleep(0.05)
