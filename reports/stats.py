@@ -7,6 +7,7 @@ Scenarios are strata: each is resampled by itself and weighs by its number of ro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -40,16 +41,15 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
     strata = np.zeros(len(values), int) if strata is None else strata[there]
     if not len(values):
         return Interval(np.nan, np.nan, np.nan, 0)
-    rng = np.random.Generator(np.random.Philox(key=[seed, len(values)]))
     sums, counts, total = np.zeros(DRAWS), np.zeros(DRAWS), 0
+    parts = []
     for stratum in np.unique(strata):
         here = strata == stratum
         _, place = np.unique(groups[here], return_inverse=True)
-        group_sums, group_counts = np.bincount(place, values[here]), np.bincount(place)
-        size = len(group_sums)
-        total += size
-        # How often each group is drawn, instead of which ones are: one matrix product does the rest.
-        drawn = rng.multinomial(size, np.full(size, 1 / size), DRAWS)
+        parts.append((np.bincount(place, values[here]), np.bincount(place)))
+    sizes = tuple(len(group_sums) for group_sums, _ in parts)
+    for (group_sums, group_counts), drawn in zip(parts, _drawn(seed, len(values), sizes), strict=True):
+        total += len(group_sums)
         sums += drawn @ group_sums
         counts += drawn @ group_counts
     mean = float(values.mean())
@@ -57,6 +57,14 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
         return Interval(mean, -np.inf, np.inf, total)
     low, high = np.quantile(sums / counts, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean, float(low), float(high), total)
+
+
+@lru_cache(maxsize=64)
+def _drawn(seed: int, count: int, sizes: tuple[int, ...]) -> list[np.ndarray]:
+    """How often each group of each stratum is drawn, [DRAWS, groups]: one matrix product does the rest. A report asks
+    for the same few again and again."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, count]))
+    return [rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(float) for size in sizes]
 
 
 def kendall(one: np.ndarray, other: np.ndarray) -> float:

@@ -35,7 +35,7 @@ KINDS: dict[str, tuple[Kind, ...]] = {
     "six": ("smooth", "hardcut", "smooth", "recall", "hardcut"),
 }
 """How the scenes after the first are entered."""
-QUICK = {"smooth": (16, 0), "hardcut": (16, 0), "forget": (16, 0), "recall": (16, 24), "six": (8, 0)}
+QUICK = {"smooth": (16, 0), "hardcut": (16, 0), "forget": (16, 0), "recall": (16, 16), "six": (8, 0)}
 """Rollouts of each scenario with scenes of 21 and of 84 latent frames."""
 CURVES = {
     "new_scene": Metric(
