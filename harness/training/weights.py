@@ -14,6 +14,7 @@ from harness.backbone.checkpoints import fingerprint, read_metadata, save_weight
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.errors import CheckpointError
+from harness.training.learner import Learner
 
 _fingerprints: Kept[str] = Kept()
 
@@ -71,6 +72,15 @@ def shipped(folder: Path, purpose: Purpose) -> Trained | None:
     if not path.is_file() or purpose.differences(read_metadata(path, "reinstall Horizon")):
         return None
     return read(path, purpose)
+
+
+def graduate(learner: Learner, path: Path, purpose: Purpose, folder: Path | None) -> Path:
+    """Write what a learner has learned to `path`; with a `folder` also there, where `shipped` finds it."""
+    learner.finish()
+    about = f"trained, {learner.stage.name} after {learner.steps} steps, seed {learner.seed}"
+    for place in (path, *([] if folder is None else [folder / f"{purpose.backbone.name}.safetensors"])):
+        write(learner.module, place, purpose, about)
+    return path
 
 
 def write(module: nn.Module, path: Path, purpose: Purpose, about: str) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError
-from harness.training import study
+from harness.training import study, weights
 from harness.training.school import Request
 from harness.training.study import Trains
-from harness.training.weights import write
 from strategies.echo_infinity.strategy import WEIGHTS, EchoInfinity
 from strategies.echo_infinity.training import Remembering, stages
 
@@ -32,13 +31,8 @@ def enrol(stage: str, request: Request) -> Remembering:
 def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
     """Write a finished stage's weights; with `install` also where the package reads them."""
     assert isinstance(trainer, Remembering)
-    trainer.finish()
     knobs, backbone = _asked(request)
-    path = trainer.folder / FILE
-    about = f"trained, {stage} after {trainer.steps} steps, seed {request.seed}"
-    for place in (path, *([WEIGHTS / f"{backbone.name}.safetensors"] if install else [])):
-        write(trainer.module, place, knobs.purpose(backbone), about)
-    return path
+    return weights.graduate(trainer, trainer.folder / FILE, knobs.purpose(backbone), WEIGHTS if install else None)
 
 
 def _asked(request: Request) -> tuple[EchoInfinity, Backbone]:

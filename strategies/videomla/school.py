@@ -10,10 +10,9 @@ from harness import registry
 from harness.backbone.checkpoints import load_checkpoint
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError
-from harness.training import study
+from harness.training import study, weights
 from harness.training.school import Request
 from harness.training.study import Trains
-from harness.training.weights import read, write
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
 from strategies.videomla.strategy import WEIGHTS, VideoMLA
@@ -33,7 +32,7 @@ def enrol(stage: str, request: Request) -> Regression | Matching:
     if stage == "regression":
         fill(layers, dense, "activation_svd")
     else:
-        before = read(request.folder / "regression" / FILE, asked.purpose(dense))
+        before = weights.read(request.folder / "regression" / FILE, asked.purpose(dense))
         load_checkpoint(torch.nn.ModuleList(layers), before.path)
     trainer = kind(dense, layers, stages(dense)[stage], request.folder / stage, request.seed)
     study.resume(trainer)
@@ -43,13 +42,8 @@ def enrol(stage: str, request: Request) -> Regression | Matching:
 def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
     """Write a finished stage's weights; with `install` also where the package reads them."""
     assert isinstance(trainer, Regression | Matching)
-    trainer.finish()
     asked, dense = _asked(request)
-    path = trainer.folder / FILE
-    about = f"trained, {stage} after {trainer.steps} steps, seed {request.seed}"
-    for place in (path, *([WEIGHTS / f"{dense.name}.safetensors"] if install else [])):
-        write(trainer.module, place, asked.purpose(dense), about)
-    return path
+    return weights.graduate(trainer, trainer.folder / FILE, asked.purpose(dense), WEIGHTS if install else None)
 
 
 def _asked(request: Request) -> tuple[VideoMLA, Backbone]:
