@@ -61,10 +61,13 @@ class Distance(Suite):
         return [Task("forced", frames, 0, rows, forced=True)]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor:
-        if backbone.name == "pocket" and backbone.codec is not None:
-            return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.frames).pixels)
-        # Of other worlds nothing is known but what the backbone itself makes of them.
-        return _references.get(backbone.model, ("own", task), lambda: _full(backbone, task, None))
+        def clips() -> Tensor:
+            if backbone.name == "pocket" and backbone.codec is not None:
+                return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.frames).pixels)
+            # Of other worlds nothing is known but what the backbone itself makes of them.
+            return _full(backbone, task, None)
+
+        return _references.get(backbone.model, ("given", task), clips)
 
     def observer(self, backbone: Backbone, task: Task) -> Comparison:
         return Comparison(backbone, task, self.given(backbone, task))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,8 +12,13 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.noise import PairedNoise
 from harness.rollout import Chunk, rollout
-from harness.training.clips import Clips
+from harness.training.clips import Clips, Source
 from harness.training.stages import Exercise
+
+
+def clips_of(backbone: Backbone) -> Source:
+    """Clips to train on: what a backbone was trained on itself, where that is known, else what it makes."""
+    return backbone.clips or partial(rolled, backbone)
 
 
 def rolled(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Clips:
@@ -29,7 +35,7 @@ def rolled(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Cl
         prompts=example_prompts(backbone, numbers),
         heard=torch.arange(len(clean), device=clean.device)[:, None].expand(-1, chunks),
         opens=opens,
-        emphasis=torch.ones((), device=clean.device),
+        emphasis=torch.ones_like(clean[:, :, :1]),
     )
 
 

@@ -82,24 +82,20 @@ class QueryMemory(FrameCache):
 
     def update(self) -> None:
         """Let what is leaving into the queries, and go."""
-        knobs, batch = self.knobs, self.spec.batch
-        before = self.queries or [encoder.start(batch) for encoder in self.encoders]
-        if knobs.update == "never":
-            queries = before
-        else:
-            queries = [
+        knobs = self.knobs
+        if knobs.update != "never":
+            self.queries = [
                 encoder.updated(queries, *self.evicted(source), gated=knobs.gate, residual=knobs.residual)
-                for encoder, queries, source in zip(self.encoders, before, self.sources, strict=True)
+                for encoder, queries, source in zip(self.encoders, self.current(), self.sources, strict=True)
             ]
-            self.queries = queries
         self.due, self.leaving = False, {}
-        self.read(queries)
+        self.read()
 
     def detach(self) -> None:
         """Let no gradient go further back."""
         self.queries = [queries.detach() for queries in self.queries]
         if self.memories:
-            self.read(self.queries or [encoder.start(self.spec.batch) for encoder in self.encoders])
+            self.read()
 
     def evicted(self, source: int) -> tuple[Tensor, Tensor]:
         """Keys and values [B, N, heads, channels] of what is leaving a layer, as they were attended to: turned, with
@@ -114,9 +110,15 @@ class QueryMemory(FrameCache):
             keys = rotate(keys, Rope(head_radians(keys.shape[-1]), spec.grid, wide, spec.device).frames(ids))
         return keys, values
 
-    def read(self, queries: list[Tensor]) -> None:
+    def current(self) -> list[Tensor]:
+        """Queries of each group as they are now: the initial ones until an update."""
+        return self.queries or [encoder.start(self.spec.batch) for encoder in self.encoders]
+
+    def read(self) -> None:
         """Make keys and values of the memory."""
-        self.memories = [Entries(*encoder.read(state)) for encoder, state in zip(self.encoders, queries, strict=True)]
+        self.memories = [
+            Entries(*encoder.read(queries)) for encoder, queries in zip(self.encoders, self.current(), strict=True)
+        ]
 
     def group(self, layer: int) -> int:
         """The group of a layer."""
@@ -147,4 +149,4 @@ class QueryMemory(FrameCache):
         self.due, self.queries = state["due"], list(state["queries"])
         if state["begun"]:
             with torch.no_grad():
-                self.read(self.queries or [encoder.start(self.spec.batch) for encoder in self.encoders])
+                self.read()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone
 from harness.memory import At
 from harness.training.learner import Draw, FlowLearner, forced_flow
-from harness.training.played import rolled
+from harness.training.played import clips_of
 from harness.training.stages import Exercise, Phase, Stage
 from strategies.echo_infinity.encoder import encoders_of
 from strategies.echo_infinity.memory import QueryMemory
@@ -67,8 +66,7 @@ class Remembering(FlowLearner):
         assert carried is not None
         module = adapted.model.get_submodule(carried)
         matrices = [x for name, x in module.named_parameters() if x.ndim == 2 and "query_init" not in name]
-        source = backbone.clips or partial(rolled, backbone)
-        super().__init__(backbone, source, module, matrices, stage, folder, seed=seed, compile=compile)
+        super().__init__(backbone, clips_of(backbone), module, matrices, stage, folder, seed=seed, compile=compile)
         self.adapted, self.knobs = adapted, knobs
         self.stride = backbone.trained_frames // backbone.chunk
 
@@ -104,7 +102,7 @@ class Remembering(FlowLearner):
                 memory.update()
             if memory.memories:
                 flow = self._denoised(passes, draw, here, number, At(start, chunk, 0, commit=False))
-                errors.append(((flow - wanted[:, here]).square() * _part(clips.emphasis, here)).mean())
+                errors.append(((flow - wanted[:, here]).square() * clips.emphasis[:, here]).mean())
             if memory.due:
                 memory.update()
             # What is committed carries no gradient: it goes from update to update.
@@ -116,7 +114,3 @@ class Remembering(FlowLearner):
         times = self.adapted.model.embed_time(draw.timesteps[:, number : number + 1])
         with torch.autocast(self.adapted.model.device.type, torch.bfloat16):
             return passes.denoise(draw.noisy[:, here], times, at).float()
-
-
-def _part(emphasis: Tensor, here: slice) -> Tensor:
-    return emphasis[:, here] if emphasis.ndim else emphasis

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from harness.backbone.layout import LaidOut, room
 from harness.backbone.presets import Backbone
 from harness.backbone.rope import Rope
 from harness.training.learner import Draw, FlowLearner, forced_flow
-from harness.training.played import rolled
+from harness.training.played import clips_of
 from harness.training.stages import Exercise, Phase, Stage
 from harness.training.teacher import Forced, Teacher
 from strategies.videomla.attention import LatentAttention
@@ -46,12 +45,12 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
     near = exercise(short, 0.25, turns="all")
     far = exercise(long, 0.25)
     recent = exercise(long, 0.25, window=WINDOW)
-    rehearsed = exercise(long, 0.25, window=WINDOW, rehearse=True)
+    rehearsed = exercise(long, 0.15, window=WINDOW, rehearse=True)
     return {
         "regression": Stage("regression", (Phase(1500, (near, far, recent)),), 1e-2, 4e-3, 0.3, first_lesson=2_000_000),
         "matching": Stage(
             "matching",
-            (Phase(1500, (near, far, recent)), Phase(2500, (near, far, recent, replace(rehearsed, weight=0.15)))),
+            (Phase(1500, (near, far, recent)), Phase(2500, (near, far, recent, rehearsed))),
             6e-3,
             2.4e-3,
             0.3,
@@ -67,9 +66,8 @@ class Regression(FlowLearner):
         self, dense: Backbone, layers: Sequence[LatentAttention], stage: Stage, folder: Path, seed: int
     ) -> None:
         module = nn.ModuleList(layers)
-        source = dense.clips or partial(rolled, dense)
         # Compiled passes cannot be overheard.
-        super().__init__(dense, source, module, matrices(module), stage, folder, seed=seed, compile=False)
+        super().__init__(dense, clips_of(dense), module, matrices(module), stage, folder, seed=seed, compile=False)
         self.layers, self.model = layers, dense.model
         self.rope = Rope(layers[0].radians, self.teacher.grid, torch.float32, dense.model.device)
 
@@ -112,9 +110,8 @@ class Matching(FlowLearner):
         compile: bool = True,
     ) -> None:
         module = nn.ModuleList(layers)
-        source = dense.clips or partial(rolled, dense)
         student = replace(dense, model=dense.model.with_self_attention(layers))
-        super().__init__(student, source, module, matrices(module), stage, folder, seed=seed, compile=compile)
+        super().__init__(student, clips_of(dense), module, matrices(module), stage, folder, seed=seed, compile=compile)
         self.data = 0.0 if dense.clips is None else DATA
         self.guide = Teacher(dense.model, dense.chunk, dense.latent_size, compile)
 
