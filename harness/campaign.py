@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import random
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -19,7 +20,7 @@ from harness.errors import CampaignError, did_you_mean
 from harness.knobs import describe_knobs, spelled
 from harness.memory import MemorySpec, Strategy, Weights
 from harness.store import content_id
-from harness.suite import Suite, Task
+from harness.suite import CostSuite, Suite, Task
 
 PUBLISHED, EQUAL = "as published", "equal budget"
 """The two tables of a report: every strategy at its own defaults, and all at the same cached bytes."""
@@ -132,7 +133,9 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
 
 
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
-    """All cells in the order in which they run: task by task, so that strategies can be compared early."""
+    """All cells in the order in which they run: task by task, so that strategies can be compared early; then those that
+    measure what it costs, repeat by repeat, in each of which suites and arms come in an order by chance: what the machine
+    does meanwhile then falls on all of them alike."""
     suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
     for name, suite in suites.items():
         if campaign.tier not in suite.tiers:
@@ -158,7 +161,9 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                     if arm.weights is not None:
                         what["own weights"] = arm.weights.digest
                     found.append(Cell(content_id(what), arm, suite, part, skip))
-    return found
+    quality, cost = ([cell for cell in found if isinstance(cell.suite, CostSuite) == which] for which in (False, True))
+    random.Random(campaign.seed).shuffle(cost)
+    return [*quality, *sorted(cost, key=lambda cell: cell.task.rows[0].seed)]
 
 
 def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], name: str) -> dict[str, Any]:

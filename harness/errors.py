@@ -74,3 +74,7 @@ class StoreError(HorizonError, OSError):
 
 class CampaignError(HorizonError, ValueError):
     """A campaign that asks for what there is not."""
+
+
+class MeasurementError(HorizonError, RuntimeError):
+    """A measurement whose numbers must not count: the device was busy, or what was drawn is not a video."""

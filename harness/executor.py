@@ -16,14 +16,20 @@ from harness.backbone.presets import Backbone
 from harness.budget import FAR
 from harness.campaign import Cell, memory_spec
 from harness.errors import HorizonError, HorizonTooLongError
+from harness.measuring import measured
 from harness.memory import Memory, PromptSwitch
 from harness.noise import PairedNoise
 from harness.rollout import rollout
 from harness.store import Status, Store
+from harness.suite import CostSuite, QualitySuite, Row
 from harness.workbench import Watched, watched
 
 SAVE_EVERY = 10.0
 """Seconds of computing after which a cell's state is saved."""
+ALONE = "alone"
+"""What a process claims to measure a cell of a `CostSuite`."""
+START = 5.0
+"""Seconds that a process needs before it can measure anything, about."""
 POLL = 0.5
 """Seconds between looks at cells that another process has."""
 
@@ -52,17 +58,21 @@ def run(
 ) -> None:
     """Run what is not there yet; cells that another process has are waited for, and taken over if it dies.
 
+    Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: while one is
+    measured nothing else of it runs.
     retry: statuses of finished cells that are run again. timeout: seconds a cell. done: told of every cell, also of
     those that were there or that another process ran.
     """
     again = {cell.id for cell in cells if (found := store.find(cell.id)) and found.status in retry}
-    pending = list(cells)
-    while pending:
+    pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
+    while pending or later:
+        if not pending:
+            pending, later = later, []
         elsewhere = []
         for cell in pending:
             found = store.find(cell.id)
             if found is None or cell.id in again:
-                with store.claim(cell.id) as mine:
+                with store.claim(ALONE if isinstance(cell.suite, CostSuite) else cell.id) as mine:
                     if not mine:
                         elsewhere.append(cell)
                         continue
@@ -88,6 +98,12 @@ def run_cell(
     report: Report = lambda progress: None,
 ) -> None:
     """Run one cell to its end and put it into the store, whatever becomes of it."""
+    if isinstance(cell.suite, CostSuite) and cell.skip is None:
+        outcome = measured(cell, backbone, timeout)
+        about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine}
+        store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})
+        report(Progress(cell, cell.task.frames))
+        return
     flight = _Flight(store, backbone, cell, save_every, report)
     status: Status = "skipped"
     reason = cell.skip or ""
@@ -119,13 +135,23 @@ def run_cell(
 def estimate(cell: Cell, backbone: Backbone, chunks: int = 6) -> tuple[float, int]:
     """Seconds and bytes on disk that a cell is about to take, from a few chunks of it."""
     task = cell.task
+    if isinstance(cell.suite, CostSuite):
+        few = replace(task, frames=2 * chunks * backbone.chunk, rows=tuple(_first_scene(row) for row in task.rows))
+        began = time.monotonic()
+        cell.suite.measure(backbone, cell.arm.strategy, few, time.time())
+        seconds = (time.monotonic() - began) * task.frames / few.frames
+        return START + seconds, 60 * 3 * task.frames // backbone.chunk + 5_000
     short = replace(cell, task=replace(task, frames=min(task.frames, task.given + chunks * backbone.chunk)))
-    rows = tuple(replace(row, script=row.script[:1]) for row in short.task.rows)
+    rows = tuple(_first_scene(row) for row in short.task.rows)
     flight = _Flight(None, backbone, replace(short, task=replace(short.task, rows=rows)), float("inf"), lambda _: None)
     flight.fly(None)
     left = (task.frames - task.given) / backbone.chunk
     share = sum(flight.spent.values()) / len(flight.chunk_seconds)
     return share * left, 60 * len(cell.suite.metrics) * len(task.rows) * (20 + task.frames // 240) + 200_000
+
+
+def _first_scene(row: Row) -> Row:
+    return replace(row, script=row.script[:1])
 
 
 def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
@@ -179,6 +205,7 @@ class _Flight:
     def fly(self, timeout: float | None) -> tuple[Status, str]:
         backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
         assert backbone.text is not None
+        assert isinstance(suite, QualitySuite)
         self.observer = suite.observer(backbone, task)
         latents = suite.given(backbone, task)
         initial = None if task.forced else latents

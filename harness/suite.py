@@ -1,8 +1,9 @@
 """The suite seam: versioned data, and a function from rollouts to samples.
 
-A suite names tasks, each a batch of rollouts of one scenario that are run, stored and resumed together. While a task is
-rolled out, its observer sees every chunk once and keeps what it needs, so that a day of video fits into the memory of a
-minute; at the end it gives samples. A third party registers a suite under the entry point group `horizon.suites`.
+A suite names tasks, each a batch of rollouts of one scenario that are run and stored together. There are two kinds.
+In a `QualitySuite`, while a task is rolled out, an observer sees every chunk once and keeps what it needs, so that a
+day of video fits into the memory of a minute; at the end it gives samples. A `CostSuite` rolls out by itself, in a
+process of its own, and reads clocks. A third party registers either under the entry point group `horizon.suites`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Protocol
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.memory import Boundary
+from harness.memory import Boundary, Strategy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -137,6 +138,17 @@ class Suite(ABC):
         """The tasks of a tier, the same for every strategy; another seed gives other rollouts of the same kind."""
 
     @abstractmethod
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """What a report compares, computed when it is read: one row a rollout, horizon and score.
+
+        samples: the tidy table of this suite. Returns the same columns, `metric` naming a score of `metrics`.
+        """
+
+
+class QualitySuite(Suite):
+    """One that looks at what is drawn."""
+
+    @abstractmethod
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         """Clean latents [B, task.given, C, H, W] that the rollouts of a task start with; all of them for a task that
         is forced."""
@@ -145,9 +157,14 @@ class Suite(ABC):
     def observer(self, backbone: Backbone, task: Task) -> Observer:
         """A fresh observer for one task."""
 
-    @abstractmethod
-    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """What a report compares, computed when it is read: one row a rollout, horizon and score.
 
-        samples: the tidy table of this suite. Returns the same columns, `metric` naming a score of `metrics`.
+class CostSuite(Suite):
+    """One that measures what drawing takes. Its tasks are rollouts of one row, whose seed counts the repeats; each is
+    measured in a fresh process, while nothing else of the campaign runs."""
+
+    @abstractmethod
+    def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
+        """All samples of a task. `began`: when its process was started, by `time.time`.
+
+        Raises MeasurementError for a run whose numbers must not count.
         """

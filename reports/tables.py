@@ -13,7 +13,7 @@ import pandas as pd
 from harness import registry
 from harness.errors import StoreError
 from harness.store import RECORD, Store, Stored
-from harness.suite import Metric, Row, Suite
+from harness.suite import CostSuite, Metric, Row, Suite
 from reports.stats import Interval, interval
 
 BASELINE = "sliding_window"
@@ -89,7 +89,8 @@ def entrants(store: Store) -> list[Entrant]:
     """The arms of a campaign in the order of its manifest, with what their cells cost."""
     costs: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for cell in _cells(store):
-        if cell.status == "ok":
+        # Suites of cost measure what a cell costs themselves.
+        if cell.status == "ok" and cell.about["cost"]:
             key = (cell.about["strategy"], _text(cell.about["knobs"]))
             costs.setdefault(key, []).append(cell.about["cost"])
     found = []
@@ -180,7 +181,8 @@ def _samples(cell: Stored, manifest: dict[str, Any]) -> pd.DataFrame:
     about, task = cell.about, cell.about["task"]
     samples = cell.samples()
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
-    metrics = suite_named(about["suite"]).metrics
+    suite = suite_named(about["suite"])
+    metrics = suite.metrics
     unknown = {sample.metric for sample in samples} - set(metrics)
     if unknown:
         raise StoreError(
@@ -202,7 +204,7 @@ def _samples(cell: Stored, manifest: dict[str, Any]) -> pd.DataFrame:
         scenario=task["scenario"],
         prompt=np.array([row.prompt for row in rows], object)[which],
         seed=np.array([row.seed for row in rows])[which],
-        repeat=0,
+        repeat=np.array([row.seed if isinstance(suite, CostSuite) else 0 for row in rows])[which],
         horizon_latent_frames=task["frames"],
         horizon_seconds=task["frames"] * about["seconds_per_latent_frame"],
         unit=frame["metric"].map({name: metric.unit for name, metric in about_metric.items()}),

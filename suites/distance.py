@@ -19,7 +19,7 @@ from harness.backbone.presets import Backbone
 from harness.noise import PairedNoise
 from harness.pocket.world import film
 from harness.rollout import rollout
-from harness.suite import Metric, Row, Sample, Suite, Task
+from harness.suite import Metric, QualitySuite, Row, Sample, Task
 from suites.drift import half_said
 from suites.watch import scripts
 
@@ -34,7 +34,7 @@ FEW = 8
 _references: Kept[Tensor] = Kept()
 
 
-class Distance(Suite):
+class Distance(QualitySuite):
     """What a memory costs the very next chunk, beside full attention after the same past."""
 
     name = "distance"

@@ -16,7 +16,7 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.suite import Metric, Row, Suite, Task
+from harness.suite import Metric, QualitySuite, Row, Task
 from suites.measures import picture_metrics
 from suites.watch import Watch, scripts
 
@@ -46,7 +46,7 @@ TRACKED = ("unsaid_identity", "identity", "ssim")
 """Levels of which contrast and slope are scored."""
 
 
-class Drift(Suite):
+class Drift(QualitySuite):
     """Identity, motion and looks of a video over its length, read off against a known truth."""
 
     name = "drift"

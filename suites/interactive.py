@@ -18,7 +18,7 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.suite import Metric, Row, Suite, Task
+from harness.suite import Metric, QualitySuite, Row, Task
 from suites.scenes import LEAKS, Scenes
 from suites.watch import scripts
 
@@ -61,7 +61,7 @@ SCORES = {
 }
 
 
-class Interactive(Suite):
+class Interactive(QualitySuite):
     """Prompt switches of every kind, read off with the pocket's probe."""
 
     name = "interactive"

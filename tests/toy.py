@@ -8,7 +8,7 @@ import torch
 
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan
-from harness.suite import Metric, Row, Sample, Suite, Task
+from harness.suite import Metric, QualitySuite, Row, Sample, Task
 from harness.workbench import CONFIG, LATENT_SIZE
 
 
@@ -50,7 +50,7 @@ class Watch:
         self.taken, self.kept = [Sample(*sample) for sample in state["taken"]], list(state["kept"])
 
 
-class Toy(Suite):
+class Toy(QualitySuite):
     """Two tasks, one with a switch."""
 
     name = "toy"

@@ -52,7 +52,8 @@ class Backbone:
 
     chunk: latent frames denoised together. independent_first_frame: whether the first chunk is a single frame.
     trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
-    latents_per_second: latent frames that one second of video takes.
+    latents_per_second: latent frames that one second of video takes. pictures_per_latent: pixel frames of each but the
+    first, which has one. stride: pixels of a latent cell, each way.
     text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
     prompts: some that it understands, to calibrate and train with. clips: what it was trained on, where that is known.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
@@ -66,6 +67,8 @@ class Backbone:
     trained_frames: int = 21
     latent_size: tuple[int, int] = (60, 104)
     latents_per_second: float = 4.0
+    pictures_per_latent: int = 4
+    stride: int = 8
     attention: AttentionName = "auto"
     text: TextEncoder | None = None
     codec: Codec | None = None
@@ -78,6 +81,10 @@ class Backbone:
             raise PresetError(f"a chunk of {self.chunk} latent frames cannot be; the published models use 3")
         attend, self.attention_kernel = choose(self.attention, self.model.dtype, self.model.device)
         self.model.set_attention(attend)
+
+    def pixel_frames(self, latent_frames: int) -> int:
+        """Pixel frames of a whole video of so many latent frames."""
+        return self.pictures_per_latent * (latent_frames - 1) + 1
 
 
 def parse_dtype(name: str) -> torch.dtype:

@@ -16,7 +16,7 @@ from harness.pocket.codec import PatchCodec
 from harness.pocket.language import Saying, WordEncoder
 from harness.pocket.lessons import HELD_OUT, clips
 from harness.pocket.probe import Probe
-from harness.pocket.world import Scene, look
+from harness.pocket.world import PIXELS, Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"
 VERSION = "3"
@@ -56,6 +56,8 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
         chunk=CHUNK,
         trained_frames=TRAINED_FRAMES,
         latent_size=LATENT_SIZE,
+        pictures_per_latent=1,
+        stride=PIXELS // LATENT_SIZE[0],
         text=WordEncoder(),
         codec=codec(),
         clips=partial(clips, codec(), CHUNK),

@@ -57,7 +57,7 @@ class Learner(ABC):
     def advance(self) -> dict[str, float]:
         """Take one step; returns what goes to the log."""
         began = time.monotonic()
-        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
+        generator = self.generator(self.step)
         exercise = self.stage.exercise(self.step, generator)
         loss, more = self.losses(exercise, generator)
         loss.backward()
@@ -73,6 +73,10 @@ class Learner(ABC):
         seconds = time.monotonic() - began
         told = {"step": self.step, "frames": exercise.frames, "loss": float(loss.detach()), "pull": pull}
         return {**told, "seconds": seconds, **more}
+
+    def generator(self, step: int) -> torch.Generator:
+        """Of all that is drawn in a step."""
+        return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
 
     @torch.no_grad()
     def _average(self) -> None:

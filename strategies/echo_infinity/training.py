@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone
@@ -49,6 +49,15 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
     }
 
 
+def encoder_of(backbone: Backbone, knobs: EchoInfinity) -> tuple[Backbone, nn.Module, list[Tensor]]:
+    """A backbone with an encoder of its own, the encoder, and those of its parameters that Muon takes."""
+    adapted = replace(backbone, model=knobs.twin(backbone))
+    carried = adapted.model.memory_module
+    assert carried is not None
+    module = adapted.model.get_submodule(carried)
+    return adapted, module, [x for name, x in module.named_parameters() if x.ndim == 2 and "query_init" not in name]
+
+
 class Remembering(FlowLearner):
     """The encoder learns through all updates of a clip; what is committed is the clip itself.
 
@@ -61,11 +70,7 @@ class Remembering(FlowLearner):
     def __init__(
         self, backbone: Backbone, knobs: EchoInfinity, stage: Stage, folder: Path, seed: int, compile: bool = True
     ) -> None:
-        adapted = replace(backbone, model=knobs.twin(backbone))
-        carried = adapted.model.memory_module
-        assert carried is not None
-        module = adapted.model.get_submodule(carried)
-        matrices = [x for name, x in module.named_parameters() if x.ndim == 2 and "query_init" not in name]
+        adapted, module, matrices = encoder_of(backbone, knobs)
         super().__init__(backbone, clips_of(backbone), module, matrices, stage, folder, seed=seed, compile=compile)
         self.adapted, self.knobs = adapted, knobs
         self.stride = backbone.trained_frames // backbone.chunk

@@ -1,0 +1,125 @@
+"""One rollout with a stopwatch: what the suites of cost share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.errors import MeasurementError, NotFiniteError
+from harness.memory import Boundary, Memory, Strategy
+from harness.meter import Stopwatch
+from harness.noise import PairedNoise
+from harness.rollout import rollout
+from harness.suite import Row, Task
+from harness.training.played import example_prompts
+from harness.workbench import watched
+
+REPEATS = 5
+FROZEN = 1e-4
+"""Share of the latents' spread below which two chunks in a row, from different noise, are the same picture."""
+
+
+@dataclass
+class Timing:
+    """Of each chunk: the latent frame at which it ends, seconds of the DiT (the commit pass of the chunk before and its
+    own denoising passes), and seconds of the decoder."""
+
+    ends: list[int] = field(default_factory=list)
+    drawn: list[float] = field(default_factory=list)
+    decoded: list[float] = field(default_factory=list)
+    before: float = 0.0
+    """Seconds from the request to the first pass: the prompt is encoded, the memory opened."""
+
+
+def timed(
+    backbone: Backbone,
+    strategy: Strategy,
+    task: Task,
+    *,
+    decode: bool = True,
+    watch: Callable[[Memory], Memory] | None = None,
+    each: Callable[[int], None] = lambda end: None,
+) -> Timing:
+    """Roll a task out with marks around its chunks, and let nothing else happen meanwhile.
+
+    decode: whether chunks become pictures as they come, where the backbone has a codec. watch: sees the memory. each:
+    told the latent frame at which a chunk ended, before the next begins.
+    Raises NotFiniteError and MeasurementError where what was drawn is no video: then its speed says nothing.
+    """
+    clock, timing = Stopwatch(backbone.model.device), Timing()
+    (row,) = task.rows
+    decoder = backbone.codec.decoder() if decode and backbone.codec is not None else None
+    clock.mark()
+    said = [_said(backbone, row, scene) for scene in range(len(row.script))]
+    chunks = rollout(
+        backbone,
+        watched(strategy, watch) if watch else strategy,
+        prompts=said[0],
+        latent_frames=task.frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(row.seed, row.script[0][1])]),
+        switches=[
+            (start, said[scene], task.boundaries[scene], [text])
+            for scene, (start, text) in enumerate(row.script)
+            if scene
+        ],
+        texts=[row.script[0][1]],
+        encode=backbone.text,
+    )
+    clock.mark()
+    last: Tensor | None = None
+    finite = torch.ones((), dtype=torch.bool, device=backbone.model.device)
+    moved = torch.zeros((), device=backbone.model.device)
+    for chunk in chunks:
+        clock.mark()
+        if decoder is not None:
+            decoder(chunk.latents)
+        clock.mark()
+        timing.ends.append(chunk.start + chunk.latents.shape[1])
+        finite &= chunk.latents.isfinite().all()
+        if last is not None and last.shape == chunk.latents.shape:
+            moved = torch.maximum(moved, (chunk.latents - last).abs().max().float())
+        last = chunk.latents
+        each(timing.ends[-1])
+        clock.mark()
+    seconds = clock.seconds()
+    timing.before = seconds[0]
+    timing.drawn, timing.decoded = seconds[1::3], seconds[2::3]
+    _check(finite, moved, last)
+    return timing
+
+
+def _said(backbone: Backbone, row: Row, scene: int) -> Tensor:
+    if backbone.text is not None:
+        return backbone.text([row.script[scene][1]])
+    return example_prompts(backbone, [row.seed + scene])
+
+
+def _check(finite: Tensor, moved: Tensor, last: Tensor | None) -> None:
+    assert last is not None
+    if not bool(finite):
+        raise NotFiniteError("latents are not finite")
+    if float(moved) <= FROZEN * float(last.float().std()):
+        raise MeasurementError("what was drawn is frozen: every chunk is the same, whatever its noise")
+
+
+def settled(backbone: Backbone, strategy: Strategy, frames: int) -> int:
+    """Latent frames after which a memory has been replaced twice; of one that keeps everything, half of the video."""
+    adapted = strategy.adapt(backbone)
+    model = adapted.model
+    spec = model.memory_spec(model.config.grid(backbone.latent_size), backbone.chunk)
+    capacity = strategy.open(spec).capacity
+    return frames // 2 if capacity is None else min(2 * capacity + backbone.chunk, frames // 2)
+
+
+def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count: int, seed: int) -> list[Task]:
+    """A task for each repeat, told apart by its seed."""
+    smooth: Boundary = "smooth"
+    boundaries = (smooth,) * len(script)
+    return [
+        Task(scenario, frames, 0, (Row(1000 * seed + number, tuple(script)),), boundaries) for number in range(count)
+    ]

@@ -1,0 +1,86 @@
+"""Latency: how long somebody waits for the first picture, for every next chunk, and after saying something new.
+
+Each repeat is a process of its own, alone on the machine; a short video before the one that is measured warms it up.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from harness.backbone.presets import Backbone
+from harness.memory import Strategy
+from harness.suite import CostSuite, Metric, Sample, Task
+from suites.clocked import REPEATS, repeats, settled, timed
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FRAMES = {"quick": 240, "full": 960, "long": 960}
+SWITCHES = 4
+RARE = 100
+"""Chunks below which nobody knows the slowest in a hundred."""
+
+
+class Latency(CostSuite):
+    """Milliseconds to the first picture, to the next chunk's, and to the first one after a prompt switch."""
+
+    name = "latency"
+    version = "1"
+    tiers = tuple(FRAMES)
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        of = "milliseconds to a chunk's pictures, in the steady state"
+        return {
+            "first_ms": Metric("ms", "lower", "from a prompt to the first pictures, in a process that is warm", 0),
+            "chunk_p50_ms": Metric("ms", "lower", f"{of}: median", 0),
+            "chunk_p90_ms": Metric("ms", "lower", f"{of}: nine in ten are faster", 0),
+            "chunk_p99_ms": Metric("ms", "lower", f"{of}: 99 in 100 are faster; {RARE} chunks or more", 0),
+            "switch_ms": Metric("ms", "lower", "to the pictures of the chunk after a prompt switch", 0),
+            "first_seconds": Metric("s", "lower", "to the first pictures"),
+            "chunk_seconds": Metric("s", "lower", "of a chunk: commit pass of the one before, denoising, decoder"),
+            "switch_seconds": Metric("s", "lower", "of a chunk that begins with a prompt switch"),
+            "steady_from": Metric("latent frames", "neither", "frames before the steady state"),
+        }
+
+    def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        frames, chunk = FRAMES[tier], backbone.chunk
+        starts = [0, *(chunk * round(frames * (0.4 + 0.6 * n / SWITCHES) / chunk) for n in range(SWITCHES))]
+        texts = [backbone.prompts[n % len(backbone.prompts)] if backbone.prompts else "" for n in range(len(starts))]
+        return repeats(frames, tuple(zip(starts, texts, strict=True)), "switches", REPEATS, seed)
+
+    def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
+        (row,) = task.rows
+        timed(backbone, strategy, replace(task, frames=3 * backbone.chunk, rows=(replace(row, script=row.script[:1]),)))
+        timing = timed(backbone, strategy, task)
+        ends, waits = timing.ends, [d + p for d, p in zip(timing.drawn, timing.decoded, strict=True)]
+        turns = {start for start, _ in row.script[1:]}
+        samples = [Sample(0, "first_seconds", ends[0], timing.before + waits[0])]
+        for before, end, seconds in zip([0, *ends], ends[1:], waits[1:], strict=False):
+            samples.append(Sample(0, "switch_seconds" if before in turns else "chunk_seconds", end, seconds))
+        return [*samples, Sample(0, "steady_from", task.frames, settled(backbone, strategy, task.frames))]
+
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        keys = [name for name in samples.columns if name not in ("metric", "at_frame", "value")]
+        scored = []
+        for key, part in samples.groupby(keys, observed=True, dropna=False):
+            about = dict(zip(keys, key, strict=True))
+            of = {name: each.set_index("at_frame")["value"] for name, each in part.groupby("metric")}
+            chunks = of["chunk_seconds"]
+            steady = chunks[chunks.index > of["steady_from"].iloc[0]]
+            found = {
+                "first_ms": of["first_seconds"].iloc[0],
+                "chunk_p50_ms": steady.quantile(0.5),
+                "chunk_p90_ms": steady.quantile(0.9),
+            }
+            if len(steady) >= RARE:
+                found["chunk_p99_ms"] = steady.quantile(0.99)
+            if "switch_seconds" in of:
+                found["switch_ms"] = of["switch_seconds"].median()
+            frames = about["horizon_latent_frames"]
+            scored += [{**about, "metric": n, "at_frame": frames, "value": 1000 * v} for n, v in found.items()]
+        return pd.DataFrame(scored)[list(samples.columns)]
