@@ -23,6 +23,7 @@ PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Cells of the pocket are small: a process a core does nearly twice as much as one on two. What is given again wins."""
+QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
@@ -76,12 +77,22 @@ def compare(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
 def bench(session: nox.Session, strategy: str) -> None:
-    """One strategy beside the baseline, in runs/bench-NAME; what is there already is not run again."""
+    """One strategy beside the baseline, quality and cost, in runs/bench-NAME; what is there is not run again."""
     folder = f"runs/bench-{strategy}"
     both = dict.fromkeys(("sliding_window", strategy))
     chosen = [word for name in both for word in ("--strategy", name)]
-    python(session, "harness.cli", "run", *chosen, "--out", folder, *SHARED, *session.posargs)
+    suites = [word for name in (*QUALITY, *COST) for word in ("--suite", name)]
+    python(session, "harness.cli", "run", *chosen, *suites, "--out", folder, *SHARED, *session.posargs)
     python(session, "harness.cli", "compare", folder)
+
+
+@nox.session
+def cost(session: nox.Session) -> None:
+    """Speed, latency and memory of every strategy, interleaved, each cell alone in a process of its own; then the
+    report. What follows -- goes to `horizon run`: `-- --backbone wan-1.3b --device cuda` on a GPU."""
+    suites = [word for name in COST for word in ("--suite", name)]
+    python(session, "harness.cli", "run", "--out", "runs/cost", *suites, "--threads", "1", *session.posargs)
+    python(session, "harness.cli", "compare", "runs/cost")
 
 
 @nox.session

@@ -134,8 +134,8 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
 
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     """All cells in the order in which they run: task by task, so that strategies can be compared early; then those that
-    measure what it costs, repeat by repeat, in each of which suites and arms come in an order by chance: what the machine
-    does meanwhile then falls on all of them alike."""
+    measure what it costs, repeat by repeat, in each of which suites and arms come in an order by chance: then what the
+    machine does meanwhile falls on all of them alike."""
     suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
     for name, suite in suites.items():
         if campaign.tier not in suite.tiers:

@@ -54,6 +54,14 @@ def counted() -> Iterator[Count]:
 
 
 @contextmanager
+def weighed() -> Iterator[Count]:
+    """Count what is alive inside, and no work: for rollouts of any length."""
+    count = Count()
+    with _Tensors(count):
+        yield count
+
+
+@contextmanager
 def sketched() -> Iterator[None]:
     """Let the costly functions on "meta" give shapes only, and nothing of what torch would make of them there."""
     with _Sketched():
@@ -87,7 +95,7 @@ class _Attention(TorchFunctionMode):
         return out
 
 
-class _Products(TorchDispatchMode):
+class _Tensors(TorchDispatchMode):
     def __init__(self, count: Count) -> None:
         super().__init__()
         self.count = count
@@ -101,17 +109,10 @@ class _Products(TorchDispatchMode):
         self.live = self.count.peak_bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        made = [x for x in tree_leaves(out) if isinstance(x, Tensor)]
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            read = [x for x in tree_leaves((args, kwargs)) if isinstance(x, Tensor)]
-            flops = int(formula(*args, **kwargs, out_val=out))
-            moved = sum(x.numel() * x.element_size() for x in (*read, *made))
-            self.count.work.append(Work(func._overloadpacket.__name__, flops, moved))
-        for tensor in made:
-            self._watch(tensor.untyped_storage())
+        out = func(*args, **(kwargs or {}))
+        for tensor in tree_leaves(out):
+            if isinstance(tensor, Tensor):
+                self._watch(tensor.untyped_storage())
         return out
 
     def _watch(self, storage: torch.UntypedStorage) -> None:
@@ -125,3 +126,15 @@ class _Products(TorchDispatchMode):
     def _gone(self, key: int, size: int) -> None:
         self.known.discard(key)
         self.live -= size
+
+
+class _Products(_Tensors):
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        out = super().__torch_dispatch__(func, types, args, kwargs)
+        formula = flop_registry.get(func._overloadpacket)
+        if formula is not None:
+            moved = sum(x.numel() * x.element_size() for x in tree_leaves((args, kwargs, out)) if isinstance(x, Tensor))
+            flops = int(formula(*args, **kwargs, out_val=out))
+            self.count.work.append(Work(func._overloadpacket.__name__, flops, moved))
+        return out

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 
 from harness.campaign import PUBLISHED
 from harness.store import Store
-from reports.panels import dress, entered, keep, legend, mark, panels_of, styles, unit
+from reports.panels import dress, entered, front, keep, legend, mark, panels_of, styles, unit
 from reports.plots import filmstrip
 from reports.stats import interval
 from reports.tables import Entrant, table_names
@@ -58,28 +58,30 @@ def survival(scored: pd.DataFrame, field: Sequence[Entrant], scenario: str, path
     keep(figure, path)
 
 
-def price(rows: pd.DataFrame, field: Sequence[Entrant], title: str, path: Path) -> None:
-    """Quality against what it costs: cached bytes, and milliseconds a chunk as they happened to be."""
+def price(
+    rows: pd.DataFrame, field: Sequence[Entrant], title: str, path: Path, speeds: Mapping[str, float] | None = None
+) -> None:
+    """Quality against what it costs, and the arms that no other beats in both: cached bytes, and pixel frames a second
+    by arm where they were measured, else milliseconds a chunk as they happened to be."""
     figure, axes = panels_of(2)
-    about = {entrant.label: entrant for entrant in field}
-    for axis, (cost, label) in zip(
-        axes,
-        (("cache_bytes", "cache, kB a rollout"), ("chunk_ms", "ms a chunk of the whole batch (indicative)")),
-        strict=True,
-    ):
-        for row in rows.drop_duplicates("arm").itertuples():
-            entrant = about[row.arm]
-            where = getattr(entrant, cost) / (1000 if cost == "cache_bytes" else 1)
-            style = styles(field)[entrant.label]
+    caches = {entrant.label: entrant.cache_bytes / 1000 for entrant in field}
+    chunks = {entrant.label: entrant.chunk_ms for entrant in field}
+    slow = (chunks, "ms a chunk of the whole batch (indicative)", True)
+    costs = ((caches, "cache, kB a rollout", True), (speeds, "pixel frames a second", False) if speeds else slow)
+    for axis, (cost, label, cheap) in zip(axes, costs, strict=True):
+        points = {row.arm: row for row in rows.drop_duplicates("arm").itertuples() if row.arm in cost}
+        front(axis, [(cost[arm], row.mean) for arm, row in points.items()], cheap)
+        for arm, row in points.items():
+            style = styles(field)[arm]
             axis.errorbar(
-                where,
+                cost[arm],
                 row.mean,
                 yerr=[[row.mean - row.low], [row.high - row.mean]],
-                fmt=mark(field, entrant.label),
+                fmt=mark(field, arm),
                 color=style["color"],
                 markerfacecolor=style["color"] if style["linestyle"] == "-" else "white",
                 capsize=2,
-                label=entrant.label,
+                label=arm,
             )
         dress(axis, "", label, title)
         axis.set_ylim(-0.02, 1.02)

@@ -69,6 +69,17 @@ def dress(axis: Axes, title: str, across: str, up: str) -> None:
     axis.grid(alpha=0.2)
 
 
+def front(axis: Axes, points: Sequence[tuple[float, float]], cheap: bool) -> None:
+    """A line through the points that no other beats in both: at least as good, and cheaper (or faster)."""
+    sign = 1 if cheap else -1
+    best: list[tuple[float, float]] = []
+    for cost, quality in sorted(points, key=lambda point: (sign * point[0], -point[1])):
+        if not best or quality > best[-1][1]:
+            best.append((cost, quality))
+    across, up = zip(*best, strict=True)
+    axis.plot(across, up, color=PALE, linewidth=1, linestyle=":", zorder=0, label="nothing beats these")
+
+
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
     """One legend, right of the panels."""
     shown = {}

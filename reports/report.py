@@ -16,7 +16,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from harness.campaign import PUBLISHED
 from harness.files import write_whole
 from harness.store import Store
-from reports import drift_plots, interactive_plots
+from reports import cost_plots, drift_plots, interactive_plots
+from reports.cost import cost_tables, speeds
 from reports.tables import BASELINE, Entrant, compared, entrants, scores, tidy, troubles
 
 COLUMNS = (
@@ -68,7 +69,8 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     write_whole(
         folder / "table.csv", lambda path: _with_costs(rows, runners).to_csv(path, index=False, float_format="%.6g")
     )
-    shown = [*sheets(rows, runners), *switch_sheets(rows, runners, table)]
+    costs = [Sheet(*each) for each in cost_tables(rows, runners)]
+    shown = [*sheets(rows, runners), *switch_sheets(rows, runners, table), *costs]
     plots = _plots(store, table, scored, rows, runners)
     told = {
         "manifest": manifest,
@@ -206,7 +208,14 @@ def _plots(
     if len(part):
         part = part[part["horizon_seconds"] == part["horizon_seconds"].max()]
         title = f"unsaid identity after {part['horizon_seconds'].iloc[0]:g} s"
-        keep("cost-and-quality", drift_plots.price, part, runners, title)
+        path = folder / "cost-and-quality.png"
+        drift_plots.price(part, runners, title, path, speeds(rows))
+        made.append(path)
+    measured = set(table["suite"])
+    if "latency" in measured:
+        keep("chunk-latency", cost_plots.waits, table, runners)
+    if {"fps", "vram"} & measured:
+        keep("cost-over-the-video", cost_plots.over_the_video, table, runners)
     if (SIX, "new_scene") in there:
         switches = next(
             [(scene[0], kind) for scene, kind in zip(task["rows"][0]["script"], task["boundaries"], strict=True)][1:]

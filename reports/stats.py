@@ -13,6 +13,8 @@ import numpy as np
 
 DRAWS = 4000
 LEVEL = 0.95
+FEW = 10
+"""Groups below which a bootstrap would be too sure: their mean is given Student's interval instead."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
 
     groups: what is drawn together, one label a value (the prompt and seed, so that several scores of one rollout do not
     pass for several rollouts). strata: labels within which groups are drawn. For differences give paired differences.
-    NaN are left out. One group alone has no interval: it is the whole line.
+    NaN are left out. Fewer groups than `FEW` are given Student's interval; one alone has none: it is the whole line.
     """
     there = np.isfinite(values)
     values, groups = values[there], groups[there]
@@ -55,8 +57,18 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
     mean = float(values.mean())
     if total == 1:
         return Interval(mean, -np.inf, np.inf, total)
+    if total < FEW and len(parts) == 1:
+        low, high = _student(parts[0][0] / parts[0][1])
+        return Interval(mean, low, high, total)
     low, high = np.quantile(sums / counts, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean, float(low), float(high), total)
+
+
+def _student(means: np.ndarray) -> tuple[float, float]:
+    from scipy.stats import t
+
+    middle, half = means.mean(), t.ppf((1 + LEVEL) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means))
+    return float(middle - half), float(middle + half)
 
 
 @lru_cache(maxsize=64)

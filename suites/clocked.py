@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -17,6 +18,12 @@ from harness.rollout import rollout
 from harness.suite import Row, Task
 from harness.training.played import example_prompts
 from harness.workbench import watched
+from suites.drift import HORIZONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Score = float | Mapping[int, float]
 
 REPEATS = 5
 FROZEN = 1e-4
@@ -123,3 +130,28 @@ def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count
     return [
         Task(scenario, frames, 0, (Row(1000 * seed + number, tuple(script)),), boundaries) for number in range(count)
     ]
+
+
+def scored(samples: pd.DataFrame, score: Callable[[Mapping[str, pd.Series]], Mapping[str, Score]]) -> pd.DataFrame:
+    """What a suite of cost makes of its samples, rollout by rollout: `score` is given each metric's values by latent
+    frame, and gives scores of the whole video, or by horizon."""
+    import pandas as pd
+
+    measured = ("metric", "unit", "better", "at_frame", "value")
+    keys = [name for name in samples.columns if name not in measured]
+    rows = []
+    for key, part in samples.groupby(keys, observed=True, dropna=False):
+        about = dict(zip(keys, key, strict=True))
+        frames = about["horizon_latent_frames"]
+        rate = about["horizon_seconds"] / frames
+        curves = {name: each.set_index("at_frame")["value"] for name, each in part.groupby("metric")}
+        for metric, found in score(curves).items():
+            for horizon, value in (found if isinstance(found, Mapping) else {frames: found}).items():
+                length = {"horizon_latent_frames": horizon, "horizon_seconds": horizon * rate, "at_frame": horizon}
+                rows.append({**about, **length, "metric": metric, "value": value})
+    return pd.DataFrame(rows).reindex(columns=samples.columns)
+
+
+def horizons(frames: int) -> list[int]:
+    """The standard horizons within a video, and its whole length."""
+    return sorted({*(horizon for horizon in HORIZONS if horizon <= frames), frames})

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.suite import CostSuite, Metric, Sample, Task
-from suites.clocked import REPEATS, repeats, settled, timed
-from suites.drift import HORIZONS
+from suites.clocked import REPEATS, Score, horizons, repeats, scored, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,7 +35,7 @@ class Fps(CostSuite):
         return {
             "dit_fps": Metric("frames/s", "higher", "pixel frames a second of the DiT alone, in the steady state", 0),
             "stream_fps": Metric("frames/s", "higher", "the same with every chunk decoded as it comes", 0),
-            "wall_fps": Metric("frames/s", "higher", "pixel frames by the seconds from a process's start to its end", 0),
+            "wall_fps": Metric("frames/s", "higher", "pixel frames by the seconds that a process lives", 0),
             "chunk_seconds": Metric("s", "lower", "of the DiT: denoising, and the commit pass of the chunk before"),
             "decode_seconds": Metric("s", "lower", "of the decoder, a chunk"),
             "start_seconds": Metric("s", "lower", "from a process's start to the first pass: imports, weights, prompt"),
@@ -65,33 +64,26 @@ class Fps(CostSuite):
         ]
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
-        import pandas as pd
+        return scored(samples, _rates)
 
-        keys = [name for name in samples.columns if name not in ("metric", "at_frame", "value")]
-        scored = []
-        for key, part in samples.groupby(keys, observed=True, dropna=False):
-            about = dict(zip(keys, key, strict=True))
-            curves = {name: each.set_index("at_frame")["value"] for name, each in part.groupby("metric")}
-            frames, pixels = about["horizon_latent_frames"], curves["pixel_frames"].iloc[0]
-            rate = about["horizon_seconds"] / frames
-            drawn, steady = curves["chunk_seconds"], curves["steady_from"].iloc[0]
-            late = drawn.index > steady
-            # Steadily, a latent frame is as many pixel frames as those of all but the first.
-            a_frame = (pixels - 1) / (frames - 1)
-            shown = a_frame * (drawn.index.max() - drawn.index[~late].max() if (~late).any() else frames)
-            found = {
-                "dit_fps": shown / drawn[late].sum(),
-                "wall_fps": pixels / curves["whole_seconds"].iloc[0],
-                "start_seconds": curves["start_seconds"].iloc[0],
-            }
-            if "decode_seconds" in curves:
-                decoded = curves["decode_seconds"]
-                found["stream_fps"] = shown / (drawn[late].sum() + decoded[late].sum())
-                found["decode_seconds"] = decoded[late].mean()
-            rows = [{**about, "metric": name, "at_frame": frames, "value": value} for name, value in found.items()]
-            for horizon in sorted({*(h for h in HORIZONS if h <= frames), frames}):
-                here = drawn[(drawn.index > LATE * horizon) & (drawn.index <= horizon)]
-                length = {"horizon_latent_frames": horizon, "horizon_seconds": horizon * rate, "at_frame": horizon}
-                rows.append({**about, **length, "metric": "chunk_seconds", "value": here.mean()})
-            scored += rows
-        return pd.DataFrame(scored)[list(samples.columns)]
+
+def _rates(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
+    drawn, steady, pixels = curves["chunk_seconds"], curves["steady_from"].iloc[0], curves["pixel_frames"].iloc[0]
+    frames = int(drawn.index.max())
+    late = drawn.index > steady
+    # Steadily, a latent frame is as many pixel frames as all but the first are.
+    before = drawn.index[~late].max() if (~late).any() else 0
+    shown = (frames - before) * (pixels - 1) / (frames - 1)
+    found: dict[str, Score] = {
+        "dit_fps": shown / drawn[late].sum(),
+        "wall_fps": pixels / curves["whole_seconds"].iloc[0],
+        "start_seconds": curves["start_seconds"].iloc[0],
+        "chunk_seconds": {
+            horizon: drawn[(drawn.index > LATE * horizon) & (drawn.index <= horizon)].mean()
+            for horizon in horizons(frames)
+        },
+    }
+    if "decode_seconds" in curves:
+        decoded = curves["decode_seconds"][late]
+        found |= {"stream_fps": shown / (drawn[late].sum() + decoded.sum()), "decode_seconds": decoded.mean()}
+    return found

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.suite import CostSuite, Metric, Sample, Task
-from suites.clocked import REPEATS, repeats, settled, timed
+from suites.clocked import REPEATS, Score, repeats, scored, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FRAMES = {"quick": 240, "full": 960, "long": 960}
+FRAMES = {"quick": 480, "full": 960, "long": 960}
 SWITCHES = 4
 RARE = 100
 """Chunks below which nobody knows the slowest in a hundred."""
@@ -63,24 +63,19 @@ class Latency(CostSuite):
         return [*samples, Sample(0, "steady_from", task.frames, settled(backbone, strategy, task.frames))]
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
-        import pandas as pd
+        return scored(samples, _waits)
 
-        keys = [name for name in samples.columns if name not in ("metric", "at_frame", "value")]
-        scored = []
-        for key, part in samples.groupby(keys, observed=True, dropna=False):
-            about = dict(zip(keys, key, strict=True))
-            of = {name: each.set_index("at_frame")["value"] for name, each in part.groupby("metric")}
-            chunks = of["chunk_seconds"]
-            steady = chunks[chunks.index > of["steady_from"].iloc[0]]
-            found = {
-                "first_ms": of["first_seconds"].iloc[0],
-                "chunk_p50_ms": steady.quantile(0.5),
-                "chunk_p90_ms": steady.quantile(0.9),
-            }
-            if len(steady) >= RARE:
-                found["chunk_p99_ms"] = steady.quantile(0.99)
-            if "switch_seconds" in of:
-                found["switch_ms"] = of["switch_seconds"].median()
-            frames = about["horizon_latent_frames"]
-            scored += [{**about, "metric": n, "at_frame": frames, "value": 1000 * v} for n, v in found.items()]
-        return pd.DataFrame(scored)[list(samples.columns)]
+
+def _waits(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
+    chunks = curves["chunk_seconds"]
+    steady = chunks[chunks.index > curves["steady_from"].iloc[0]]
+    found = {
+        "first_ms": curves["first_seconds"].iloc[0],
+        "chunk_p50_ms": steady.quantile(0.5),
+        "chunk_p90_ms": steady.quantile(0.9),
+    }
+    if len(steady) >= RARE:
+        found["chunk_p99_ms"] = steady.quantile(0.99)
+    if "switch_seconds" in curves:
+        found["switch_ms"] = curves["switch_seconds"].median()
+    return {name: 1000 * seconds for name, seconds in found.items()}

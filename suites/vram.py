@@ -1,25 +1,27 @@
 """Memory: what is planned, what is held, what the device has to give, and whether any of it grows.
 
-A pass of its own, since readings take time. On CUDA the allocator's own figures; on a CPU, where torch keeps none, the
-memory of the process.
+A pass of its own, since readings take time. On CUDA the allocator's own figures; on a CPU, where torch keeps none,
+every tensor is counted as it comes and goes, and the process is looked at from outside.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from harness import meter, registry
 from harness.backbone.presets import Backbone
-from harness.memory import Memory, Strategy
-from harness.plan import plan
+from harness.counting import weighed
+from harness.memory import At, Entries, Memory, Strategy
+from harness.plan import at_hand, plan
 from harness.suite import CostSuite, Metric, Sample, Task
-from suites.clocked import repeats, settled, timed
-from suites.drift import HORIZONS
+from harness.workbench import Watched
+from suites.clocked import Score, horizons, repeats, scored, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,13 +46,17 @@ class Vram(CostSuite):
             "planned_cache_bytes": Metric("B", "lower", "the same on paper", 0),
             "planned_laid_out_bytes": Metric("B", "lower", "contexts ready to attend to, on paper", 0),
             "planned_peak_bytes": Metric("B", "lower", "weights, cache, contexts and a chunk's work, on paper", 0),
+            "bound_seconds": Metric("s", "lower", "least time of a chunk, by this device's roofline", 0),
             "weights_bytes": Metric("B", "lower", "of the model", 0),
             "encoder_bytes": Metric("B", "lower", "of the text encoder", 0),
             "decoder_bytes": Metric("B", "lower", "of the codec", 0),
             "allocated_bytes": Metric("B", "lower", "of tensors on the device (CUDA)", 0),
             "reserved_bytes": Metric("B", "lower", "that torch has taken from the device (CUDA)", 0),
             "resident_bytes": Metric("B", "lower", "of the process (CPU)", 0),
-            "peak_bytes": Metric("B", "lower", "most at once: of tensors (CUDA), or that the process grew by (CPU)", 0),
+            "peak_bytes": Metric(
+                "B", "lower", "of tensors at once, at most: weights, memory, contexts, a chunk's work", 0
+            ),
+            "resident_peak_bytes": Metric("B", "lower", "that the process grew by, at most (CPU)"),
             "growth_bytes": Metric("B/chunk", "lower", "of the cache, in the steady state"),
             "process_growth_bytes": Metric("B/chunk", "lower", "of tensors (CUDA) or of the process (CPU)"),
             "steady_from": Metric("latent frames", "neither", "frames before the steady state"),
@@ -64,22 +70,16 @@ class Vram(CostSuite):
         device = backbone.model.device
         cuda = device.type == "cuda"
         samples: list[Sample] = []
-        opened: list[Memory] = []
 
         def note(end: int, **values: float) -> None:
             samples.extend(Sample(0, name, end, value) for name, value in values.items())
 
         def each(end: int) -> None:
-            note(end, cache_bytes=opened[0].nbytes())
             if cuda:
                 note(end, allocated_bytes=torch.cuda.memory_allocated(device))
                 note(end, reserved_bytes=torch.cuda.memory_reserved(device))
             else:
                 note(end, resident_bytes=meter.resident())
-
-        def watch(memory: Memory) -> Memory:
-            opened.append(memory)
-            return memory
 
         # What torch allocates once a process, for its kernels and threads, is nobody's.
         few = Task(task.scenario, 3 * backbone.chunk, 0, task.rows)
@@ -88,17 +88,35 @@ class Vram(CostSuite):
             torch.cuda.reset_peak_memory_stats(device)
         meter.forget_peak()
         before = meter.resident()
-        timed(backbone, strategy, task, watch=watch, each=each)
-        peak = torch.cuda.max_memory_allocated(device) if cuda else meter.resident_peak() - before
+        weights = _bytes(strategy.adapt(backbone).model)
+        if cuda:
+            timed(
+                backbone,
+                strategy,
+                task,
+                watch=partial(_Weighed, layers=len(backbone.model.layers), note=note),
+                each=each,
+            )
+            note(task.frames, peak_bytes=torch.cuda.max_memory_allocated(device))
+        else:
+            with weighed() as count:
+                timed(
+                    backbone,
+                    strategy,
+                    task,
+                    watch=partial(_Weighed, layers=len(backbone.model.layers), note=note),
+                    each=each,
+                )
+            note(task.frames, peak_bytes=weights + count.peak_bytes, resident_peak_bytes=meter.resident_peak() - before)
         paper = registry.backbone(backbone.name, device="meta", dtype=str(backbone.model.dtype).removeprefix("torch."))
         planned = plan(strategy, paper, backbone.latent_size, task.frames)
         note(
             task.frames,
-            peak_bytes=peak,
             planned_cache_bytes=planned.cache_bytes,
             planned_laid_out_bytes=planned.laid_out_bytes,
             planned_peak_bytes=planned.peak_bytes,
-            weights_bytes=_bytes(strategy.adapt(backbone).model),
+            bound_seconds=planned.bound(at_hand(backbone.model.dtype, device.type)).chunk_seconds,
+            weights_bytes=weights,
             encoder_bytes=_bytes(backbone.text),
             decoder_bytes=_bytes(backbone.codec),
             steady_from=settled(backbone, strategy, task.frames),
@@ -106,28 +124,34 @@ class Vram(CostSuite):
         return samples
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
-        import pandas as pd
+        return scored(samples, _bytes_of)
 
-        keys = [name for name in samples.columns if name not in ("metric", "at_frame", "value")]
-        scored = []
-        for key, part in samples.groupby(keys, observed=True, dropna=False):
-            about = dict(zip(keys, key, strict=True))
-            of = {name: each.set_index("at_frame")["value"] for name, each in part.groupby("metric")}
-            frames, steady = about["horizon_latent_frames"], of["steady_from"].iloc[0]
-            rate = about["horizon_seconds"] / frames
-            found = {name: values.iloc[-1] for name, values in of.items() if name not in ("steady_from", *CURVES)}
-            process = of.get("allocated_bytes", of.get("resident_bytes"))
-            found |= {
-                "growth_bytes": _growth(of["cache_bytes"], steady),
-                "process_growth_bytes": _growth(process, steady),
-            }
-            scored += [{**about, "metric": n, "at_frame": frames, "value": v} for n, v in found.items()]
-            for name in CURVES:
-                for horizon in sorted({*(h for h in HORIZONS if h <= frames), frames} if name in of else ()):
-                    length = {"horizon_latent_frames": horizon, "horizon_seconds": horizon * rate, "at_frame": horizon}
-                    value = of[name][of[name].index <= horizon].iloc[-1]
-                    scored.append({**about, **length, "metric": name, "value": value})
-        return pd.DataFrame(scored)[list(samples.columns)]
+
+def _bytes_of(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
+    cache, steady = curves["cache_bytes"], curves["steady_from"].iloc[0]
+    process = curves["allocated_bytes"] if "allocated_bytes" in curves else curves["resident_bytes"]
+    found: dict[str, Score] = {
+        name: values.iloc[-1] for name, values in curves.items() if name not in ("steady_from", *CURVES)
+    }
+    found |= {"growth_bytes": _growth(cache, steady), "process_growth_bytes": _growth(process, steady)}
+    for name in CURVES:
+        if name in curves:
+            curve = curves[name]
+            found[name] = {h: curve[curve.index <= h].iloc[-1] for h in horizons(int(cache.index.max()))}
+    return found
+
+
+class _Weighed(Watched):
+    """Notes what a memory holds after each commit pass."""
+
+    def __init__(self, inner: Memory, layers: int, note: Callable[..., None]) -> None:
+        super().__init__(inner)
+        self.layers, self.note = layers, note
+
+    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
+        self.inner.remember(layer, entries, query, at)
+        if layer == self.layers - 1:
+            self.note(at.start + at.frames, cache_bytes=self.inner.nbytes())
 
 
 def _bytes(part: Any) -> int:
