@@ -109,6 +109,20 @@ def speed(session: nox.Session) -> None:
 
 
 @nox.session
+def micro(session: nox.Session) -> None:
+    """Micro-benchmarks of the hot parts; what follows -- goes to pytest, e.g. --benchmark-compare."""
+    store = ("--benchmark-storage", ".benchmarks/micro")
+    python(session, "pytest", "tests/benchmarks/test_parts.py", "--benchmark-only", *store, *session.posargs)
+
+
+@nox.session
+def recorded(session: nox.Session) -> None:
+    """Seconds that runs/cost (or HORIZON_CAMPAIGN) recorded, as pytest-benchmark's; what follows -- goes to pytest."""
+    store = ("--benchmark-storage", ".benchmarks/recorded")
+    python(session, "pytest", "tests/benchmarks/test_recorded.py", "--benchmark-only", *store, *session.posargs)
+
+
+@nox.session
 def card(session: nox.Session) -> None:
     """What the pocket can do: the figures and filmstrips of docs/pocket.md; a quarter of an hour."""
     python(session, "tests.benchmarks.pocket_card", *session.posargs)

@@ -24,6 +24,8 @@ from harness.rollout import rollout
 
 STEADY_CHUNKS = 6
 """Chunks beyond a full memory after which the next one is counted."""
+LINEAR_CHUNKS = 12
+"""Chunks of the longest video that is counted for a memory that grows."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ class Plan:
 def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int) -> Plan:
     """A strategy on a backbone whose model is on "meta", in the last chunk of a video of so many latent frames.
 
-    A bounded memory costs the same from when it is full, so it is filled and no further. One that grows is counted at
-    two lengths, from which its cost at the horizon follows: all of it is linear in the context.
+    A bounded memory costs the same from when it is full, so it is filled and no further. What one that grows costs is
+    linear in its context: beyond a certain length it follows from two shorter videos.
     Raises HorizonError for a backbone that has contents, and what `rollout` raises.
     """
     if backbone.model.device.type != "meta":
@@ -133,12 +135,11 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
     model = adapted.model
     spec = model.memory_spec(model.config.grid(latent_size), chunk)
     capacity = strategy.open(spec).capacity
-    if strategy.bounded and capacity is not None:
-        full = chunk * (-(-capacity // chunk) + STEADY_CHUNKS)
-        work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full))
-    else:
-        short, longer = ((_chunk(strategy, backbone, latent_size, chunk * number)) for number in (3, 4))
-        steps = latent_frames // chunk - 3
+    full = chunk * (LINEAR_CHUNKS if capacity is None else -(-capacity // chunk) + STEADY_CHUNKS)
+    work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full))
+    if capacity is None and latent_frames > full:
+        short = _chunk(strategy, backbone, latent_size, full - chunk)
+        longer, steps = (work, activations), latent_frames // chunk - LINEAR_CHUNKS + 1
         work = [
             Work(a.name, a.flops + steps * (b.flops - a.flops), a.bytes + steps * (b.bytes - a.bytes))
             for a, b in zip(short[0], longer[0], strict=True)

@@ -58,7 +58,7 @@ class Latency(CostSuite):
         ends, waits = timing.ends, [d + p for d, p in zip(timing.drawn, timing.decoded, strict=True)]
         turns = {start for start, _ in row.script[1:]}
         samples = [Sample(0, "first_seconds", ends[0], timing.before + waits[0])]
-        for before, end, seconds in zip([0, *ends], ends[1:], waits[1:], strict=False):
+        for before, end, seconds in zip(ends, ends[1:], waits[1:], strict=False):
             samples.append(Sample(0, "switch_seconds" if before in turns else "chunk_seconds", end, seconds))
         return [*samples, Sample(0, "steady_from", task.frames, settled(backbone, strategy, task.frames))]
 

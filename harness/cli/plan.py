@@ -164,7 +164,7 @@ def _device(name: str, dtype: Any) -> Device:
         return here(dtype, "cuda" if torch.cuda.is_available() else "cpu")
     found = {known.lower(): device for known, device in DEVICES.items()}.get(name.lower())
     if found is None:
-        hint = did_you_mean(name, (*DEVICES, HERE))
+        hint = did_you_mean(name.upper(), DEVICES)
         raise HorizonError(f"--gpu {name}: unknown{hint}; allowed: {', '.join(DEVICES)}, {HERE} (this machine)")
     return found
 

@@ -1,0 +1,80 @@
+"""Clocks and readings."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from harness import meter
+from harness.errors import MeasurementError
+
+CPU = torch.device("cpu")
+
+
+def test_a_stopwatch_tells_the_time_between_marks():
+    clock = meter.Stopwatch(CPU)
+    began = time.perf_counter()
+    for pause in (0.0, 0.05, 0.0):
+        time.sleep(pause)
+        clock.mark()
+    long, short = clock.seconds()
+    assert 0.05 <= long < time.perf_counter() - began
+    assert short < long
+
+
+def test_pinned_to_as_many_cores_as_threads():
+    asked = "import os, torch; from harness import meter; c = meter.pin(1); "
+    asked += "assert torch.get_num_threads() == 1; assert sorted(os.sched_getaffinity(0)) == c; print(len(c))"
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="peaks are read from /proc")
+def test_the_peak_begins_anew_where_it_is_forgotten():
+    gone = torch.ones(40_000_000)
+    assert meter.resident_peak() >= gone.nbytes
+    del gone
+    meter.forget_peak()
+    before = meter.resident_peak()
+    more = torch.ones(10_000_000)
+    assert 0.9 * more.nbytes < meter.resident_peak() - before < 1.5 * more.nbytes
+
+
+def test_a_vigil_tells_how_much_of_the_machine_there_was():
+    with meter.Vigil(CPU) as vigil:
+        until = time.perf_counter() + 0.3
+        while time.perf_counter() < until:
+            pass
+    vigil.check()
+    about = vigil.about()
+    assert 0 < about["cores_used"] < 1.5
+    assert about["made_to_wait"] >= 0
+
+
+def test_another_process_on_the_device_voids_the_measurement():
+    vigil = meter.Vigil(CPU)
+    vigil.rows = [{"processes": 1.0}, {"processes": 3.0}]
+    with pytest.raises(MeasurementError, match=r"device busy: 2 other process\(es\) on cpu; stop them, then run again"):
+        vigil.check()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; there is none here")
+def test_on_a_gpu_clock_and_readings_are_the_devices():
+    device = torch.device("cuda")
+    clock = meter.Stopwatch(device)
+    x = torch.ones(4096, 4096, device=device)
+    with meter.Vigil(device) as vigil:
+        clock.mark()
+        until = time.perf_counter() + 1
+        while time.perf_counter() < until:
+            x = x @ x
+        clock.mark()
+        (seconds,) = clock.seconds()
+    assert seconds > 0.5
+    about = vigil.about()
+    assert about["sm_mhz"]["high"] > 0
+    assert about["device_peak_bytes"] > x.nbytes
