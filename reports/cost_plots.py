@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.panels import dress, entered, keep, legend, panels_of, styles
+from reports.panels import dress, entered, keep, legend, logarithmic, panels_of, styles
+from reports.plots import PALE
 from reports.stats import interval
 from reports.tables import Entrant, table_names
 
@@ -29,6 +30,7 @@ def waits(table: pd.DataFrame, field: Sequence[Entrant], path: Path) -> None:
             axis.axhline(share, color="#cccccc", linewidth=0.8, zorder=0)
         dress(axis, name, "milliseconds to a chunk's pictures", "share of chunks")
         axis.set_xscale("log")
+        logarithmic(axis.xaxis)
     legend(figure, axes)
     keep(figure, path)
 
@@ -64,7 +66,9 @@ def over_the_video(table: pd.DataFrame, field: Sequence[Entrant], path: Path) ->
             planned = mine.loc[mine["metric"] == paper, "value"]
             if len(planned):
                 axis.axhline(scale * planned.min(), color=style["color"], linewidth=1, linestyle=":")
+        axis.plot([], [], color=PALE, linewidth=1, linestyle=":", label="on paper: roofline, plan")
         dress(axis, "", "seconds of video", label)
         axis.set_yscale("log")
+        logarithmic(axis.yaxis)
     legend(figure, axes)
     keep(figure, path)

@@ -85,7 +85,7 @@ def price(
             )
         dress(axis, "", label, title)
         axis.set_ylim(-0.02, 1.02)
-        axis.set_xlim(left=0)
+        axis.set_xlim(0, 1.05 * max(axis.get_xlim()[1], *(cost[arm] for arm in points)))
     legend(figure, axes)
     keep(figure, path)
 

@@ -13,12 +13,15 @@ from reports.tables import BASELINE, Entrant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.figure import Figure
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
 """Okabe and Ito's colours, which colour-blind readers tell apart, and two more."""
 DASHES = ("-", "--", "-.", ":", (0, (9, 3)), (0, (7, 2, 1, 2, 1, 2)), (0, (1, 4)), (0, (3, 1, 1, 1)))
 MARKS = "osD^vP*X"
+FAR = 300
+"""Ratio of a logarithmic axis's ends up to which it says more than the powers of ten."""
 
 
 def styles(field: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
@@ -67,6 +70,17 @@ def dress(axis: Axes, title: str, across: str, up: str) -> None:
     axis.set_ylabel(up, fontsize=10)
     axis.spines[["top", "right"]].set_visible(False)
     axis.grid(alpha=0.2)
+
+
+def logarithmic(*axes: Axis) -> None:
+    """Plain numbers on logarithmic axes, few enough to be read."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    for axis in axes:
+        low, high = axis.get_view_interval()
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high < FAR * low else (1.0,)))
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+        axis.set_minor_formatter(NullFormatter())
 
 
 def front(axis: Axes, points: Sequence[tuple[float, float]], cheap: bool) -> None:

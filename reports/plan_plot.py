@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from reports.panels import logarithmic
 from reports.plots import COLOURS, INK, PALE, save
 
 if TYPE_CHECKING:
     from harness.plan import Device, Plan
 
+WIDE = 50
+"""Ratio of the longest to the shortest time from which bars are drawn on a logarithmic axis."""
 PARTS = (
     ("weights", "weights_bytes"),
     ("cached", "cache_bytes"),
@@ -44,18 +47,23 @@ def picture(plans: Sequence[tuple[str, Plan]], devices: Sequence[Device], path: 
             memory.text(device.memory / 1e9, places[0] + 0.5, device.name, fontsize=7, color=PALE, ha="center")
     memory.legend(frameon=False, fontsize=8, ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     height = 0.7 / len(devices)
-    longest = 0.0
+    spans = [1000 * one.bound(device).chunk_seconds for _, one in plans for device in devices]
+    shortest, longest = min(spans), max(spans)
     for number, (colour, device) in enumerate(zip(COLOURS * 2, devices, strict=False)):
         bounds = [one.bound(device) for _, one in plans]
         spots = places + 0.35 - height * (number + 0.5)
         spans = [1000 * bound.chunk_seconds for bound in bounds]
-        longest = max(longest, *spans)
         time.barh(spots, spans, color=colour, height=0.9 * height, label=device.name)
         for spot, span, (_, one), bound in zip(spots, spans, plans, bounds, strict=True):
-            text = f" {one.frames_per_second(bound.chunk_seconds):.0f} FPS, {bound.binding}"
+            text = f" {one.frames_per_second(bound.chunk_seconds):.3g} FPS, {bound.binding}"
             time.text(span, spot, text, va="center", fontsize=7, color=INK)
     time.set_xlabel("least time of a chunk (ms)")
-    time.set_xlim(0, 1.35 * longest)
+    if longest > WIDE * shortest:
+        time.set_xscale("log")
+        logarithmic(time.xaxis)
+        time.set_xlim(shortest / 2, longest * (longest / shortest) ** 0.35)
+    else:
+        time.set_xlim(0, 1.35 * longest)
     time.legend(frameon=False, fontsize=8, ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     for axes in (memory, time):
         axes.spines[["top", "right"]].set_visible(False)

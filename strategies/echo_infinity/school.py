@@ -12,25 +12,27 @@ from harness.training import study, weights
 from harness.training.school import Request
 from harness.training.study import Trains
 from strategies.echo_infinity.strategy import WEIGHTS, EchoInfinity
+from strategies.echo_infinity.streams import Streaming
 from strategies.echo_infinity.training import Remembering, stages
 
 ORDER = ("short", "streaming")
 FILE = "echo_infinity.safetensors"
 
 
-def enrol(stage: str, request: Request) -> Remembering:
+def enrol(stage: str, request: Request) -> Remembering | Streaming:
     """A stage ready to go on from its checkpoint, or to begin: untrained, or from the weights of the stage before."""
     knobs, backbone = _asked(request)
     before = "untrained" if stage == ORDER[0] else str(request.folder / ORDER[0] / FILE)
     knobs = replace(knobs, parameters=before)
-    trainer = Remembering(backbone, knobs, stages(backbone)[stage], request.folder / stage, request.seed)
+    learner = Streaming if stage == "streaming" else Remembering
+    trainer = learner(backbone, knobs, stages(backbone)[stage], request.folder / stage, request.seed)
     study.resume(trainer)
     return trainer
 
 
 def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
     """Write a finished stage's weights; with `install` also where the package reads them."""
-    assert isinstance(trainer, Remembering)
+    assert isinstance(trainer, Remembering | Streaming)
     knobs, backbone = _asked(request)
     return weights.graduate(trainer, trainer.folder / FILE, knobs.purpose(backbone), WEIGHTS if install else None)
 

@@ -7,8 +7,8 @@ DMD is the judge; here it is the frozen model that still has the first chunk in 
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -17,12 +17,13 @@ from harness import registry
 from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone
 from harness.backbone.sampler import to_clean, to_noisy
-from harness.frames import FrameCache
-from harness.memory import At, Entries
+from harness.memory import At, Entries, Memory, Strategy
 from harness.training.clips import Clips
 from harness.training.learner import Learner
 from harness.training.played import clips_of
 from harness.training.stages import Exercise, Stage
+from harness.workbench import Watched, watched
+from strategies.echo_infinity.memory import QueryMemory
 from strategies.echo_infinity.strategy import EchoInfinity
 from strategies.echo_infinity.training import encoder_of
 
@@ -33,12 +34,10 @@ LESSONS = 16
 REACH = 6
 """Chunks that the student draws in a step, each after what it drew before."""
 MEMORABLE = 24
-"""Chunks before that whose updates gradients go back through."""
+"""Chunks before these whose updates gradients go back through."""
 ANCHORED = 4
 """One step of so many keeps the student's sink; the others do without, so that what only it knew must come from the
 queries."""
-
-Kept = list[dict[int, Entries]]
 
 
 @dataclass
@@ -94,16 +93,16 @@ class Streaming(Learner):
 
     def _student(self, streams: Streams, sink: int, first: int) -> Passes:
         """A student before chunk `first`, to which all that came before was shown."""
-        knobs = replace(self.knobs, sink=sink)
-        passes = self._passes(self.adapted, knobs, streams)
-        chunk = self.backbone.chunk
+        passes, chunk = self._passes(self.adapted, replace(self.knobs, sink=sink), streams), self.backbone.chunk
+        memory = passes.memory
+        assert isinstance(memory, QueryMemory)
         for number in range(first):
             if number == first - MEMORABLE:
-                passes.memory.detach()
+                memory.detach()
             at = At(number * chunk, chunk, len(self.times) - 1, commit=True)
             with torch.set_grad_enabled(number >= first - MEMORABLE):
                 for layer, entries in enumerate(streams.entries[number]):
-                    passes.memory.remember(layer, entries, None, at)
+                    memory.remember(layer, entries, None, at)
         return passes
 
     def _draw(self, passes: Passes, number: int, noise: list[Tensor]) -> Tensor:
@@ -128,24 +127,19 @@ class Streaming(Learner):
         generator = self.generator(-1 - first)
         clips = self.source(self.seed, self.stage.first_lesson + first, self.stage.exercise(first, generator))
         streams, chunk = Streams(clips), self.backbone.chunk
-        guide = self._passes(
-            self.backbone, registry.strategy("attention_sink", window=self.knobs.window, sink=chunk), streams
-        )
-        memory = guide.memory
-        assert isinstance(memory, FrameCache)
+        anchored = registry.strategy("attention_sink", window=self.knobs.window, sink=chunk)
+        guide = self._passes(self.backbone, watched(anchored, partial(_Listener, streams.entries)), streams)
         for number in range(self.chunks):
             self._say(clips, number, guide)
             shape = clips.clean[:, :chunk].shape
             noise = [torch.randn(shape, generator=generator).to(clips.clean) for _ in self.backbone.sampler.sigmas]
             drawn = self._draw(guide, number, noise) if number else clips.clean[:, :chunk]
             self._remember(guide, drawn, number)
-            latest = range(number * chunk, (number + 1) * chunk)
             streams.chunks.append(drawn)
             streams.noise.append(noise)
-            streams.entries.append([Entries.cat([kept[frame] for frame in latest]) for kept in memory.kept])
         return streams
 
-    def _passes(self, backbone: Backbone, strategy: Any, streams: Streams) -> Passes:
+    def _passes(self, backbone: Backbone, strategy: Strategy, streams: Streams) -> Passes:
         spec = backbone.model.memory_spec(self.grid, backbone.chunk, len(streams.clips.clean))
         memory = strategy.open(spec)
         return Passes(backbone.model, memory, spec, grid=self.grid, frames=self.knobs.window, grad=True)
@@ -155,3 +149,17 @@ class Streaming(Learner):
         with torch.no_grad():
             said = self.backbone.model.embed_prompt(clips.prompts)
         passes.prompt = [(keys[heard], values[heard]) for keys, values in said]
+
+
+class _Listener(Watched):
+    """Writes down what a memory is told to remember: a list of all layers' entries, one a chunk."""
+
+    def __init__(self, entries: list[list[Entries]], inner: Memory) -> None:
+        super().__init__(inner)
+        self.entries = entries
+
+    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
+        if layer == 0:
+            self.entries.append([])
+        self.entries[-1].append(entries.map(Tensor.clone))
+        self.inner.remember(layer, entries, query, at)

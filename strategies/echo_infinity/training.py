@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -25,27 +24,24 @@ from strategies.echo_infinity.memory import QueryMemory
 from strategies.echo_infinity.strategy import EchoInfinity
 
 TOKENS = 3000
-"""Of the clips of a step."""
+"""Of the clips of a step; twice as many where they are streams, of which a step draws a few chunks."""
 
 
 def stages(backbone: Backbone) -> dict[str, Stage]:
-    """The paper's two stages at the backbone's own size: clips as long as its training, then streams of twice that."""
+    """The paper's two stages at the backbone's own size: clips as long as its training, then streams of a minute, which
+    are that long in clips whose prompts are stretched."""
     chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
     long = backbone.trained_frames // chunk * chunk
 
-    def exercise(frames: int, weight: float, **more: Any) -> Exercise:
-        return Exercise(frames, max(1, TOKENS // (frames * tokens)), weight, **more)
+    def mixture(size: int, returning: float) -> tuple[Exercise, ...]:
+        clips = max(1, size // (long * tokens))
+        return Exercise(long, clips, returning, turns="return"), Exercise(long, clips, 1 - returning)
 
-    short = (exercise(long, 0.6, turns="return"), exercise(long, 0.4))
-    # Beyond its training full attention is not defined, so the teacher has a window of that length.
-    reach = long // chunk - 1
-    streams = (
-        exercise(2 * long, 0.6, turns="return", window=reach),
-        exercise(2 * long, 0.4, turns="all", window=reach),
-    )
     return {
-        "short": Stage("short", (Phase(1500, short),), 5e-3, 2e-3, 0.4, first_lesson=4_000_000),
-        "streaming": Stage("streaming", (Phase(600, streams),), 2e-3, 1e-3, 0.3, first_lesson=5_000_000),
+        "short": Stage("short", (Phase(1500, mixture(TOKENS, 0.6)),), 5e-3, 2e-3, 0.4, first_lesson=4_000_000),
+        "streaming": Stage(
+            "streaming", (Phase(1200, mixture(2 * TOKENS, 0.35)),), 3e-3, 1.2e-3, 0.3, first_lesson=5_000_000
+        ),
     }
 
 
@@ -63,8 +59,7 @@ class Remembering(FlowLearner):
 
     Every chunk is denoised once, at a level of its own, after the true chunks before it, of which the memory has what
     it kept; the flow should be that of full attention, over the length that the backbone was trained for. Half of the
-    steps do without the sink, so that what only the sink knew must come from the queries. Clips that are longer than
-    the training are cut for the gradient, not for the memory.
+    steps do without the sink, so that what only the sink knew must come from the queries.
     """
 
     def __init__(
@@ -73,7 +68,6 @@ class Remembering(FlowLearner):
         adapted, module, matrices = encoder_of(backbone, knobs)
         super().__init__(backbone, clips_of(backbone), module, matrices, stage, folder, seed=seed, compile=compile)
         self.adapted, self.knobs = adapted, knobs
-        self.stride = backbone.trained_frames // backbone.chunk
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean squared difference of the flow to that of full attention where something was evicted, in percent of the
@@ -84,7 +78,7 @@ class Remembering(FlowLearner):
         knobs = self.knobs if self.step % 2 else replace(self.knobs, sink=0)
         errors = self._errors(draw, wanted, knobs)
         loss = 100 * torch.stack(errors).mean() / draw.clips.spread**2
-        return loss, {"without_sink": float(knobs.sink == 0)}
+        return loss, {"sink": float(knobs.sink)}
 
     def _errors(self, draw: Draw, wanted: Tensor, knobs: EchoInfinity) -> list[Tensor]:
         """Of every chunk that sees a memory."""
@@ -100,8 +94,6 @@ class Remembering(FlowLearner):
         for number in range(frames // chunk):
             start, here = number * chunk, slice(number * chunk, (number + 1) * chunk)
             passes.prompt = [(keys[clips.heard[:, number]], values[clips.heard[:, number]]) for keys, values in said]
-            if number and number % self.stride == 0:
-                memory.detach()
             # The first pass, at the highest level, still sees the memory as it was; the first row says which this is.
             if memory.due and draw.levels[0, number]:
                 memory.update()

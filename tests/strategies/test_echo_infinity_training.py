@@ -7,66 +7,75 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import HorizonError
 from harness.pocket.lessons import lesson
+from harness.rollout import rollout
 from harness.training.school import Request
 from harness.training.stages import Exercise, Phase, Stage
 from harness.training.study import read_log, resume, run
 from strategies.echo_infinity import EchoInfinity, school
+from strategies.echo_infinity.memory import QueryMemory
+from strategies.echo_infinity.streams import Streaming
 from strategies.echo_infinity.training import Remembering, stages
 from tests import toy
 from tests.killing import killed_twice, same_ending
 
 KNOBS = EchoInfinity(window=6, sink=2, memory=2, parameters="untrained")
 EXERCISES = (Exercise(12, 2), Exercise(24, 1, window=3))
+LEARNERS = ("short", "streaming")
 
 
 def backbone() -> Backbone:
     return toy.backbone(prompts=["one", "two", "three"], trained_frames=12)
 
 
-def trainer(folder: str | Path, steps: int = 60) -> Remembering:
-    stage = Stage("short", (Phase(steps, EXERCISES),), rate=5e-3, rest_rate=2e-3, decay_from=0.5, warm_up=5)
-    made = Remembering(backbone(), KNOBS, stage, Path(folder), 0, compile=False)
+def trainer(folder: str | Path, name: str, steps: int = 60) -> Remembering | Streaming:
+    exercises = EXERCISES if name == "short" else (Exercise(12, 2),)
+    stage = Stage(name, (Phase(steps, exercises),), rate=5e-3, rest_rate=2e-3, decay_from=0.5, warm_up=5)
+    kind, options = (Remembering, {"compile": False}) if name == "short" else (Streaming, {})
+    made = kind(backbone(), KNOBS, stage, Path(folder), 0, **options)
     resume(made)
     return made
 
 
-def test_sixty_steps_killed_twice_end_with_the_same_bits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", LEARNERS)
+def test_sixty_steps_killed_twice_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    run(trainer(whole), save_every=7)
+    run(trainer(whole, name), save_every=7)
     torch.set_num_threads(threads)
     code = (
         "import torch; torch.set_num_threads(1)\n"
         "from tests.strategies.test_echo_infinity_training import trainer, run\n"
-        f"run(trainer({str(parts)!r}), save_every=7)\n"
+        f"run(trainer({str(parts)!r}, {name!r}), save_every=7)\n"
     )
     killed_twice(code, parts)
     same_ending(whole, parts)
     log = read_log(whole)
-    assert {line["without_sink"] for line in log} == {0.0, 1.0}
+    assert len({line["sink"] for line in log}) == 2
     assert sum(line["loss"] for line in log[-10:]) < 0.9 * sum(line["loss"] for line in log[:10])
 
 
-def test_every_parameter_that_an_update_goes_through_learns_and_the_model_does_not(tmp_path: Path) -> None:
-    made = trainer(tmp_path)
+@pytest.mark.parametrize("name", LEARNERS)
+def test_every_parameter_that_an_update_goes_through_learns_and_the_model_does_not(tmp_path: Path, name: str) -> None:
+    made = trainer(tmp_path, name)
     before = {name: x.clone() for name, x in made.adapted.model.state_dict().items()}
     for _ in range(4):
         made.advance()
-    for name, x in made.adapted.model.state_dict().items():
-        assert torch.equal(x, before[name]) == (not name.startswith("query_memory_encoder.")), name
+    for key, x in made.adapted.model.state_dict().items():
+        assert torch.equal(x, before[key]) == (not key.startswith("query_memory_encoder.")), key
 
 
 def test_untrained_parameters_are_drawn_anew_for_every_training(tmp_path: Path) -> None:
     stage = backbone()
     fresh = KNOBS.adapt(stage).model.get_submodule("query_memory_encoder").state_dict()
     fresh = {name: x.clone() for name, x in fresh.items()}
-    made = Remembering(stage, KNOBS, trainer(tmp_path).stage, tmp_path, 0, compile=False)
+    made = Remembering(stage, KNOBS, trainer(tmp_path, "short").stage, tmp_path, 0, compile=False)
     made.advance()
     after = KNOBS.adapt(stage).model.get_submodule("query_memory_encoder").state_dict()
     assert all(torch.equal(x, after[name]) for name, x in fresh.items())
@@ -76,7 +85,57 @@ def test_the_stages_follow_from_the_backbone() -> None:
     found = stages(registry.backbone("pocket"))
     assert list(found) == list(school.ORDER)
     assert {each.frames for phase in found["short"].phases for each in phase.exercises} == {36}
-    assert {(each.frames, each.window) for phase in found["streaming"].phases for each in phase.exercises} == {(72, 11)}
+    assert {each.frames for phase in found["streaming"].phases for each in phase.exercises} == {36}
+
+
+def test_a_stream_is_what_a_sink_makes_of_a_true_beginning(tmp_path: Path) -> None:
+    """The same as a rollout of `attention_sink` from the same noise, prompts stretched."""
+    made = trainer(tmp_path, "streaming")
+    assert isinstance(made, Streaming)
+    streams = made._play(0)
+    frames = 3 * len(streams.chunks)
+    assert frames == 7 * 12
+
+    class Noise:
+        def initial(self, chunk: int, shape: torch.Size) -> Tensor:
+            return streams.noise[chunk + 1][0]
+
+        def renoise(self, chunk: int, step: int, shape: torch.Size) -> Tensor:
+            return streams.noise[chunk + 1][step + 1]
+
+    clips = streams.clips
+    assert len(set(clips.heard.flatten().tolist())) == len(clips.heard)
+    chunks = rollout(
+        made.backbone,
+        registry.strategy("attention_sink", window=6, sink=3),
+        prompts=clips.prompts[clips.heard[:, 0]],
+        latent_frames=frames,
+        latent_size=made.backbone.latent_size,
+        noise=Noise(),
+        initial=clips.clean[:, :3],
+    )
+    torch.testing.assert_close([chunk.latents for chunk in chunks], streams.chunks[1:], rtol=0, atol=1e-5)
+
+
+def test_a_student_is_shown_everything_and_draws_on_by_itself(tmp_path: Path) -> None:
+    made = trainer(tmp_path, "streaming")
+    assert isinstance(made, Streaming)
+    streams = made._play(0)
+    first = 12
+    passes = made._student(streams, sink=2, first=first)
+    memory = passes.memory
+    assert isinstance(memory, QueryMemory)
+    for layer in range(2):
+        assert list(memory.kept[layer]) == [0, 1, 35]
+        assert torch.equal(memory.kept[layer][35].tensors[0], streams.entries[11][layer].tensors[0][:, 2:])
+    # Frames that left with the last chunk go through the encoder in the second pass of the next one.
+    assert memory.due
+    assert memory.queries[0].requires_grad
+    made._say(streams.clips, first, passes)
+    drawn = made._draw(passes, first, streams.noise[first])
+    assert not memory.due
+    assert drawn.requires_grad
+    assert float((drawn - streams.chunks[first]).detach().abs().max()) > 0
 
 
 def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
