@@ -59,7 +59,7 @@ class PatchCodec(nn.Module):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Latents [B, F, 16, h, w] -> pictures [B, F, 3, 4 h, 4 w] in 0..1."""
-        flat = rearrange(latents.to(self.out.dtype), "b f c h w -> (b f) h w c") @ self.out + self.mean
+        flat = rearrange(latents.to(self.out), "b f c h w -> (b f) h w c") @ self.out + self.mean
         pictures = rearrange(flat, "n h w (c p q) -> n c (h p) (w q)", p=PATCH, q=PATCH).clamp(0, 1)
         return pictures.unflatten(0, latents.shape[:2])
 

@@ -158,3 +158,16 @@ def test_nothing_else_of_the_campaign_runs_while_one_is_measured(registered, mon
     cost = [cell.id for cell in planned if cell.suite.name == "costly"]
     assert sorted(seen) == sorted(cost)
     assert store.find(cost[0]).about["machine"] == {"threads": 1}
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; there is none here")
+@pytest.mark.parametrize("suite", [Fps(), Latency(), Vram()])
+def test_on_a_gpu_the_same_cells_are_measured_there(suite):
+    stage = pocket("cuda")
+    outcome = measured(cell(suite, frames=60), stage)
+    assert (outcome.status, outcome.reason) == ("ok", "")
+    assert outcome.machine["sm_mhz"]["high"] > 0
+    names = {sample.metric for sample in outcome.samples}
+    assert ("allocated_bytes" in names) == (suite.name == "vram")
+    assert all(sample.value >= 0 for sample in outcome.samples)
