@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from harness.backbone.presets import Backbone
+from harness.environment import cpu
 from harness.errors import HorizonError, HorizonTooLongError, NotFiniteError
 from harness.suite import CostSuite, Row, Sample, Task
 
@@ -76,7 +77,12 @@ def main(asked: Path, told: Path, began: float) -> None:
 def _measure(job: Mapping[str, Any], began: float) -> dict[str, Any]:
     from harness import meter, registry
 
-    machine: dict[str, Any] = {"threads": job["threads"], "cores": meter.pin(job["threads"])}
+    hardware = torch.cuda.get_device_name(job["device"]) if job["device"].startswith("cuda") else cpu()
+    machine: dict[str, Any] = {
+        "hardware": hardware,
+        "threads": job["threads"],
+        "cores": meter.pin(job["threads"]),
+    }
     samples: list[Sample] = []
     status, reason = "ok", ""
     try:

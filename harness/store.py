@@ -194,6 +194,11 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
             if known is None or (known.status != "ok" and cell.status == "ok"):
                 chosen[cell.id] = cell
             elif known.status == cell.status == "ok" and known.samples() != cell.samples():
+                if "machine" in cell.about:
+                    raise StoreError(
+                        f"cell {cell.id} was measured both in {known.folder} and in {cell.folder}; what it cost in two "
+                        "places does not go together: remove one of the two"
+                    )
                 raise StoreError(
                     f"cell {cell.id} says different things in {known.folder} and {cell.folder}; "
                     "remove the folder that is wrong"

@@ -160,9 +160,14 @@ def _list(planned: list[Cell], stage: Backbone, store: Any) -> None:
 
     sheet = table("cell", "strategy", "suite", "scenario", "rollouts", "latent frames", "about", title="what would run")
     total, disk = 0.0, 0
+    # Repeats differ in their seed only.
+    known: dict[tuple[str, str, str, int], tuple[float, int]] = {}
     for cell in planned:
         there = store.find(cell.id)
-        seconds, size = (0.0, 0) if cell.skip or there else estimate(cell, stage)
+        kind = (cell.arm.label, cell.suite.name, cell.task.scenario, cell.task.frames)
+        if not (cell.skip or there or kind in known):
+            known[kind] = estimate(cell, stage)
+        seconds, size = (0.0, 0) if cell.skip or there else known[kind]
         total, disk = total + seconds, disk + size
         what = (
             "skipped" if cell.skip else f"there, {there.status}" if there else f"{seconds:.0f} s, {size / 1e6:.1f} MB"

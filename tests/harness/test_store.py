@@ -138,11 +138,11 @@ def test_a_folder_that_cannot_be_written(tmp_path):
         Store(tmp_path / "file").begin(manifest())
 
 
-def filled(folder, cells, samples=SAMPLES, status="ok", **changes):
+def filled(folder, cells, samples=SAMPLES, status="ok", more=None, **changes):
     store = Store(folder)
     store.begin(manifest(cells, **changes))
     for cell in cells:
-        store.finish(cell, {**ABOUT, "status": status}, samples if status == "ok" else (), {})
+        store.finish(cell, {**ABOUT, "status": status, **(more or {})}, samples if status == "ok" else (), {})
     return folder
 
 
@@ -162,6 +162,12 @@ def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
     with pytest.raises(StoreError, match="cell b says different things"):
         merge(tmp_path / "all", [one, two])
     assert not (tmp_path / "all").exists()
+    times = [
+        filled(tmp_path / name, ["t"], [Sample(0, "level", 3, x)], more={"machine": {}})
+        for name, x in (("4", 1.0), ("5", 2.0))
+    ]
+    with pytest.raises(StoreError, match=r"cell t was measured both in .* does not go together: remove one of the two"):
+        merge(tmp_path / "all", times)
     other = filled(tmp_path / "3", ["a"], tier="full")
     with pytest.raises(StoreError, match="holds another campaign: its tier"):
         merge(tmp_path / "all", [one, other])
