@@ -408,6 +408,7 @@ def test_commands_and_options_are_these() -> None:
         ],
         "compare": ["folder", "--json"],
         "merge": ["target", "sources"],
+        "plan": ["--strategy", "--backbone", "--size", "--seconds", "--gpu", "--dtype", "--out", "--json"],
         "list": ["--json"],
         "describe": ["name", "--json"],
         "verify": ["strategy", "--json"],
