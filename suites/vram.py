@@ -89,24 +89,14 @@ class Vram(CostSuite):
         meter.forget_peak()
         before = meter.resident()
         weights = _bytes(strategy.adapt(backbone).model)
+        watch = partial(_Weighed, layers=len(backbone.model.layers), note=note)
+        run = partial(timed, backbone, strategy, task, watch=watch, each=each)
         if cuda:
-            timed(
-                backbone,
-                strategy,
-                task,
-                watch=partial(_Weighed, layers=len(backbone.model.layers), note=note),
-                each=each,
-            )
+            run()
             note(task.frames, peak_bytes=torch.cuda.max_memory_allocated(device))
         else:
             with weighed() as count:
-                timed(
-                    backbone,
-                    strategy,
-                    task,
-                    watch=partial(_Weighed, layers=len(backbone.model.layers), note=note),
-                    each=each,
-                )
+                run()
             note(task.frames, peak_bytes=weights + count.peak_bytes, resident_peak_bytes=meter.resident_peak() - before)
         paper = registry.backbone(backbone.name, device="meta", dtype=str(backbone.model.dtype).removeprefix("torch."))
         planned = plan(strategy, paper, backbone.latent_size, task.frames)
