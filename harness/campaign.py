@@ -18,7 +18,7 @@ from harness.budget import dense_bytes, sized
 from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
 from harness.knobs import describe_knobs, spelled
-from harness.memory import MemorySpec, Strategy, Weights
+from harness.memory import Strategy, Weights
 from harness.store import content_id
 from harness.suite import CostSuite, Suite, Task
 
@@ -109,7 +109,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
     for name in campaign.knobs:
         if name not in {text.partition(".")[0] for text in names}:
             raise CampaignError(f"knobs.{name}: that strategy is not in this campaign; it has {', '.join(names)}")
-    spec = memory_spec(backbone)
+    spec = backbone.memory_spec()
     found: dict[tuple[str, str], Arm] = {}
     for text in names:
         name, given = registry.parse_strategy(text)
@@ -123,7 +123,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
             if campaign.equal_budget:
                 fitted = sized(
                     made,
-                    memory_spec(made.adapt(backbone)),
+                    made.adapt(backbone).memory_spec(),
                     dense_bytes(spec, campaign.equal_budget),
                     max(backbone.trained_frames, campaign.equal_budget + backbone.chunk),
                 )
@@ -192,12 +192,6 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
         },
         "environment": environment(backbone),
     }
-
-
-def memory_spec(backbone: Backbone, batch: int = 1) -> MemorySpec:
-    """What a memory is opened for in rollouts of this backbone."""
-    model = backbone.model
-    return model.memory_spec(model.config.grid(backbone.latent_size), backbone.chunk, batch)
 
 
 def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str | None]]:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.budget import FAR
-from harness.campaign import Cell, memory_spec
+from harness.campaign import Cell
 from harness.errors import HorizonError, HorizonTooLongError
 from harness.measuring import measured
 from harness.memory import Memory, PromptSwitch
@@ -277,7 +277,7 @@ class _Flight:
     def cost(self) -> dict[str, Any]:
         """What the cell cost: times as they came, without the care that a benchmark takes; bytes on paper."""
         strategy = self.cell.arm.strategy
-        spec = memory_spec(strategy.adapt(self.backbone))
+        spec = strategy.adapt(self.backbone).memory_spec()
         frames = FAR if strategy.bounded else self.cell.task.frames
         return {
             "chunk_ms": 1000 * median(self.chunk_seconds),

@@ -132,8 +132,7 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
     if latent_frames < 2 * chunk or latent_frames % chunk:
         raise ShapeError(f"a plan for {latent_frames} latent frames; needed: whole chunks of {chunk}, two at least")
     adapted = strategy.adapt(backbone)
-    model = adapted.model
-    spec = model.memory_spec(model.config.grid(latent_size), chunk)
+    spec = adapted.memory_spec(latent_size=latent_size)
     capacity = strategy.open(spec).capacity
     full = chunk * (LINEAR_CHUNKS if capacity is None else -(-capacity // chunk) + STEADY_CHUNKS)
     work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full))
@@ -151,7 +150,7 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
         latent_frames=latent_frames,
         chunk=chunk,
         passes=len(backbone.sampler.sigmas) + 1,
-        weights_bytes=sum(x.nbytes for x in model.parameters()),
+        weights_bytes=sum(x.nbytes for x in adapted.model.parameters()),
         cache_bytes=strategy.footprint(spec, latent_frames - chunk),
         cache_bytes_per_token=spec.bytes(1),
         laid_out_bytes=laid_out,

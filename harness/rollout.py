@@ -16,7 +16,6 @@ from torch import Tensor
 
 from harness.backbone.passes import Lifetime, Passes
 from harness.backbone.presets import Backbone
-from harness.backbone.sampler import to_clean, to_noisy
 from harness.backbone.wan import CausalWan
 from harness.errors import KnobError, PresetError, ResumeError, ShapeError
 from harness.memory import At, PromptSwitch, Strategy
@@ -118,7 +117,7 @@ class _Rollout:
     ) -> None:
         model = backbone.model
         self.backbone, self.strategy, self.request, self.grad = backbone, strategy, request, grad
-        self.spec = model.memory_spec(request.grid, backbone.chunk, request.batch)
+        self.spec = backbone.memory_spec(request.batch, request.latent_size)
         self.memory = strategy.open(self.spec)
         check_room(strategy, self.spec, request.latent_frames, self.memory.capacity, layout == "pass")
         self.passes = Passes(
@@ -183,21 +182,18 @@ class _Rollout:
     def _denoise(self) -> Tensor:
         frames, sampler, noise = self._frames(), self.backbone.sampler, self.request.noise
         shape = torch.Size((self.spec.batch, frames, self.backbone.model.config.in_dim, *self.request.latent_size))
-        clean = noisy = self._drawn(noise.initial(self.index, shape), shape)
-        last = len(sampler.sigmas) - 1
-        for step, sigma in enumerate(sampler.sigmas):
-            flow = self.passes.denoise(noisy, self.times[step], At(self.start, frames, step, commit=False))
-            clean = to_clean(noisy, flow, sigma)
-            if step < last:
-                fresh = self._drawn(noise.renoise(self.index, step, shape), shape)
-                noisy = to_noisy(clean, fresh, sampler.sigmas[step + 1])
-        return clean
 
-    def _drawn(self, noise: Tensor, shape: torch.Size) -> Tensor:
-        try:
-            return noise.to(self.spec.device, self.spec.dtype, non_blocking=True).expand(shape)
-        except RuntimeError:
-            raise ShapeError(f"the noise is {list(noise.shape)}; a chunk here needs {list(shape)}") from None
+        def fresh(step: int) -> Tensor:
+            given = noise.renoise(self.index, step - 1, shape) if step else noise.initial(self.index, shape)
+            try:
+                return given.to(self.spec.device, self.spec.dtype, non_blocking=True).expand(shape)
+            except RuntimeError:
+                raise ShapeError(f"the noise is {list(given.shape)}; a chunk here needs {list(shape)}") from None
+
+        def flow(noisy: Tensor, step: int) -> Tensor:
+            return self.passes.denoise(noisy, self.times[step], At(self.start, frames, step, commit=False))
+
+        return sampler.draw(fresh, flow)
 
     def _commit(self) -> None:
         """Run the commit pass of the last chunk, if that has not been done."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from reports.tables import Entrant
+from reports.tables import Entrant, Sheet, marked
 
 RATES = (
     ("stream", "dit_fps", "DiT (FPS)"),
@@ -34,8 +34,8 @@ BYTES = (
 SUITES = ("fps", "latency", "vram")
 
 
-def cost_tables(rows: pd.DataFrame, field: Sequence[Entrant]) -> list[tuple[str, list[str], list[list[str]]]]:
-    """Title, heads and rows of a table of rates and waits, and of one of bytes; those that were measured."""
+def cost_sheets(rows: pd.DataFrame, field: Sequence[Entrant]) -> list[Sheet]:
+    """A table of rates and waits, and of one of bytes; those that were measured."""
     mine = rows[rows["suite"].isin(SUITES)]
     found = []
     for title, columns in (("what it costs: speed", RATES), ("what it costs: memory", BYTES)):
@@ -47,7 +47,7 @@ def cost_tables(rows: pd.DataFrame, field: Sequence[Entrant]) -> list[tuple[str,
         if shown:
             arms = [entrant.label for entrant in field if entrant.label in set(mine["arm"])]
             lines = [[arm, *(_entry(mine, arm, scenario, metric) for scenario, metric, _ in shown)] for arm in arms]
-            found.append((title, ["strategy", *(head for *_, head in shown)], lines))
+            found.append(Sheet(title, ["strategy", *(head for *_, head in shown)], lines))
     return found
 
 
@@ -65,12 +65,9 @@ def _entry(rows: pd.DataFrame, arm: str, scenario: str, metric: str) -> str:
     half = (row["high"] - row["low"]) / 2
     if row["unit"].startswith("B"):
         return in_bytes(row["mean"], half)
-    mark = ""
-    if row["real"] is True or row["real"] == 1:
-        mark = " ▲" if (row["difference"] > 0) == (row["better"] == "higher") else " ▼"
     digits = 1 if row["mean"] < 1000 else 0
     spread = f" ± {half:.{digits}f}" if np.isfinite(half) else ""
-    return f"{row['mean']:,.{digits}f}{spread}{mark}"
+    return f"{row['mean']:,.{digits}f}{spread}{marked(row)}"
 
 
 def in_bytes(value: float, half: float = 0.0) -> str:

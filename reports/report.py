@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,8 @@ from harness.campaign import PUBLISHED
 from harness.files import write_whole
 from harness.store import Store
 from reports import cost_plots, drift_plots, interactive_plots
-from reports.cost import cost_tables, speeds
-from reports.tables import BASELINE, Entrant, compared, entrants, scores, tidy, troubles
+from reports.cost import cost_sheets, speeds
+from reports.tables import BASELINE, Entrant, Sheet, compared, entrants, marked, scores, tidy, troubles
 
 COLUMNS = (
     ("steady", "unsaid_identity", "unsaid identity"),
@@ -46,15 +45,6 @@ PRICES = (
 HEADLINE = ("steady", "unsaid_identity")
 
 
-@dataclass
-class Sheet:
-    """One table of the report, as text: a heading, its columns, a row an arm."""
-
-    title: str
-    heads: list[str]
-    rows: list[list[str]] = field(default_factory=list)
-
-
 def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     """Write everything that people read beside the records; returns what was written, the page first, and
     the tables.
@@ -69,8 +59,7 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     write_whole(
         folder / "table.csv", lambda path: _with_costs(rows, runners).to_csv(path, index=False, float_format="%.6g")
     )
-    costs = [Sheet(*each) for each in cost_tables(rows, runners)]
-    shown = [*sheets(rows, runners), *switch_sheets(rows, runners, table), *costs]
+    shown = [*sheets(rows, runners), *switch_sheets(rows, runners, table), *cost_sheets(rows, runners)]
     plots = _plots(store, table, scored, rows, runners)
     told = {
         "manifest": manifest,
@@ -172,13 +161,8 @@ def _entry(part: pd.DataFrame, arm: str, scenario: str, metric: str) -> str:
         return "n/a"
     row = mine.iloc[0]
     digits = 0 if row["unit"] == "s" else 2
-    mark = (
-        ""
-        if not (row["real"] is True or row["real"] == 1)
-        else (" ▲" if (row["difference"] > 0) == (row["better"] == "higher") else " ▼")
-    )
     half = (row["high"] - row["low"]) / 2
-    return f"{row['mean']:.{digits}f} ± {half:.{digits}f}{mark}"
+    return f"{row['mean']:.{digits}f} ± {half:.{digits}f}{marked(row)}"
 
 
 def _with_costs(rows: pd.DataFrame, runners: list[Entrant]) -> pd.DataFrame:

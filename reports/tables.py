@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -38,6 +38,15 @@ class Entrant:
     chunk_ms: float
     switch_ms: float = np.nan
     switch_frames: float = np.nan
+
+
+@dataclass
+class Sheet:
+    """One table of a report, as text: a heading, its columns, a row an arm."""
+
+    title: str
+    heads: list[str]
+    rows: list[list[str]] = field(default_factory=list)
 
 
 def suite_named(name: str) -> Suite:
@@ -153,6 +162,13 @@ def compared(scored: pd.DataFrame, field: Sequence[Entrant]) -> pd.DataFrame:
         if name not in found:
             found[name] = np.nan
     return found
+
+
+def marked(row: pd.Series) -> str:
+    """What a table writes behind a value of `compared`: ▲ or ▼ where its difference to the baseline is real."""
+    if not (row["real"] is True or row["real"] == 1):
+        return ""
+    return " ▲" if (row["difference"] > 0) == (row["better"] == "higher") else " ▼"
 
 
 def troubles(store: Store) -> list[tuple[str, str, str]]:

@@ -47,19 +47,18 @@ def timed(
     strategy: Strategy,
     task: Task,
     *,
-    decode: bool = True,
     watch: Callable[[Memory], Memory] | None = None,
     each: Callable[[int], None] = lambda end: None,
 ) -> Timing:
     """Roll a task out with marks around its chunks, and let nothing else happen meanwhile.
 
-    decode: whether chunks become pictures as they come, where the backbone has a codec. watch: sees the memory. each:
-    told the latent frame at which a chunk ended, before the next begins.
+    Chunks become pictures as they come, where the backbone has a codec. watch: sees the memory. each: told the latent
+    frame at which a chunk ended, before the next begins.
     Raises NotFiniteError and MeasurementError where what was drawn is no video: then its speed says nothing.
     """
     clock, timing = Stopwatch(backbone.model.device), Timing()
     (row,) = task.rows
-    decoder = backbone.codec.decoder() if decode and backbone.codec is not None else None
+    decoder = backbone.codec.decoder() if backbone.codec is not None else None
     clock.mark()
     said = [_said(backbone, row, scene) for scene in range(len(row.script))]
     chunks = rollout(
@@ -111,11 +110,14 @@ def _check(before: Tensor, last: Tensor) -> None:
 
 def settled(backbone: Backbone, strategy: Strategy, frames: int) -> int:
     """Latent frames after which a memory has been replaced twice; of one that keeps everything, half of the video."""
-    adapted = strategy.adapt(backbone)
-    model = adapted.model
-    spec = model.memory_spec(model.config.grid(backbone.latent_size), backbone.chunk)
-    capacity = strategy.open(spec).capacity
+    capacity = strategy.open(strategy.adapt(backbone).memory_spec()).capacity
     return frames // 2 if capacity is None else min(2 * capacity + backbone.chunk, frames // 2)
+
+
+def script(backbone: Backbone, starts: Sequence[int] = (0,)) -> tuple[tuple[int, str], ...]:
+    """One of the backbone's own prompts after the other, at these latent frames; none for a bare model."""
+    texts = backbone.prompts or [""]
+    return tuple((start, texts[number % len(texts)]) for number, start in enumerate(starts))
 
 
 def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count: int, seed: int) -> list[Task]:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.suite import CostSuite, Metric, Sample, Task
-from suites.clocked import REPEATS, Score, horizons, repeats, scored, settled, timed
+from suites.clocked import REPEATS, Score, horizons, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +45,7 @@ class Fps(CostSuite):
         }  # fmt: skip
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        text = backbone.prompts[0] if backbone.prompts else ""
-        return repeats(FRAMES[tier], ((0, text),), "stream", REPEATS, seed)
+        return repeats(FRAMES[tier], script(backbone), "stream", REPEATS, seed)
 
     def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
         started = time.time() - began

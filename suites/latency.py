@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.suite import CostSuite, Metric, Sample, Task
-from suites.clocked import REPEATS, Score, repeats, scored, settled, timed
+from suites.clocked import REPEATS, Score, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -48,8 +48,7 @@ class Latency(CostSuite):
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         frames, chunk = FRAMES[tier], backbone.chunk
         starts = [0, *(chunk * round(frames * (0.4 + 0.6 * n / SWITCHES) / chunk) for n in range(SWITCHES))]
-        texts = [backbone.prompts[n % len(backbone.prompts)] if backbone.prompts else "" for n in range(len(starts))]
-        return repeats(frames, tuple(zip(starts, texts, strict=True)), "switches", REPEATS, seed)
+        return repeats(frames, script(backbone, starts), "switches", REPEATS, seed)
 
     def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
         (row,) = task.rows

@@ -21,7 +21,7 @@ from harness.memory import At, Entries, Memory, Strategy
 from harness.plan import at_hand, plan
 from harness.suite import CostSuite, Metric, Sample, Task
 from harness.workbench import Watched
-from suites.clocked import Score, horizons, repeats, scored, settled, timed
+from suites.clocked import Score, horizons, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -63,8 +63,7 @@ class Vram(CostSuite):
         }
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        text = backbone.prompts[0] if backbone.prompts else ""
-        return repeats(FRAMES[tier], ((0, text),), "stream", REPEATS, seed)
+        return repeats(FRAMES[tier], script(backbone), "stream", REPEATS, seed)
 
     def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
         device = backbone.model.device

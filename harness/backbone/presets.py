@@ -13,7 +13,7 @@ from harness.backbone.attention import AttentionName, choose
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import DtypeError, PresetError
-from harness.memory import DTYPES
+from harness.memory import DTYPES, MemorySpec
 
 if TYPE_CHECKING:
     from harness.training.clips import Source
@@ -81,6 +81,10 @@ class Backbone:
             raise PresetError(f"a chunk of {self.chunk} latent frames cannot be; the published models use 3")
         attend, self.attention_kernel = choose(self.attention, self.model.dtype, self.model.device)
         self.model.set_attention(attend)
+
+    def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
+        """What a memory is opened for in rollouts of this backbone, at its usual size unless another is given."""
+        return self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
 
     def pixel_frames(self, latent_frames: int) -> int:
         """Pixel frames of a whole video of so many latent frames."""

@@ -7,6 +7,7 @@ again with *fresh* noise, so the sampler is stochastic (consistency style), not 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -66,6 +67,15 @@ class Sampler:
         """What the network is told at each denoising pass, on the 0..1000 scale; 0 for a step of 0."""
         told = (TRAIN_STEPS * sigma * (step > 0) for step, sigma in zip(self.steps, self.sigmas, strict=True))
         return tuple(float(torch.tensor(timestep, dtype=torch.float32)) for timestep in told)
+
+    def draw(self, fresh: Callable[[int], Tensor], flow: Callable[[Tensor, int], Tensor]) -> Tensor:
+        """Clean latents from noise. fresh(step): new noise for a step. flow(noisy, step): what the network says."""
+        clean = noisy = fresh(0)
+        for step, sigma in enumerate(self.sigmas):
+            if step:
+                noisy = to_noisy(clean, fresh(step), sigma)
+            clean = to_clean(noisy, flow(noisy, step), sigma)
+        return clean
 
 
 def to_clean(noisy: Tensor, flow: Tensor, sigma: float) -> Tensor:

@@ -142,12 +142,11 @@ def _prices(name: str) -> list[dict[str, Any]]:
     """Bytes that the memory and its contexts take at Wan size, per horizon."""
     from harness import registry
     from harness.backbone.presets import wan_1_3b
-    from harness.campaign import memory_spec
     from harness.request import laid_out_bytes
 
     try:
         strategy = registry.strategy(name)
-        spec = memory_spec(strategy.adapt(wan_1_3b("meta")))
+        spec = strategy.adapt(wan_1_3b("meta")).memory_spec()
         capacity = strategy.open(spec).capacity
     except HorizonError:
         # A third party's knobs may have no defaults, or none that fit a chunk of 3.

@@ -16,7 +16,6 @@ from torch import Tensor
 from harness import registry
 from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone
-from harness.backbone.sampler import to_clean, to_noisy
 from harness.memory import At, Entries, Memory, Strategy
 from harness.training.clips import Clips
 from harness.training.learner import Learner
@@ -106,14 +105,12 @@ class Streaming(Learner):
         return passes
 
     def _draw(self, passes: Passes, number: int, noise: list[Tensor]) -> Tensor:
-        sampler, chunk = self.backbone.sampler, self.backbone.chunk
-        noisy, clean = noise[0], noise[0]
-        for step, sigma in enumerate(sampler.sigmas):
-            at = At(number * chunk, chunk, step, commit=False)
-            clean = to_clean(noisy, passes.denoise(noisy, self.times[step], at), sigma)
-            if step + 1 < len(sampler.sigmas):
-                noisy = to_noisy(clean, noise[step + 1], sampler.sigmas[step + 1])
-        return clean
+        chunk = self.backbone.chunk
+
+        def flow(noisy: Tensor, step: int) -> Tensor:
+            return passes.denoise(noisy, self.times[step], At(number * chunk, chunk, step, commit=False))
+
+        return self.backbone.sampler.draw(noise.__getitem__, flow)
 
     def _remember(self, passes: Passes, drawn: Tensor, number: int) -> None:
         # The true chunk has no pass but this one.

@@ -114,11 +114,11 @@ class VideoMLA(Strategy):
 
     def weights(self, backbone: Backbone) -> Weights:
         trained, method = self._source(backbone)
-        model = self.adapt(backbone).model
-        spec = model.memory_spec(model.config.grid(backbone.latent_size), backbone.chunk)
+        adapted = self.adapt(backbone)
+        spec = adapted.memory_spec()
         capacity = self.open(replace(spec, device=torch.device("meta"))).capacity
         held = backbone.trained_frames if capacity is None else capacity
-        first = model.layers[0].self_attn
+        first = adapted.model.layers[0].self_attn
         assert isinstance(first, LatentAttention)
         tokens = spec.frame_tokens
         absorbs = first.absorbs(backbone.chunk * tokens, (held + backbone.chunk) * tokens)

@@ -2,7 +2,7 @@ import pytest
 
 from harness import registry
 from harness.budget import FAR, dense_bytes, sized
-from harness.campaign import EQUAL, PUBLISHED, arms, cells, make_campaign, memory_spec, read_campaign
+from harness.campaign import EQUAL, PUBLISHED, arms, cells, make_campaign, read_campaign
 from harness.errors import CampaignError, KnobError
 from tests import toy
 
@@ -78,7 +78,7 @@ def test_knobs_that_cannot_be(backbone):
 @pytest.mark.parametrize("name", ["sliding_window", "attention_sink", "infinity_rope", "memrope"])
 @pytest.mark.parametrize("window", [9, 12, 21])
 def test_the_equal_budget_is_the_nearest_that_a_window_gives(backbone, name, window):
-    spec = memory_spec(backbone)
+    spec = backbone.memory_spec()
     budget = dense_bytes(spec, window)
     found = sized(registry.strategy(name), spec, budget, 30)
     off = abs(found.footprint(spec, FAR) - budget)

@@ -9,10 +9,10 @@ import torch
 from harness import cli, registry
 from harness.backbone import passes
 from harness.backbone.presets import wan_1_3b
-from harness.campaign import memory_spec
+from harness.cli.plan import GPUS
 from harness.counting import Work
 from harness.errors import HorizonError, ShapeError
-from harness.plan import Device, _chunk, here, plan
+from harness.plan import DEVICES, Device, _chunk, here, plan
 from harness.pocket.preset import pocket
 from harness.rollout import rollout
 from tests.toy import backbone as toy
@@ -32,9 +32,9 @@ def test_published_bytes(window_12):
     assert window_12.laid_out_bytes == pytest.approx(3.45e9, rel=0.002)
     # The current chunk is in the contexts, not in what is held.
     assert window_12.cache_bytes == window_12.laid_out_bytes * 9 // 12
-    dense = memory_spec(WAN)
+    dense = WAN.memory_spec()
     assert dense.bytes(21 * 1560) == pytest.approx(6.04e9, rel=0.002)
-    latent = memory_spec(registry.strategy("videomla").adapt(WAN))
+    latent = registry.strategy("videomla").adapt(WAN).memory_spec()
     assert 1 - latent.bytes(1) / dense.bytes(1) == pytest.approx(0.927, abs=5e-4)
 
 
@@ -59,7 +59,7 @@ def test_a_growing_memory_is_planned_from_two_lengths():
     work, activations = _chunk(full, at, at.latent_size, 60)
     assert list(planned.work) == work
     assert planned.activation_bytes == pytest.approx(activations, rel=0.02)
-    assert planned.cache_bytes == full.footprint(memory_spec(at), 57)
+    assert planned.cache_bytes == full.footprint(at.memory_spec(), 57)
 
 
 @pytest.mark.parametrize("name", sorted(registry.found("strategies")))
@@ -165,3 +165,7 @@ def test_mistakes_are_one_line(run, argv, says):
     assert code == 2
     assert says in error
     assert error.count("\n") == 1
+
+
+def test_help_lists_the_gpus_without_loading_anything():
+    assert tuple(DEVICES) == GPUS

@@ -20,7 +20,6 @@ from harness.backbone.layout import LaidOut, gather, room
 from harness.backbone.presets import Backbone, build, scramble, wan_1_3b
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.campaign import memory_spec
 from harness.errors import CheckpointError, KnobError
 from harness.memory import At, Entries, MemorySpec, Strategy
 from harness.pocket.preset import pocket
@@ -215,7 +214,7 @@ def test_cached_bytes_at_wan_size_are_measured_from_what_is_allocated() -> None:
         held = [entries for layer in range(30) for entries in keeping.opened[0].held(layer).values()]  # type: ignore[attr-defined]
         assert len(held) == 30 * 4
         allocated = sum(x.untyped_storage().nbytes() for entries in held for x in entries.tensors)
-        assert allocated == strategy.footprint(memory_spec(strategy.adapt(backbone)), 9)
+        assert allocated == strategy.footprint(strategy.adapt(backbone).memory_spec(), 9)
         sizes.append(allocated / (len(held) * 1560))
     assert sizes == [6144, 448]
     assert round(100 * (1 - sizes[1] / sizes[0]), 1) == 92.7
