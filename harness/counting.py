@@ -105,17 +105,21 @@ class _Tensors(TorchDispatchMode):
         for tensor in gc.get_objects():
             # Not isinstance: that asks strange objects for their class, and some answer with a warning.
             if issubclass(type(tensor), Tensor):
-                self._watch(tensor.untyped_storage())
+                self._watch(tensor)
         self.live = self.count.peak_bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
         for tensor in tree_leaves(out):
             if isinstance(tensor, Tensor):
-                self._watch(tensor.untyped_storage())
+                self._watch(tensor)
         return out
 
-    def _watch(self, storage: torch.UntypedStorage) -> None:
+    def _watch(self, tensor: Tensor) -> None:
+        # Sparse tensors, which anybody in this process may have, lie in others.
+        if not torch._C._has_storage(tensor):
+            return
+        storage = tensor.untyped_storage()
         key, size = storage._cdata, storage.nbytes()
         if size and key not in self.known:
             self.known.add(key)

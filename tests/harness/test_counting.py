@@ -63,6 +63,14 @@ def test_peak_is_what_was_alive_at_once_beyond_the_beginning(mode, device):
     del second, third, fourth, fifth
 
 
+@pytest.mark.parametrize("mode", [counted, weighed])
+def test_tensors_without_storage_are_nothing_to_stumble_over(mode):
+    elsewhere = torch.eye(3).to_sparse()
+    with mode() as count:
+        torch.zeros(5) + elsewhere.to_dense().sum()
+    assert count.peak_bytes >= 20
+
+
 def test_sketched_functions_have_the_shapes_of_the_true_ones():
     x, weight = torch.empty(2, 3, 8, device="meta"), torch.empty(5, 8, device="meta")
     query = torch.empty(1, 2, 6, 8, device="meta")
