@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-import harness.rollout
+from harness.backbone import sampler
 from harness.backbone.passes import Passes
 from harness.backbone.rope import Rope, head_radians, rotate
 from harness.backbone.sampler import Sampler, sigma_table
@@ -82,13 +82,13 @@ def test_every_denoising_step_is_right(case: Case) -> None:
     stored = goldens.load(case.file)
     steps: list[torch.Tensor] = []
     with pytest.MonkeyPatch.context() as patch:
-        convert = harness.rollout.to_clean
+        convert = sampler.to_clean
 
         def caught(*args: Any) -> torch.Tensor:
             steps.append(convert(*args))
             return steps[-1]
 
-        patch.setattr(harness.rollout, "to_clean", caught)
+        patch.setattr(sampler, "to_clean", caught)
         assert len(list(run(case))) == case.frames // 3
     x0 = torch.stack(steps).view(-1, 4, *steps[0].shape)[:, :3, 0]
     torch.testing.assert_close(x0, stored["x0_steps"], rtol=0, atol=TOLERANCE)
