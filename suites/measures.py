@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchmetrics.functional.image import structural_similarity_index_measure
 
 from harness import registry
 from harness.suite import Metric, PictureMetric
@@ -34,6 +33,9 @@ class Ssim(PictureMetric):
     metric = Metric("1", "higher", "likeness to the true scene drawn where the object is", -1, 1)
 
     def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
+        # It takes a second to load, which every process of a measurement would spend.
+        from torchmetrics.functional.image import structural_similarity_index_measure
+
         flat = structural_similarity_index_measure(
             pictures.flatten(0, -4), reference.flatten(0, -4), data_range=1.0, kernel_size=7, reduction="none"
         )
