@@ -72,6 +72,14 @@ class StoreError(HorizonError, OSError):
     """A campaign folder that cannot be read, or that belongs to another campaign."""
 
 
+class BaselineError(HorizonError, ValueError):
+    """A baseline or policy that cannot be read, or that was changed by hand."""
+
+
+class TreeError(HorizonError, RuntimeError):
+    """A checkout that cannot be found, or whose code cannot be measured."""
+
+
 class CampaignError(HorizonError, ValueError):
     """A campaign that asks for what there is not."""
 

@@ -7,12 +7,13 @@ only if it fails.
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -22,6 +23,8 @@ import torch
 from harness.backbone.presets import Backbone
 from harness.environment import cpu
 from harness.errors import HorizonError, HorizonTooLongError, NotFiniteError
+from harness.memory import Strategy
+from harness.meter import Vigil, pin
 from harness.suite import CostSuite, Row, Sample, Task
 
 if TYPE_CHECKING:
@@ -71,38 +74,49 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Ou
 
 def main(asked: Path, told: Path, began: float) -> None:
     """Measure what a file asks for, and write what came of it."""
-    told.write_text(json.dumps(_measure(json.loads(asked.read_text()), began)))
+    from harness import registry
 
+    job = json.loads(asked.read_text())
+    cores = pin(job["threads"])
 
-def _measure(job: Mapping[str, Any], began: float) -> dict[str, Any]:
-    from harness import meter, registry
-
-    hardware = torch.cuda.get_device_name(job["device"]) if job["device"].startswith("cuda") else cpu()
-    machine: dict[str, Any] = {
-        "hardware": hardware,
-        "threads": job["threads"],
-        "cores": meter.pin(job["threads"]),
-    }
-    samples: list[Sample] = []
-    status, reason = "ok", ""
-    try:
+    def prepared() -> tuple[CostSuite, Backbone, Strategy]:
         backbone = registry.backbone(job["backbone"], device=job["device"], dtype=job["dtype"])
         knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in job["knobs"].items()}
-        strategy = registry.strategy(job["strategy"], **knobs)
-        suite = registry.load("suites", job["suite"])()
-        assert isinstance(suite, CostSuite)
-        machine |= {"attention": backbone.attention_kernel, "dtype": job["dtype"], "compile": False}
-        with meter.Vigil(backbone.model.device) as vigil:
-            samples = suite.measure(backbone, strategy, _task(job["task"]), began)
+        return registry.load("suites", job["suite"])(), backbone, registry.strategy(job["strategy"], **knobs)
+
+    outcome = observed(prepared, _task(job["task"]), began)
+    whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
+    told.write_text(json.dumps(outcome._replace(machine=whole)._asdict()))
+
+
+def observed(
+    prepare: Callable[[], tuple[CostSuite, Backbone, Strategy]], task: Task, began: float = math.nan
+) -> Outcome:
+    """Measure a task in this process. prepare: makes what is measured; what goes wrong in it is the outcome's too.
+
+    began: when the process was started, by `time.time`, where that belongs to what is measured.
+    """
+    machine: dict[str, Any] = {}
+    try:
+        suite, backbone, strategy = prepare()
+        device = backbone.model.device
+        machine = {
+            "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu(),
+            "attention": backbone.attention_kernel,
+            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "compile": False,
+        }
+        with Vigil(device) as vigil:
+            samples = suite.measure(backbone, strategy, task, began)
         machine |= vigil.about()
         vigil.check()
     except (torch.OutOfMemoryError, MemoryError, HorizonTooLongError) as error:
-        status, reason = "oom", str(error).partition("\n")[0]
+        return Outcome("oom", str(error).partition("\n")[0], [], machine)
     except NotFiniteError as error:
-        status, reason = "nan", str(error)
+        return Outcome("nan", str(error), [], machine)
     except HorizonError as error:
-        status, reason = "failed", str(error)
-    return {"status": status, "reason": reason, "samples": samples if status == "ok" else [], "machine": machine}
+        return Outcome("failed", str(error), [], machine)
+    return Outcome("ok", "", samples, machine)
 
 
 def _task(about: Mapping[str, Any]) -> Task:

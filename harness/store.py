@@ -59,7 +59,12 @@ class Stored:
         """Its samples; none unless its status is ok."""
         path = self.folder / RECORD
         try:
-            return [Sample(*json.loads(line)) for line in path.read_text().splitlines()]
+            text = path.read_bytes()
+            digest = hashlib.sha256(text).hexdigest()
+            # Older records have none.
+            if digest != self.about.get("record_sha256", digest):
+                raise ValueError("its contents are not those that were measured")
+            return [Sample(*line) for line in json.loads(b"[" + text.rstrip().replace(b"\n", b",") + b"]")]
         except (OSError, ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a record of Horizon ({error}); remove the folder and run again") from None
 
@@ -155,9 +160,10 @@ class Store:
             # Of processes that were killed: whoever finishes a cell holds its lock, so nobody is writing there.
             shutil.rmtree(left, ignore_errors=True)
         beside.mkdir()
-        (beside / CELL).write_text(json.dumps(about, indent=1, ensure_ascii=False) + "\n")
-        with (beside / RECORD).open("w") as stream:
-            stream.writelines(json.dumps(sample) + "\n" for sample in samples)
+        record = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
+        whole = {**about, "record_sha256": hashlib.sha256(record).hexdigest()}
+        (beside / CELL).write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
+        (beside / RECORD).write_bytes(record)
         if pictures:
             arrays: dict[str, Any] = dict(pictures)
             np.savez_compressed(beside / PICTURES, **arrays)

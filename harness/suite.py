@@ -25,14 +25,28 @@ Better = Literal["higher", "lower", "neither"]
 
 
 @dataclass(frozen=True)
+class Margin:
+    """How much worse a number may get before a gate minds: by this share of it, and by this much in its unit. Both must
+    be exceeded. gated: whether it can fail a gate, or is only told."""
+
+    relative: float = 0.0
+    absolute: float = 0.0
+    gated: bool = True
+
+
+@dataclass(frozen=True)
 class Metric:
-    """What a number is: its unit, which way is better, between which bounds it lies, and how it is got."""
+    """What a number is: its unit, which way is better, between which bounds it lies, and how it is got.
+
+    margin: how a gate judges it at the longest horizon of a scenario; None where no gate looks at it.
+    """
 
     unit: str
     better: Better
     about: str
     low: float | None = None
     high: float | None = None
+    margin: Margin | None = None
 
 
 @dataclass(frozen=True)

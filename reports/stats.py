@@ -1,11 +1,13 @@
 """How sure a number is: paired hierarchical bootstrap over rollouts, never over windows or chunks.
 
 Rollouts of one prompt and seed are paired across strategies (same truth, same noise), so pairs are what is resampled.
-Scenarios are strata: each is resampled by itself and weighs by its number of rollouts.
+Scenarios are strata: each is resampled by itself and weighs by its number of rollouts. Processes enclose rollouts:
+where there are several, processes are drawn first, then rollouts within each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -19,12 +21,16 @@ FEW = 10
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its bootstrap interval, and how many rollouts it is of."""
+    """A mean with its interval, and how many rollouts (or processes, where there are several) it is of.
+
+    p: of Student's test that the mean is zero, two-sided; NaN where nothing was tested.
+    """
 
     mean: float
     low: float
     high: float
     count: int
+    p: float = np.nan
 
     @property
     def excludes_zero(self) -> bool:
@@ -62,6 +68,101 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
         return Interval(mean, low, high, total)
     low, high = np.quantile(sums / counts, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return Interval(mean, float(low), float(high), total)
+
+
+def change(differences: np.ndarray, groups: np.ndarray, processes: np.ndarray, seed: int = 0) -> Interval:
+    """Mean of paired differences [n], with its interval and test.
+
+    groups: prompt and seed of each. processes: of which launch each is. Where there are several launches, they are what
+    is counted and tested, and drawn before the rollouts within them; else rollouts are. Differences that are all the
+    same have an interval of no width, and p is 0 or 1.
+    """
+    there = np.isfinite(differences)
+    differences, groups, processes = differences[there], groups[there], processes[there]
+    launches = np.unique(processes)
+    if len(launches) < 2:
+        found, means = interval(differences, groups, seed=seed), _means(differences, groups)
+    else:
+        means = _means(differences, processes)
+        found = interval(differences, processes, seed=seed)
+        inside = [_means(differences[processes == launch], groups[processes == launch]) for launch in launches]
+        if len(launches) >= FEW and max(map(len, inside)) > 1:
+            low, high = _nested(inside, seed)
+            found = Interval(found.mean, low, high, found.count)
+    return Interval(found.mean, found.low, found.high, found.count, _p(means))
+
+
+def apart(values: np.ndarray, others: np.ndarray) -> Interval:
+    """Mean of `values` minus that of `others`, by Welch: for repeats that were not made side by side."""
+    from scipy.stats import ttest_ind
+
+    values, others = (x[np.isfinite(x)] for x in (values, others))
+    few = min(len(values), len(others))
+    if few == 0:
+        return Interval(np.nan, np.nan, np.nan, 0)
+    off = float(values.mean() - others.mean())
+    if few == 1:
+        return Interval(off, -np.inf, np.inf, 1, 1.0)
+    if values.std() == others.std() == 0:
+        return Interval(off, off, off, few, float(off == 0))
+    test = ttest_ind(values, others, equal_var=False)
+    bounds = test.confidence_interval(LEVEL)
+    return Interval(off, float(bounds.low), float(bounds.high), few, float(test.pvalue))
+
+
+def adjusted(p: Sequence[float]) -> np.ndarray:
+    """p of a family of tests by Benjamini and Hochberg (1995): called real below 0.05, at most one in twenty of what is
+    called real is not."""
+    from scipy.stats import false_discovery_control
+
+    values = np.asarray(p, float)
+    return np.asarray(false_discovery_control(values)) if len(values) else values
+
+
+def power(effect: float, spread: float, count: int, level: float = 1 - LEVEL) -> float:
+    """How often Student's test of so many differences with this standard deviation finds a true mean of `effect`."""
+    from scipy.stats import nct, t
+
+    edge, off = t.ppf(1 - level / 2, count - 1), effect / spread * np.sqrt(count)
+    return float(nct.sf(edge, count - 1, off) + nct.cdf(-edge, count - 1, off))
+
+
+def detectable(spread: float, count: int, often: float = 0.9, level: float = 1 - LEVEL) -> float:
+    """The smallest true mean that such a test finds so often."""
+    from scipy.optimize import brentq
+
+    if spread == 0:
+        return 0.0
+    return float(spread * brentq(lambda effect: power(effect, 1.0, count, level) - often, 1e-6, 1e3))
+
+
+def _means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    _, place = np.unique(groups, return_inverse=True)
+    return np.bincount(place, values) / np.bincount(place)
+
+
+def _nested(inside: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
+    """Quantiles of means over processes drawn first, and rollouts [n] drawn within each."""
+    rng = np.random.Generator(np.random.Philox(key=[seed, len(inside)]))
+    drawn = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), DRAWS)
+    sums, counts = np.zeros(DRAWS), np.zeros(DRAWS)
+    for times, values in zip(drawn.T, inside, strict=True):
+        within = rng.multinomial(times * len(values), np.full(len(values), 1 / len(values)))
+        sums += within @ values
+        counts += times * len(values)
+    low, high = np.quantile(sums / counts, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _p(means: np.ndarray) -> float:
+    from scipy.stats import ttest_1samp
+
+    if len(means) < 2:
+        return 1.0
+    # What differs by rounding alone is the same, and a test of it would be sure of nothing but that.
+    if np.ptp(means) <= 1e-12 * np.abs(means).max():
+        return float(means[0] == 0)
+    return float(ttest_1samp(means, 0).pvalue)
 
 
 def _student(means: np.ndarray) -> tuple[float, float]:

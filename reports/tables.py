@@ -187,6 +187,18 @@ def troubles(store: Store) -> list[tuple[str, str, str]]:
     return list(found)
 
 
+def troubles_by_arm(store: Store) -> list[tuple[str, str, str, str, str]]:
+    """(arm, suite, scenario, status, reason) of every cell that was to be run and has no numbers."""
+    labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
+    found: dict[tuple[str, str, str, str, str], None] = {}
+    for cell in _cells(store):
+        about = cell.about
+        if cell.status not in ("ok", "skipped"):
+            arm = labels.get((about["strategy"], _text(about["knobs"])), about["strategy"])
+            found[arm, about["suite"], about["task"]["scenario"], cell.status, about["reason"]] = None
+    return list(found)
+
+
 def _cells(store: Store) -> list[Stored]:
     """The finished cells that the manifest names; others may lie in the folder from an earlier request."""
     wanted = set(store.manifest()["asked"]["cells"])

@@ -16,7 +16,7 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.suite import Metric, QualitySuite, Row, Task
+from harness.suite import Margin, Metric, QualitySuite, Row, Task
 from suites.measures import picture_metrics
 from suites.watch import Watch, scripts
 
@@ -32,11 +32,13 @@ LOST = 0.5
 """Identity below which, if it does not come back, a video is no longer itself."""
 
 LEVELS = {
-    "unsaid_identity": Metric("share", "higher", "attributes that only the memory knows, still right", 0, 1),
+    "unsaid_identity": Metric(
+        "share", "higher", "attributes that only the memory knows, still right", 0, 1, Margin(absolute=0.05)
+    ),
     "identity": Metric("share", "higher", "attributes of the pictures, still right", 0, 1),
     "said_identity": Metric("share", "higher", "attributes that the prompt says, right", 0, 1),
     **{f"identity_{name}": Metric("share", "higher", f"frames with the right {name}", 0, 1) for name in SEEN},
-    "motion": Metric("share", "higher", "steps that lead as far as they should", 0, 1),
+    "motion": Metric("share", "higher", "steps that lead as far as they should", 0, 1, Margin(absolute=0.1)),
     "presence": Metric("share", "higher", "frames that show the object", 0, 1),
     "guard": Metric("share", "higher", "not blank, frozen or looped: 0 voids identity", 0, 1),
     "seam": Metric("1", "lower", "change across chunk boundaries beyond that inside of chunks", -1, 1),
@@ -51,7 +53,7 @@ class Drift(QualitySuite):
 
     name = "drift"
     version = "1"
-    tiers = ("quick", "full", "long", "day")
+    tiers = ("gate", "quick", "full", "long", "day")
 
     @property
     def metrics(self) -> dict[str, Metric]:
@@ -74,6 +76,7 @@ class Drift(QualitySuite):
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         frames, rows, covered = {
+            "gate": (240, (16, 0, 0, 16), 84),
             "quick": (240, (32, 16, 16, 16), 84),
             "full": (960, (64, 32, 32, 64), 84),
             "long": (14_400, (8, 4, 4, 0), 0),

@@ -19,14 +19,14 @@ from harness.backbone.presets import Backbone
 from harness.counting import weighed
 from harness.memory import At, Entries, Memory, Strategy
 from harness.plan import at_hand, plan
-from harness.suite import CostSuite, Metric, Sample, Task
+from harness.suite import CostSuite, Margin, Metric, Sample, Task
 from harness.workbench import Watched
 from suites.clocked import Score, horizons, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd
 
-FRAMES = {"quick": 240, "full": 960, "long": 14_400}
+FRAMES = {"gate": 60, "quick": 240, "full": 960, "long": 14_400}
 REPEATS = 2
 """Bytes hardly differ from run to run."""
 CURVES = ("cache_bytes", "allocated_bytes", "resident_bytes")
@@ -42,7 +42,7 @@ class Vram(CostSuite):
     @property
     def metrics(self) -> Mapping[str, Metric]:
         return {
-            "cache_bytes": Metric("B", "lower", "held by the memory between chunks", 0),
+            "cache_bytes": Metric("B", "lower", "held by the memory between chunks", 0, margin=Margin(relative=0.01)),
             "planned_cache_bytes": Metric("B", "lower", "the same on paper", 0),
             "planned_laid_out_bytes": Metric("B", "lower", "contexts ready to attend to, on paper", 0),
             "planned_peak_bytes": Metric("B", "lower", "weights, cache, contexts and a chunk's work, on paper", 0),
@@ -54,10 +54,16 @@ class Vram(CostSuite):
             "reserved_bytes": Metric("B", "lower", "that torch has taken from the device (CUDA)", 0),
             "resident_bytes": Metric("B", "lower", "of the process (CPU)", 0),
             "peak_bytes": Metric(
-                "B", "lower", "of tensors at once, at most: weights, memory, contexts, a chunk's work", 0
+                "B",
+                "lower",
+                "of tensors at once, at most: weights, memory, contexts, a chunk's work",
+                0,
+                margin=Margin(relative=0.03),
             ),
             "resident_peak_bytes": Metric("B", "lower", "that the process grew by, at most (CPU)"),
-            "growth_bytes": Metric("B/chunk", "lower", "of the cache, in the steady state"),
+            "growth_bytes": Metric(
+                "B/chunk", "lower", "of the cache, in the steady state", margin=Margin(absolute=1000)
+            ),
             "process_growth_bytes": Metric("B/chunk", "lower", "of tensors (CUDA) or of the process (CPU)"),
             "steady_from": Metric("latent frames", "neither", "frames before the steady state"),
         }

@@ -1,5 +1,6 @@
 """Cells of a suite of cost: a process each, last and alone, and told honestly whatever becomes of them."""
 
+import json
 import threading
 from dataclasses import replace
 
@@ -76,7 +77,7 @@ def test_a_video_that_is_none_has_no_speed():
     clocked._check(last, last + 1)
 
 
-def test_what_goes_wrong_in_the_process_is_the_cells_status(tmp_path):
+def test_what_goes_wrong_in_the_process_is_the_cells_status(tmp_path, monkeypatch):
     made = cell(Fps())
     job = {
         "backbone": "pocket", "device": "cpu", "dtype": "float32", "strategy": "memrope", "suite": "fps", "threads": 1,
@@ -84,7 +85,11 @@ def test_what_goes_wrong_in_the_process_is_the_cells_status(tmp_path):
         "task": {"scenario": "stream", "frames": 24, "given": 0, "forced": False, "boundaries": ["smooth"],
                  "rows": [{"seed": 0, "script": [[0, "a"]]}]},
     }  # fmt: skip
-    told = measuring._measure(job, 0.0)
+    asked, answer = tmp_path / "asked.json", tmp_path / "told.json"
+    asked.write_text(json.dumps(job))
+    monkeypatch.setattr(measuring, "pin", lambda threads: [])
+    measuring.main(asked, answer, 0.0)
+    told = json.loads(answer.read_text())
     assert told["status"] == "failed"
     assert "window 4 is smaller than" in told["reason"]
     assert told["samples"] == []

@@ -1,0 +1,96 @@
+"""Rounds of repeats of one campaign, for one tree or for two in turn, as long as there is a budget for more.
+
+Each round has a seed of its own: other scenes for quality, more processes for cost. Folders are named by the code that
+they are of, so nothing of one code is ever taken for another's.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from harness import registry, turns
+from harness.campaign import Campaign
+from harness.suite import CostSuite
+from harness.turns import Tree
+
+
+class Rounds:
+    """What was measured, round by round.
+
+    run: the folder of all. trees: by side, "base" and "head", or one alone. workers, threads: processes for quality,
+    and threads of each. tell: is told what is about to happen.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        trees: Mapping[str, Tree],
+        workers: int,
+        threads: int,
+        tell: Callable[[str], None] = lambda line: None,
+    ) -> None:
+        self.run, self.trees, self.workers, self.threads, self.tell = run, trees, workers, threads, tell
+        self.number = 0
+        self.folders: dict[str, list[Path]] = {side: [] for side in trees}
+        """Campaigns that were run, by side."""
+        self.rates: dict[bool, float] = {}
+        """Seconds that a strategy under a suite took, for quality and for cost."""
+
+    def go(self, campaign: Campaign) -> None:
+        """Measure one round of a campaign."""
+        asked = {**campaign.model_dump(mode="json"), "seed": campaign.seed + self.number}
+        cost = _costly(campaign.suites)
+        parts = {False: [name for name in campaign.suites if name not in cost], True: cost}
+        for costly, suites in parts.items():
+            if suites:
+                began = time.monotonic()
+                (self._cost if costly else self._quality)({**asked, "suites": suites})
+                self.rates[costly] = (time.monotonic() - began) / (len(suites) * _count(campaign))
+        self.number += 1
+
+    def price(self, campaign: Campaign) -> float:
+        """Seconds that a round of this campaign takes, as far as the rounds before tell."""
+        cost = _costly(campaign.suites)
+        return sum(self.rates.get(name in cost, 0.0) * _count(campaign) for name in campaign.suites)
+
+    def _quality(self, asked: Mapping[str, Any]) -> None:
+        words = ("--workers", str(self.workers), "--threads", str(self.threads))
+        for side, tree in self.trees.items():
+            self.tell(f"round {self.number + 1}: quality, {side}")
+            folder = self.run / "quality" / f"{tree.digest}-{self.number}"
+            turns.quality(tree, asked, folder, words)
+            self.folders[side].append(folder)
+
+    def _cost(self, asked: Mapping[str, Any]) -> None:
+        self.tell(f"round {self.number + 1}: cost, {' and '.join(sorted(self.trees))}")
+        digests = [self.trees[side].digest for side in sorted(self.trees)]
+        folder = self.run / "cost" / "-".join([*digests, str(self.number)])
+        # A GPU is not shared with anybody who measures on it.
+        together = not str(asked["device"] or "").startswith("cuda")
+        turns.cost(self.trees, asked, folder, threads=self.threads, together=together)
+        for side in self.trees:
+            self.folders[side].append(folder / side)
+
+
+def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Campaign:
+    """A campaign with the strategies of these arms alone, and these suites."""
+    wanted, some = {arm.partition(" ")[0].partition(".")[0] for arm in arms}, set(suites)
+    names = campaign.strategies or tuple(registry.found("strategies"))
+    return campaign.model_copy(
+        update={
+            "strategies": tuple(name for name in names if name.partition(".")[0] in wanted),
+            "knobs": {name: knobs for name, knobs in campaign.knobs.items() if name in wanted},
+            "suites": tuple(name for name in campaign.suites if name in some),
+        }
+    )
+
+
+def _costly(suites: Iterable[str]) -> list[str]:
+    return [name for name in suites if isinstance(registry.load("suites", name)(), CostSuite)]
+
+
+def _count(campaign: Campaign) -> int:
+    return len(campaign.strategies or registry.found("strategies"))

@@ -1,0 +1,283 @@
+"""Two trees of this project under one campaign, on one machine at one time, so that nothing but their code differs.
+
+Quality is a matter of code alone: each tree runs it by itself, and what a code has shown once is not run again. What it
+costs is a matter of the moment too: for every repeat each tree has a process of its own, and the two are told cell by
+cell, in an order by chance, to measure the same thing, one right after the other. A tree's process runs that tree's own
+code and plans its own cells; here they are only matched and told when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import random
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import HorizonError, TreeError
+from harness.files import write_whole
+
+PACKAGES = ("harness", "strategies", "suites", "reports")
+"""What of a tree decides its numbers."""
+Key = tuple[str, str, str, int, int]
+"""A cell in both trees: arm, suite, scenario, latent frames, repeat."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A checkout of this project. digest: of its code and weights, so that two with the same are the same."""
+
+    path: Path
+    digest: str
+
+
+def tree(path: Path) -> Tree:
+    """The tree in a folder. Raises TreeError for a folder that is none."""
+    if not (path / "pyproject.toml").is_file() or not (path / "harness" / "turns.py").is_file():
+        raise TreeError(f"{path} has no Horizon that can be measured in turn; needed: a checkout of it")
+    digest = hashlib.sha256()
+    files = [file for name in PACKAGES for file in (path / name).rglob("*")]
+    for file in sorted(each for each in files if each.is_file() and "__pycache__" not in each.parts):
+        digest.update(f"{file.relative_to(path)}\n{file.stat().st_size}\n".encode() + file.read_bytes())
+    digest.update((path / "pyproject.toml").read_bytes())
+    return Tree(path, digest.hexdigest()[:16])
+
+
+def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
+    """The tree of a commit, branch or tag, in a folder of its own under `folder`; one that is there is taken again.
+
+    A folder that exists is taken for a checkout itself. Raises TreeError where git knows no such thing.
+    """
+    if Path(ref).is_dir():
+        return tree(Path(ref).resolve())
+    commit = _git(repository, ref, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    place = folder / commit[:12]
+    if not (place / ".git").exists():
+        _git(repository, ref, "worktree", "prune")
+        _git(repository, ref, "worktree", "add", "--quiet", "--force", "--detach", str(place.resolve()), commit)
+    return tree(place)
+
+
+def merge_base(ref: str, repository: Path) -> str:
+    """The commit at which this checkout left `ref`."""
+    return _git(repository, ref, "merge-base", "HEAD", ref)
+
+
+def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[str]) -> None:
+    """Run a campaign with a tree's own code into a folder; `words` go to its `horizon run`.
+
+    Raises TreeError with the last line that it said, if it failed as a whole; cells that failed are in the folder.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    asked = out / "asked.toml"
+    write_whole(asked, lambda path: path.write_text(_toml(campaign)))
+    command = [sys.executable, "-m", "harness.cli", "run", str(asked.resolve()), "--out", str(out.resolve()), *words]
+    done = subprocess.run(
+        command, cwd=tree.path, env=_environment(tree, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, check=False,
+    )  # fmt: skip
+    # 1: some cells failed; the gate tells which.
+    if done.returncode not in (0, 1):
+        raise TreeError(f"{tree.path}: horizon run ended with {done.returncode}: {_last_line(done.stderr)}")
+
+
+def cost(
+    trees: Mapping[str, Tree],
+    campaign: Mapping[str, Any],
+    out: Path,
+    *,
+    threads: int,
+    together: bool = True,
+    told: Callable[[str, Key, str], None] = lambda side, key, status: None,
+    enough: Callable[[], bool] = lambda: False,
+) -> None:
+    """Measure a campaign's suites of cost in each tree, in turn, into `out`/base and `out`/head.
+
+    trees: by side, "base" and "head", or one alone. together: processes of both sides live at the same time; else each
+    measures its repeat whole, as a device allows that no one else may use meanwhile. told: of each cell that was
+    measured. enough: asked between repeats; True ends it.
+    """
+    repeats: list[int] | None = None
+    number = 0
+    while (repeats is None or number < len(repeats)) and not (number and enough()):
+        order = random.Random(f"{sorted(tree.digest for tree in trees.values())} {number}")
+        sides = sorted(trees)
+        order.shuffle(sides)
+        for group in [sides] if together else [[side] for side in sides]:
+            with ExitStack() as living:
+                workers = {
+                    side: living.enter_context(_worker(trees[side], campaign, out, side, threads)) for side in group
+                }
+                plans = {side: worker.plan() for side, worker in workers.items()}
+                repeats = sorted({key[-1] for plan in plans.values() for key in plan})
+                if not repeats:
+                    return
+                keys = sorted({key for plan in plans.values() for key in plan if key[-1] == repeats[number]})
+                order.shuffle(keys)
+                for key in keys:
+                    order.shuffle(group)
+                    for side in group:
+                        if key in plans[side] and not plans[side][key][1]:
+                            told(side, key, workers[side].measure(plans[side][key][0]))
+        number += 1
+
+
+class _Worker:
+    """A tree's process: it plans, then measures the cells that it is told to."""
+
+    def __init__(self, process: subprocess.Popen[str], tree: Tree, log: Path) -> None:
+        self.process, self.tree, self.log = process, tree, log
+
+    def plan(self) -> dict[Key, tuple[str, bool]]:
+        """Its cells: their names there, and whether they are done."""
+        found = self._answer()["cells"]
+        return {
+            (cell["arm"], cell["suite"], cell["scenario"], cell["frames"], cell["repeat"]): (cell["id"], cell["done"])
+            for cell in found
+        }
+
+    def measure(self, cell: str) -> str:
+        """Measure a cell; returns its status."""
+        assert self.process.stdin is not None
+        try:
+            self.process.stdin.write(cell + "\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            pass
+        return str(self._answer()["status"])
+
+    def _answer(self) -> dict[str, Any]:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            said = _last_line(self.log.read_text())
+            raise TreeError(f"{self.tree.path}: its process ended with {self.process.wait()}: {said}")
+        found: dict[str, Any] = json.loads(line)
+        if "error" in found:
+            raise TreeError(f"{self.tree.path}: {found['error']}")
+        return found
+
+
+@contextmanager
+def _worker(tree: Tree, campaign: Mapping[str, Any], out: Path, side: str, threads: int) -> Iterator[_Worker]:
+    folder = (out / side).resolve()
+    folder.mkdir(parents=True, exist_ok=True)
+    environment = {**_environment(tree, folder), "OMP_NUM_THREADS": str(threads)}
+    pipe, log = subprocess.PIPE, folder / "process.log"
+    with log.open("w") as errors:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "harness.turns"], cwd=tree.path, env=environment, stdin=pipe, stdout=pipe,
+            stderr=errors, text=True,
+        )  # fmt: skip
+    try:
+        assert process.stdin is not None
+        job = {"campaign": dict(campaign), "out": str(folder), "threads": threads, "beside": out.resolve().name}
+        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.flush()
+        yield _Worker(process, tree, log)
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def serve() -> None:
+    """A tree's process: reads what to plan, says its cells, then measures those whose names it reads."""
+    # Whatever a library prints must not be taken for an answer.
+    answers = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    try:
+        for answer in _served():
+            answers.write(json.dumps(answer) + "\n")
+    except HorizonError as error:
+        answers.write(json.dumps({"error": " ".join(str(error).split())}) + "\n")
+
+
+def _served() -> Iterator[dict[str, Any]]:
+    import torch
+
+    from harness import registry
+    from harness.campaign import cells, make_campaign, manifest
+    from harness.executor import describe
+    from harness.measuring import observed
+    from harness.meter import pin
+    from harness.store import Store
+
+    job = json.loads(sys.stdin.readline())
+    torch.set_num_threads(job["threads"])
+    asked = make_campaign(job["campaign"])
+    options = {"device": asked.device, "dtype": asked.dtype}
+    stage = registry.backbone(asked.backbone, **{key: value for key, value in options.items() if value is not None})
+    planned = {cell.id: cell for cell in cells(asked, stage) if cell.skip is None}
+    store = Store(Path(job["out"]))
+    store.begin({**manifest(asked, stage, list(planned.values()), store.folder.name), "beside": job["beside"]})
+    yield {
+        "cells": [
+            {
+                "id": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "scenario": cell.task.scenario,
+                "frames": cell.task.frames, "repeat": cell.task.rows[0].seed, "done": store.find(cell.id) is not None,
+            }
+            for cell in planned.values()
+        ]
+    }  # fmt: skip
+    cores = pin(job["threads"])
+    for line in sys.stdin:
+        cell = planned[line.strip()]
+        outcome = observed(lambda cell=cell: (cell.suite, stage, cell.arm.strategy), cell.task)  # type: ignore[misc]
+        machine = {"threads": job["threads"], "cores": cores, "process": "of one repeat", **outcome.machine}
+        about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": machine}
+        store.finish(cell.id, {**describe(cell, stage), **about}, outcome.samples, {})
+        yield {"status": outcome.status, "reason": outcome.reason}
+
+
+def _environment(tree: Tree, folder: Path) -> dict[str, str]:
+    """Variables with which a process finds this tree's code, and the names that this tree registers: those that are
+    installed are those of another one."""
+    project = tomllib.loads((tree.path / "pyproject.toml").read_text())["project"]
+    about = folder / "registered" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir(parents=True, exist_ok=True)
+    names = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    )
+    write_whole(about / "entry_points.txt", lambda path: path.write_text(names))
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    write_whole(about / "METADATA", lambda path: path.write_text(metadata))
+    paths = [str(about.parent.resolve()), str(tree.path.resolve()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def _git(repository: Path, ref: str, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *words], check=True, capture_output=True, text=True, timeout=120
+        )
+    except FileNotFoundError:
+        raise TreeError("git is not installed; give --against a folder with a checkout, or use --baseline") from None
+    except subprocess.SubprocessError as error:
+        said = _last_line(getattr(error, "stderr", "") or "unknown to git here (a shallow clone has no history)")
+        raise TreeError(f"--against {ref}: {said}; give a commit, branch, tag, or a folder with a checkout") from None
+    return done.stdout.strip()
+
+
+def _toml(campaign: Mapping[str, Any]) -> str:
+    """Plain values as TOML: JSON writes strings, numbers and lists alike."""
+    plain = {key: value for key, value in campaign.items() if not isinstance(value, dict)}
+    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items() if value is not None]
+    for name, knobs in (campaign.get("knobs") or {}).items():
+        lines += [f"[knobs.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in knobs.items())]
+    return "\n".join(lines) + "\n"
+
+
+def _last_line(text: str) -> str:
+    return (text.strip().splitlines() or ["no message"])[-1]
+
+
+if __name__ == "__main__":
+    serve()

@@ -1,0 +1,206 @@
+"""What a gate compares: every score of every rollout and repeat, and on what it was made; from a campaign's folder, or
+from the one file that a baseline is kept in."""
+
+from __future__ import annotations
+
+import getpass
+import hashlib
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from harness.errors import BaselineError, StoreError
+from harness.files import write_whole
+from harness.store import SHARED, Store
+from reports.tables import entrants, scores, tidy, troubles_by_arm
+
+FORMAT = 1
+"""Of a baseline's file; one of another format is refused."""
+KEY = b"horizon"
+COLUMNS = (
+    "arm", "suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "prompt",
+    "seed", "repeat", "value",
+)  # fmt: skip
+ENVIRONMENT = ("cpu", "cores", "threads", "gpu", "device", "attention", "python")
+PACKAGES = ("torch", "flash-attn")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Scores with the columns `COLUMNS`, one row a rollout (or repeat), scenario and metric.
+
+    source: where it was read. manifest: what was asked for, and the environment. troubles: (arm, suite, scenario,
+    status, reason) of what has no numbers. accepted: who made it a baseline, when and why, the latest last.
+    """
+
+    source: Path
+    manifest: Mapping[str, Any]
+    scores: pd.DataFrame
+    troubles: Sequence[tuple[str, str, str, str, str]] = ()
+    accepted: Sequence[Mapping[str, str]] = field(default=())
+
+    @property
+    def commit(self) -> str:
+        """The code's commit, short; "?" where it is not known."""
+        return ((self.manifest["environment"].get("code") or {}).get("commit") or "?")[:9]
+
+    def cohort(self) -> dict[str, Any]:
+        """What must be the same for numbers to be compared: recipe, hardware and software."""
+        asked, environment = self.manifest["asked"], self.manifest["environment"]
+        packages = environment.get("packages") or {}
+        return {
+            **{key: asked.get(key) for key in SHARED if key != "suite_versions"},
+            **{key: environment.get(key) for key in ENVIRONMENT},
+            **{name: packages.get(name) for name in PACKAGES},
+        }
+
+    def suites(self) -> dict[str, list[str]]:
+        """Version of each suite, and its metrics."""
+        found: dict[str, list[str]] = self.manifest["asked"]["suite_versions"]
+        return found
+
+
+def read(path: Path) -> Evidence:
+    """The evidence in a campaign's folder, or in a file of `accept`.
+
+    Raises StoreError or BaselineError for what is missing, damaged, foreign, or was changed by hand.
+    """
+    if path.is_dir():
+        return _folder(path)
+    if not path.exists():
+        raise BaselineError(
+            f"{path}: no such baseline; make one with: horizon baseline accept RUN --to {path} --why TEXT"
+        )
+    return _file(path)
+
+
+def united(parts: Sequence[Evidence]) -> Evidence:
+    """What one code has shown in several campaigns: other suites, more seeds, more repeats.
+
+    Raises BaselineError where they are of different cohorts, the seed apart.
+    """
+    first = parts[0]
+    asked = dict(first.manifest["asked"])
+    for part in parts[1:]:
+        off = [key for key, value in part.cohort().items() if key != "seed" and value != first.cohort()[key]]
+        if off:
+            raise BaselineError(f"{part.source} does not belong to {first.source}: {', '.join(off)} differ")
+        arms = {arm["label"]: arm for arm in (*part.manifest["asked"]["arms"], *asked["arms"])}
+        asked |= {"arms": list(arms.values()), "suite_versions": {**part.suites(), **asked["suite_versions"]}}
+    beside = next((part.manifest["beside"] for part in parts if "beside" in part.manifest), None)
+    return Evidence(
+        first.source,
+        {**first.manifest, "asked": asked, "beside": beside},
+        pd.concat([part.scores for part in parts], ignore_index=True),
+        tuple(trouble for part in parts for trouble in part.troubles),
+        first.accepted,
+    )
+
+
+def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> dict[str, str]:
+    """Make this the baseline in a file, with who, when and why behind those of the baselines before it.
+
+    Raises BaselineError for a file there that is no sound baseline; nothing is overwritten then.
+    """
+    if to.suffix != ".parquet":
+        raise BaselineError(f"--to {to}: a baseline is one file; give a name that ends in .parquet")
+    if not why.strip():
+        raise BaselineError("--why is empty; say in a few words why this is the baseline from now on")
+    before = read(to).accepted if to.exists() else ()
+    note = {
+        "who": who or _who(),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
+        "why": why.strip(),
+        "commit": evidence.commit,
+    }
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        save(replace(evidence, accepted=(*before, note)), to)
+    except OSError as error:
+        raise BaselineError(f"cannot write {to}: {error.strerror or error}") from None
+    return note
+
+
+def save(evidence: Evidence, to: Path) -> None:
+    """Write evidence into one file that `read` reads, whole or not at all."""
+    about = {
+        "format": FORMAT,
+        "manifest": dict(evidence.manifest),
+        "troubles": [list(trouble) for trouble in evidence.troubles],
+        "accepted": [dict(note) for note in evidence.accepted],
+    }
+    table = pa.Table.from_pandas(evidence.scores[list(COLUMNS)].astype(_KINDS), preserve_index=False)
+    text = json.dumps({**about, "sha256": _digest(table.to_pandas(), about)})
+    table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: text.encode()})
+    write_whole(to, partial(pq.write_table, table))
+
+
+_KINDS = {
+    **dict.fromkeys(("arm", "suite", "scenario", "metric", "unit", "better", "prompt"), "str"),
+    **dict.fromkeys(("horizon_latent_frames", "seed", "repeat"), "int64"),
+    **dict.fromkeys(("horizon_seconds", "value"), "float64"),
+}
+
+
+def _folder(path: Path) -> Evidence:
+    store = Store(path)
+    manifest = store.manifest()
+    for key, parts in {"asked": ("suite_versions", "arms", "cells"), "environment": ()}.items():
+        found = manifest.get(key)
+        missing = [part for part in parts if not isinstance(found, dict) or part not in found]
+        if not isinstance(found, dict) or missing:
+            raise StoreError(f"{path}/manifest.json: {key} is not what Horizon writes; run the campaign anew")
+    labels = pd.DataFrame([{"strategy": e.strategy, "knobs": e.knobs, "arm": e.label} for e in entrants(store)])
+    scored = scores(tidy(store)).astype({"strategy": "str", "knobs": "str"}).merge(labels, on=["strategy", "knobs"])
+    return Evidence(path, manifest, scored[list(COLUMNS)], tuple(troubles_by_arm(store)))
+
+
+def _file(path: Path) -> Evidence:
+    try:
+        table = pq.read_table(path)
+        told = (table.schema.metadata or {}).get(KEY)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise BaselineError(
+            f"{path}: not a whole Parquet file ({str(error).splitlines()[0].rstrip('.')}); restore it or accept anew"
+        ) from None
+    if told is None:
+        raise BaselineError(f"{path}: a Parquet file, but no baseline of Horizon; make one: horizon baseline accept")
+    try:
+        about = json.loads(told)
+        if about["format"] != FORMAT:
+            raise BaselineError(f"{path}: format {about['format']}, this Horizon reads {FORMAT}; accept a run anew")
+        digest = about.pop("sha256")
+        frame = table.to_pandas()
+        if list(frame.columns) != list(COLUMNS) or _digest(frame, about) != digest:
+            raise BaselineError(
+                f"{path}: it was changed after it was accepted; restore it, or remove it and accept a run anew"
+            )
+        troubles = tuple((arm, suite, scenario, status, why) for arm, suite, scenario, status, why in about["troubles"])
+        return Evidence(path, about["manifest"], frame, troubles, tuple(about["accepted"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        if isinstance(error, BaselineError):
+            raise
+        raise BaselineError(f"{path}: not written by Horizon ({type(error).__name__}); accept a run anew") from None
+
+
+def _digest(frame: pd.DataFrame, about: Mapping[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+    digest.update(pd.util.hash_pandas_object(frame.astype(_KINDS), index=False).to_numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _who() -> str:
+    try:
+        done = subprocess.run(["git", "config", "user.name"], check=True, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return getpass.getuser()
+    return done.stdout.strip() or getpass.getuser()

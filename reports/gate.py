@@ -1,0 +1,222 @@
+"""The gate: is a run worse than its baseline, by enough to matter and beyond what chance does?
+
+A number is a regression when it is worse both really (its paired difference is not zero, over the whole family of gated
+numbers) and materially (by more than its margin). It passes when it is shown to be no worse than its margin allows;
+that nothing was found is not enough. What is neither is inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from harness.suite import Margin
+from reports.evidence import Evidence
+from reports.policy import Policy
+from reports.stats import LEVEL, Interval, adjusted, apart, change
+
+State = Literal["pass", "improved", "no_baseline", "inconclusive", "mismatch", "infra_error", "regression"]
+"""What can be said of a number, or of all of them; the last is the worst."""
+EXIT: Mapping[State, int] = {
+    "pass": 0, "improved": 0, "no_baseline": 0, "inconclusive": 0, "mismatch": 2, "infra_error": 2, "regression": 1,
+}  # fmt: skip
+"""Exit codes of the command."""
+WHATEVER, UNKNOWN = Margin(), Interval(np.nan, np.nan, np.nan, 0)
+BROKEN = ("nan", "oom")
+"""Statuses of a cell that its code is to blame for; others may be the machine's fault."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the gate says of one metric of one arm in one scenario.
+
+    base, head: means. loss: how much worse the head is, positive is worse; a share of the base where `relative`, else
+    in the metric's unit. p: over the family (Benjamini-Hochberg). metric is empty for what has no numbers.
+    """
+
+    arm: str
+    suite: str
+    scenario: str
+    state: State
+    reason: str = ""
+    metric: str = ""
+    unit: str = ""
+    better: str = ""
+    horizon_seconds: float = np.nan
+    margin: Margin = WHATEVER
+    base: float = np.nan
+    head: float = np.nan
+    loss: Interval = UNKNOWN
+    relative: bool = False
+    p: float = np.nan
+
+    @property
+    def place(self) -> str:
+        """Arm, scenario and metric in words."""
+        return f"{self.arm}: {self.metric or self.suite} in {self.scenario}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings, gated and reported. differences: what keeps the two runs from being compared at all."""
+
+    head: Evidence
+    base: Evidence
+    findings: Sequence[Finding]
+    differences: Sequence[str] = ()
+    together: bool = False
+    """Whether repeats of the two were measured in turn."""
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def state(self) -> State:
+        """The worst that is said of anything gated; nothing that could be compared is a mismatch."""
+        if self.differences:
+            return "mismatch"
+        states = {finding.state for finding in self.findings if finding.margin.gated}
+        return max(states, key=get_args(State).index, default="no_baseline")
+
+    def of(self, *states: State) -> list[Finding]:
+        """Gated findings of these states."""
+        return [finding for finding in self.findings if finding.margin.gated and finding.state in states]
+
+
+def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
+    """Compare a run with its baseline, metric by metric, each at its longest horizon.
+
+    Repeats of what costs are paired where both runs were measured in turn (they share the manifest's "beside"), and
+    compared by Welch's test otherwise; rollouts are always paired by prompt and seed.
+    """
+    one, other = head.cohort(), base.cohort()
+    differences = [f"{key}: {_short(one[key])}, baseline {_short(other[key])}" for key in one if one[key] != other[key]]
+    beside = head.manifest.get("beside")
+    together = beside is not None and beside == base.manifest.get("beside")
+    if differences:
+        return Verdict(head, base, (), differences, together)
+    findings = [*_broken(head, base), *_compared(head, base, policy, together)]
+    return Verdict(head, base, _settled(findings), (), together, _notes(head, base))
+
+
+def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) -> Iterator[Finding]:
+    keys = ["arm", "suite", "scenario", "metric"]
+    judged = pd.MultiIndex.from_tuples(policy, names=["suite", "metric"])
+    parts = []
+    for evidence in (head, base):
+        scores = evidence.scores
+        mine = scores[pd.MultiIndex.from_frame(scores[["suite", "metric"]]).isin(judged)]
+        parts.append(dict(list(mine.groupby(keys, observed=True, sort=True))))
+    mine, theirs = parts
+    versions, known = head.suites(), base.suites()
+    failed = {trouble[:3] for evidence in (head, base) for trouble in evidence.troubles}
+    for key in dict.fromkeys((*mine, *theirs)):
+        arm, suite, scenario, metric = key
+        found = Finding(arm, suite, scenario, "no_baseline", metric=metric, margin=policy[suite, metric])
+        if key not in mine:
+            # What failed is told once, not for each of its metrics.
+            if key[:3] not in failed:
+                yield replace(found, state="mismatch", reason="the baseline has it, this run has not")
+            continue
+        rows = mine[key]
+        frames = rows["horizon_latent_frames"].max()
+        rows = rows[rows["horizon_latent_frames"] == frames]
+        first = rows.iloc[0]
+        found = replace(found, unit=first["unit"], better=first["better"], horizon_seconds=first["horizon_seconds"])
+        if versions.get(suite) != known.get(suite, versions.get(suite)):
+            yield replace(found, state="mismatch", reason="the suite is of another version")
+            continue
+        others = theirs.get(key, rows.iloc[:0])
+        others = others[others["horizon_latent_frames"] == frames]
+        if others.empty:
+            if key[:3] not in failed:
+                yield replace(found, head=float(rows["value"].mean()), reason="new: the baseline does not have it")
+            continue
+        yield _measured(found, rows, others, together)
+
+
+def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together: bool) -> Finding:
+    sign = -1 if found.better == "higher" else 1
+    both = rows.merge(others, on=["prompt", "seed"], suffixes=("", "_base"), how="inner").dropna(
+        subset=["value", "value_base"]
+    )
+    repeated = rows["repeat"].any() or others["repeat"].any()
+    paired = together or not repeated
+    mine, theirs = (both["value"], both["value_base"]) if paired else (rows["value"], others["value"])
+    mine, theirs = mine.to_numpy(float), theirs.to_numpy(float)
+    if not len(mine) or not len(theirs):
+        return replace(found, state="mismatch", reason="no rollout of this run is in the baseline")
+    relative = found.margin.relative > 0 and mine.min() > 0 and theirs.min() > 0
+
+    def loss(mine: np.ndarray, theirs: np.ndarray) -> Interval:
+        if not paired:
+            off = apart(mine, theirs)
+            return off if sign > 0 else replace(off, mean=-off.mean, low=-off.high, high=-off.low)
+        launches = both["repeat"].to_numpy() if repeated else np.zeros(len(both), int)
+        return change(sign * (mine - theirs), both["seed"].to_numpy(), launches)
+
+    absolute = loss(mine, theirs)
+    share = absolute
+    if relative:
+        share = loss(np.log(mine), np.log(theirs))
+        mean, low, high = (float(np.expm1(each)) for each in (share.mean, share.low, share.high))
+        share = replace(share, mean=mean, low=low, high=high)
+    found = replace(found, base=float(theirs.mean()), head=float(mine.mean()), loss=share, relative=relative, p=share.p)
+    margin = found.margin
+    # A change of either kind that stays within its margin is none that matters.
+    small = found.loss.high <= margin.relative if relative else False
+    small = small or absolute.high <= margin.absolute
+    large = (not relative or found.loss.mean > margin.relative) and absolute.mean > margin.absolute
+    gain = (not relative or found.loss.mean < -margin.relative) and absolute.mean < -margin.absolute
+    state: State = "pass" if small else "regression" if large and share.low > 0 else "inconclusive"
+    return replace(found, state="improved" if gain and share.high < 0 else state)
+
+
+def _settled(findings: Sequence[Finding]) -> list[Finding]:
+    """With p over the whole family: what is not real in it is neither a regression nor an improvement."""
+    family = [place for place, each in enumerate(findings) if each.margin.gated and np.isfinite(each.p)]
+    found = list(findings)
+    for place, p in zip(family, adjusted([findings[place].p for place in family]), strict=True):
+        each = replace(found[place], p=float(p))
+        if p >= 1 - LEVEL and each.state == "regression":
+            each = replace(each, state="inconclusive")
+        if p >= 1 - LEVEL and each.state == "improved":
+            each = replace(each, state="pass")
+        found[place] = each
+    return found
+
+
+def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
+    theirs = {trouble[:3] for trouble in base.troubles}
+    for arm, suite, scenario, status, reason in head.troubles:
+        known = (arm, suite, scenario) in theirs
+        fault = status in BROKEN and not known
+        why = f"{status}: {reason}" + (" (in the baseline too)" if known else "")
+        yield Finding(arm, suite, scenario, "regression" if fault else "infra_error", why)
+    mine = {trouble[:3] for trouble in head.troubles}
+    for arm, suite, scenario, status, reason in base.troubles:
+        if (arm, suite, scenario) not in mine:
+            yield Finding(arm, suite, scenario, "no_baseline", f"the baseline has no numbers ({status}: {reason})")
+
+
+def _notes(head: Evidence, base: Evidence) -> list[str]:
+    """What may explain a difference: knobs and parameters that are not the baseline's."""
+    notes = []
+    before = {arm["label"]: arm for arm in base.manifest["asked"]["arms"]}
+    for arm in head.manifest["asked"]["arms"]:
+        old = before.get(arm["label"])
+        if old is None:
+            continue
+        names = sorted({*old["knobs"], *arm["knobs"]})
+        knobs = [(name, old["knobs"].get(name), arm["knobs"].get(name)) for name in names]
+        notes += [f"{arm['label']}: {name} was {was}, is {now}" for name, was, now in knobs if was != now]
+        if (old.get("weights") or {}).get("digest") != (arm.get("weights") or {}).get("digest"):
+            notes.append(f"{arm['label']}: has other parameters of its own")
+    return notes
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,87 @@
+"""What a gate minds: a margin for each metric, as the suites declare them, or as a file says otherwise."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from harness.errors import BaselineError, did_you_mean
+from harness.suite import Margin
+from reports.tables import suite_named
+
+Policy = Mapping[tuple[str, str], Margin]
+"""Margins by suite and metric."""
+
+
+class _Rule(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    relative: float | None = Field(None, ge=0, allow_inf_nan=False)
+    absolute: float | None = Field(None, ge=0, allow_inf_nan=False)
+    gated: bool | None = None
+
+
+def declared(suites: Iterable[str]) -> dict[tuple[str, str], Margin]:
+    """The margins that suites declare for their metrics."""
+    return {
+        (suite, name): metric.margin
+        for suite in suites
+        for name, metric in suite_named(suite).metrics.items()
+        if metric.margin is not None
+    }
+
+
+def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Margin]:
+    """The declared margins, changed by a TOML file of tables [SUITE.METRIC] with relative, absolute and gated.
+
+    Raises BaselineError for a file that cannot be read, or that names what there is not.
+    """
+    found = declared(suites)
+    try:
+        told = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise BaselineError(f"cannot read {path}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BaselineError(f"{path} is not TOML: {error}") from None
+    for suite, rules in told.items():
+        if suite not in set(suites):
+            hint = did_you_mean(suite, suites)
+            raise BaselineError(f"{path}: no suite {suite!r} in this run{hint}; it has {', '.join(sorted(suites))}")
+        metrics = suite_named(suite).metrics
+        for name, rule in rules.items() if isinstance(rules, dict) else {str(rules): {}}.items():
+            if name not in metrics:
+                hint = did_you_mean(name, metrics)
+                raise BaselineError(f"{path}: suite {suite} has no metric {name!r}{hint}")
+            if metrics[name].better == "neither":
+                raise BaselineError(f"{path}: {suite}.{name} has no better direction, so no gate can judge it")
+            found[suite, name] = replace(found.get((suite, name), Margin()), **_rule(path, f"{suite}.{name}", rule))
+    return found
+
+
+def written(policy: Policy, about: str) -> str:
+    """A policy as the text of such a file."""
+    lines = [f"# {line}" for line in about.splitlines()]
+    for (suite, metric), margin in sorted(policy.items()):
+        lines += ["", f"[{suite}.{metric}]"]
+        lines += [
+            f"{key} = {str(value).lower() if isinstance(value, bool) else f'{value:.4g}'}"
+            for key, value in asdict(margin).items()
+            if value or key == "gated"
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _rule(path: Path, place: str, rule: Any) -> dict[str, Any]:
+    try:
+        return _Rule.model_validate(rule).model_dump(exclude_none=True)
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        where = ".".join(map(str, (place, *wrong["loc"])))
+        raise BaselineError(
+            f"{path}: {where} = {wrong['input']!r}: {wrong['msg'].lower()}; allowed: {', '.join(_Rule.model_fields)}"
+        ) from None
