@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import psutil
 import torch
@@ -197,6 +198,7 @@ class _Nothing:
         return self.initial(chunk, shape)
 
 
+@cache
 def at_hand(dtype: torch.dtype, device: str) -> Device:
     """The device on which something was measured: by its data sheet where that is known, else as `here` finds it."""
     name = torch.cuda.get_device_name() if device == "cuda" else ""

@@ -175,8 +175,11 @@ def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together
 
 
 def _settled(findings: Sequence[Finding]) -> list[Finding]:
-    """With p over the whole family: what is not real in it is neither a regression nor an improvement."""
-    family = [place for place, each in enumerate(findings) if each.margin.gated and np.isfinite(each.p)]
+    """With p over the whole family: what is not real in it is neither a regression nor an improvement.
+
+    Numbers without any difference could not have been called real and do not count (Tarone, 1990).
+    """
+    family = [place for place, each in enumerate(findings) if each.margin.gated and each.p < 1]
     found = list(findings)
     for place, p in zip(family, adjusted([findings[place].p for place in family]), strict=True):
         each = replace(found[place], p=float(p))

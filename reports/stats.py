@@ -8,7 +8,7 @@ where there are several, processes are drawn first, then rollouts within each.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -17,6 +17,10 @@ DRAWS = 4000
 LEVEL = 0.95
 FEW = 10
 """Groups below which a bootstrap would be too sure: their mean is given Student's interval instead."""
+
+
+TRIM = 0.2
+"""Part of the launches that is trimmed off either end."""
 
 
 @dataclass(frozen=True)
@@ -73,23 +77,24 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
 def change(differences: np.ndarray, groups: np.ndarray, processes: np.ndarray, seed: int = 0) -> Interval:
     """Mean of paired differences [n], with its interval and test.
 
-    groups: prompt and seed of each. processes: of which launch each is. Where there are several launches, they are what
-    is counted and tested, and drawn before the rollouts within them; else rollouts are. Differences that are all the
-    same have an interval of no width, and p is 0 or 1.
+    groups: prompt and seed of each. processes: of which launch each is. With one launch, rollouts are what is drawn and
+    tested. With several they are what is counted: a fifth of them is trimmed off either end (Yuen, 1974), since now and
+    then a machine has something else to do; where there are many, with several rollouts each, launches are drawn first
+    and rollouts within them. Differences that are all the same have an interval of no width, and p is 0 or 1.
     """
     there = np.isfinite(differences)
     differences, groups, processes = differences[there], groups[there], processes[there]
     launches = np.unique(processes)
     if len(launches) < 2:
-        found, means = interval(differences, groups, seed=seed), _means(differences, groups)
-    else:
-        means = _means(differences, processes)
-        found = interval(differences, processes, seed=seed)
-        inside = [_means(differences[processes == launch], groups[processes == launch]) for launch in launches]
-        if len(launches) >= FEW and max(map(len, inside)) > 1:
-            low, high = _nested(inside, seed)
-            found = Interval(found.mean, low, high, found.count)
-    return Interval(found.mean, found.low, found.high, found.count, _p(means))
+        found = interval(differences, groups, seed=seed)
+        return replace(found, p=_student_p(_means(differences, groups)))
+    means = _means(differences, processes)
+    found = _trimmed(means)
+    inside = [_means(differences[processes == launch], groups[processes == launch]) for launch in launches]
+    if len(launches) >= FEW and max(map(len, inside)) > 1:
+        low, high = _nested(inside, seed)
+        found = Interval(float(means.mean()), low, high, found.count, found.p)
+    return found
 
 
 def apart(values: np.ndarray, others: np.ndarray) -> Interval:
@@ -154,15 +159,33 @@ def _nested(inside: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def _p(means: np.ndarray) -> float:
+def _trimmed(means: np.ndarray) -> Interval:
+    from scipy.stats import mstats, t, trim_mean
+
+    count = len(means)
+    mean, cut = float(trim_mean(means, TRIM)), int(TRIM * count)
+    if _same(means):
+        return Interval(mean, mean, mean, count, float(mean == 0))
+    left = count - 2 * cut
+    off = float(mstats.trimmed_stde(means, limits=(cut / count, cut / count), inclusive=(True, True)))
+    if off == 0:
+        # All but those that were trimmed are the same.
+        return Interval(mean, mean, mean, count, float(mean == 0))
+    half = float(t.ppf((1 + LEVEL) / 2, left - 1)) * off
+    return Interval(mean, mean - half, mean + half, count, float(2 * t.sf(abs(mean) / off, left - 1)))
+
+
+def _student_p(means: np.ndarray) -> float:
     from scipy.stats import ttest_1samp
 
     if len(means) < 2:
         return 1.0
-    # What differs by rounding alone is the same, and a test of it would be sure of nothing but that.
-    if np.ptp(means) <= 1e-12 * np.abs(means).max():
-        return float(means[0] == 0)
-    return float(ttest_1samp(means, 0).pvalue)
+    return float(means[0] == 0) if _same(means) else float(ttest_1samp(means, 0).pvalue)
+
+
+def _same(means: np.ndarray) -> bool:
+    """Whether they differ by rounding at most: a test of that would be sure of nothing else."""
+    return bool(np.ptp(means) <= 1e-12 * np.abs(means).max())
 
 
 def _student(means: np.ndarray) -> tuple[float, float]:

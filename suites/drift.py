@@ -76,7 +76,7 @@ class Drift(QualitySuite):
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         frames, rows, covered = {
-            "gate": (240, (16, 0, 0, 16), 84),
+            "gate": (240, (16, 0, 0, 0), 0),
             "quick": (240, (32, 16, 16, 16), 84),
             "full": (960, (64, 32, 32, 64), 84),
             "long": (14_400, (8, 4, 4, 0), 0),

@@ -19,7 +19,7 @@ from suites.clocked import REPEATS, Score, horizons, repeats, scored, script, se
 if TYPE_CHECKING:
     import pandas as pd
 
-FRAMES = {"gate": 120, "quick": 240, "full": 960, "long": 14_400}
+FRAMES = {"gate": 96, "quick": 240, "full": 960, "long": 14_400}
 LATE = 0.85
 """A curve's value at a horizon is the mean of what lies behind this part of it."""
 

@@ -17,7 +17,9 @@ from suites.clocked import REPEATS, Score, repeats, scored, script, settled, tim
 if TYPE_CHECKING:
     import pandas as pd
 
-FRAMES = {"gate": 120, "quick": 480, "full": 960, "long": 960}
+FRAMES = {"gate": 96, "quick": 480, "full": 960, "long": 960}
+GATE_REPEATS = 8
+"""A gate has short videos and many processes: they differ by more than what is in them."""
 SWITCHES = 4
 TOLD = Margin(relative=0.1, absolute=0.5, gated=False)
 """Of waits that happen too seldom in a run to be judged by."""
@@ -50,7 +52,7 @@ class Latency(CostSuite):
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         frames, chunk = FRAMES[tier], backbone.chunk
         starts = [0, *(chunk * round(frames * (0.4 + 0.6 * n / SWITCHES) / chunk) for n in range(SWITCHES))]
-        return repeats(frames, script(backbone, starts), "switches", REPEATS, seed)
+        return repeats(frames, script(backbone, starts), "switches", GATE_REPEATS if tier == "gate" else REPEATS, seed)
 
     def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
         (row,) = task.rows

@@ -26,7 +26,7 @@ from suites.clocked import Score, horizons, repeats, scored, script, settled, ti
 if TYPE_CHECKING:
     import pandas as pd
 
-FRAMES = {"gate": 60, "quick": 240, "full": 960, "long": 14_400}
+FRAMES = {"gate": 45, "quick": 240, "full": 960, "long": 14_400}
 REPEATS = 2
 """Bytes hardly differ from run to run."""
 CURVES = ("cache_bytes", "allocated_bytes", "resident_bytes")
