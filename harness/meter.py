@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -44,6 +44,20 @@ class Stopwatch:
             torch.cuda.synchronize()
             return [before.elapsed_time(after) / 1e3 for before, after in pairs]
         return [(after - before) / 1e9 for before, after in pairs]
+
+
+class Turns:
+    """Where a measurement waits for its turn: between chunks, off the clock. Nobody waits unless `wait` is set, by who
+    measures two things on one machine at once."""
+
+    wait: Callable[[], None] | None = None
+
+    def take(self) -> None:
+        if self.wait is not None:
+            self.wait()
+
+
+turns = Turns()
 
 
 def pin(threads: int) -> list[int]:

@@ -2,8 +2,9 @@
 
 Quality is a matter of code alone: each tree runs it by itself, and what a code has shown once is not run again. What it
 costs is a matter of the moment too: for every repeat each tree has a process of its own, and the two are told cell by
-cell, in an order by chance, to measure the same thing, one right after the other. A tree's process runs that tree's own
-code and plans its own cells; here they are only matched and told when.
+cell, in an order by chance, to measure the same thing, a chunk of one and a chunk of the other in turn: what the machine
+does meanwhile falls on both. A tree's process runs that tree's own code and plans its own cells; here they are only
+matched and told when.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,25 +96,23 @@ def cost(
     *,
     threads: int,
     together: bool = True,
-    told: Callable[[str, Key, str], None] = lambda side, key, status: None,
-    enough: Callable[[], bool] = lambda: False,
 ) -> None:
     """Measure a campaign's suites of cost in each tree, in turn, into `out`/base and `out`/head.
 
     trees: by side, "base" and "head", or one alone. together: processes of both sides live at the same time; else each
-    measures its repeat whole, as a device allows that no one else may use meanwhile. told: of each cell that was
-    measured. enough: asked between repeats; True ends it.
+    measures its repeat whole, as a device needs that no one else may use meanwhile.
     """
     repeats: list[int] | None = None
     number = 0
-    while (repeats is None or number < len(repeats)) and not (number and enough()):
+    while repeats is None or number < len(repeats):
         order = random.Random(f"{sorted(tree.digest for tree in trees.values())} {number}")
         sides = sorted(trees)
         order.shuffle(sides)
         for group in [sides] if together else [[side] for side in sides]:
             with ExitStack() as living:
                 workers = {
-                    side: living.enter_context(_worker(trees[side], campaign, out, side, threads)) for side in group
+                    side: living.enter_context(_worker(trees[side], campaign, out, side, threads, len(group) > 1))
+                    for side in group
                 }
                 plans = {side: worker.plan() for side, worker in workers.items()}
                 repeats = sorted({key[-1] for plan in plans.values() for key in plan})
@@ -123,9 +122,11 @@ def cost(
                 order.shuffle(keys)
                 for key in keys:
                     order.shuffle(group)
-                    for side in group:
-                        if key in plans[side] and not plans[side][key][1]:
-                            told(side, key, workers[side].measure(plans[side][key][0]))
+                    at_work = [side for side in group if key in plans[side] and not plans[side][key][1]]
+                    for side in at_work:
+                        workers[side].begin(plans[side][key][0])
+                    while at_work:
+                        at_work = [side for side in at_work if workers[side].goes_on()]
         number += 1
 
 
@@ -143,15 +144,22 @@ class _Worker:
             for cell in found
         }
 
-    def measure(self, cell: str) -> str:
-        """Measure a cell; returns its status."""
+    def begin(self, cell: str) -> None:
+        """Let it prepare a cell, up to where its first chunk is to come."""
+        self._say(cell)
+        self._answer()
+
+    def goes_on(self) -> bool:
+        """Give it its turn: one chunk. False once the cell is done."""
+        self._say("go")
+        return "status" not in self._answer()
+
+    def _say(self, line: str) -> None:
         assert self.process.stdin is not None
-        try:
-            self.process.stdin.write(cell + "\n")
+        # Why it is dead, it is asked next.
+        with suppress(BrokenPipeError):
+            self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
-        return str(self._answer()["status"])
 
     def _answer(self) -> dict[str, Any]:
         assert self.process.stdout is not None
@@ -166,7 +174,9 @@ class _Worker:
 
 
 @contextmanager
-def _worker(tree: Tree, campaign: Mapping[str, Any], out: Path, side: str, threads: int) -> Iterator[_Worker]:
+def _worker(
+    tree: Tree, campaign: Mapping[str, Any], out: Path, side: str, threads: int, in_turn: bool
+) -> Iterator[_Worker]:
     folder = (out / side).resolve()
     folder.mkdir(parents=True, exist_ok=True)
     environment = {**_environment(tree, folder), "OMP_NUM_THREADS": str(threads)}
@@ -179,6 +189,7 @@ def _worker(tree: Tree, campaign: Mapping[str, Any], out: Path, side: str, threa
     try:
         assert process.stdin is not None
         job = {"campaign": dict(campaign), "out": str(folder), "threads": threads, "beside": out.resolve().name}
+        job["in turn"] = in_turn
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()
         yield _Worker(process, tree, log)
@@ -192,21 +203,24 @@ def serve() -> None:
     # Whatever a library prints must not be taken for an answer.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
+
+    def answer(told: Mapping[str, Any]) -> None:
+        answers.write(json.dumps(told) + "\n")
+
     try:
-        for answer in _served():
-            answers.write(json.dumps(answer) + "\n")
+        _serve(answer)
     except HorizonError as error:
-        answers.write(json.dumps({"error": " ".join(str(error).split())}) + "\n")
+        answer({"error": " ".join(str(error).split())})
 
 
-def _served() -> Iterator[dict[str, Any]]:
+def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     import torch
 
     from harness import registry
     from harness.campaign import cells, make_campaign, manifest
     from harness.executor import describe
     from harness.measuring import observed
-    from harness.meter import pin
+    from harness.meter import pin, turns
     from harness.store import Store
 
     job = json.loads(sys.stdin.readline())
@@ -217,23 +231,30 @@ def _served() -> Iterator[dict[str, Any]]:
     planned = {cell.id: cell for cell in cells(asked, stage) if cell.skip is None}
     store = Store(Path(job["out"]))
     store.begin({**manifest(asked, stage, list(planned.values()), store.folder.name), "beside": job["beside"]})
-    yield {
-        "cells": [
-            {
-                "id": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "scenario": cell.task.scenario,
-                "frames": cell.task.frames, "repeat": cell.task.rows[0].seed, "done": store.find(cell.id) is not None,
-            }
-            for cell in planned.values()
-        ]
-    }  # fmt: skip
+    plan = [
+        {
+            "id": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "scenario": cell.task.scenario,
+            "frames": cell.task.frames, "repeat": cell.task.rows[0].seed, "done": store.find(cell.id) is not None,
+        }
+        for cell in planned.values()
+    ]  # fmt: skip
+    answer({"cells": plan})
     cores = pin(job["threads"])
-    for line in sys.stdin:
+
+    def wait() -> None:
+        answer({"waits": True})
+        if not sys.stdin.readline():
+            sys.exit(0)
+
+    for line in iter(sys.stdin.readline, ""):
         cell = planned[line.strip()]
+        wait()
+        turns.wait = wait if job["in turn"] else None
         outcome = observed(lambda cell=cell: (cell.suite, stage, cell.arm.strategy), cell.task)  # type: ignore[misc]
         machine = {"threads": job["threads"], "cores": cores, "process": "of one repeat", **outcome.machine}
         about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": machine}
         store.finish(cell.id, {**describe(cell, stage), **about}, outcome.samples, {})
-        yield {"status": outcome.status, "reason": outcome.reason}
+        answer({"status": outcome.status})
 
 
 def _environment(tree: Tree, folder: Path) -> dict[str, str]:

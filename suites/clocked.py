@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.errors import MeasurementError, NotFiniteError
 from harness.memory import Boundary, Memory, Strategy
-from harness.meter import Stopwatch
+from harness.meter import Stopwatch, turns
 from harness.noise import PairedNoise
 from harness.rollout import rollout
 from harness.suite import Row, Task
@@ -86,6 +86,7 @@ def timed(
         timing.ends.append(chunk.start + chunk.latents.shape[1])
         latest.append(chunk.latents)
         each(timing.ends[-1])
+        turns.take()
         clock.mark()
     seconds = clock.seconds()
     timing.before = seconds[0]
