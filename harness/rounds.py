@@ -36,8 +36,8 @@ class Rounds:
         self.number = 0
         self.folders: dict[str, list[Path]] = {side: [] for side in trees}
         """Campaigns that were run, by side."""
-        self.rates: dict[bool, float] = {}
-        """Seconds that a strategy under a suite took, for quality and for cost."""
+        self.rates: dict[bool, tuple[float, float]] = {}
+        """Seconds that a round took however small, and those of a strategy under a suite: for quality and for cost."""
 
     def go(self, campaign: Campaign) -> None:
         """Measure one round of a campaign."""
@@ -47,32 +47,36 @@ class Rounds:
         for costly, suites in parts.items():
             if suites:
                 began = time.monotonic()
-                (self._cost if costly else self._quality)({**asked, "suites": suites})
-                self.rates[costly] = (time.monotonic() - began) / (len(suites) * _count(campaign))
+                fixed = (self._cost if costly else self._quality)({**asked, "suites": suites})
+                each = (time.monotonic() - began - fixed) / (len(suites) * _count(campaign))
+                self.rates[costly] = fixed, each
         self.number += 1
 
     def price(self, campaign: Campaign) -> float:
         """Seconds that a round of this campaign takes, as far as the rounds before tell."""
         cost = _costly(campaign.suites)
-        return sum(self.rates.get(name in cost, 0.0) * _count(campaign) for name in campaign.suites)
+        parts = {False: len(campaign.suites) - len(cost), True: len(cost)}
+        rates = {costly: self.rates.get(costly, (0.0, 0.0)) for costly, count in parts.items() if count}
+        return sum(fixed + each * parts[costly] * _count(campaign) for costly, (fixed, each) in rates.items())
 
-    def _quality(self, asked: Mapping[str, Any]) -> None:
+    def _quality(self, asked: Mapping[str, Any]) -> float:
         words = ("--workers", str(self.workers), "--threads", str(self.threads))
         for side, tree in self.trees.items():
             self.tell(f"round {self.number + 1}: quality, {side}")
             folder = self.run / "quality" / f"{tree.digest}-{self.number}"
             turns.quality(tree, asked, folder, words)
             self.folders[side].append(folder)
+        return 0.0
 
-    def _cost(self, asked: Mapping[str, Any]) -> None:
+    def _cost(self, asked: Mapping[str, Any]) -> float:
         self.tell(f"round {self.number + 1}: cost, {' and '.join(sorted(self.trees))}")
         digests = [self.trees[side].digest for side in sorted(self.trees)]
         folder = self.run / "cost" / "-".join([*digests, str(self.number)])
         # A GPU is not shared with anybody who measures on it.
         together = not str(asked["device"] or "").startswith("cuda")
-        turns.cost(self.trees, asked, folder, threads=self.threads, together=together)
         for side in self.trees:
             self.folders[side].append(folder / side)
+        return turns.cost(self.trees, asked, folder, threads=self.threads, together=together)
 
 
 def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Campaign:

@@ -1,10 +1,10 @@
 """Two trees of this project under one campaign, on one machine at one time, so that nothing but their code differs.
 
 Quality is a matter of code alone: each tree runs it by itself, and what a code has shown once is not run again. What it
-costs is a matter of the moment too: for every repeat each tree has a process of its own, and the two are told cell by
-cell, in an order by chance, to measure the same thing, a chunk of one and a chunk of the other in turn: what the machine
-does meanwhile falls on both. A tree's process runs that tree's own code and plans its own cells; here they are only
-matched and told when.
+costs is a matter of the moment too: for every repeat each tree has a process of its own, and the two measure the same
+thing, cell by cell in an order by chance, a chunk of one and a chunk of the other in turn: what the machine does
+meanwhile falls on both. A tree's process runs that tree's own code and plans its own cells; here they are only matched
+and told when.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import random
 import subprocess
 import sys
+import time
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -96,28 +97,32 @@ def cost(
     *,
     threads: int,
     together: bool = True,
-) -> None:
+) -> float:
     """Measure a campaign's suites of cost in each tree, in turn, into `out`/base and `out`/head.
+
+    Returns the seconds in which processes were started, however little they then had to measure.
 
     trees: by side, "base" and "head", or one alone. together: processes of both sides live at the same time; else each
     measures its repeat whole, as a device needs that no one else may use meanwhile.
     """
     repeats: list[int] | None = None
-    number = 0
+    number, starting = 0, 0.0
     while repeats is None or number < len(repeats):
         order = random.Random(f"{sorted(tree.digest for tree in trees.values())} {number}")
         sides = sorted(trees)
         order.shuffle(sides)
         for group in [sides] if together else [[side] for side in sides]:
             with ExitStack() as living:
+                began = time.monotonic()
                 workers = {
                     side: living.enter_context(_worker(trees[side], campaign, out, side, threads, len(group) > 1))
                     for side in group
                 }
                 plans = {side: worker.plan() for side, worker in workers.items()}
+                starting += time.monotonic() - began
                 repeats = sorted({key[-1] for plan in plans.values() for key in plan})
                 if not repeats:
-                    return
+                    return starting
                 keys = sorted({key for plan in plans.values() for key in plan if key[-1] == repeats[number]})
                 order.shuffle(keys)
                 for key in keys:
@@ -128,6 +133,7 @@ def cost(
                     while at_work:
                         at_work = [side for side in at_work if workers[side].goes_on()]
         number += 1
+    return starting
 
 
 class _Worker:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FRAMES = {"gate": 96, "quick": 480, "full": 960, "long": 960}
-GATE_REPEATS = 8
+GATE_REPEATS = 6
 """A gate has short videos and many processes: they differ by more than what is in them."""
 SWITCHES = 4
 TOLD = Margin(relative=0.1, absolute=0.5, gated=False)
