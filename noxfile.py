@@ -87,6 +87,19 @@ def bench(session: nox.Session, strategy: str) -> None:
 
 
 @nox.session
+def gate(session: nox.Session) -> None:
+    """This code beside where it left main, in turn: worse in quality, speed or memory? Six minutes; exit code 1: yes.
+    What follows -- goes to `horizon gate`: `-- --against REF`, `-- --baseline FILE --measure`, ..."""
+    python(session, "harness.cli", "gate", *session.posargs)
+
+
+@nox.session
+def aa(session: nox.Session) -> None:
+    """The gate's own noise: this code against itself, twelve times; an hour. What follows -- goes to `horizon aa`."""
+    python(session, "harness.cli", "aa", *session.posargs)
+
+
+@nox.session
 def cost(session: nox.Session) -> None:
     """Speed, latency and memory of every strategy, interleaved, each cell alone in a process of its own; then the
     report. What follows -- goes to `horizon run`: `-- --backbone wan-1.3b --device cuda` on a GPU."""

@@ -7,6 +7,7 @@ import random
 import tomllib
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +192,7 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "cells": [cell.id for cell in planned],
         },
         "environment": environment(backbone),
+        "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

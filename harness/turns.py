@@ -67,9 +67,21 @@ def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
     return tree(place)
 
 
-def merge_base(ref: str, repository: Path) -> str:
-    """The commit at which this checkout left `ref`."""
-    return _git(repository, ref, "merge-base", "HEAD", ref)
+def before(repository: Path) -> str:
+    """The commit that this checkout is naturally compared with: where it left the main branch; on that branch, what is
+    committed if files differ from it, else the commit before."""
+    head = _git(repository, "HEAD", "rev-parse", "HEAD")
+    for main in ("origin/HEAD", "origin/main", "main", "origin/master", "master"):
+        with suppress(TreeError):
+            base = _git(repository, main, "merge-base", "HEAD", main)
+            if base != head:
+                return base
+            return (
+                head
+                if _git(repository, "HEAD", "status", "--porcelain")
+                else _git(repository, "HEAD^", "rev-parse", "--verify", "--quiet", "HEAD^")
+            )
+    raise TreeError(f"{repository}: no branch main or master; give --against a commit, branch, tag or checkout")
 
 
 def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[str]) -> None:

@@ -98,7 +98,7 @@ def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
     if differences:
         return Verdict(head, base, (), differences, together)
     findings = [*_broken(head, base), *_compared(head, base, policy, together)]
-    return Verdict(head, base, _settled(findings), (), together, _notes(head, base))
+    return Verdict(head, base, settled(findings), (), together, _notes(head, base))
 
 
 def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) -> Iterator[Finding]:
@@ -138,24 +138,37 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
 
 
 def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together: bool) -> Finding:
-    sign = -1 if found.better == "higher" else 1
     both = rows.merge(others, on=["prompt", "seed"], suffixes=("", "_base"), how="inner").dropna(
         subset=["value", "value_base"]
     )
-    repeated = rows["repeat"].any() or others["repeat"].any()
-    paired = together or not repeated
-    mine, theirs = (both["value"], both["value_base"]) if paired else (rows["value"], others["value"])
-    mine, theirs = mine.to_numpy(float), theirs.to_numpy(float)
+    repeated = bool(rows["repeat"].any() or others["repeat"].any())
+    if repeated and not together:
+        mine, theirs = (side["value"].dropna().to_numpy(float) for side in (rows, others))
+        pairs = None
+    else:
+        mine, theirs = both["value"].to_numpy(float), both["value_base"].to_numpy(float)
+        pairs = both["seed"].to_numpy(), both["repeat"].to_numpy() if repeated else np.zeros(len(both), int)
     if not len(mine) or not len(theirs):
         return replace(found, state="mismatch", reason="no rollout of this run is in the baseline")
+    return weighed(found, mine, theirs, pairs)
+
+
+def weighed(
+    found: Finding, mine: np.ndarray, theirs: np.ndarray, pairs: tuple[np.ndarray, np.ndarray] | None
+) -> Finding:
+    """A finding with its numbers, and its state by itself.
+
+    mine, theirs: values of the run and of the baseline. pairs: seed and launch of each value, where one of the run
+    belongs to one of the baseline; None where they do not.
+    """
+    sign = -1 if found.better == "higher" else 1
     relative = found.margin.relative > 0 and mine.min() > 0 and theirs.min() > 0
 
     def loss(mine: np.ndarray, theirs: np.ndarray) -> Interval:
-        if not paired:
+        if pairs is None:
             off = apart(mine, theirs)
             return off if sign > 0 else replace(off, mean=-off.mean, low=-off.high, high=-off.low)
-        launches = both["repeat"].to_numpy() if repeated else np.zeros(len(both), int)
-        return change(sign * (mine - theirs), both["seed"].to_numpy(), launches)
+        return change(sign * (mine - theirs), *pairs)
 
     absolute = loss(mine, theirs)
     share = absolute
@@ -163,18 +176,31 @@ def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together
         share = loss(np.log(mine), np.log(theirs))
         mean, low, high = (float(np.expm1(each)) for each in (share.mean, share.low, share.high))
         share = replace(share, mean=mean, low=low, high=high)
-    found = replace(found, base=float(theirs.mean()), head=float(mine.mean()), loss=share, relative=relative, p=share.p)
     margin = found.margin
-    # A change of either kind that stays within its margin is none that matters.
-    small = found.loss.high <= margin.relative if relative else False
-    small = small or absolute.high <= margin.absolute
-    large = (not relative or found.loss.mean > margin.relative) and absolute.mean > margin.absolute
-    gain = (not relative or found.loss.mean < -margin.relative) and absolute.mean < -margin.absolute
+    # A change that stays within its margin, as a share or in its unit, is none that matters.
+    small = absolute.high <= margin.absolute or (relative and share.high <= margin.relative)
+    large = absolute.mean > margin.absolute and (not relative or share.mean > margin.relative)
+    gain = absolute.mean < -margin.absolute and (not relative or share.mean < -margin.relative)
     state: State = "pass" if small else "regression" if large and share.low > 0 else "inconclusive"
-    return replace(found, state="improved" if gain and share.high < 0 else state)
+    if gain and share.high < 0:
+        state = "improved"
+    return replace(
+        found, state=state, base=float(theirs.mean()), head=float(mine.mean()), loss=share, relative=relative, p=share.p
+    )
 
 
-def _settled(findings: Sequence[Finding]) -> list[Finding]:
+def unsure(findings: Sequence[Finding]) -> list[Finding]:
+    """What more repeats may settle. A regression of what varies is measured again before it is called one."""
+    return [
+        each
+        for each in findings
+        if each.margin.gated
+        and each.metric
+        and (each.state == "inconclusive" or (each.state == "regression" and each.loss.low < each.loss.high))
+    ]
+
+
+def settled(findings: Sequence[Finding]) -> list[Finding]:
     """With p over the whole family: what is not real in it is neither a regression nor an improvement.
 
     Numbers without any difference could not have been called real and do not count (Tarone, 1990).

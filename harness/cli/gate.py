@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
     from harness.campaign import Campaign
     from harness.rounds import Rounds
     from reports.evidence import Evidence
-    from reports.gate import Finding, Verdict
+    from reports.gate import Verdict
 
-OUT = Path("runs/gate")
-HEAD = "head.parquet"
-"""What a gate keeps of the run that it judged; `horizon baseline accept` reads it."""
+OUT, AA = Path("runs/gate"), Path("runs/aa")
+HEAD, BASE = "head.parquet", "base.parquet"
+"""What a gate keeps of the two that it judged; `horizon baseline accept` reads the first."""
 DEFAULT = {"suites": ["drift", "interactive", "latency", "vram"], "tier": "gate", "equal_budget": 0}
 """The campaign of a gate that is given none."""
 ROUNDS = 4
@@ -38,7 +40,8 @@ app.add_typer(baselines, name="baseline", help="Keep a run as what later ones ar
 def gate(
     run: Annotated[Path, typer.Argument(help="A campaign's folder; with --against or --measure: what is made.")] = OUT,
     against: Annotated[
-        str | None, typer.Option(help="Measure this commit, branch or checkout beside this one, in turn.")
+        str | None,
+        typer.Option(help="Measure this commit, branch or checkout beside this one. Default: where main was left."),
     ] = None,
     baseline: Annotated[Path | None, typer.Option(help="A run's folder, or a file of `horizon baseline`.")] = None,
     measure: Annotated[bool, typer.Option("--measure", help="With --baseline: measure this code first.")] = False,
@@ -55,24 +58,23 @@ def gate(
     """Is a run worse than its baseline, in quality, speed or memory? 0: no. 1: yes. 2: they cannot be compared."""
     from harness import turns
     from harness.rounds import Rounds
-    from reports.evidence import read, save
+    from reports.evidence import read
     from reports.gate import EXIT
     from reports.gate_page import write
 
-    if (against is None) == (baseline is None):
-        raise BaselineError("give either --against (a commit, branch or checkout) or --baseline (a folder or file)")
-    if against is None and not measure:
-        assert baseline is not None
+    if against is not None and baseline is not None:
+        raise BaselineError("give --against (a commit, branch or checkout) or --baseline (a folder or file), not both")
+    if baseline is not None and not measure:
         base = read(baseline)
         verdict = _judged(read(run), base, policy)
     else:
         root = Path(__file__).parents[2]
         trees = {"head": turns.tree(root)}
-        if against is not None:
-            trees["base"] = turns.checked_out(against, root, run / "trees")
-        rounds = Rounds(run, trees, workers or min(4, os.cpu_count() or 1), threads, console.print)
+        if baseline is None:
+            trees["base"] = turns.checked_out(against or turns.before(root), root, run / "trees")
+            console.print(f"this code beside {trees['base'].path}", style="dim")
+        rounds = Rounds(run, trees, workers or _workers(), threads, console.print)
         verdict = _measured(rounds, _campaign(campaign, strategy), baseline, policy, 60 * minutes)
-        save(verdict.head, run / HEAD)
     written = write(verdict, out or run)
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
     if as_json:
@@ -80,6 +82,81 @@ def gate(
     else:
         _tell(verdict, written)
     raise typer.Exit(code)
+
+
+@app.command()
+def aa(
+    out: Annotated[Path, typer.Argument(help="A folder of runs; those that are there are not made again.")] = AA,
+    runs: Annotated[int, typer.Option(min=1, help="Real gates of this code against itself.")] = 12,
+    campaign: Annotated[Path | None, typer.Option(help="A TOML file. Default: every strategy, tier gate.")] = None,
+    policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Time for measuring each.")] = 6.0,
+    gates: Annotated[int, typer.Option(min=1, help="Gates that are simulated from what was recorded.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """The gate's own noise: how noisy each number is, how often it cries wolf, what it can find, which margins fit."""
+    from harness import turns
+    from harness.rounds import Rounds
+    from reports.calibration import calibrate, headline, rows, write
+    from reports.evidence import read
+    from reports.gate_page import write as put
+    from reports.policy import declared, read_policy
+
+    tree = turns.tree(Path(__file__).parents[2])
+    # The same code, that must not be taken for it: each side shows its quality for itself.
+    trees = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
+    for number in range(1, runs + 1):
+        run = out / str(number)
+        if not (run / "gate.json").exists():
+            console.print(f"run {number} of {runs}", style="dim")
+            verdict = _measured(
+                Rounds(run, trees, _workers(), 1), _campaign(campaign, None), None, policy, 60 * minutes
+            )
+            put(verdict, run)
+    done = sorted(run.parent for run in out.glob("*/gate.json"))
+    states = [json.loads((run / "gate.json").read_text())["state"] for run in done]
+    pairs = [(read(run / HEAD), read(run / BASE)) for run in done]
+    suites = pairs[0][0].suites()
+    found = calibrate(pairs, states, read_policy(policy, suites) if policy else declared(suites), gates)
+    written = write(found, out)
+    if as_json:
+        print(written[1].read_text(), end="")
+        return
+    heads, lines = rows(found)
+    shown = table(*heads, title="the same code against itself")
+    for line in lines:
+        shown.add_row(*line)
+    console.print(shown)
+    console.print(headline(found))
+    console.print(", ".join(str(path) for path in written), style="dim")
+
+
+@app.command()
+def history(
+    folder: Annotated[Path, typer.Argument(help="A folder of runs: campaigns, gates, and baselines.")],
+    metric: Annotated[list[str] | None, typer.Option(help="SUITE.METRIC; repeat. Default: what a gate judges.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The picture. Default: history.png in FOLDER.")] = None,
+    as_json: Json = False,
+) -> None:
+    """When did a number step up or down? Over all runs in a folder, by the time at which they were begun."""
+    from reports.history import draw, load, steps
+
+    runs = load(folder)
+    series = steps(runs, metric)
+    place = out or folder / "history.png"
+    draw(series, place)
+    if as_json:
+        print_json({"runs": len(runs), "steps": [vars(step) for each in series for step in each.steps]})
+        return
+    shown = table("strategy", "metric", "scenario", "run", "commit", "from", "to", "change", title=f"{len(runs)} runs")
+    for each in series:
+        for step in each.steps:
+            shown.add_row(
+                Text(each.arm, "bold"), f"{each.suite}.{each.metric}", each.scenario, step.run, step.commit,
+                f"{step.before:,.4g}", f"{step.after:,.4g}", Text(step.told, "red" if step.worse else "green"),
+            )  # fmt: skip
+    console.print(shown if shown.row_count else f"{len(runs)} runs, {len(series)} series: no step")
+    console.print(f"{place}", style="dim")
 
 
 @baselines.command()
@@ -123,6 +200,10 @@ def _run(run: Path) -> Evidence:
     return read(run / HEAD if (run / HEAD).exists() else run)
 
 
+def _workers() -> int:
+    return min(4, os.cpu_count() or 1)
+
+
 def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
     from harness.campaign import make_campaign, read_campaign
 
@@ -143,7 +224,8 @@ def _measured(
 ) -> Verdict:
     """Measure, judge, and measure again what stays unsure while there is time."""
     from harness.rounds import only
-    from reports.evidence import read, united
+    from reports.evidence import read, save, united
+    from reports.gate import unsure
 
     known = read(baseline) if baseline else None
     began, asked = time.monotonic(), campaign
@@ -151,22 +233,15 @@ def _measured(
         rounds.go(asked)
         head, *bases = (united([read(folder) for folder in folders]) for folders in rounds.folders.values())
         verdict = _judged(head, known or bases[0], policy)
-        unsure = _unsure(verdict)
-        asked = only(campaign, {each.arm for each in unsure}, {each.suite for each in unsure})
+        left = unsure(verdict.findings)
+        asked = only(campaign, {each.arm for each in left}, {each.suite for each in left})
         # It is finished before the time is up, not after it.
-        if not unsure or rounds.number >= ROUNDS or time.monotonic() - began + rounds.price(asked) > seconds:
+        if not left or rounds.number >= ROUNDS or time.monotonic() - began + rounds.price(asked) > seconds:
+            save(head, rounds.run / HEAD)
+            save(verdict.base, rounds.run / BASE)
             return verdict
-        places = "; ".join(finding.place for finding in unsure[:3])
-        console.print(f"unsure of {len(unsure)}: {places}{'; ...' if len(unsure) > 3 else ''}", style="yellow")
-
-
-def _unsure(verdict: Verdict) -> list[Finding]:
-    """What more repeats may settle. A regression of what varies is measured again before it is called one."""
-    return [
-        finding
-        for finding in verdict.of("inconclusive", "regression")
-        if finding.metric and (finding.state == "inconclusive" or finding.loss.low < finding.loss.high)
-    ]
+        places = "; ".join(finding.place for finding in left[:3])
+        console.print(f"unsure of {len(left)}: {places}{'; ...' if len(left) > 3 else ''}", style="yellow")
 
 
 def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
