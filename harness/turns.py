@@ -25,6 +25,7 @@ from typing import Any
 
 from harness.errors import HorizonError, TreeError
 from harness.files import write_whole
+from harness.store import MANIFEST, Store
 
 PACKAGES = ("harness", "strategies", "suites", "reports")
 """What of a tree decides its numbers."""
@@ -97,8 +98,10 @@ def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[
         command, cwd=tree.path, env=_environment(tree, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
-    # 1: some cells failed; the gate tells which.
-    if done.returncode not in (0, 1):
+    # 1 is also what it ends with if some cells failed: then all of them are there, and the gate tells which.
+    store = Store(out)
+    whole = (out / MANIFEST).exists() and all(store.find(cell) for cell in store.manifest()["asked"]["cells"])
+    if done.returncode not in (0, 1) or not whole:
         raise TreeError(f"{tree.path}: horizon run ended with {done.returncode}: {_last_line(done.stderr)}")
 
 
@@ -239,7 +242,6 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     from harness.executor import describe
     from harness.measuring import observed
     from harness.meter import pin, turns
-    from harness.store import Store
 
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])

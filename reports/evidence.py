@@ -169,9 +169,7 @@ def _file(path: Path) -> Evidence:
         table = pq.read_table(path)
         told = (table.schema.metadata or {}).get(KEY)
     except (OSError, ValueError, pa.ArrowException) as error:
-        raise BaselineError(
-            f"{path}: not a whole Parquet file ({str(error).splitlines()[0].rstrip('.')}); restore it or accept anew"
-        ) from None
+        raise _damaged(path, error) from None
     if told is None:
         raise BaselineError(f"{path}: a Parquet file, but no baseline of Horizon; make one: horizon baseline accept")
     try:
@@ -186,10 +184,17 @@ def _file(path: Path) -> Evidence:
             )
         troubles = tuple((arm, suite, scenario, status, why) for arm, suite, scenario, status, why in about["troubles"])
         return Evidence(path, about["manifest"], frame, troubles, tuple(about["accepted"]))
+    except BaselineError:
+        raise
+    except pa.ArrowException as error:
+        raise _damaged(path, error) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        if isinstance(error, BaselineError):
-            raise
         raise BaselineError(f"{path}: not written by Horizon ({type(error).__name__}); accept a run anew") from None
+
+
+def _damaged(path: Path, error: Exception) -> BaselineError:
+    said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
+    return BaselineError(f"{path}: not a whole Parquet file ({said}); restore it, or remove it and accept a run anew")
 
 
 def _digest(frame: pd.DataFrame, about: Mapping[str, Any]) -> str:

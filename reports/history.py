@@ -16,12 +16,12 @@ from reports.evidence import Evidence, read
 from reports.plots import save
 from reports.policy import declared
 
-ENOUGH = 5
+ENOUGH = 6
 """Runs below which nothing is called a step."""
-LEAST = 2
+LEAST = 3
 """Runs on either side of a step: one alone is an outlier."""
 STRICT = 3.0
-"""Penalty of a step, in units of the noise's variance times the logarithm of the number of runs."""
+"""Penalty of a step, in units of the noise times the logarithm of the number of runs."""
 ACROSS = 3
 """Panels in a row of the picture."""
 
@@ -81,8 +81,9 @@ def load(folder: Path) -> list[Evidence]:
 def steps(runs: Sequence[Evidence], metrics: Sequence[str] | None = None) -> list[Series]:
     """Every number that a gate judges (or those asked for, as SUITE.METRIC) over the runs, with its steps.
 
-    A step is where the mean changes by more than noise explains (PELT, Killick et al. 2012, least squares; the noise is
-    taken from run to run, the penalty is that of an information criterion) and by more than the metric's margin.
+    A step is where the level changes by more than noise explains and by more than the metric's margin. PELT (Killick et
+    al. 2012) with least absolute deviations, so that an outlier is none; the noise is taken from run to run, the
+    penalty is that of an information criterion.
     """
     policy = declared(sorted({suite for run in runs for suite in run.suites()}))
     known = sorted({f"{suite}.{metric}" for run in runs for suite, metric in _there(run)})
@@ -112,7 +113,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
         axis.plot(places, each.values, "o-", color="0.6", markersize=3, linewidth=0.8)
         edges = [0, *(step.place for step in each.steps), len(each.values)]
         for start, stop in itertools.pairwise(edges):
-            level = each.values[start:stop].mean()
+            level = np.median(each.values[start:stop])
             axis.plot([start - 0.3, stop - 0.7], [level, level], color="#1f5fa8", linewidth=2)
         for step in each.steps:
             colour = "#b3261e" if step.worse else "#2e7d32"
@@ -157,17 +158,17 @@ def _steps(series: Series, commits: Sequence[str], margin: Margin) -> list[Step]
     signal = np.log(values) if relative else values
     # From run to run, so that steps themselves do not pass for noise; never nothing, or rounding would be a step.
     noise = max(1.4826 * np.median(np.abs(np.diff(signal))) / np.sqrt(2), 1e-4 * np.ptp(signal))
-    search = ruptures.Pelt(model="l2", min_size=LEAST, jump=1).fit(signal[:, None])
-    places = [0, *search.predict(pen=STRICT * noise**2 * np.log(len(values)))]
-    levels = [values[start:stop].mean() for start, stop in itertools.pairwise(places)]
+    search = ruptures.Pelt(model="l1", min_size=LEAST, jump=1).fit(signal[:, None])
+    places = [0, *search.predict(pen=STRICT * noise * np.log(len(values)))]
+    levels = [float(np.median(values[start:stop])) for start, stop in itertools.pairwise(places)]
     found = []
     for place, before, after in zip(places[1:-1], levels, levels[1:], strict=False):
         size = after / before - 1 if relative else after - before
         if abs(after - before) <= margin.absolute or (relative and abs(size) <= margin.relative):
             continue
         told = f"{100 * size:+.1f} %" if relative else f"{size:+.3g} {series.unit}"
-        worse = (after > before) == (series.better == "lower")
-        found.append(Step(series.runs[place], commits[place], place, float(before), float(after), told, worse))
+        worse = bool((after > before) == (series.better == "lower"))
+        found.append(Step(series.runs[place], commits[place], place, before, after, told, worse))
     return found
 
 

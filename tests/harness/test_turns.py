@@ -1,0 +1,164 @@
+"""Two trees measured in turn: each runs its own code, and what goes wrong in one is told in a line."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from harness import cli, turns
+from harness.campaign import make_campaign
+from harness.errors import TreeError
+from harness.rounds import Rounds, only
+from harness.store import Store
+
+ROOT = Path(__file__).parents[2]
+VRAM = {"suites": ["vram"], "tier": "gate", "equal_budget": 0, "strategies": ["sliding_window"]}
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A tree of this code, to be changed."""
+    folder = tmp_path / "tree"
+    for name in turns.PACKAGES:
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", folder)
+    return folder
+
+
+def append(file, text):
+    file.write_text(file.read_text() + text)
+
+
+def test_a_tree_is_known_by_its_code(copy):
+    first = turns.tree(copy)
+    (copy / "harness" / "__pycache__").mkdir()
+    (copy / "harness" / "__pycache__" / "x.pyc").write_text("x")
+    (copy / "README.md").write_text("said differently")
+    assert turns.tree(copy) == first
+    append(copy / "suites" / "__init__.py", "# another\n")
+    assert turns.tree(copy).digest != first.digest
+
+
+def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
+    """The other tree holds a tenth more: this one is better, and the other, judged by this one, worse."""
+    append(
+        copy / "strategies" / "sliding_window.py",
+        "\n\nfrom harness.frames import FrameCache\n\n_stored = FrameCache.stored\n\n\ndef _more(self):\n"
+        "    if not hasattr(self, 'extra'):\n        import torch\n        self.extra = torch.zeros(40_000)\n"
+        "    return [*_stored(self), self.extra]\n\n\nFrameCache.stored = _more\n",
+    )
+    campaign = tmp_path / "campaign.toml"
+    campaign.write_text(turns._toml(VRAM))
+    out = tmp_path / "out"
+
+    def gate(*words):
+        monkeypatch.setattr("sys.argv", ["horizon", "gate", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return ended.value.code, json.loads(capsys.readouterr().out.partition("\n{")[2].join(("{", "")) or "{}")
+
+    code, told = gate(out, "--against", copy, "--campaign", campaign, "--minutes", 0, "--json")
+    assert (code, told["state"], told["together"]) == (0, "improved", True)
+    states = {finding["metric"]: finding["state"] for finding in told["findings"]}
+    assert states["cache_bytes"] == "improved"
+    assert {path.name for path in out.iterdir()} >= {
+        "gate.md",
+        "gate.json",
+        "junit.xml",
+        "head.parquet",
+        "base.parquet",
+    }
+    machine = next(Store(next((out / "cost").iterdir()) / "head").cells()).about["machine"]
+    assert machine["process"] == "of one repeat"
+    head, base = (str(out / f"{side}.parquet") for side in ("head", "base"))
+    monkeypatch.setattr("sys.argv", ["horizon", "gate", base, "--baseline", head, "--out", str(tmp_path / "swapped")])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    assert ended.value.code == 1
+    assert "regression: sliding_window: cache_bytes in stream" in capsys.readouterr().out
+    # What is there is not measured again.
+    before = {file: file.stat().st_mtime for file in out.rglob("cell.json")}
+    Rounds(out, {"head": turns.tree(ROOT), "base": turns.tree(copy)}, 1, 1).go(make_campaign(VRAM))
+    assert {file: file.stat().st_mtime for file in out.rglob("cell.json")} == before
+
+
+def test_each_tree_registers_its_own_names(copy, tmp_path):
+    project = (copy / "pyproject.toml").read_text()
+    point = 'sliding_window = "strategies.sliding_window:SlidingWindow"\n'
+    (copy / "pyproject.toml").write_text(project.replace(point, point + point.replace("sliding_window =", "twin =")))
+    words = "from harness import registry; print(list(registry.found('strategies')))"
+    for tree, there in ((copy, True), (ROOT, False)):
+        environment = turns._environment(turns.tree(tree), tmp_path / "out")
+        done = subprocess.run(
+            [sys.executable, "-c", words], cwd=tree, env=environment, check=True, capture_output=True, text=True
+        )
+        assert ("'twin'" in done.stdout) == there
+
+
+def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
+    append(copy / "harness" / "measuring.py", "raise ImportError('broken on purpose')\n")
+    with pytest.raises(TreeError, match=r"tree: its process ended with 1: ImportError: broken on purpose"):
+        turns.cost({"head": turns.tree(copy)}, VRAM, tmp_path / "cost", threads=1)
+    with pytest.raises(TreeError, match=r"tree: horizon run ended with 1: ImportError: broken on purpose"):
+        turns.quality(turns.tree(copy), {**VRAM, "suites": ["drift"]}, tmp_path / "quality", ())
+    with pytest.raises(TreeError, match="no Horizon that can be measured in turn"):
+        turns.tree(tmp_path)
+    with pytest.raises(TreeError, match=r"no tier 'gat'; allowed: gate"):
+        turns.cost({"head": turns.tree(ROOT)}, {**VRAM, "tier": "gat"}, tmp_path / "cost", threads=1)
+
+
+@pytest.fixture
+def repository(tmp_path):
+    folder = tmp_path / "repository"
+    (folder / "harness").mkdir(parents=True)
+
+    def commit(text):
+        for name in ("pyproject.toml", "harness/turns.py"):
+            (folder / name).write_text(text)
+        git("add", "-A")
+        git("-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", text)
+        return git("rev-parse", "HEAD")
+
+    def git(*words):
+        done = subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True)
+        return done.stdout.strip()
+
+    git("init", "-q", "-b", "main")
+    return folder, commit, git
+
+
+def test_what_a_checkout_is_compared_with(repository, tmp_path):
+    folder, commit, git = repository
+    one, two = commit("# 1"), commit("# 2")
+    assert turns.before(folder) == one
+    (folder / "pyproject.toml").write_text("# 3")
+    assert turns.before(folder) == two
+    git("checkout", "-qb", "topic")
+    commit("# 4")
+    assert turns.before(folder) == two
+    first = turns.checked_out("main~1", folder, tmp_path / "trees")
+    assert (first.path / "pyproject.toml").read_text() == "# 1"
+    assert turns.checked_out(one, folder, tmp_path / "trees") == first
+    assert turns.checked_out(str(first.path), folder, tmp_path / "trees") == first
+    with pytest.raises(TreeError, match=r"--against nothing: .*; give a commit, branch, tag, or a folder"):
+        turns.checked_out("nothing", folder, tmp_path / "trees")
+    git("branch", "-qm", "main", "trunk")
+    with pytest.raises(TreeError, match="no branch main or master"):
+        turns.before(folder)
+
+
+def test_a_later_round_has_only_what_is_unsure():
+    asked = make_campaign(
+        {
+            "suites": ["latency", "vram"],
+            "strategies": ["memrope.window=10", "videomla"],
+            "knobs": {"videomla": {"window": 9}},
+        }
+    )
+    less = only(asked, {"memrope.window=10"}, {"latency"})
+    assert (less.strategies, less.suites, less.knobs) == (("memrope.window=10",), ("latency",), {})
+    all_of_them = only(make_campaign({}), {"videomla (untrained, SVD only)"}, {"drift"})
+    assert all_of_them.strategies == ("videomla",)
