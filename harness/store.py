@@ -57,6 +57,10 @@ class Stored:
 
     def samples(self) -> list[Sample]:
         """Its samples; none unless its status is ok."""
+        return [Sample(*line) for line in self.lines()]
+
+    def lines(self) -> list[list[Any]]:
+        """The same as plain lists: row, metric, latent frame, value."""
         path = self.folder / RECORD
         try:
             text = path.read_bytes()
@@ -64,7 +68,10 @@ class Stored:
             # Older records have none.
             if digest != self.about.get("record_sha256", digest):
                 raise ValueError("its contents are not those that were measured")
-            return [Sample(*line) for line in json.loads(b"[" + text.rstrip().replace(b"\n", b",") + b"]")]
+            found: list[list[Any]] = json.loads(b"[" + text.rstrip().replace(b"\n", b",") + b"]")
+            if not all(len(line) == len(Sample._fields) for line in found):
+                raise ValueError("a line of another length")
+            return found
         except (OSError, ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a record of Horizon ({error}); remove the folder and run again") from None
 

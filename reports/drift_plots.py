@@ -100,6 +100,8 @@ def strips(store: Store, field: Sequence[Entrant], scenario: str, path: Path) ->
             same = cell.about["strategy"] == entrant.strategy and cell.about["task"]["frames"] == longest
             if same and cell.about["knobs"] == entrant.values and PUBLISHED in entrant.tables:
                 pictures = cell.pictures()
+                if "strip" not in pictures:
+                    continue
                 rows.append(torch.from_numpy(pictures["strip"][0]) / 255)
                 labels.append(entrant.label)
                 times = [f"{frame * cell.about['seconds_per_latent_frame']:g} s" for frame in pictures["frames"]]

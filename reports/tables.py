@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,7 +13,7 @@ import pandas as pd
 from harness import registry
 from harness.errors import StoreError
 from harness.store import RECORD, Store, Stored
-from harness.suite import CostSuite, Metric, Row, Suite
+from harness.suite import CostSuite, Row, Suite
 from reports.stats import Interval, interval
 
 BASELINE = "sliding_window"
@@ -22,6 +22,11 @@ TIDY = (
     "repeat", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "at_frame", "value", "weights",
 )  # fmt: skip
 """Columns of the tidy table (DESIGN of records): one row a sample."""
+WORDS = (
+    "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "metric",
+    "unit", "better", "weights",
+)  # fmt: skip
+"""Those of them that are categories."""
 
 
 @dataclass(frozen=True)
@@ -57,28 +62,17 @@ def suite_named(name: str) -> Suite:
 
 def tidy(store: Store) -> pd.DataFrame:
     """All samples of the finished cells that are part of the campaign, one a row."""
-    manifest = store.manifest()
-    parts = [_samples(cell, manifest) for cell in _cells(store) if cell.status == "ok"]
-    if not parts:
+    cells = [cell for cell in _cells(store) if cell.status == "ok"]
+    if not cells:
         raise StoreError(f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}")
-    table = pd.concat(parts, ignore_index=True)
-    for name in (
-        "campaign",
-        "cell",
-        "backbone",
-        "strategy",
-        "knobs",
-        "suite",
-        "suite_version",
-        "scenario",
-        "prompt",
-        "metric",
-        "unit",
-        "better",
-        "weights",
-    ):
-        table[name] = table[name].astype("category")
-    return table[list(TIDY)]
+    words: dict[str, _Words] = {name: _Words() for name in WORDS}
+    numbers: dict[str, list[Any]] = {name: [] for name in TIDY if name not in WORDS}
+    campaign, suites = store.manifest()["name"], {cell.about["suite"] for cell in cells}
+    loaded = {name: suite_named(name) for name in suites}
+    for cell in cells:
+        _add(cell, campaign, loaded[cell.about["suite"]], words, numbers)
+    table = {name: words[name].column() if name in words else np.concatenate(numbers[name]) for name in TIDY}
+    return pd.DataFrame(table)
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
@@ -205,40 +199,69 @@ def _cells(store: Store) -> list[Stored]:
     return [cell for cell in store.cells() if cell.id in wanted]
 
 
-def _samples(cell: Stored, manifest: dict[str, Any]) -> pd.DataFrame:
-    about, task = cell.about, cell.about["task"]
-    samples = cell.samples()
+class _Words:
+    """A column of few different words, put together part by part."""
+
+    def __init__(self) -> None:
+        self.places: dict[str, int] = {}
+        self.codes: list[np.ndarray] = []
+
+    def add(self, words: Sequence[str], which: np.ndarray) -> None:
+        """Append words, by their numbers."""
+        places = np.array([self.places.setdefault(word, len(self.places)) for word in words], np.int32)
+        self.codes.append(places[which])
+
+    def column(self) -> pd.Categorical:
+        codes = np.concatenate(self.codes)
+        return pd.Categorical.from_codes(codes, list(self.places)).reorder_categories(sorted(self.places))
+
+
+def _add(
+    cell: Stored, campaign: str, suite: Suite, words: Mapping[str, _Words], numbers: Mapping[str, list[Any]]
+) -> None:
+    """Append the samples of a cell to every column."""
+    about, task, lines = cell.about, cell.about["task"], cell.lines()
+    which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
-    suite = suite_named(about["suite"])
-    metrics = suite.metrics
-    unknown = {sample.metric for sample in samples} - set(metrics)
+    codes, found = pd.factorize(np.array(names, object))
+    unknown = set(found) - set(suite.metrics)
     if unknown:
         raise StoreError(
             f"{cell.folder / RECORD}: metrics that suite {about['suite']} does not have: {', '.join(sorted(unknown))}; "
             "it was written by another version of it"
         )
-    frame = pd.DataFrame(samples, columns=["row", "metric", "at_frame", "value"])
-    frame["value"] = frame["value"].astype(float)
-    which = frame.pop("row").to_numpy()
-    about_metric: dict[str, Metric] = dict(metrics)
-    return frame.assign(
-        campaign=manifest["name"],
-        cell=cell.id,
-        backbone=about["backbone"],
-        strategy=about["strategy"],
-        knobs=_text(about["knobs"]),
-        suite=about["suite"],
-        suite_version=about["suite_version"],
-        scenario=task["scenario"],
-        prompt=np.array([row.prompt for row in rows], object)[which],
-        seed=np.array([row.seed for row in rows])[which],
-        repeat=np.array([row.seed if isinstance(suite, CostSuite) else 0 for row in rows])[which],
-        horizon_latent_frames=task["frames"],
-        horizon_seconds=task["frames"] * about["seconds_per_latent_frame"],
-        unit=frame["metric"].map({name: metric.unit for name, metric in about_metric.items()}),
-        better=frame["metric"].map({name: metric.better for name, metric in about_metric.items()}),
-        weights=(about.get("weights") or {}).get("about", ""),
-    )
+    place, count = np.array(which, int), len(lines)
+    metrics = [suite.metrics[name] for name in found]
+    constant = {
+        "campaign": campaign,
+        "cell": cell.id,
+        "backbone": about["backbone"],
+        "strategy": about["strategy"],
+        "knobs": _text(about["knobs"]),
+        "suite": about["suite"],
+        "suite_version": about["suite_version"],
+        "scenario": task["scenario"],
+        "weights": (about.get("weights") or {}).get("about", ""),
+    }
+    varying = {
+        "prompt": ([row.prompt for row in rows], place),
+        "metric": (list(found), codes),
+        "unit": ([metric.unit for metric in metrics], codes),
+        "better": ([metric.better for metric in metrics], codes),
+    }
+    for name, column in words.items():
+        column.add(*(varying[name] if name in varying else ([constant[name]], np.zeros(count, int))))
+    seeds = np.array([row.seed for row in rows])[place]
+    columns = {
+        "seed": seeds,
+        "repeat": seeds if isinstance(suite, CostSuite) else np.zeros(count, int),
+        "horizon_latent_frames": np.full(count, task["frames"]),
+        "horizon_seconds": np.full(count, task["frames"] * about["seconds_per_latent_frame"]),
+        "at_frame": np.array(at_frame, int),
+        "value": np.array(value, float),
+    }
+    for name, values in numbers.items():
+        values.append(columns[name])
 
 
 def _interval(values: pd.Series) -> Interval:
