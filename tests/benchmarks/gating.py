@@ -162,7 +162,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/gating"))
     asked = parser.parse_args()
     out = asked.out.resolve()
-    clean = [(read(run / "head.parquet"), read(run / "base.parquet")) for run in sorted(asked.clean.glob("[0-9]*"))]
+    clean = [
+        (read(run / "head.parquet"), read(run / "base.parquet"))
+        for run in sorted(each.parent for each in asked.clean.glob("*/base.parquet"))
+    ]
     amount = amount_of(asked.kind, clean[0][1], out)
     print(f"{asked.kind}: {amount:.4g}", flush=True)
     tree = changed(asked.kind, amount, out / "tree")
