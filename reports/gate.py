@@ -129,7 +129,12 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
             yield replace(found, state="mismatch", reason="the suite is of another version")
             continue
         others = theirs.get(key, rows.iloc[:0])
+        lengths = set(others["horizon_seconds"])
         others = others[others["horizon_latent_frames"] == frames]
+        if lengths and others.empty:
+            reason = f"after {first['horizon_seconds']:g} s; the baseline has it after {max(lengths):g} s"
+            yield replace(found, state="mismatch", reason=reason)
+            continue
         if others.empty:
             if key[:3] not in failed:
                 yield replace(found, head=float(rows["value"].mean()), reason="new: the baseline does not have it")

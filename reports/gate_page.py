@@ -53,14 +53,20 @@ def headline(verdict: Verdict) -> str:
 
 
 def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
-    """The gate's table: what did not simply pass first; all of it, what is only told included, if asked for."""
-    shown = [
-        finding
-        for state in (*LOUD, "pass")
-        for finding in verdict.findings
-        if finding.state == state and (everything or (finding.margin.gated and state != "pass"))
-    ]
-    return Sheet("", list(HEADS), [_row(finding) for finding in shown])
+    """The gate's table: what did not simply pass, a line for all that is new of a strategy; or everything, what is only
+    told included."""
+    made = Sheet("", list(HEADS))
+    for state in (*LOUD, *(["pass"] if everything else [])):
+        shown = [each for each in verdict.findings if each.state == state and (everything or each.margin.gated)]
+        if state == "no_baseline" and not everything:
+            new = Counter(finding.arm for finding in shown)
+            made.rows += [
+                [SIGNS[state], arm, f"{count} numbers", "", "", "", "new: the baseline does not have them", ""]
+                for arm, count in new.items()
+            ]
+        else:
+            made.rows += [_row(finding) for finding in shown]
+    return made
 
 
 def markdown(verdict: Verdict) -> str:

@@ -33,7 +33,7 @@ def run(
     suite: Annotated[
         list[str] | None, typer.Option(help="Repeat for several. Default: drift, interactive and distance.")
     ] = None,
-    tier: Annotated[str | None, typer.Option(help="quick, full, long or day: how much is run.")] = None,
+    tier: Annotated[str | None, typer.Option(help="gate, quick, full, long or day: how much is run.")] = None,
     seed: Annotated[int | None, typer.Option(help="Another seed gives other scenes of the same kind.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,

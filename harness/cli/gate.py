@@ -249,9 +249,9 @@ def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
 
     loud = sheet(verdict)
     if loud.rows:
-        shown = table(*loud.heads)
-        for row in loud.rows:
-            shown.add_row(*row[:1], Text(row[1], "bold"), *row[2:])
+        shown = table("", "", "baseline", "now", "worse by", "allowed")
+        for sign, arm, metric, scenario, *numbers in loud.rows:
+            shown.add_row(sign, Text(f"{arm}: {metric}" + (f" in {scenario}" if scenario else ""), "bold"), *numbers)
         console.print(shown)
         console.print()
     for note in verdict.notes:

@@ -127,6 +127,13 @@ def test_what_is_new_or_gone_is_told():
     assert new.state == "no_baseline"
     assert EXIT["no_baseline"] == 0
     assert {each.arm for each in new.of("no_baseline")} == {"videomla"}
+    assert [row[1:3] for row in sheet(new).rows] == [["videomla", "3 numbers"]]
+    longer = evidence(whole(1))
+    longer.scores["horizon_latent_frames"] *= 2
+    longer.scores["horizon_seconds"] *= 2
+    found = judge(longer, evidence(whole(2)), POLICY)
+    assert found.state == "mismatch"
+    assert found.of("mismatch")[0].reason == "after 120 s; the baseline has it after 60 s"
     gone = verdict(whole(1, arms=("memrope",)), whole(2, arms=("memrope", "videomla")))
     assert gone.state == "mismatch"
     assert gone.of("mismatch")[0].reason == "the baseline has it, this run has not"
