@@ -36,7 +36,7 @@ class Noise:
 
     spread: standard deviation of the difference between two launches (a share of the number where `relative`).
     moved: how far a gate's mean was off by chance, in all but one of a thousand gates. detectable: the smallest loss
-    that nine in ten gates find; None where none up to a half is. proposed: the margin that the noise asks for.
+    that nine in ten gates find; None where none that was tried is. proposed: the margin that the noise asks for.
     """
 
     suite: str
@@ -156,7 +156,7 @@ def rows(found: Calibration) -> tuple[list[str], list[list[str]]]:
             str(noise.launches),
             _said(noise, noise.spread),
             _said(noise, noise.moved),
-            "over a half" if noise.detectable is None else _said(noise, noise.detectable),
+            "nothing tried" if noise.detectable is None else _said(noise, noise.detectable),
             _said(noise, noise.margin.relative if noise.relative else noise.margin.absolute),
             _said(noise, noise.proposed.relative if noise.relative else noise.proposed.absolute),
         ]
@@ -232,11 +232,8 @@ def _noise(pools: Sequence[_Pool], rng: np.random.Generator, family: int) -> Noi
             worst, spread = pool, float(values.std())
         means = [abs(_shown(pool, rng).loss.mean) for _ in range(400)] if np.ptp(values) > 0 else [abs(values[0])]
         moved = max(moved, float(np.quantile(means, RARE)))
-    step = next((step for step in LADDER if step >= moved), LADDER[-1])
-    unit = 1.0 if relative or first.unit == "share" else _magnitude(worst)
-    if not relative:
-        step = next((step for step in LADDER if step * unit >= moved), LADDER[-1]) * unit
     margin = first.margin
+    step = next((step for step in _steps(first) if step >= moved), moved)
     proposed = replace(margin, relative=step) if relative else replace(margin, absolute=step)
     # A number without noise is as exact as it gets: how much of it matters is for people to say.
     proposed = margin if moved == 0 else proposed
@@ -248,17 +245,22 @@ def _noise(pools: Sequence[_Pool], rng: np.random.Generator, family: int) -> Noi
 
 def _detectable(pool: _Pool, rng: np.random.Generator, family: int, tries: int = 200) -> float | None:
     margin = pool.finding.margin
-    relative = margin.relative > 0
-    unit = 1.0 if relative or pool.finding.unit == "share" else _magnitude(pool)
-    floor = margin.relative if relative else margin.absolute
-    for step in LADDER:
-        if step * unit <= floor:
-            continue
-        found = [_shown(pool, rng, step * unit) for _ in range(tries)]
-        hits = [each.state == "regression" and each.p * family < 1 - LEVEL for each in found]
-        if np.mean(hits) >= OFTEN:
-            return float(step * unit)
+    floor = margin.relative or margin.absolute
+    for step in _steps(pool.finding):
+        if step > floor:
+            found = [_shown(pool, rng, step) for _ in range(tries)]
+            hits = [each.state == "regression" and each.p * family < 1 - LEVEL for each in found]
+            if np.mean(hits) >= OFTEN:
+                return float(step)
     return None
+
+
+def _steps(finding: Finding) -> Sequence[float]:
+    """Sizes that are tried: shares, or in the metric's unit parts and multiples of its margin."""
+    margin = finding.margin
+    if margin.relative or finding.unit == "share":
+        return LADDER
+    return [margin.absolute * share for share in (0.1, 0.2, 0.5, 1.0, 1.1, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0)]
 
 
 def _shown(pool: _Pool, rng: np.random.Generator, worse: float = 0.0) -> Finding:
@@ -271,11 +273,6 @@ def _off(mine: np.ndarray, theirs: np.ndarray, relative: bool) -> float:
     if relative and mine.min() > 0 and theirs.min() > 0:
         return float(np.log(mine.mean() / theirs.mean()))
     return float((mine - theirs).mean())
-
-
-def _magnitude(pool: _Pool) -> float:
-    size = float(np.mean([np.abs(theirs).mean() for _, theirs, _ in pool.launches]))
-    return 10 ** np.floor(np.log10(size)) if size > 0 else 1.0
 
 
 def _said(noise: Noise, value: float) -> str:

@@ -147,7 +147,7 @@ def _row(finding: Finding) -> list[str]:
     numbers = [_number(finding, finding.base), _number(finding, finding.head), _worse(finding), _allowed(finding)]
     metric = finding.metric or finding.suite
     if finding.reason:
-        numbers[2] = finding.reason
+        numbers[2:] = finding.reason, ""
     told = "" if finding.margin.gated else ", told only"
     return [SIGNS[finding.state], finding.arm, f"{metric}{told}", finding.scenario, *numbers]
 

@@ -88,12 +88,11 @@ def change(differences: np.ndarray, groups: np.ndarray, processes: np.ndarray, s
     if len(launches) < 2:
         found = interval(differences, groups, seed=seed)
         return replace(found, p=_student_p(_means(differences, groups)))
-    means = _means(differences, processes)
-    found = _trimmed(means)
-    inside = [_means(differences[processes == launch], groups[processes == launch]) for launch in launches]
-    if len(launches) >= FEW and max(map(len, inside)) > 1:
+    found = _trimmed(_means(differences, processes))
+    if len(launches) >= FEW and len(differences) > len(launches):
+        inside = [_means(differences[processes == each], groups[processes == each]) for each in launches]
         low, high = _nested(inside, seed)
-        found = Interval(float(means.mean()), low, high, found.count, found.p)
+        found = Interval(float(np.mean([each.mean() for each in inside])), low, high, found.count, found.p)
     return found
 
 
@@ -129,6 +128,9 @@ def power(effect: float, spread: float, count: int, level: float = 1 - LEVEL) ->
     from scipy.stats import nct, t
 
     edge, off = t.ppf(1 - level / 2, count - 1), effect / spread * np.sqrt(count)
+    if off > edge + 30:
+        # Beyond what scipy can compute, and certain.
+        return 1.0
     return float(nct.sf(edge, count - 1, off) + nct.cdf(-edge, count - 1, off))
 
 
@@ -160,19 +162,18 @@ def _nested(inside: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
 
 
 def _trimmed(means: np.ndarray) -> Interval:
-    from scipy.stats import mstats, t, trim_mean
+    from scipy.stats import t
 
-    count = len(means)
-    mean, cut = float(trim_mean(means, TRIM)), int(TRIM * count)
-    if _same(means):
+    count, cut = len(means), int(TRIM * len(means))
+    inner = np.sort(means)[cut : count - cut]
+    mean = float(inner.mean())
+    # The spread is that of all, those that are trimmed drawn in to the nearest that is not.
+    spread = float(np.clip(means, inner[0], inner[-1]).std(ddof=1))
+    if _same(means) or spread == 0:
         return Interval(mean, mean, mean, count, float(mean == 0))
-    left = count - 2 * cut
-    off = float(mstats.trimmed_stde(means, limits=(cut / count, cut / count), inclusive=(True, True)))
-    if off == 0:
-        # All but those that were trimmed are the same.
-        return Interval(mean, mean, mean, count, float(mean == 0))
-    half = float(t.ppf((1 + LEVEL) / 2, left - 1)) * off
-    return Interval(mean, mean - half, mean + half, count, float(2 * t.sf(abs(mean) / off, left - 1)))
+    off = spread / ((1 - 2 * cut / count) * np.sqrt(count))
+    half = float(t.ppf((1 + LEVEL) / 2, len(inner) - 1)) * off
+    return Interval(mean, mean - half, mean + half, count, float(2 * t.sf(abs(mean) / off, len(inner) - 1)))
 
 
 def _student_p(means: np.ndarray) -> float:

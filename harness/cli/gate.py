@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.terminal import Json, app, aside, console, print_json, table
 from harness.errors import BaselineError
 
 if TYPE_CHECKING:
@@ -72,8 +72,8 @@ def gate(
         trees = {"head": turns.tree(root)}
         if baseline is None:
             trees["base"] = turns.checked_out(against or turns.before(root), root, run / "trees")
-            console.print(f"this code beside {trees['base'].path}", style="dim")
-        rounds = Rounds(run, trees, workers or _workers(), threads, console.print)
+            aside.print(f"this code beside {trees['base'].path}")
+        rounds = Rounds(run, trees, workers or _workers(), threads, aside.print)
         verdict = _measured(rounds, _campaign(campaign, strategy), baseline, policy, 60 * minutes)
     written = write(verdict, out or run)
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
@@ -108,7 +108,7 @@ def aa(
     for number in range(1, runs + 1):
         run = out / str(number)
         if not (run / "gate.json").exists():
-            console.print(f"run {number} of {runs}", style="dim")
+            aside.print(f"run {number} of {runs}")
             verdict = _measured(
                 Rounds(run, trees, _workers(), 1), _campaign(campaign, None), None, policy, 60 * minutes
             )
@@ -241,7 +241,7 @@ def _measured(
             save(verdict.base, rounds.run / BASE)
             return verdict
         places = "; ".join(finding.place for finding in left[:3])
-        console.print(f"unsure of {len(left)}: {places}{'; ...' if len(left) > 3 else ''}", style="yellow")
+        aside.print(f"unsure of {len(left)}: {places}{'; ...' if len(left) > 3 else ''}")
 
 
 def _tell(verdict: Verdict, written: Sequence[Path]) -> None:

@@ -13,6 +13,8 @@ from rich.table import Table
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 # What is printed comes from docstrings, knobs and exceptions, third parties' too: never read it as markup.
 console = Console(highlight=False, markup=False, emoji=False)
+# What is being done meanwhile: never in the way of what a command is asked for.
+aside = Console(highlight=False, markup=False, emoji=False, stderr=True, style="dim")
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -58,7 +58,7 @@ def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
         monkeypatch.setattr("sys.argv", ["horizon", "gate", *map(str, words)])
         with pytest.raises(SystemExit) as ended:
             cli.main()
-        return ended.value.code, json.loads(capsys.readouterr().out.partition("\n{")[2].join(("{", "")) or "{}")
+        return ended.value.code, json.loads(capsys.readouterr().out)
 
     code, told = gate(out, "--against", copy, "--campaign", campaign, "--minutes", 0, "--json")
     assert (code, told["state"], told["together"]) == (0, "improved", True)
