@@ -128,10 +128,9 @@ def power(effect: float, spread: float, count: int, level: float = 1 - LEVEL) ->
     from scipy.stats import nct, t
 
     edge, off = t.ppf(1 - level / 2, count - 1), effect / spread * np.sqrt(count)
-    if off > edge + 30:
-        # Beyond what scipy can compute, and certain.
-        return 1.0
-    return float(nct.sf(edge, count - 1, off) + nct.cdf(-edge, count - 1, off))
+    # Where scipy cannot compute them, the one is certain and the other as good as never.
+    high, low = nct.sf(edge, count - 1, off), nct.cdf(-edge, count - 1, off)
+    return float(np.nan_to_num(high, nan=1.0) + np.nan_to_num(low))
 
 
 def detectable(spread: float, count: int, often: float = 0.9, level: float = 1 - LEVEL) -> float:
