@@ -148,13 +148,12 @@ def history(
     if as_json:
         print_json({"runs": len(runs), "steps": [vars(step) for each in series for step in each.steps]})
         return
-    shown = table("strategy", "metric", "scenario", "run", "commit", "from", "to", "change", title=f"{len(runs)} runs")
+    shown = table("", "run", "commit", "level", "change", title=f"{len(runs)} runs")
     for each in series:
         for step in each.steps:
-            shown.add_row(
-                Text(each.arm, "bold"), f"{each.suite}.{each.metric}", each.scenario, step.run, step.commit,
-                f"{step.before:,.4g}", f"{step.after:,.4g}", Text(step.told, "red" if step.worse else "green"),
-            )  # fmt: skip
+            what = Text(f"{each.arm}: {each.metric} in {each.scenario}", "bold")
+            levels = f"{step.before:,.4g} to {step.after:,.4g} {each.unit}"
+            shown.add_row(what, step.run, step.commit, levels, Text(step.told, "red" if step.worse else "green"))
     console.print(shown if shown.row_count else f"{len(runs)} runs, {len(series)} series: no step")
     console.print(f"{place}", style="dim")
 
