@@ -14,7 +14,7 @@ from typing import Any
 from harness import registry, turns
 from harness.campaign import Campaign
 from harness.suite import CostSuite
-from harness.turns import Tree
+from harness.trees import Tree
 
 
 class Rounds:

@@ -9,80 +9,24 @@ and told when.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import random
 import subprocess
 import sys
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness.errors import HorizonError, TreeError
 from harness.files import write_whole
 from harness.store import MANIFEST, Store
+from harness.trees import AS_IT_IS, Tree, environment, last_line
 
-PACKAGES = ("harness", "strategies", "suites", "reports")
-"""What of a tree decides its numbers."""
 Key = tuple[str, str, str, int, int]
 """A cell in both trees: arm, suite, scenario, latent frames, repeat."""
-
-
-@dataclass(frozen=True)
-class Tree:
-    """A checkout of this project. digest: of its code and weights, so that two with the same are the same."""
-
-    path: Path
-    digest: str
-
-
-def tree(path: Path) -> Tree:
-    """The tree in a folder. Raises TreeError for a folder that is none."""
-    if not (path / "pyproject.toml").is_file() or not (path / "harness" / "turns.py").is_file():
-        raise TreeError(f"{path} has no Horizon that can be measured in turn; needed: a checkout of it")
-    digest = hashlib.sha256()
-    files = [file for name in PACKAGES for file in (path / name).rglob("*")]
-    for file in sorted(each for each in files if each.is_file() and "__pycache__" not in each.parts):
-        digest.update(f"{file.relative_to(path)}\n{file.stat().st_size}\n".encode() + file.read_bytes())
-    digest.update((path / "pyproject.toml").read_bytes())
-    return Tree(path, digest.hexdigest()[:16])
-
-
-def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
-    """The tree of a commit, branch or tag, in a folder of its own under `folder`; one that is there is taken again.
-
-    A folder that exists is taken for a checkout itself. Raises TreeError where git knows no such thing.
-    """
-    if Path(ref).is_dir():
-        return tree(Path(ref).resolve())
-    commit = _git(repository, ref, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
-    place = folder / commit[:12]
-    if not (place / ".git").exists():
-        _git(repository, ref, "worktree", "prune")
-        _git(repository, ref, "worktree", "add", "--quiet", "--force", "--detach", str(place.resolve()), commit)
-    return tree(place)
-
-
-def before(repository: Path) -> str:
-    """The commit that this checkout is naturally compared with: where it left the main branch; on that branch, what is
-    committed if files differ from it, else the commit before."""
-    head = _git(repository, "HEAD", "rev-parse", "HEAD")
-    for main in ("origin/HEAD", "origin/main", "main", "origin/master", "master"):
-        with suppress(TreeError):
-            base = _git(repository, main, "merge-base", "HEAD", main)
-            if base != head:
-                return base
-            return (
-                head
-                if _git(repository, "HEAD", "status", "--porcelain")
-                else _git(repository, "HEAD^", "rev-parse", "--verify", "--quiet", "HEAD^")
-            )
-    raise TreeError(f"{repository}: no branch main or master; give --against a commit, branch, tag or checkout")
 
 
 def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[str]) -> None:
@@ -93,16 +37,26 @@ def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[
     out.mkdir(parents=True, exist_ok=True)
     asked = out / "asked.toml"
     write_whole(asked, lambda path: path.write_text(_toml(campaign)))
-    command = [sys.executable, "-m", "harness.cli", "run", str(asked.resolve()), "--out", str(out.resolve()), *words]
+    command = [
+        sys.executable,
+        *AS_IT_IS,
+        "-m",
+        "harness.cli",
+        "run",
+        str(asked.resolve()),
+        "--out",
+        str(out.resolve()),
+        *words,
+    ]
     done = subprocess.run(
-        command, cwd=tree.path, env=_environment(tree, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        command, cwd=tree.path, env=environment(tree, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, text=True, check=False,
     )  # fmt: skip
     # 1 is also what it ends with if some cells failed: then all of them are there, and the gate tells which.
     store = Store(out)
     whole = (out / MANIFEST).exists() and all(store.find(cell) for cell in store.manifest()["asked"]["cells"])
     if done.returncode not in (0, 1) or not whole:
-        raise TreeError(f"{tree.path}: horizon run ended with {done.returncode}: {_last_line(done.stderr)}")
+        raise TreeError(f"{tree.path}: horizon run ended with {done.returncode}: {last_line(done.stderr)}")
 
 
 def cost(
@@ -186,7 +140,7 @@ class _Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            said = _last_line(self.log.read_text())
+            said = last_line(self.log.read_text())
             raise TreeError(f"{self.tree.path}: its process ended with {self.process.wait()}: {said}")
         found: dict[str, Any] = json.loads(line)
         if "error" in found:
@@ -200,11 +154,11 @@ def _worker(
 ) -> Iterator[_Worker]:
     folder = (out / side).resolve()
     folder.mkdir(parents=True, exist_ok=True)
-    environment = {**_environment(tree, folder), "OMP_NUM_THREADS": str(threads)}
+    variables = {**environment(tree, folder), "OMP_NUM_THREADS": str(threads)}
     pipe, log = subprocess.PIPE, folder / "process.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
-            [sys.executable, "-m", "harness.turns"], cwd=tree.path, env=environment, stdin=pipe, stdout=pipe,
+            [sys.executable, *AS_IT_IS, "-m", "harness.turns"], cwd=tree.path, env=variables, stdin=pipe, stdout=pipe,
             stderr=errors, text=True,
         )  # fmt: skip
     try:
@@ -277,36 +231,6 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
         answer({"status": outcome.status})
 
 
-def _environment(tree: Tree, folder: Path) -> dict[str, str]:
-    """Variables with which a process finds this tree's code, and the names that this tree registers: those that are
-    installed are those of another one."""
-    project = tomllib.loads((tree.path / "pyproject.toml").read_text())["project"]
-    about = folder / "registered" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
-    about.mkdir(parents=True, exist_ok=True)
-    names = "".join(
-        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
-        for group, points in project["entry-points"].items()
-    )
-    write_whole(about / "entry_points.txt", lambda path: path.write_text(names))
-    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    write_whole(about / "METADATA", lambda path: path.write_text(metadata))
-    paths = [str(about.parent.resolve()), str(tree.path.resolve()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
-
-
-def _git(repository: Path, ref: str, *words: str) -> str:
-    try:
-        done = subprocess.run(
-            ["git", "-C", str(repository), *words], check=True, capture_output=True, text=True, timeout=120
-        )
-    except FileNotFoundError:
-        raise TreeError("git is not installed; give --against a folder with a checkout, or use --baseline") from None
-    except subprocess.SubprocessError as error:
-        said = _last_line(getattr(error, "stderr", "") or "unknown to git here (a shallow clone has no history)")
-        raise TreeError(f"--against {ref}: {said}; give a commit, branch, tag, or a folder with a checkout") from None
-    return done.stdout.strip()
-
-
 def _toml(campaign: Mapping[str, Any]) -> str:
     """Plain values as TOML: JSON writes strings, numbers and lists alike."""
     plain = {key: value for key, value in campaign.items() if not isinstance(value, dict)}
@@ -314,10 +238,6 @@ def _toml(campaign: Mapping[str, Any]) -> str:
     for name, knobs in (campaign.get("knobs") or {}).items():
         lines += [f"[knobs.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in knobs.items())]
     return "\n".join(lines) + "\n"
-
-
-def _last_line(text: str) -> str:
-    return (text.strip().splitlines() or ["no message"])[-1]
 
 
 if __name__ == "__main__":

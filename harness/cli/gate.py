@@ -56,7 +56,7 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Is a run worse than its baseline, in quality, speed or memory? 0: no. 1: yes. 2: they cannot be compared."""
-    from harness import turns
+    from harness import trees
     from harness.rounds import Rounds
     from reports.evidence import read
     from reports.gate import EXIT
@@ -69,11 +69,11 @@ def gate(
         verdict = _judged(read(run), base, policy)
     else:
         root = Path(__file__).parents[2]
-        trees = {"head": turns.tree(root)}
+        sides = {"head": trees.tree(root)}
         if baseline is None:
-            trees["base"] = turns.checked_out(against or turns.before(root), root, run / "trees")
-            aside.print(f"this code beside {trees['base'].path}")
-        rounds = Rounds(run, trees, workers or _workers(), threads, aside.print)
+            sides["base"] = trees.checked_out(against or trees.before(root), root, run / "trees")
+            aside.print(f"this code beside {sides['base'].path}")
+        rounds = Rounds(run, sides, workers or _workers(), threads, aside.print)
         verdict = _measured(rounds, _campaign(campaign, strategy), baseline, policy, 60 * minutes)
     written = write(verdict, out or run)
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
@@ -95,22 +95,22 @@ def aa(
     as_json: Json = False,
 ) -> None:
     """The gate's own noise: how noisy each number is, how often it cries wolf, what it can find, which margins fit."""
-    from harness import turns
+    from harness import trees
     from harness.rounds import Rounds
     from reports.calibration import calibrate, headline, rows, write
     from reports.evidence import read
     from reports.gate_page import write as put
     from reports.policy import declared, read_policy
 
-    tree = turns.tree(Path(__file__).parents[2])
+    tree = trees.tree(Path(__file__).parents[2])
     # The same code, that must not be taken for it: each side shows its quality for itself.
-    trees = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
+    sides = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
     for number in range(1, runs + 1):
         run = out / str(number)
         if not (run / "gate.json").exists():
             aside.print(f"run {number} of {runs}")
             verdict = _measured(
-                Rounds(run, trees, _workers(), 1), _campaign(campaign, None), None, policy, 60 * minutes
+                Rounds(run, sides, _workers(), 1), _campaign(campaign, None), None, policy, 60 * minutes
             )
             put(verdict, run)
     done = sorted(run.parent for run in out.glob("*/gate.json"))

@@ -19,8 +19,8 @@ from pathlib import Path
 
 import numpy as np
 
+from harness.trees import tree
 from harness.turns import quality
-from harness.turns import tree as turns_tree
 from reports.evidence import Evidence, read, united
 from reports.gate import Verdict, judge
 from reports.gate_page import headline
@@ -137,13 +137,13 @@ def _blur(out: Path) -> float:
     return (low + high) / 2
 
 
-def _identity(tree: Path, folder: Path) -> float:
+def _identity(blurred: Path, folder: Path) -> float:
     values = []
     for seed in (901, 902):
         place = Path(f"{folder}-{seed}")
         shutil.rmtree(place, ignore_errors=True)
         asked = {"strategies": [ARM], "suites": ["drift"], "tier": "gate", "equal_budget": 0, "seed": seed}
-        quality(turns_tree(tree), asked, place, ("--threads", "1"))
+        quality(tree(blurred), asked, place, ("--threads", "1"))
         scores = read(place).scores
         values.append(scores[(scores["metric"] == "unsaid_identity") & (scores["arm"] == ARM)]["value"].to_numpy())
     return float(np.concatenate(values).mean())

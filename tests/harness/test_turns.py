@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import cli, turns
+from harness import cli, trees, turns
 from harness.campaign import make_campaign
 from harness.errors import TreeError
 from harness.rounds import Rounds, only
@@ -22,7 +22,7 @@ VRAM = {"suites": ["vram"], "tier": "gate", "equal_budget": 0, "strategies": ["s
 def copy(tmp_path):
     """A tree of this code, to be changed."""
     folder = tmp_path / "tree"
-    for name in turns.PACKAGES:
+    for name in trees.PACKAGES:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     return folder
@@ -33,13 +33,13 @@ def append(file, text):
 
 
 def test_a_tree_is_known_by_its_code(copy):
-    first = turns.tree(copy)
+    first = trees.tree(copy)
     (copy / "harness" / "__pycache__").mkdir()
     (copy / "harness" / "__pycache__" / "x.pyc").write_text("x")
     (copy / "README.md").write_text("said differently")
-    assert turns.tree(copy) == first
+    assert trees.tree(copy) == first
     append(copy / "suites" / "__init__.py", "# another\n")
-    assert turns.tree(copy).digest != first.digest
+    assert trees.tree(copy).digest != first.digest
 
 
 def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
@@ -81,7 +81,7 @@ def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
     assert "regression: sliding_window: cache_bytes in stream" in capsys.readouterr().out
     # What is there is not measured again.
     before = {file: file.stat().st_mtime for file in out.rglob("cell.json")}
-    Rounds(out, {"head": turns.tree(ROOT), "base": turns.tree(copy)}, 1, 1).go(make_campaign(VRAM))
+    Rounds(out, {"head": trees.tree(ROOT), "base": trees.tree(copy)}, 1, 1).go(make_campaign(VRAM))
     assert {file: file.stat().st_mtime for file in out.rglob("cell.json")} == before
 
 
@@ -89,11 +89,22 @@ def test_each_tree_registers_its_own_names(copy, tmp_path):
     project = (copy / "pyproject.toml").read_text()
     point = 'sliding_window = "strategies.sliding_window:SlidingWindow"\n'
     (copy / "pyproject.toml").write_text(project.replace(point, point + point.replace("sliding_window =", "twin =")))
+    # What an installation left there long ago.
+    (copy / "horizon_bench.egg-info").mkdir()
+    (copy / "horizon_bench.egg-info" / "PKG-INFO").write_text(
+        "Metadata-Version: 2.1\nName: horizon-bench\nVersion: 0\n"
+    )
+    (copy / "horizon_bench.egg-info" / "entry_points.txt").write_text("[horizon.strategies]\n")
     words = "from harness import registry; print(list(registry.found('strategies')))"
     for tree, there in ((copy, True), (ROOT, False)):
-        environment = turns._environment(turns.tree(tree), tmp_path / "out")
+        environment = trees.environment(trees.tree(tree), tmp_path / "out")
         done = subprocess.run(
-            [sys.executable, "-c", words], cwd=tree, env=environment, check=True, capture_output=True, text=True
+            [sys.executable, *trees.AS_IT_IS, "-c", words],
+            cwd=tree,
+            env=environment,
+            check=True,
+            capture_output=True,
+            text=True,
         )
         assert ("'twin'" in done.stdout) == there
 
@@ -101,13 +112,13 @@ def test_each_tree_registers_its_own_names(copy, tmp_path):
 def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
     append(copy / "harness" / "measuring.py", "raise ImportError('broken on purpose')\n")
     with pytest.raises(TreeError, match=r"tree: its process ended with 1: ImportError: broken on purpose"):
-        turns.cost({"head": turns.tree(copy)}, VRAM, tmp_path / "cost", threads=1)
+        turns.cost({"head": trees.tree(copy)}, VRAM, tmp_path / "cost", threads=1)
     with pytest.raises(TreeError, match=r"tree: horizon run ended with 1: ImportError: broken on purpose"):
-        turns.quality(turns.tree(copy), {**VRAM, "suites": ["drift"]}, tmp_path / "quality", ())
+        turns.quality(trees.tree(copy), {**VRAM, "suites": ["drift"]}, tmp_path / "quality", ())
     with pytest.raises(TreeError, match="no Horizon that can be measured in turn"):
-        turns.tree(tmp_path)
+        trees.tree(tmp_path)
     with pytest.raises(TreeError, match=r"no tier 'gat'; allowed: gate"):
-        turns.cost({"head": turns.tree(ROOT)}, {**VRAM, "tier": "gat"}, tmp_path / "cost", threads=1)
+        turns.cost({"head": trees.tree(ROOT)}, {**VRAM, "tier": "gat"}, tmp_path / "cost", threads=1)
 
 
 @pytest.fixture
@@ -133,21 +144,21 @@ def repository(tmp_path):
 def test_what_a_checkout_is_compared_with(repository, tmp_path):
     folder, commit, git = repository
     one, two = commit("# 1"), commit("# 2")
-    assert turns.before(folder) == one
+    assert trees.before(folder) == one
     (folder / "pyproject.toml").write_text("# 3")
-    assert turns.before(folder) == two
+    assert trees.before(folder) == two
     git("checkout", "-qb", "topic")
     commit("# 4")
-    assert turns.before(folder) == two
-    first = turns.checked_out("main~1", folder, tmp_path / "trees")
+    assert trees.before(folder) == two
+    first = trees.checked_out("main~1", folder, tmp_path / "trees")
     assert (first.path / "pyproject.toml").read_text() == "# 1"
-    assert turns.checked_out(one, folder, tmp_path / "trees") == first
-    assert turns.checked_out(str(first.path), folder, tmp_path / "trees") == first
+    assert trees.checked_out(one, folder, tmp_path / "trees") == first
+    assert trees.checked_out(str(first.path), folder, tmp_path / "trees") == first
     with pytest.raises(TreeError, match=r"--against nothing: .*; give a commit, branch, tag, or a folder"):
-        turns.checked_out("nothing", folder, tmp_path / "trees")
+        trees.checked_out("nothing", folder, tmp_path / "trees")
     git("branch", "-qm", "main", "trunk")
     with pytest.raises(TreeError, match="no branch main or master"):
-        turns.before(folder)
+        trees.before(folder)
 
 
 def test_a_later_round_has_only_what_is_unsure():

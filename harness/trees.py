@@ -1,0 +1,106 @@
+"""Checkouts of this project: which code is it, where does a commit's code come from, and how is it run?"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import tomllib
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.errors import TreeError
+from harness.files import write_whole
+
+PACKAGES = ("harness", "strategies", "suites", "reports")
+"""What of a tree decides its numbers."""
+AS_IT_IS = ("-P",)
+"""Python's option that keeps the folder in which it is started out of the search for modules and registered names."""
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A checkout of this project. digest: of its code and weights, so that two with the same are the same."""
+
+    path: Path
+    digest: str
+
+
+def tree(path: Path) -> Tree:
+    """The tree in a folder. Raises TreeError for a folder that is none."""
+    if not (path / "pyproject.toml").is_file() or not (path / "harness" / "turns.py").is_file():
+        raise TreeError(f"{path} has no Horizon that can be measured in turn; needed: a checkout of it")
+    digest = hashlib.sha256()
+    files = [file for name in PACKAGES for file in (path / name).rglob("*")]
+    for file in sorted(each for each in files if each.is_file() and "__pycache__" not in each.parts):
+        digest.update(f"{file.relative_to(path)}\n{file.stat().st_size}\n".encode() + file.read_bytes())
+    digest.update((path / "pyproject.toml").read_bytes())
+    return Tree(path, digest.hexdigest()[:16])
+
+
+def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
+    """The tree of a commit, branch or tag, in a folder of its own under `folder`; one that is there is taken again.
+
+    A folder with a checkout is taken as it is. Raises TreeError where git knows no such thing.
+    """
+    if (Path(ref) / "pyproject.toml").is_file():
+        return tree(Path(ref).resolve())
+    commit = _git(repository, ref, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
+    place = folder / commit[:12]
+    if not (place / ".git").exists():
+        _git(repository, ref, "worktree", "prune")
+        _git(repository, ref, "worktree", "add", "--quiet", "--force", "--detach", str(place.resolve()), commit)
+    return tree(place)
+
+
+def before(repository: Path) -> str:
+    """The commit that this checkout is naturally compared with: where it left the main branch; on that branch, what is
+    committed if files differ from it, else the commit before."""
+    head = _git(repository, "HEAD", "rev-parse", "HEAD")
+    for main in ("origin/HEAD", "origin/main", "main", "origin/master", "master"):
+        with suppress(TreeError):
+            base = _git(repository, main, "merge-base", "HEAD", main)
+            if base != head:
+                return base
+            return (
+                head
+                if _git(repository, "HEAD", "status", "--porcelain")
+                else _git(repository, "HEAD^", "rev-parse", "--verify", "--quiet", "HEAD^")
+            )
+    raise TreeError(f"{repository}: no branch main or master; give --against a commit, branch, tag or checkout")
+
+
+def environment(tree: Tree, folder: Path) -> dict[str, str]:
+    """Variables with which a process finds this tree's code, and the names that this tree registers: those that are
+    installed are those of another one."""
+    project = tomllib.loads((tree.path / "pyproject.toml").read_text())["project"]
+    about = folder / "registered" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about.mkdir(parents=True, exist_ok=True)
+    names = "".join(
+        f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
+        for group, points in project["entry-points"].items()
+    )
+    write_whole(about / "entry_points.txt", lambda path: path.write_text(names))
+    metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
+    write_whole(about / "METADATA", lambda path: path.write_text(metadata))
+    paths = [str(about.parent.resolve()), str(tree.path.resolve()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+
+
+def last_line(text: str) -> str:
+    """What a process said last, which is usually why it ended."""
+    return (text.strip().splitlines() or ["no message"])[-1]
+
+
+def _git(repository: Path, ref: str, *words: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(repository), *words], check=True, capture_output=True, text=True, timeout=120
+        )
+    except FileNotFoundError:
+        raise TreeError("git is not installed; give --against a folder with a checkout, or use --baseline") from None
+    except subprocess.SubprocessError as error:
+        said = last_line(getattr(error, "stderr", "") or "unknown to git here (a shallow clone has no history)")
+        raise TreeError(f"--against {ref}: {said}; give a commit, branch, tag, or a folder with a checkout") from None
+    return done.stdout.strip()
