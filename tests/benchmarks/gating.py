@@ -168,11 +168,11 @@ def main() -> None:
     ]
     amount = amount_of(asked.kind, clean[0][1], out)
     print(f"{asked.kind}: {amount:.4g}", flush=True)
-    tree = changed(asked.kind, amount, out / "tree")
+    spoilt = changed(asked.kind, amount, out / "tree")
     right = 0
     for number in range(asked.tries):
         place = out / f"{asked.kind}-{number}"
-        verdict = whole(clean[number % len(clean)], tried(asked.kind, tree, place, number), SUITES[asked.kind])
+        verdict = whole(clean[number % len(clean)], tried(asked.kind, spoilt, place, number), SUITES[asked.kind])
         named = {(finding.arm, finding.metric) for finding in verdict.of("regression")}
         good = bool(named) and all(arm == ARM and metric in METRICS[asked.kind] for arm, metric in named)
         right += good
