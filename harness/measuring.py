@@ -116,6 +116,11 @@ def observed(
         return Outcome("nan", str(error), [], machine)
     except HorizonError as error:
         return Outcome("failed", str(error), [], machine)
+    except Exception as error:
+        # One strategy's mistake must not take the measurements of others with it. torch has no class of its own for a
+        # CPU that is out of memory.
+        status: Status = "oom" if "not enough memory" in str(error) else "failed"
+        return Outcome(status, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", [], machine)
     return Outcome("ok", "", samples, machine)
 
 

@@ -13,8 +13,9 @@ from typing import Any
 
 from harness import registry, turns
 from harness.campaign import Campaign
+from harness.store import content_id
 from harness.suite import CostSuite
-from harness.trees import Tree
+from harness.trees import OWN, Tree, registered
 
 
 class Rounds:
@@ -62,21 +63,26 @@ class Rounds:
     def _quality(self, asked: Mapping[str, Any]) -> float:
         words = ("--workers", str(self.workers), "--threads", str(self.threads))
         for side, tree in self.trees.items():
+            own = _known(asked, tree)
+            if own is None:
+                continue
             self.tell(f"round {self.number + 1}: quality, {side}")
-            folder = self.run / "quality" / f"{tree.digest}-{self.number}"
-            turns.quality(tree, asked, folder, words)
+            folder = self.run / "quality" / f"{tree.digest}-{content_id(own)}"
+            turns.quality(tree, own, folder, words)
             self.folders[side].append(folder)
         return 0.0
 
     def _cost(self, asked: Mapping[str, Any]) -> float:
         self.tell(f"round {self.number + 1}: cost, {' and '.join(sorted(self.trees))}")
+        own = {side: each for side, tree in self.trees.items() if (each := _known(asked, tree)) is not None}
         digests = [self.trees[side].digest for side in sorted(self.trees)]
-        folder = self.run / "cost" / "-".join([*digests, str(self.number)])
+        folder = self.run / "cost" / "-".join([*digests, content_id(own)])
         # A GPU is not shared with anybody who measures on it.
         together = not str(asked["device"] or "").startswith("cuda")
-        for side in self.trees:
+        for side in own:
             self.folders[side].append(folder / side)
-        return turns.cost(self.trees, asked, folder, threads=self.threads, together=together)
+        trees = {side: self.trees[side] for side in own}
+        return turns.cost(trees, own, folder, threads=self.threads, together=together)
 
 
 def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Campaign:
@@ -90,6 +96,20 @@ def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Camp
             "suites": tuple(name for name in campaign.suites if name in some),
         }
     )
+
+
+def _known(asked: Mapping[str, Any], tree: Tree) -> dict[str, Any] | None:
+    """A campaign with the strategies that a tree knows, of those that were named; None where it knows none of them."""
+    if not asked["strategies"]:
+        return dict(asked)
+    # Packages besides this one are the same for every tree.
+    others = [name for name, point in registry.found("strategies").items() if point.dist and point.dist.name != OWN]
+    there = {*others, *registered(tree, "strategies")}
+    names = [text for text in asked["strategies"] if text.partition(".")[0] in there]
+    if not names:
+        return None
+    knobs = {name: each for name, each in (asked.get("knobs") or {}).items() if name in there}
+    return {**asked, "strategies": names, "knobs": knobs}
 
 
 def _costly(suites: Iterable[str]) -> list[str]:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import subprocess
 import tomllib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from harness.errors import TreeError
 from harness.files import write_whole
 
 PACKAGES = ("harness", "strategies", "suites", "reports")
 """What of a tree decides its numbers."""
+OWN = "horizon-bench"
+"""The name of this distribution."""
 AS_IT_IS = ("-P",)
 """Python's option that keeps the folder in which it is started out of the search for modules and registered names."""
 
@@ -48,7 +52,9 @@ def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
         return tree(Path(ref).resolve())
     commit = _git(repository, ref, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
     place = folder / commit[:12]
-    if not (place / ".git").exists():
+    # One that was interrupted lacks files.
+    if not (place / ".git").exists() or _git(place, ref, "status", "--porcelain", "--untracked-files=no"):
+        shutil.rmtree(place, ignore_errors=True)
         _git(repository, ref, "worktree", "prune")
         _git(repository, ref, "worktree", "add", "--quiet", "--force", "--detach", str(place.resolve()), commit)
     return tree(place)
@@ -65,16 +71,20 @@ def before(repository: Path) -> str:
                 return base
             return (
                 head
-                if _git(repository, "HEAD", "status", "--porcelain")
+                if _git(repository, "HEAD", "status", "--porcelain", "--untracked-files=no")
                 else _git(repository, "HEAD^", "rev-parse", "--verify", "--quiet", "HEAD^")
             )
     raise TreeError(f"{repository}: no branch main or master; give --against a commit, branch, tag or checkout")
 
 
+def registered(tree: Tree, group: str) -> dict[str, str]:
+    """The entry points of a group that a tree registers: those that are installed are those of another one."""
+    return dict(_project(tree)["entry-points"].get(f"horizon.{group}", {}))
+
+
 def environment(tree: Tree, folder: Path) -> dict[str, str]:
-    """Variables with which a process finds this tree's code, and the names that this tree registers: those that are
-    installed are those of another one."""
-    project = tomllib.loads((tree.path / "pyproject.toml").read_text())["project"]
+    """Variables with which a process finds this tree's code, and the names that this tree registers."""
+    project = _project(tree)
     about = folder / "registered" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
     about.mkdir(parents=True, exist_ok=True)
     names = "".join(
@@ -91,6 +101,17 @@ def environment(tree: Tree, folder: Path) -> dict[str, str]:
 def last_line(text: str) -> str:
     """What a process said last, which is usually why it ended."""
     return (text.strip().splitlines() or ["no message"])[-1]
+
+
+def _project(tree: Tree) -> dict[str, Any]:
+    file = tree.path / "pyproject.toml"
+    try:
+        project: dict[str, Any] = tomllib.loads(file.read_text())["project"]
+        if not {"name", "version", "entry-points"} <= set(project):
+            raise KeyError("entry-points")
+    except (OSError, ValueError, KeyError) as error:
+        raise TreeError(f"{file}: not this project's ({type(error).__name__}: {error})") from None
+    return project
 
 
 def _git(repository: Path, ref: str, *words: str) -> str:

@@ -15,6 +15,7 @@ import random
 import subprocess
 import sys
 import time
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -25,6 +26,8 @@ from harness.files import write_whole
 from harness.store import MANIFEST, Store
 from harness.trees import AS_IT_IS, Tree, environment, last_line
 
+SETTLED = ("ok", "nan", "oom")
+"""Statuses of cells that are not measured again: others may have been the machine's fault."""
 Key = tuple[str, str, str, int, int]
 """A cell in both trees: arm, suite, scenario, latent frames, repeat."""
 
@@ -61,38 +64,41 @@ def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[
 
 def cost(
     trees: Mapping[str, Tree],
-    campaign: Mapping[str, Any],
+    campaigns: Mapping[str, Mapping[str, Any]],
     out: Path,
     *,
     threads: int,
     together: bool = True,
 ) -> float:
-    """Measure a campaign's suites of cost in each tree, in turn, into `out`/base and `out`/head.
+    """Measure suites of cost in each tree, in turn, into `out`/base and `out`/head.
 
-    Returns the seconds in which processes were started, however little they then had to measure.
-
-    trees: by side, "base" and "head", or one alone. together: processes of both sides live at the same time; else each
-    measures its repeat whole, as a device needs that no one else may use meanwhile.
+    trees, campaigns: by side, "base" and "head", or of one alone. together: processes of both sides live at the same
+    time; else each measures its repeat whole, as a device needs that no one else may use meanwhile.
+    Returns the seconds in which processes were started, however little they then had to measure. Raises TreeError for a
+    process that ends.
     """
-    repeats: list[int] | None = None
-    number, starting = 0, 0.0
-    while repeats is None or number < len(repeats):
-        order = random.Random(f"{sorted(tree.digest for tree in trees.values())} {number}")
+    token, starting = _token(out), 0.0
+    known: set[int] = set()
+    done: set[int | None] = set()
+    while not done or known - done:
+        # Which repeats there are the processes say.
+        repeat = min(known - done, default=None)
+        order = random.Random(f"{sorted(tree.digest for tree in trees.values())} {repeat}")
         sides = sorted(trees)
         order.shuffle(sides)
         for group in [sides] if together else [[side] for side in sides]:
             with ExitStack() as living:
                 began = time.monotonic()
-                workers = {
-                    side: living.enter_context(_worker(trees[side], campaign, out, side, threads, len(group) > 1))
-                    for side in group
-                }
+                jobs = {
+                    side: {"campaign": dict(campaigns[side]), "threads": threads, "beside": token,
+                           "in turn": len(group) > 1} for side in group
+                }  # fmt: skip
+                workers = {side: living.enter_context(_worker(trees[side], jobs[side], out / side)) for side in group}
                 plans = {side: worker.plan() for side, worker in workers.items()}
                 starting += time.monotonic() - began
-                repeats = sorted({key[-1] for plan in plans.values() for key in plan})
-                if not repeats:
-                    return starting
-                keys = sorted({key for plan in plans.values() for key in plan if key[-1] == repeats[number]})
+                known |= {key[-1] for plan in plans.values() for key in plan}
+                repeat = min(known, default=None) if repeat is None else repeat
+                keys = sorted({key for plan in plans.values() for key in plan if key[-1] == repeat})
                 order.shuffle(keys)
                 for key in keys:
                     order.shuffle(group)
@@ -101,8 +107,17 @@ def cost(
                         workers[side].begin(plans[side][key][0])
                     while at_work:
                         at_work = [side for side in at_work if workers[side].goes_on()]
-        number += 1
+        done.add(repeat)
     return starting
+
+
+def _token(out: Path) -> str:
+    """Names what is measured in turn here, and nowhere else."""
+    file = out / "beside"
+    out.mkdir(parents=True, exist_ok=True)
+    if not file.exists():
+        write_whole(file, lambda path: path.write_text(uuid.uuid4().hex))
+    return file.read_text()
 
 
 class _Worker:
@@ -149,12 +164,9 @@ class _Worker:
 
 
 @contextmanager
-def _worker(
-    tree: Tree, campaign: Mapping[str, Any], out: Path, side: str, threads: int, in_turn: bool
-) -> Iterator[_Worker]:
-    folder = (out / side).resolve()
+def _worker(tree: Tree, job: Mapping[str, Any], folder: Path) -> Iterator[_Worker]:
     folder.mkdir(parents=True, exist_ok=True)
-    variables = {**environment(tree, folder), "OMP_NUM_THREADS": str(threads)}
+    variables = {**environment(tree, folder), "OMP_NUM_THREADS": str(job["threads"])}
     pipe, log = subprocess.PIPE, folder / "process.log"
     with log.open("w") as errors:
         process = subprocess.Popen(
@@ -163,9 +175,7 @@ def _worker(
         )  # fmt: skip
     try:
         assert process.stdin is not None
-        job = {"campaign": dict(campaign), "out": str(folder), "threads": threads, "beside": out.resolve().name}
-        job["in turn"] = in_turn
-        process.stdin.write(json.dumps(job) + "\n")
+        process.stdin.write(json.dumps({**job, "out": str(folder.resolve())}) + "\n")
         process.stdin.flush()
         yield _Worker(process, tree, log)
     finally:
@@ -205,10 +215,11 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     planned = {cell.id: cell for cell in cells(asked, stage) if cell.skip is None}
     store = Store(Path(job["out"]))
     store.begin({**manifest(asked, stage, list(planned.values()), store.folder.name), "beside": job["beside"]})
+    settled = {each.id for each in store.cells() if each.status in SETTLED}
     plan = [
         {
             "id": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "scenario": cell.task.scenario,
-            "frames": cell.task.frames, "repeat": cell.task.rows[0].seed, "done": store.find(cell.id) is not None,
+            "frames": cell.task.frames, "repeat": cell.task.rows[0].seed, "done": cell.id in settled,
         }
         for cell in planned.values()
     ]  # fmt: skip

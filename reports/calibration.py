@@ -197,7 +197,9 @@ def _pools(pairs: Sequence[tuple[Evidence, Evidence]], policy: Policy) -> dict[K
         margin = policy.get((key[1], key[3]))
         if margin is not None:
             longest = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
-            found[key] = _Pool(key, longest, margin)
+            # Later rounds are of some strategies alone: what launches have in common is in the first.
+            first = longest["seed"] // 1000 == longest["seed"].min() // 1000
+            found[key] = _Pool(key, longest[first], margin)
     return found
 
 

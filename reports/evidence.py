@@ -7,7 +7,7 @@ import getpass
 import hashlib
 import json
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -18,7 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from harness.errors import BaselineError, StoreError
+from harness.errors import BaselineError, HorizonError, StoreError
 from harness.files import write_whole
 from harness.store import SHARED, Store
 from reports.tables import entrants, scores, tidy, troubles_by_arm
@@ -106,6 +106,18 @@ def united(parts: Sequence[Evidence]) -> Evidence:
     )
 
 
+def nothing(like: Evidence) -> Evidence:
+    """Evidence of the same cohort that has no numbers."""
+    return replace(like, scores=like.scores.iloc[:0], troubles=(), accepted=())
+
+
+def only_arms(evidence: Evidence, arms: Container[str]) -> Evidence:
+    """What there is of some arms."""
+    scores = evidence.scores
+    troubles = tuple(trouble for trouble in evidence.troubles if trouble[0] in arms)
+    return replace(evidence, scores=scores[[arm in arms for arm in scores["arm"]]], troubles=troubles)
+
+
 def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> dict[str, str]:
     """Make this the baseline in a file, with who, when and why behind those of the baselines before it.
 
@@ -154,14 +166,24 @@ _KINDS = {
 def _folder(path: Path) -> Evidence:
     store = Store(path)
     manifest = store.manifest()
-    for key, parts in {"asked": ("suite_versions", "arms", "cells"), "environment": ()}.items():
-        found = manifest.get(key)
-        missing = [part for part in parts if not isinstance(found, dict) or part not in found]
-        if not isinstance(found, dict) or missing:
-            raise StoreError(f"{path}/manifest.json: {key} is not what Horizon writes; run the campaign anew")
-    labels = pd.DataFrame([{"strategy": e.strategy, "knobs": e.knobs, "arm": e.label} for e in entrants(store)])
-    scored = scores(tidy(store)).astype({"strategy": "str", "knobs": "str"}).merge(labels, on=["strategy", "knobs"])
-    return Evidence(path, manifest, scored[list(COLUMNS)], tuple(troubles_by_arm(store)))
+    try:
+        missing = [cell for cell in manifest["asked"]["cells"] if store.find(cell) is None]
+        if missing:
+            raise StoreError(f"{path}: {len(missing)} of its cells are not there yet; run the same command again")
+        labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
+        scored = pd.DataFrame(columns=list(COLUMNS)).astype(_KINDS)
+        if any(cell.status == "ok" for cell in store.cells()):
+            scored = scores(tidy(store)).astype({"strategy": "str", "knobs": "str"})
+            arms = [labels[key] for key in zip(scored["strategy"], scored["knobs"], strict=True)]
+            scored = scored.assign(arm=arms)[list(COLUMNS)]
+        found = Evidence(path, manifest, scored, tuple(troubles_by_arm(store)))
+        # What is read later must be there now.
+        found.cohort(), found.suites().items(), found.commit
+    except HorizonError:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise StoreError(f"{path}: not as Horizon writes it ({type(error).__name__}: {error}); run it anew") from None
+    return found
 
 
 def _file(path: Path) -> Evidence:

@@ -75,7 +75,7 @@ class Verdict:
     @property
     def state(self) -> State:
         """The worst that is said of anything gated; nothing that could be compared is a mismatch."""
-        if self.differences:
+        if self.differences or not self.findings:
             return "mismatch"
         states = {finding.state for finding in self.findings if finding.margin.gated}
         return max(states, key=get_args(State).index, default="no_baseline")
@@ -111,7 +111,8 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
         parts.append(dict(list(mine.groupby(keys, observed=True, sort=True))))
     mine, theirs = parts
     versions, known = head.suites(), base.suites()
-    failed = {trouble[:3] for evidence in (head, base) for trouble in evidence.troubles}
+    failed, before = ({trouble[:3] for trouble in evidence.troubles} for evidence in (head, base))
+    shown = {key: set(part["seed"]) for key, part in head.scores.groupby(keys[:3], observed=True)}
     for key in dict.fromkeys((*mine, *theirs)):
         arm, suite, scenario, metric = key
         found = Finding(arm, suite, scenario, "no_baseline", metric=metric, margin=policy[suite, metric])
@@ -136,16 +137,21 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
             yield replace(found, state="mismatch", reason=reason)
             continue
         if others.empty:
-            if key[:3] not in failed:
+            if key[:3] not in before:
                 yield replace(found, head=float(rows["value"].mean()), reason="new: the baseline does not have it")
             continue
-        yield _measured(found, rows, others, together)
+        yield _measured(found, rows, others, together, shown[key[:3]])
 
 
-def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together: bool) -> Finding:
+def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together: bool, shown: set[int]) -> Finding:
     both = rows.merge(others, on=["prompt", "seed"], suffixes=("", "_base"), how="inner").dropna(
         subset=["value", "value_base"]
     )
+    # Rollouts that are there and have lost this number must not drop out of the comparison.
+    had = others[others["seed"].isin(shown)].dropna(subset=["value"])
+    if len(had) > len(both):
+        lost = f"{len(had) - len(both)} of {len(had)} rollouts have no value any more"
+        return replace(found, state="mismatch", reason=lost)
     repeated = bool(rows["repeat"].any() or others["repeat"].any())
     if repeated and not together:
         mine, theirs = (side["value"].dropna().to_numpy(float) for side in (rows, others))
@@ -154,7 +160,7 @@ def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together
         mine, theirs = both["value"].to_numpy(float), both["value_base"].to_numpy(float)
         pairs = both["seed"].to_numpy(), both["repeat"].to_numpy() if repeated else np.zeros(len(both), int)
     if not len(mine) or not len(theirs):
-        return replace(found, state="mismatch", reason="no rollout of this run is in the baseline")
+        return replace(found, state="mismatch", reason="no rollout has a value in both")
     return weighed(found, mine, theirs, pairs)
 
 
@@ -232,7 +238,8 @@ def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
     mine = {trouble[:3] for trouble in head.troubles}
     for arm, suite, scenario, status, reason in base.troubles:
         if (arm, suite, scenario) not in mine:
-            yield Finding(arm, suite, scenario, "no_baseline", f"the baseline has no numbers ({status}: {reason})")
+            state: State = "no_baseline" if status in BROKEN else "infra_error"
+            yield Finding(arm, suite, scenario, state, f"the baseline has no numbers ({status}: {reason})")
 
 
 def _notes(head: Evidence, base: Evidence) -> list[str]:

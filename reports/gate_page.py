@@ -25,12 +25,13 @@ HEADS = ("", "strategy", "metric", "scenario", "baseline", "now", "worse by", "a
 LOUD = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no_baseline")
 
 
-def write(verdict: Verdict, folder: Path) -> list[Path]:
-    """Write gate.md, gate.json and junit.xml into a folder; returns their paths."""
+def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]:
+    """Write gate.md, gate.json and junit.xml into a folder; returns their paths. code: what the command ends with."""
     folder.mkdir(parents=True, exist_ok=True)
+    whole = {**as_json(verdict), "exit_code": EXIT[verdict.state] if code is None else code}
     texts = {
         "gate.md": markdown(verdict),
-        "gate.json": json.dumps(as_json(verdict), indent=1, ensure_ascii=False) + "\n",
+        "gate.json": json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
         "junit.xml": junit(verdict),
     }
     for name, text in texts.items():
@@ -43,6 +44,8 @@ def headline(verdict: Verdict) -> str:
     state = verdict.state
     if verdict.differences:
         return f"{state}: not comparable with the baseline ({'; '.join(verdict.differences)})"
+    if not verdict.findings:
+        return f"{state}: no number that a gate judges is in either"
     found = verdict.of(state)
     count = Counter(finding.state for finding in verdict.findings if finding.margin.gated)
     whole = ", ".join(f"{number} {name}" for name, number in count.most_common())
@@ -100,7 +103,6 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
     """For machines."""
     return {
         "state": verdict.state,
-        "exit_code": EXIT[verdict.state],
         "headline": headline(verdict),
         "together": verdict.together,
         "differences": list(verdict.differences),

@@ -105,6 +105,8 @@ def steps(runs: Sequence[Evidence], metrics: Sequence[str] | None = None) -> lis
 def draw(series: Sequence[Series], path: Path) -> None:
     """One panel a number that stepped (or all of them, where none did): means by run, levels, steps marked."""
     shown = [each for each in series if each.steps] or list(series)
+    if not shown:
+        raise HorizonError("no number that a gate judges is in these runs; name others with --metric SUITE.METRIC")
     down = -(-len(shown) // ACROSS)
     figure = Figure(figsize=(4 * ACROSS, 0.6 + 2.3 * down), layout="constrained")
     axes = figure.subplots(down, ACROSS, squeeze=False).ravel()

@@ -41,6 +41,7 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
 
     Raises BaselineError for a file that cannot be read, or that names what there is not.
     """
+    suites = list(suites)
     found = declared(suites)
     try:
         told = tomllib.loads(path.read_text())

@@ -1,13 +1,14 @@
 """The command line: `horizon run | compare | merge | gate | baseline | plan | list | describe | verify | ...`.
 
 Exit codes: 0 done, 1 an invariant is broken, 2 a mistake in the request (one line on the error stream), 130 stopped by
-Ctrl-C.
+Ctrl-C, 70 a mistake of Horizon's own (with a traceback).
 """
 
 from __future__ import annotations
 
 import os
 import sys
+import traceback
 
 import typer
 
@@ -38,6 +39,10 @@ def main() -> None:
     except OSError as error:
         _discard_output()
         _fail(f"cannot write the output: {error.strerror or error}")
+    except Exception:
+        # A mistake of ours must not be taken for a verdict.
+        traceback.print_exc()
+        sys.exit(70)
     sys.exit(code or 0)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from harness.rounds import Rounds
     from reports.evidence import Evidence
     from reports.gate import Verdict
+    from reports.policy import Policy
 
 OUT, AA = Path("runs/gate"), Path("runs/aa")
 HEAD, BASE = "head.parquet", "base.parquet"
@@ -64,19 +65,22 @@ def gate(
 
     if against is not None and baseline is not None:
         raise BaselineError("give --against (a commit, branch or checkout) or --baseline (a folder or file), not both")
+    margins = partial(_margins, policy)
     if baseline is not None and not measure:
-        base = read(baseline)
-        verdict = _judged(read(run), base, policy)
+        verdict = _judged(_run(run), read(baseline), margins)
     else:
+        asked = _campaign(campaign, strategy)
+        # A mistake in it must not wait until all is measured.
+        margins(asked.suites)
         root = Path(__file__).parents[2]
         sides = {"head": trees.tree(root)}
         if baseline is None:
             sides["base"] = trees.checked_out(against or trees.before(root), root, run / "trees")
             aside.print(f"this code beside {sides['base'].path}")
         rounds = Rounds(run, sides, workers or _workers(), threads, aside.print)
-        verdict = _measured(rounds, _campaign(campaign, strategy), baseline, policy, 60 * minutes)
-    written = write(verdict, out or run)
+        verdict = _measured(rounds, asked, baseline, margins, 60 * minutes)
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
+    written = write(verdict, out or (run.parent if run.suffix == ".parquet" else run), code)
     if as_json:
         print(written[1].read_text(), end="")
     else:
@@ -100,8 +104,8 @@ def aa(
     from reports.calibration import calibrate, headline, rows, write
     from reports.evidence import read
     from reports.gate_page import write as put
-    from reports.policy import declared, read_policy
 
+    margins = partial(_margins, policy)
     tree = trees.tree(Path(__file__).parents[2])
     # The same code, that must not be taken for it: each side shows its quality for itself.
     sides = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
@@ -110,14 +114,13 @@ def aa(
         if not (run / "gate.json").exists():
             aside.print(f"run {number} of {runs}")
             verdict = _measured(
-                Rounds(run, sides, _workers(), 1), _campaign(campaign, None), None, policy, 60 * minutes
+                Rounds(run, sides, _workers(), 1), _campaign(campaign, None), None, margins, 60 * minutes
             )
             put(verdict, run)
     done = sorted(run.parent for run in out.glob("*/gate.json"))
-    states = [json.loads((run / "gate.json").read_text())["state"] for run in done]
     pairs = [(read(run / HEAD), read(run / BASE)) for run in done]
-    suites = pairs[0][0].suites()
-    found = calibrate(pairs, states, read_policy(policy, suites) if policy else declared(suites), gates)
+    states = [_judged(head, base, margins).state for head, base in pairs]
+    found = calibrate(pairs, states, margins(pairs[0][0].suites()), gates)
     written = write(found, out)
     if as_json:
         print(written[1].read_text(), end="")
@@ -210,29 +213,45 @@ def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
     return asked.model_copy(update={"strategies": tuple(strategies)}) if strategies else asked
 
 
-def _judged(head: Evidence, base: Evidence, policy: Path | None) -> Verdict:
-    from reports.gate import judge
+def _margins(policy: Path | None, suites: Iterable[str]) -> Policy:
     from reports.policy import declared, read_policy
 
-    suites = head.suites()
-    return judge(head, base, read_policy(policy, suites) if policy else declared(suites))
+    return read_policy(policy, suites) if policy else declared(suites)
+
+
+def _judged(head: Evidence, base: Evidence, margins: Callable[[Iterable[str]], Policy]) -> Verdict:
+    from reports.gate import judge
+
+    return judge(head, base, margins(dict.fromkeys((*head.suites(), *base.suites()))))
 
 
 def _measured(
-    rounds: Rounds, campaign: Campaign, baseline: Path | None, policy: Path | None, seconds: float
+    rounds: Rounds,
+    campaign: Campaign,
+    baseline: Path | None,
+    margins: Callable[[Iterable[str]], Policy],
+    seconds: float,
 ) -> Verdict:
     """Measure, judge, and measure again what stays unsure while there is time."""
     from harness.rounds import only
-    from reports.evidence import read, save, united
+    from reports.evidence import nothing, only_arms, read, save, united
     from reports.gate import unsure
 
     known = read(baseline) if baseline else None
-    began, asked = time.monotonic(), campaign
+    began, asked, called = time.monotonic(), campaign, set[str]()
     while True:
         rounds.go(asked)
-        head, *bases = (united([read(folder) for folder in folders]) for folders in rounds.folders.values())
-        verdict = _judged(head, known or bases[0], policy)
-        left = unsure(verdict.findings)
+        head = united([read(folder) for folder in rounds.folders["head"]])
+        base = known
+        if base is None:
+            # Of what is new in this code there is nothing before it.
+            base = united([read(folder) for folder in rounds.folders["base"]] or [nothing(head)])
+        elif campaign.strategies:
+            base = only_arms(base, {arm["label"] for arm in head.manifest["asked"]["arms"]})
+        verdict = _judged(head, base, margins)
+        # What is called worse twice is worse.
+        left = [each for each in unsure(verdict.findings) if each.place not in called]
+        called = {each.place for each in verdict.of("regression")}
         asked = only(campaign, {each.arm for each in left}, {each.suite for each in left})
         # It is finished before the time is up, not after it.
         if not left or rounds.number >= ROUNDS or time.monotonic() - began + rounds.price(asked) > seconds:

@@ -11,8 +11,9 @@ import pytest
 from harness import cli, trees, turns
 from harness.campaign import make_campaign
 from harness.errors import TreeError
-from harness.rounds import Rounds, only
+from harness.rounds import Rounds, _known, only
 from harness.store import Store
+from reports.evidence import read
 
 ROOT = Path(__file__).parents[2]
 VRAM = {"suites": ["vram"], "tier": "gate", "equal_budget": 0, "strategies": ["sliding_window"]}
@@ -85,6 +86,25 @@ def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
     assert {file: file.stat().st_mtime for file in out.rglob("cell.json")} == before
 
 
+def test_a_tree_is_asked_for_what_it_knows_and_a_mistake_in_one_strategy_is_told(copy, tmp_path):
+    """The other tree lacks a strategy, and cannot open another one."""
+    project = (copy / "pyproject.toml").read_text()
+    (copy / "pyproject.toml").write_text(project.replace('memrope = "strategies.memrope:MemRoPE"\n', ""))
+    append(
+        copy / "strategies" / "sliding_window.py", "\n\ndef _no(self, spec):\n    raise IndexError('on purpose')\n\n\n"
+    )
+    append(copy / "strategies" / "sliding_window.py", "SlidingWindow.open = _no\n")
+    tree = trees.tree(copy)
+    assert _known({"strategies": ["memrope.window=9"], "knobs": {}}, tree) is None
+    both = {"strategies": ["memrope", "full"], "knobs": {"memrope": {"window": 9}, "full": {}}}
+    assert _known(both, tree) == {"strategies": ["full"], "knobs": {"full": {}}}
+    assert _known({"strategies": []}, tree) == {"strategies": []}
+    turns.cost({"base": tree}, {"base": VRAM}, tmp_path / "cost", threads=1)
+    found = read(tmp_path / "cost" / "base")
+    assert found.scores.empty
+    assert found.troubles == (("sliding_window", "vram", "stream", "failed", "IndexError: on purpose"),)
+
+
 def test_each_tree_registers_its_own_names(copy, tmp_path):
     project = (copy / "pyproject.toml").read_text()
     point = 'sliding_window = "strategies.sliding_window:SlidingWindow"\n'
@@ -112,13 +132,16 @@ def test_each_tree_registers_its_own_names(copy, tmp_path):
 def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
     append(copy / "harness" / "measuring.py", "raise ImportError('broken on purpose')\n")
     with pytest.raises(TreeError, match=r"tree: its process ended with 1: ImportError: broken on purpose"):
-        turns.cost({"head": trees.tree(copy)}, VRAM, tmp_path / "cost", threads=1)
+        turns.cost({"head": trees.tree(copy)}, {"head": VRAM}, tmp_path / "cost", threads=1)
     with pytest.raises(TreeError, match=r"tree: horizon run ended with 1: ImportError: broken on purpose"):
         turns.quality(trees.tree(copy), {**VRAM, "suites": ["drift"]}, tmp_path / "quality", ())
     with pytest.raises(TreeError, match="no Horizon that can be measured in turn"):
         trees.tree(tmp_path)
     with pytest.raises(TreeError, match=r"no tier 'gat'; allowed: gate"):
-        turns.cost({"head": trees.tree(ROOT)}, {**VRAM, "tier": "gat"}, tmp_path / "cost", threads=1)
+        turns.cost({"head": trees.tree(ROOT)}, {"head": {**VRAM, "tier": "gat"}}, tmp_path / "cost", threads=1)
+    (copy / "pyproject.toml").write_text("<<<<<<<")
+    with pytest.raises(TreeError, match=r"pyproject.toml: not this project's \(TOMLDecodeError"):
+        trees.environment(trees.tree(copy), tmp_path / "out")
 
 
 @pytest.fixture

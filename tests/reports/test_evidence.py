@@ -7,9 +7,12 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 
+from harness import registry
 from harness.errors import BaselineError, StoreError
+from harness.store import Store
+from harness.suite import Sample
 from reports.evidence import KEY, accept, read
-from tests.reports.made import evidence, whole
+from tests.reports.made import MANIFEST, evidence, whole
 
 
 @pytest.fixture
@@ -126,7 +129,49 @@ def test_mistakes_when_accepting(made, tmp_path):
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_folder_changed_by_hand_is_refused(tmp_path):
-    (tmp_path / "manifest.json").write_text('{"format": 1, "asked": {"arms": []}, "environment": {}}')
-    with pytest.raises(StoreError, match=r"asked is not what Horizon writes"):
-        read(tmp_path)
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (lambda cell, manifest: cell.write_text("{}"), "not as Horizon writes it"),
+        (lambda cell, manifest: cell.write_text("{"), "cannot be read"),
+        (
+            lambda cell, manifest: cell.with_name("record.jsonl").write_text('[0, "cache_bytes", 3, 1]\n'),
+            "not a record",
+        ),
+        (lambda cell, manifest: manifest["asked"].update(cells=5), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest["asked"]["cells"].append("f" * 16), "1 of its cells are not there yet"),
+        (lambda cell, manifest: manifest["asked"].update(arms=[{}]), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest["asked"].update(suite_versions=[]), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest.pop("environment"), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest.pop("name"), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest.update(format=0), "format 0, this Horizon reads 1"),
+    ],
+)
+def test_folders_that_were_spoilt_are_one_line(tmp_path, spoil, says):
+    folder = campaign(tmp_path / "run")
+    assert len(read(folder).scores)
+    file = folder / "manifest.json"
+    manifest = json.loads(file.read_text())
+    spoil(next(folder.glob("cells/*/cell.json")), manifest)
+    file.write_text(json.dumps(manifest))
+    with pytest.raises(StoreError, match=says) as caught:
+        read(folder)
+    assert "\n" not in str(caught.value)
+
+
+def campaign(folder):
+    """A folder with one cell."""
+    knobs = registry.strategy("memrope").knobs()
+    store = Store(folder)
+    arm = {"label": "memrope", "strategy": "memrope", "knobs": knobs, "tables": ["as published"], "weights": None}
+    asked = {**MANIFEST["asked"], "arms": [arm], "cells": ["a" * 16]}
+    store.begin({"name": "run", "asked": asked, "environment": MANIFEST["environment"]})
+    about = {
+        "backbone": "pocket", "strategy": "memrope", "knobs": knobs, "suite": "vram", "suite_version": "1",
+        "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "status": "ok", "reason": "", "cost": {},
+        "task": {"scenario": "stream", "frames": 45, "given": 0, "rows": [{"seed": 0, "script": [[0, "a"]]}]},
+    }  # fmt: skip
+    samples = [Sample(0, name, end, 1.0) for name in ("cache_bytes", "resident_bytes") for end in range(3, 46, 3)]
+    samples += [Sample(0, "peak_bytes", 45, 1.0), Sample(0, "steady_from", 45, 9.0)]
+    store.finish("a" * 16, about, samples, {})
+    return folder

@@ -9,7 +9,7 @@ import pytest
 
 from harness.errors import BaselineError
 from harness.suite import Margin
-from reports.evidence import united
+from reports.evidence import nothing, only_arms, united
 from reports.gate import EXIT, judge, unsure
 from reports.gate_page import as_json, headline, junit, markdown, sheet, write
 from reports.policy import declared, read_policy, written
@@ -80,6 +80,7 @@ def test_margins_are_of_both_kinds():
     told = {("latency", "chunk_p50_ms"): Margin(relative=0.05, absolute=0.1, gated=False)}
     found = judge(evidence(head), evidence(base), told)
     assert found.findings[0].state == "regression"
+    # Nothing that is gated is worse, and nothing is shown to be as good.
     assert found.state == "no_baseline"
 
 
@@ -151,7 +152,26 @@ def test_cells_without_numbers(status, state):
     both = judge(evidence(values, troubles=trouble), evidence(values, troubles=trouble), POLICY)
     assert both.state == "infra_error"
     before = judge(evidence(whole(2)), evidence(values, troubles=trouble), POLICY)
-    assert before.state == "no_baseline"
+    assert before.state == ("infra_error" if status == "failed" else "no_baseline")
+
+
+def test_rollouts_that_lose_their_numbers_do_not_drop_out():
+    head, base = whole(1), whole(2)
+    head["memrope", "unsaid_identity"][:5] = np.nan
+    found = verdict(head, base)
+    assert found.state == "mismatch"
+    assert found.of("mismatch")[0].reason == "5 of 16 rollouts have no value any more"
+
+
+def test_nothing_to_compare_is_no_pass():
+    found = judge(evidence(whole(1)), evidence(whole(2)), {})
+    assert (found.state, EXIT[found.state]) == ("mismatch", 2)
+    assert headline(found) == "mismatch: no number that a gate judges is in either"
+    del (less := whole(1))["memrope", "cache_bytes"]
+    assert verdict(less, whole(2)).state == "mismatch"
+    new = judge(evidence(whole(1)), nothing(evidence(whole(2))), POLICY)
+    assert set(states(new).values()) == {"no_baseline"}
+    assert set(only_arms(evidence(whole(1)), {"memrope"}).scores["arm"]) == {"memrope"}
 
 
 def test_runs_of_other_times_are_compared_without_pairs():
