@@ -90,10 +90,8 @@ def test_a_tree_is_asked_for_what_it_knows_and_a_mistake_in_one_strategy_is_told
     """The other tree lacks a strategy, and cannot open another one."""
     project = (copy / "pyproject.toml").read_text()
     (copy / "pyproject.toml").write_text(project.replace('memrope = "strategies.memrope:MemRoPE"\n', ""))
-    append(
-        copy / "strategies" / "sliding_window.py", "\n\ndef _no(self, spec):\n    raise IndexError('on purpose')\n\n\n"
-    )
-    append(copy / "strategies" / "sliding_window.py", "SlidingWindow.open = _no\n")
+    wrong = "\n\ndef _no(self, spec):\n    raise IndexError('on purpose')\n\n\nSlidingWindow.open = _no\n"
+    append(copy / "strategies" / "sliding_window.py", wrong)
     tree = trees.tree(copy)
     assert _known({"strategies": ["memrope.window=9"], "knobs": {}}, tree) is None
     both = {"strategies": ["memrope", "full"], "knobs": {"memrope": {"window": 9}, "full": {}}}
@@ -133,7 +131,7 @@ def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
     append(copy / "harness" / "measuring.py", "raise ImportError('broken on purpose')\n")
     with pytest.raises(TreeError, match=r"tree: its process ended with 1: ImportError: broken on purpose"):
         turns.cost({"head": trees.tree(copy)}, {"head": VRAM}, tmp_path / "cost", threads=1)
-    with pytest.raises(TreeError, match=r"tree: horizon run ended with 1: ImportError: broken on purpose"):
+    with pytest.raises(TreeError, match=r"tree: horizon run ended with 70: ImportError: broken on purpose"):
         turns.quality(trees.tree(copy), {**VRAM, "suites": ["drift"]}, tmp_path / "quality", ())
     with pytest.raises(TreeError, match="no Horizon that can be measured in turn"):
         trees.tree(tmp_path)

@@ -232,7 +232,7 @@ def test_a_mismatch_is_an_error_in_every_page():
     other = {**MANIFEST, "environment": {**MANIFEST["environment"], "gpu": "H200"}}
     found = judge(evidence(whole(1), other), evidence(whole(2)), POLICY)
     assert ET.fromstring(junit(found)).get("errors") == "1"
-    assert as_json(found)["exit_code"] == 2
+    assert as_json(found)["differences"] == ["gpu: H200, baseline None"]
     assert "gpu: H200, baseline None" in markdown(found)
 
 
