@@ -88,7 +88,7 @@ def bench(session: nox.Session, strategy: str) -> None:
 
 @nox.session
 def gate(session: nox.Session) -> None:
-    """This code beside where it left main, in turn: worse in quality, speed or memory? Six minutes; exit code 1: yes.
+    """This code beside where it left main, in turn: worse in quality, speed or memory? Six minutes; fails if so.
     What follows -- goes to `horizon gate`: `-- --against REF`, `-- --baseline FILE --measure`, ..."""
     python(session, "harness.cli", "gate", *session.posargs)
 

@@ -116,7 +116,7 @@ def calibrate(
     found, alarms = {"pass": 0}, dict[str, int]()
     for _ in range(gates):
         findings = _gate(pools, rng, rounds)
-        named = [finding for finding in findings if finding.state == "regression"]
+        named = [each for each in findings if each.state == "regression" and each.margin.gated]
         state = "regression" if named else "inconclusive" if unsure(findings) else "pass"
         found[state] = found.get(state, 0) + 1
         for finding in named:
