@@ -400,7 +400,9 @@ def test_console_script_is_the_same_command() -> None:
 
 def test_commands_and_options_are_these() -> None:
     """They are a promise to scripts: a change here is a line in the changelog."""
-    commands = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]
+    commands = dict(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    inner = commands.pop("baseline").commands
+    commands |= {f"baseline {name}": command for name, command in inner.items()}
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
@@ -408,6 +410,14 @@ def test_commands_and_options_are_these() -> None:
         ],
         "compare": ["folder", "--json"],
         "merge": ["target", "sources"],
+        "gate": [
+            *("run", "--against", "--baseline", "--measure", "--campaign", "--strategy", "--policy", "--minutes"),
+            *("--workers", "--threads", "--strict", "--out", "--json"),
+        ],
+        "aa": ["out", "--runs", "--campaign", "--policy", "--minutes", "--gates", "--json"],
+        "history": ["folder", "--metric", "--out", "--json"],
+        "baseline accept": ["run", "--to", "--why", "--who"],
+        "baseline show": ["file", "--json"],
         "plan": ["--strategy", "--backbone", "--size", "--seconds", "--gpu", "--dtype", "--out", "--json"],
         "list": ["--json"],
         "describe": ["name", "--json"],

@@ -123,7 +123,7 @@ def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
     ("arguments", "says"),
     [
         (["run", "none.toml"], "cannot read none.toml: No such file or directory"),
-        (["run", "--tier", "huge"], "suite drift has no tier 'huge'; allowed: quick, full, long, day"),
+        (["run", "--tier", "huge"], "suite drift has no tier 'huge'; allowed: gate, quick, full, long, day"),
         (["run", "--suite", "drfit"], "no suites entry is called 'drfit'; did you mean 'drift'?"),
         (["run", "--strategy", "memrop"], "did you mean 'memrope'"),
         (["run", "--strategy", "memrope.sink=x"], "knob sink = 'x' is not allowed"),
