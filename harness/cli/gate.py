@@ -76,7 +76,8 @@ def gate(
         sides = {"head": trees.tree(root)}
         if baseline is None:
             sides["base"] = trees.checked_out(against or trees.before(root), root, run / "trees")
-            aside.print(f"this code beside {sides['base'].path}")
+            same = sides["base"].digest == sides["head"].digest
+            aside.print(f"this code beside {sides['base'].path}{', which is the same code' * same}")
         rounds = Rounds(run, sides, workers or _workers(), threads, aside.print)
         verdict = _measured(rounds, asked, baseline, margins, 60 * minutes)
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
