@@ -47,6 +47,11 @@ class Campaign(BaseModel):
     seed: int = Field(0, ge=0)
     equal_budget: int = Field(12, ge=0)
 
+    def stage(self) -> Backbone:
+        """The backbone, where and as what it is asked for."""
+        options = {"device": self.device, "dtype": self.dtype}
+        return registry.backbone(self.backbone, **{key: value for key, value in options.items() if value is not None})
+
 
 @dataclass(frozen=True)
 class Arm:

@@ -16,7 +16,7 @@ from harness.backbone.presets import Backbone
 from harness.budget import FAR
 from harness.campaign import Cell
 from harness.errors import HorizonError, HorizonTooLongError
-from harness.measuring import measured
+from harness.measuring import Outcome, measured
 from harness.memory import Memory, PromptSwitch
 from harness.noise import PairedNoise
 from harness.rollout import rollout
@@ -100,8 +100,7 @@ def run_cell(
     """Run one cell to its end and put it into the store, whatever becomes of it."""
     if isinstance(cell.suite, CostSuite) and cell.skip is None:
         outcome = measured(cell, backbone, timeout)
-        about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine}
-        store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})
+        keep(store, backbone, cell, outcome)
         report(Progress(cell, cell.task.frames))
         return
     flight = _Flight(store, backbone, cell, save_every, report)
@@ -130,6 +129,12 @@ def run_cell(
         observer.samples() if good and observer else (),
         observer.pictures() if good and observer else {},
     )
+
+
+def keep(store: Store, backbone: Backbone, cell: Cell, outcome: Outcome) -> None:
+    """Put a cell of a `CostSuite` into the store, with what came of it."""
+    about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine}
+    store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})
 
 
 def estimate(cell: Cell, backbone: Backbone, chunks: int = 6) -> tuple[float, int]:

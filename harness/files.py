@@ -18,3 +18,8 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text, whole or not at all."""
+    write_whole(path, lambda beside: beside.write_text(text))

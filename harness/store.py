@@ -24,7 +24,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
-from harness.files import write_whole
+from harness.files import write_text, write_whole
 from harness.suite import Sample
 
 FORMAT = 1
@@ -107,7 +107,7 @@ class Store:
                 whole = {**known, "asked": _united(known["asked"], manifest["asked"])}
                 if whole == known:
                     return known
-            write_whole(self._path(MANIFEST), lambda path: path.write_text(json.dumps(whole, indent=1) + "\n"))
+            write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")
         return whole
 
     def manifest(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import TreeError
-from harness.files import write_whole
+from harness.files import write_text
 
 PACKAGES = ("harness", "strategies", "suites", "reports")
 """What of a tree decides its numbers."""
@@ -91,9 +91,9 @@ def environment(tree: Tree, folder: Path) -> dict[str, str]:
         f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())
         for group, points in project["entry-points"].items()
     )
-    write_whole(about / "entry_points.txt", lambda path: path.write_text(names))
+    write_text(about / "entry_points.txt", names)
     metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
-    write_whole(about / "METADATA", lambda path: path.write_text(metadata))
+    write_text(about / "METADATA", metadata)
     paths = [str(about.parent.resolve()), str(tree.path.resolve()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
 

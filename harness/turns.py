@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HorizonError, TreeError
-from harness.files import write_whole
+from harness.files import write_text
 from harness.store import MANIFEST, Store
 from harness.trees import AS_IT_IS, Tree, environment, last_line
 
@@ -37,9 +37,8 @@ def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[
 
     Raises TreeError with the last line that it said, if it failed as a whole; cells that failed are in the folder.
     """
-    out.mkdir(parents=True, exist_ok=True)
     asked = out / "asked.toml"
-    write_whole(asked, lambda path: path.write_text(_toml(campaign)))
+    write_text(asked, _toml(campaign))
     command = [
         sys.executable,
         *AS_IT_IS,
@@ -114,9 +113,8 @@ def cost(
 def _token(out: Path) -> str:
     """Names what is measured in turn here, and nowhere else."""
     file = out / "beside"
-    out.mkdir(parents=True, exist_ok=True)
     if not file.exists():
-        write_whole(file, lambda path: path.write_text(uuid.uuid4().hex))
+        write_text(file, uuid.uuid4().hex)
     return file.read_text()
 
 
@@ -201,17 +199,15 @@ def serve() -> None:
 def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     import torch
 
-    from harness import registry
     from harness.campaign import cells, make_campaign, manifest
-    from harness.executor import describe
+    from harness.executor import keep
     from harness.measuring import observed
     from harness.meter import pin, turns
 
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
     asked = make_campaign(job["campaign"])
-    options = {"device": asked.device, "dtype": asked.dtype}
-    stage = registry.backbone(asked.backbone, **{key: value for key, value in options.items() if value is not None})
+    stage = asked.stage()
     planned = {cell.id: cell for cell in cells(asked, stage) if cell.skip is None}
     store = Store(Path(job["out"]))
     store.begin({**manifest(asked, stage, list(planned.values()), store.folder.name), "beside": job["beside"]})
@@ -237,8 +233,7 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
         turns.wait = wait if job["in turn"] else None
         outcome = observed(lambda cell=cell: (cell.suite, stage, cell.arm.strategy), cell.task)  # type: ignore[misc]
         machine = {"threads": job["threads"], "cores": cores, "process": "of one repeat", **outcome.machine}
-        about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": machine}
-        store.finish(cell.id, {**describe(cell, stage), **about}, outcome.samples, {})
+        keep(store, stage, cell, outcome._replace(machine=machine))
         answer({"status": outcome.status})
 
 

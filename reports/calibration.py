@@ -6,14 +6,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from harness.errors import BaselineError
-from harness.files import write_whole
+from harness.files import write_text
 from harness.suite import Margin
 from reports.evidence import Evidence
 from reports.gate import Finding, settled, unsure, weighed
@@ -141,9 +140,8 @@ def write(found: Calibration, folder: Path) -> list[Path]:
         "aa.json": json.dumps({**asdict(found), "false_alarms": found.false_alarms}, indent=1) + "\n",
         "policy.toml": written(policy, about),
     }
-    folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
-        write_whole(folder / name, partial(_text, text))
+        write_text(folder / name, text)
     return [folder / name for name in texts]
 
 
@@ -281,7 +279,3 @@ def _said(noise: Noise, value: float) -> str:
     if noise.relative:
         return f"{100 * value:.2g} %"
     return f"{value:.3g}" + ("" if noise.unit == "share" else f" {noise.unit}")
-
-
-def _text(text: str, path: Path) -> None:
-    path.write_text(text)

@@ -63,6 +63,11 @@ class Evidence:
             **{name: packages.get(name) for name in PACKAGES},
         }
 
+    def unlike(self, other: Evidence) -> list[str]:
+        """What is not the same in another one's cohort, the seed apart."""
+        theirs = other.cohort()
+        return [key for key, value in self.cohort().items() if key != "seed" and value != theirs[key]]
+
     def suites(self) -> dict[str, list[str]]:
         """Version of each suite, and its metrics."""
         found: dict[str, list[str]] = self.manifest["asked"]["suite_versions"]
@@ -91,7 +96,7 @@ def united(parts: Sequence[Evidence]) -> Evidence:
     first = parts[0]
     asked = dict(first.manifest["asked"])
     for part in parts[1:]:
-        off = [key for key, value in part.cohort().items() if key != "seed" and value != first.cohort()[key]]
+        off = part.unlike(first)
         if off:
             raise BaselineError(f"{part.source} does not belong to {first.source}: {', '.join(off)} differ")
         arms = {arm["label"]: arm for arm in (*part.manifest["asked"]["arms"], *asked["arms"])}
@@ -135,7 +140,6 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
         "commit": evidence.commit,
     }
     try:
-        to.parent.mkdir(parents=True, exist_ok=True)
         save(replace(evidence, accepted=(*before, note)), to)
     except OSError as error:
         raise BaselineError(f"cannot write {to}: {error.strerror or error}") from None

@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 from collections import Counter
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import numpy as np
 
-from harness.files import write_whole
+from harness.files import write_text
 from reports.cost import in_bytes
 from reports.gate import EXIT, Finding, Verdict
 from reports.tables import Sheet
@@ -27,7 +26,6 @@ LOUD = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no
 
 def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]:
     """Write gate.md, gate.json and junit.xml into a folder; returns their paths. code: what the command ends with."""
-    folder.mkdir(parents=True, exist_ok=True)
     whole = {**as_json(verdict), "exit_code": EXIT[verdict.state] if code is None else code}
     texts = {
         "gate.md": markdown(verdict),
@@ -35,7 +33,7 @@ def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]
         "junit.xml": junit(verdict),
     }
     for name, text in texts.items():
-        write_whole(folder / name, partial(_write, text))
+        write_text(folder / name, text)
     return [folder / name for name in texts]
 
 
@@ -212,7 +210,3 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float | np.floating):
         return float(value) if np.isfinite(value) else None
     return value.item() if isinstance(value, np.generic) else value
-
-
-def _write(text: str, path: Path) -> None:
-    path.write_text(text)

@@ -69,7 +69,7 @@ def load(folder: Path) -> list[Evidence]:
         )
     runs = sorted((read(path) for path in sources), key=lambda run: (run.manifest.get("when", ""), str(run.source)))
     for run in runs[1:]:
-        off = [key for key, value in run.cohort().items() if value != runs[0].cohort()[key] and key != "seed"]
+        off = run.unlike(runs[0])
         if off:
             raise HorizonError(
                 f"{run.source} is of another cohort than {runs[0].source}: {', '.join(off)}; keep them in folders of "
@@ -132,7 +132,6 @@ def draw(series: Sequence[Series], path: Path) -> None:
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
     figure.supxlabel("run, by the time at which it was begun", fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
     save(figure, path)
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.campaign import PUBLISHED
-from harness.files import write_whole
+from harness.files import write_text, write_whole
 from harness.store import Store
 from reports import cost_plots, drift_plots, interactive_plots
 from reports.cost import cost_sheets, speeds
@@ -80,7 +79,7 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     made = []
     for name, escape in (("report.html", True), ("report.md", False)):
         text = pages.overlay(autoescape=escape).get_template(f"{name}.j2").render(**told)
-        write_whole(folder / name, partial(_write, text))
+        write_text(folder / name, text)
         made.append(folder / name)
     return [*made, folder / "table.csv", folder / "records.parquet", *plots], shown
 
@@ -210,10 +209,6 @@ def _plots(
     for scenario in ("steady", "occlusion", "recall-21", SIX):
         keep(f"{scenario}-filmstrips", drift_plots.strips, store, runners, scenario)
     return made
-
-
-def _write(text: str, path: Path) -> None:
-    path.write_text(text)
 
 
 def _inline(path: Path) -> str:

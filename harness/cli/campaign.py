@@ -52,7 +52,6 @@ def run(
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
     import torch
 
-    from harness import registry
     from harness.campaign import cells, make_campaign, manifest, read_campaign
     from harness.executor import run as execute
     from harness.store import Status, Store
@@ -67,8 +66,7 @@ def run(
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
     if threads:
         torch.set_num_threads(threads)
-    options = {"device": asked.device, "dtype": asked.dtype}
-    stage = registry.backbone(asked.backbone, **{key: value for key, value in options.items() if value is not None})
+    stage = asked.stage()
     planned = cells(asked, stage)
     if dry_run:
         _list(planned, stage, Store(out))
