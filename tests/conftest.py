@@ -6,6 +6,26 @@ import os
 # has make a test of seconds one of minutes.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+import pytest
 import torch
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory):
+    """A folder of tiny weights in the published formats, which tests only read."""
+    # Not at the top: viewers' tests run in environments without Horizon's dependencies.
+    from tests import published
+
+    return published.make(tmp_path_factory.mktemp("weights") / "published")
+
+
+@pytest.fixture
+def own_cache(tmp_path, monkeypatch):
+    """A cache folder of Horizon's own, and an empty Hugging Face cache."""
+    monkeypatch.setenv("HORIZON_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.delenv("HORIZON_WEIGHTS", raising=False)
+    return tmp_path / "cache"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -36,13 +36,18 @@ def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) 
     executed, or belongs to another architecture; the message names the keys.
     """
     state, taken = read_checkpoint(path, key)
+    fill(model, state, path)
+    return taken
+
+
+def fill(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
+    """Put parameters by native name, which came from `path`, into a model, as `load_checkpoint` does."""
     wanted = model.state_dict()
     on_meta = any(x.is_meta for x in wanted.values())
     _compare(Path(path), state, wanted, on_meta)
     if on_meta:
         state = {name: x.to(wanted[name].dtype) for name, x in state.items()}
     model.load_state_dict(state, assign=on_meta)
-    return taken
 
 
 def save_weights(module: nn.Module, path: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
@@ -75,6 +80,19 @@ def fingerprint(model: nn.Module) -> str:
 def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str, Tensor], str]:
     """The parameters in `path` by native name, on the CPU, and which container they came from."""
     path = Path(path)
+    native, taken = read_tensors(path, CONTAINERS, key)
+    if any(".lora_" in name for name in native):
+        raise CheckpointError(f"{path}: a LoRA adapter, not a model; load its base first and merge the adapter into it")
+    return native, taken
+
+
+def read_tensors(path: str | Path, containers: Sequence[str], key: str | None = None) -> tuple[dict[str, Tensor], str]:
+    """The tensors in the first of `containers` that a file has, or in the one called `key`, or the file's own; by their
+    names without the prefixes of wrappers, on the CPU; and which container it was.
+
+    Raises CheckpointError for a file that is missing, damaged, needs code to be executed, or holds anything else.
+    """
+    path = Path(path)
     content = _read(path)
     taken = "bare"
     if key is not None:
@@ -82,15 +100,13 @@ def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str,
             raise CheckpointError(f"{path}: no container {key!r}; it has {_some(content)}")
         taken = key
     else:
-        taken = next((name for name in CONTAINERS if isinstance(content.get(name), Mapping)), "bare")
+        taken = next((name for name in containers if isinstance(content.get(name), Mapping)), "bare")
     state = content if taken == "bare" else content[taken]
     if not state or not all(isinstance(name, str) and isinstance(x, Tensor) for name, x in state.items()):
         raise CheckpointError(
             f"{path}: not a checkpoint of a model: expected tensors by name, or a dict with one of "
-            f"{', '.join(CONTAINERS)}; found {_some(state)}"
+            f"{', '.join(containers)}; found {_some(state)}"
         )
-    if any(".lora_" in name for name in state):
-        raise CheckpointError(f"{path}: a LoRA adapter, not a model; load its base first and merge the adapter into it")
     native = dict(zip(_native(state), state.values(), strict=True))
     if len(native) != len(state):
         raise CheckpointError(f"{path}: several parameters share a name once wrapper prefixes are removed")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -25,6 +25,29 @@ class TextEncoder(Protocol):
     def __call__(self, prompts: Sequence[str], /) -> Tensor: ...
 
 
+@runtime_checkable
+class Prepared(Protocol):
+    """A text encoder that is better told early what it will be asked."""
+
+    def ready(self, prompts: Iterable[str], /) -> None:
+        """Do now what these prompts will need, and let go of what only that takes."""
+
+
+class Decoder(Protocol):
+    """One video under way, from latents to pictures."""
+
+    def __call__(self, latents: Tensor, /) -> Tensor:
+        """The next latents [B, F, C, h, w] -> their pictures [B, T, 3, height, width] in 0..1."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """What is needed to go on after a crash."""
+        ...
+
+    def load_state_dict(self, state: Mapping[str, Any], /) -> None:
+        """Go on from `state_dict()`."""
+
+
 class Codec(Protocol):
     """Between pictures in 0..1 and latents.
 
@@ -41,8 +64,12 @@ class Codec(Protocol):
         """Latents of a whole video -> its pictures."""
         ...
 
-    def decoder(self) -> Callable[[Tensor], Tensor]:
-        """A function that decodes one video's chunks in their order."""
+    def decoder(self) -> Decoder:
+        """What decodes one video's chunks in their order."""
+        ...
+
+    def footprint(self, batch: int, latent_size: tuple[int, int], /) -> int:
+        """Bytes that decoding takes beyond the weights."""
         ...
 
 
@@ -56,6 +83,7 @@ class Backbone:
     first, which has one. stride: pixels of a latent cell, each way.
     text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
     prompts: some that it understands, to calibrate and train with. clips: what it was trained on, where that is known.
+    options: what it was made with, beside device and dtype. files: SHA-256 of the files that it was read from, by path.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
     """
 
@@ -74,6 +102,8 @@ class Backbone:
     codec: Codec | None = None
     prompts: Sequence[str] = ()
     clips: Source | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
     attention_kernel: str = field(init=False)
 
     def __post_init__(self) -> None:
@@ -85,6 +115,11 @@ class Backbone:
     def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
         """What a memory is opened for in rollouts of this backbone, at its usual size unless another is given."""
         return self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
+
+    def prepare(self, prompts: Iterable[str]) -> None:
+        """Let the text encoder do now what these prompts will need, before anything is drawn."""
+        if isinstance(self.text, Prepared):
+            self.text.ready(prompts)
 
     def pixel_frames(self, latent_frames: int) -> int:
         """Pixel frames of a whole video of so many latent frames."""

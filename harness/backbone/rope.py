@@ -27,7 +27,9 @@ def frequencies(pairs: int) -> Tensor:
 
 def head_radians(head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
     """Frequencies of the three axes of a dense Wan head."""
-    time, height, width = (frequencies(pairs) for pairs in axis_pairs(head_dim))
+    # Wherever a model is built: they are no part of what a checkpoint fills on the device meta.
+    with torch.device("cpu"):
+        time, height, width = (frequencies(pairs) for pairs in axis_pairs(head_dim))
     return time, height, width
 
 

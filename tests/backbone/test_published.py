@@ -1,0 +1,190 @@
+"""The published backbones, by the code path of the real files: tiny ones of the same format, and full size on paper."""
+
+import json
+import pickle
+import shutil
+
+import pytest
+import torch
+
+from harness import registry
+from harness.backbone.adapters import merged, read_adapter
+from harness.backbone.checkpoints import fill, load_checkpoint
+from harness.backbone.presets import build
+from harness.backbone.published import BY_NAME, EXAMPLES
+from harness.backbone.wan import WanConfig
+from harness.environment import weights_hash
+from harness.errors import CheckpointError, PresetError
+from suites.prompts import SETS, built_in
+from tests import published
+
+pytestmark = pytest.mark.usefixtures("own_cache")
+
+
+def made(name, weights, **options):
+    return registry.backbone(name, weights=weights, size=published.SIZE, dtype="float32", **options)
+
+
+@pytest.fixture
+def own(weights, tmp_path):
+    """A copy that a test may spoil."""
+    return shutil.copytree(weights, tmp_path / "own")
+
+
+def test_self_forcing_is_what_its_checkpoint_holds(weights):
+    backbone = made("self-forcing", weights)
+    for name, value in published.model().state_dict().items():
+        assert torch.equal(backbone.model.state_dict()[name], value)
+    assert backbone.latent_size == (4, 6)
+    assert not any(x.requires_grad for x in backbone.model.parameters())
+    assert backbone.sampler.timesteps == pytest.approx((1000, 937.5, 833.3333, 625))
+    assert set(backbone.files) >= {"checkpoints/self_forcing_dmd.pt", "vae/config.json", "tokenizer/tokenizer.json"}
+
+
+def test_longlive_is_its_base_with_the_adapter_merged(weights):
+    backbone = made("longlive", weights)
+    base = published.model().state_dict()
+    adapter = read_adapter(weights / "models/lora.pt")
+    down, up = adapter["blocks.1.ffn.2"]
+    expected = base["blocks.1.ffn.2.weight"] + up @ down
+    torch.testing.assert_close(backbone.model.state_dict()["blocks.1.ffn.2.weight"], expected, atol=1e-6, rtol=0)
+    assert torch.equal(backbone.model.state_dict()["blocks.1.ffn.2.bias"], base["blocks.1.ffn.2.bias"])
+
+
+def test_a_model_that_was_built_on_paper_computes_what_one_built_here_does(weights):
+    """Frequencies of positions are no parameters: no checkpoint brings them."""
+    from tests.backbone.test_adapters import rolled
+
+    backbone = made("self-forcing", weights)
+    assert torch.equal(rolled(backbone.model), rolled(published.model()))
+
+
+@pytest.mark.parametrize("name", sorted(BY_NAME))
+def test_full_size_is_built_on_paper_and_takes_its_checkpoint_strictly(name, tmp_path):
+    backbone = registry.backbone(name, device="meta")
+    shapes = {
+        f"model.{key}": torch.empty_like(x, dtype=torch.float32) for key, x in backbone.model.state_dict().items()
+    }
+    assert len(shapes) == 825
+    assert sum(x.numel() for x in shapes.values()) == 1_418_996_800
+    container = BY_NAME[name].container
+    torch.save({container: shapes}, tmp_path / "model.pt")
+    assert load_checkpoint(backbone.model, tmp_path / "model.pt", container) == container
+    del shapes["model.head.head.bias"]
+    torch.save({container: shapes}, tmp_path / "model.pt")
+    with pytest.raises(CheckpointError, match=r"missing head\.head\.bias"):
+        load_checkpoint(backbone.model, tmp_path / "model.pt", container)
+
+
+def test_the_full_size_adapter_fits_on_paper(tmp_path):
+    model = build(WanConfig(), device="meta", dtype="bfloat16")
+    with torch.device("meta"):
+        adapter = {name: value.to("meta") for name, value in published.lora(model, rank=256).items()}
+    torch.save({"generator_lora": adapter}, tmp_path / "lora.pt")
+    pairs = read_adapter(tmp_path / "lora.pt")
+    assert len(pairs) == 300
+    assert sum(down.numel() + up.numel() for down, up in pairs.values()) == pytest.approx(0.27 * 1_418_996_800, rel=0.1)
+    fill(model, merged(model.state_dict(), pairs, "lora.pt"), "lora.pt")
+    assert model.dtype == torch.bfloat16
+
+
+def test_a_rollout_decodes_to_pictures(weights):
+    from harness.sample import sample, script_of
+
+    backbone = made("self-forcing", weights)
+    pieces = list(sample(backbone, registry.strategy("sliding_window"), script_of(backbone, "a fox", 1.5)))
+    assert [piece.pictures.shape for piece in pieces] == [(9, 3, *published.SIZE), (12, 3, *published.SIZE)]
+    assert all(bool(piece.pictures.isfinite().all()) for piece in pieces)
+
+
+def test_what_changes_numbers_changes_the_hash_of_the_weights(weights, own):
+    same = weights_hash(made("self-forcing", weights))
+    assert weights_hash(made("self-forcing", own, offload=True)) == same
+    assert weights_hash(made("self-forcing", own, tiling=True)) != same
+    assert weights_hash(registry.backbone("self-forcing", weights=own, dtype="float32", size=(32, 64))) != same
+    shutil.rmtree(own / "vae")
+    published.vae(own / "vae", base_dim=16)
+    published.sums(own)
+    assert weights_hash(made("self-forcing", own)) != same
+
+
+class Malicious:
+    """What unpickling would execute."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+@pytest.mark.parametrize("file", ["checkpoints/self_forcing_dmd.pt", "models/longlive_base.pt", "models/lora.pt"])
+def test_a_checkpoint_with_code_is_refused_and_the_code_does_not_run(own, tmp_path, file):
+    content = {"generator_ema": {"a": Malicious(tmp_path / "ran")}, "generator": Malicious(tmp_path / "ran")}
+    (own / file).write_bytes(pickle.dumps(content))
+    for protocol in (False, True):
+        torch.save(content, own / file, _use_new_zipfile_serialization=protocol)
+        published.sums(own)
+        with pytest.raises(CheckpointError, match="refused, because reading it would execute code") as told:
+            made("self-forcing" if "self" in file else "longlive", own)
+        assert str(own / file) in str(told.value)
+        assert not (tmp_path / "ran").exists()
+    torch.load(own / file, weights_only=False)
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("size", [0, 10, 5_000, -1])
+def test_a_truncated_checkpoint_is_refused(own, size):
+    path = own / "checkpoints/self_forcing_dmd.pt"
+    path.write_bytes(path.read_bytes()[:size])
+    with pytest.raises(CheckpointError, match="half-downloaded or another file"):
+        made("self-forcing", own)
+    published.sums(own)
+    with pytest.raises(CheckpointError, match=r"self_forcing_dmd\.pt: (damaged or cut short|refused)") as told:
+        made("self-forcing", own)
+    assert "\n" not in str(told.value)
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(own):
+    (own / "config.json").write_text(json.dumps({**published.CONFIG, "num_layers": 3}))
+    with pytest.raises(CheckpointError, match=r"another architecture: missing blocks\.2"):
+        made("self-forcing", own)
+    (own / "config.json").write_text(json.dumps({**published.CONFIG, "in_dim": 8, "out_dim": 8}))
+    with pytest.raises(CheckpointError, match="another size"):
+        made("self-forcing", own)
+    (own / "config.json").write_text("[]")
+    with pytest.raises(CheckpointError, match="not the sizes of a Wan DiT"):
+        made("self-forcing", own)
+
+
+def test_a_checkpoint_without_its_container_is_refused(own):
+    torch.save({"generator": published.model().state_dict()}, own / "checkpoints/self_forcing_dmd.pt")
+    published.sums(own)
+    with pytest.raises(CheckpointError, match="no container 'generator_ema'; it has generator"):
+        made("self-forcing", own)
+
+
+@pytest.mark.parametrize("size", [(480, 830), (0, 16), (32,)])
+def test_sizes_that_the_patches_do_not_divide_are_refused(weights, size):
+    with pytest.raises(PresetError, match="height and width are multiples of 16"):
+        registry.backbone("self-forcing", weights=weights, size=size)
+
+
+def test_files_of_one_model_in_two_places_are_refused(own, tmp_path, monkeypatch):
+    from harness.backbone import published as presets
+    from harness.backbone.artifacts import find
+
+    found = find(presets.SELF_FORCING.artifacts, own)
+    moved = {each.artifact.path: each for each in found}
+    from dataclasses import replace
+
+    path = "vae/config.json"
+    moved[path] = replace(moved[path], path=tmp_path / "config.json")
+    with pytest.raises(CheckpointError, match="the files of vae are spread over"):
+        presets._folder(moved, "vae")
+
+
+def test_examples_to_calibrate_with_are_in_no_suite():
+    asked = {scene.text for name in SETS for prompt in built_in(name).prompts for scene in prompt.scenes}
+    assert len(set(EXAMPLES)) == len(EXAMPLES)
+    assert not asked & set(EXAMPLES)
