@@ -4,7 +4,9 @@ manifest.json             what was asked for and on what machine; written before
 cells/ID/cell.json        what the cell is, its status and reason, what it cost
 cells/ID/record.jsonl     its samples, one a line
 cells/ID/pictures.npz     some of its pictures
+cells/ID/files/           what its suite wrote while it ran: videos
 flight/ID.lock, ID.pt     a cell under way: the process that has it holds the lock; where it goes on after a crash
+flight/ID.files/          what it has written so far
 """
 
 from __future__ import annotations
@@ -30,7 +32,7 @@ from harness.suite import Sample
 FORMAT = 1
 """Of the folder; a store of another format is refused."""
 Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
-MANIFEST, CELL, RECORD, PICTURES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz"
+MANIFEST, CELL, RECORD, PICTURES, FILES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz", "files"
 
 
 SHARED = ("backbone", "weights", "dtype", "tier", "seed", "suite_versions")
@@ -74,6 +76,11 @@ class Stored:
             return found
         except (OSError, ValueError, TypeError) as error:
             raise StoreError(f"{path}: not a record of Horizon ({error}); remove the folder and run again") from None
+
+    def files(self) -> list[Path]:
+        """What its suite wrote while it ran, by name."""
+        folder = self.folder / FILES
+        return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
     def pictures(self) -> dict[str, np.ndarray]:
         path = self.folder / PICTURES
@@ -158,25 +165,38 @@ class Store:
         except Exception:
             return None
 
+    def workspace(self, cell: str) -> Path:
+        """Where a cell under way writes its files; not made here."""
+        return self._path("flight", f"{cell}.files")
+
     def finish(
         self, cell: str, about: Mapping[str, Any], samples: Iterable[Sample], pictures: Mapping[str, np.ndarray]
     ) -> None:
-        """Put a cell into the folder, all of it at once; one that is there (and failed) is replaced."""
+        """Put a cell into the folder with the files of its workspace, all of it at once; one that is there (and failed)
+        is replaced."""
         final, beside = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}")
         for left in self._path("cells").glob(f".{cell}.*"):
             # Of processes that were killed: whoever finishes a cell holds its lock, so nobody is writing there.
             shutil.rmtree(left, ignore_errors=True)
         beside.mkdir()
         record = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
-        whole = {**about, "record_sha256": hashlib.sha256(record).hexdigest()}
-        (beside / CELL).write_text(json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
         (beside / RECORD).write_bytes(record)
         if pictures:
             arrays: dict[str, Any] = dict(pictures)
             np.savez_compressed(beside / PICTURES, **arrays)
+        workspace = self.workspace(cell)
+        if workspace.is_dir():
+            # Linked, not moved: a process that dies before the next rename must find everything where it was. Parts of
+            # files are kept only of a cell that has nothing better.
+            parts = shutil.ignore_patterns("*.part.*") if about["status"] == "ok" else None
+            shutil.copytree(workspace, beside / FILES, ignore=parts, copy_function=_link)
+        files = {path.name: _sha256(path) for path in sorted((beside / FILES).glob("*"))}
+        sums = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": files} if files else {})}
+        (beside / CELL).write_text(json.dumps({**about, **sums}, indent=1, ensure_ascii=False) + "\n")
         self.discard(cell)
         beside.rename(final)
         self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
+        shutil.rmtree(workspace, ignore_errors=True)
 
     def discard(self, cell: str) -> None:
         """Remove a finished cell."""
@@ -220,6 +240,8 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
         into.begin({key: value for key, value in manifest.items() if key != "format"})
     came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
     for cell in came:
+        if (cell.folder / FILES).is_dir():
+            shutil.copytree(cell.folder / FILES, into.workspace(cell.id), dirs_exist_ok=True)
         into.finish(cell.id, cell.about, cell.samples(), cell.pictures())
     return len(came)
 
@@ -232,6 +254,19 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
                 f"{folder} holds another campaign: its {key} is {_short(known.get(key))}, not "
                 f"{_short(asked.get(key))}; give --out another folder, or remove this one"
             )
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _link(source: str, target: str) -> None:
+    try:
+        os.link(source, target)
+    except OSError:
+        # Not every file system has links.
+        shutil.copy2(source, target)
 
 
 def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:

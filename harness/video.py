@@ -1,31 +1,54 @@
-"""Pictures to video files, as they come."""
+"""Pictures to video files, as they come; constant memory at any length, and nothing is lost when the process dies."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
+from typing import Any
 
 import av
 import torch
 from torch import Tensor
 
+from harness.files import write_whole
+
 SMALLEST = 384
 """Pixels below which a picture's shorter side is enlarged, by a whole factor and without smoothing: players blur."""
+KEY_SECONDS = 2
 
 
 class VideoWriter:
-    """An h264 file in an mp4 container, written in fragments: what is on disk can be played whenever the process dies.
+    """A video that is written while it is made: h264 in mp4 for people, or FFV1 in mkv without any loss.
 
-    It is called `NAME.part.mp4` until it is closed; then it takes its name. Use as a context manager.
+    Until it is closed it lies in pieces, `NAME.0000.part.mp4` and so on, which can be played up to the last picture but
+    one that was written, whenever the process dies. `cut` ends a piece, so that a rollout that goes on after a crash
+    can go on filming: pieces after the first `pieces` are made again. Use as a context manager.
+
+    about: what the file says of itself; `title` as its title, and all of it as JSON in its comment.
     """
 
-    def __init__(self, path: Path, frames_per_second: float) -> None:
+    def __init__(
+        self,
+        path: Path,
+        frames_per_second: float,
+        *,
+        lossless: bool = False,
+        about: Mapping[str, Any] | None = None,
+        pieces: int = 0,
+    ) -> None:
         self.path, self.rate = path, Fraction(frames_per_second).limit_denominator(1000)
-        self.part = path.with_name(f"{path.stem}.part{path.suffix}")
+        self.lossless, self.about = lossless, dict(about or {})
         self.frames = 0
-        self._container = av.open(str(self.part), "w", options={"movflags": "frag_keyframe+empty_moov"})
-        self._stream: av.VideoStream | None = None
+        self.pieces = pieces
+        for left in path.parent.glob(f"{path.stem}.*.part{path.suffix}"):
+            number = left.name.removeprefix(f"{path.stem}.").partition(".")[0]
+            if number.isdigit() and int(number) >= pieces:
+                left.unlink()
+        self._container: Any = None
+        self._stream: Any = None
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -38,27 +61,87 @@ class VideoWriter:
     def write(self, pictures: Tensor) -> None:
         """Append pictures [T, 3, H, W] in 0..1."""
         height, width = pictures.shape[-2:]
-        scale = max(1, -(-SMALLEST // min(height, width)))
+        scale = 1 if self.lossless else max(1, -(-SMALLEST // min(height, width)))
         if self._stream is None:
-            self._stream = self._container.add_stream("libx264", rate=self.rate)
-            self._stream.width, self._stream.height = scale * width // 2 * 2, scale * height // 2 * 2
-            self._stream.pix_fmt = "yuv420p"
-            # A fragment ends at a key frame: two seconds are the most that a kill can cost.
-            self._stream.options = {"crf": "16", "g": str(max(1, round(2 * self.rate)))}
+            self._open(scale * height, scale * width)
         enlarged = pictures.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
         for picture in (enlarged * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy():
             frame = av.VideoFrame.from_ndarray(picture[: self._stream.height, : self._stream.width], format="rgb24")
-            for packet in self._stream.encode(frame):
-                self._container.mux(packet)
+            self._container.mux(self._stream.encode(frame))
             self.frames += 1
 
-    def close(self) -> None:
-        """Finish the file and give it its name; a video without pictures is removed."""
+    def cut(self) -> int:
+        """End the current piece; returns how many there are."""
         if self._stream is not None:
-            for packet in self._stream.encode():
-                self._container.mux(packet)
-        self._container.close()
-        if self.frames:
-            self.part.replace(self.path)
+            self._container.mux(self._stream.encode())
+            self._container.close()
+            self._container = self._stream = None
+            self.pieces += 1
+        return self.pieces
+
+    def join(self) -> None:
+        """Make the file of all pieces, without encoding them again, and leave them where they are."""
+        if self.cut():
+            write_whole(self.path, self._join)
+
+    def close(self) -> None:
+        """Make the file, and remove the pieces; a video without pictures leaves nothing."""
+        self.join()
+        for number in range(self.pieces):
+            self._piece(number).unlink()
+        self.pieces = 0
+
+    def _piece(self, number: int) -> Path:
+        return self.path.with_name(f"{self.path.stem}.{number:04d}.part{self.path.suffix}")
+
+    def _open(self, height: int, width: int) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        # Every frame is on disk as soon as it is encoded, a fragment of its own, and the encoder keeps none back.
+        options = {"flush_packets": "1"}
+        if not self.lossless:
+            options["movflags"] = "frag_every_frame+empty_moov+default_base_moof"
+        self._container = av.open(str(self._piece(self.pieces)), "w", options=options)
+        self._container.metadata.update(self._metadata())
+        if self.lossless:
+            stream = self._container.add_stream("ffv1", rate=self.rate)
+            stream.width, stream.height, stream.pix_fmt = width, height, "bgr0"
         else:
-            self.part.unlink(missing_ok=True)
+            stream = self._container.add_stream("libx264", rate=self.rate)
+            stream.width, stream.height, stream.pix_fmt = width // 2 * 2, height // 2 * 2, "yuv420p"
+            key = max(1, round(KEY_SECONDS * self.rate))
+            stream.options = {"crf": "16", "tune": "zerolatency", "g": str(key)}
+        self._stream = stream
+
+    def _metadata(self) -> dict[str, str]:
+        title = {"title": str(self.about["title"])} if "title" in self.about else {}
+        return {**title, **({"comment": json.dumps(self.about, ensure_ascii=False)} if self.about else {})}
+
+    def _join(self, path: Path) -> None:
+        options = {} if self.lossless else {"movflags": "faststart"}
+        with av.open(str(path), "w", options=options) as whole:
+            whole.metadata.update(self._metadata())
+            stream: Any = None
+            shown = Fraction(0)
+            for number in range(self.pieces):
+                with av.open(str(self._piece(number))) as piece:
+                    source = piece.streams.video[0]
+                    if stream is None:
+                        stream = whole.add_stream_from_template(source)
+                    frames = 0
+                    for packet in piece.demux(source):
+                        if packet.dts is None or packet.pts is None:
+                            continue
+                        frames += 1
+                        offset = round(shown / packet.time_base)
+                        packet.pts, packet.dts = packet.pts + offset, packet.dts + offset
+                        packet.stream = stream
+                        whole.mux(packet)
+                    shown += frames / self.rate
+
+
+def read_about(path: Path) -> dict[str, Any]:
+    """What a video that Horizon wrote says of itself; empty for others."""
+    with av.open(str(path)) as file:
+        text = file.metadata.get("comment") or file.metadata.get("COMMENT") or "{}"
+    found = json.loads(text) if text.startswith("{") else {}
+    return found if isinstance(found, dict) else {}

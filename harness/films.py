@@ -1,0 +1,181 @@
+"""The contract between a campaign and those who look at its films: files, and nothing else.
+
+FOLDER/films.json            what there is to look at: `horizon films FOLDER` writes it
+FOLDER/views/VIEWER/ID.json  what a viewer saw in video ID: `View`; written whole, one part a metric, so that a viewer
+                             that was stopped goes on where it was, and several share the list
+
+Only the standard library is imported here: viewers run in environments of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.files import write_text
+
+FORMAT = 1
+FILMS, VIEWS = "films.json", "views"
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a video: pixel frames from `start` to before `end`. at_frame: latent frames until its end."""
+
+    start: int
+    end: int
+    at_frame: int
+
+
+@dataclass(frozen=True)
+class Act:
+    """A scene of a video: its pixel frames, its prompt, how it is entered, and the latent frame at its end."""
+
+    start: int
+    end: int
+    at_frame: int
+    prompt: str
+    boundary: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """One finished video. id: names it among all; path: its file, the lossless one where there are two.
+
+    sha256: of the file. rate: pixel frames a second. reference: pixel frames of the beginning that later ones are
+    compared with. windows: the stretches of which curves are made, the beginning first. acts: its scenes.
+    """
+
+    id: str
+    path: Path
+    sha256: str
+    suite: str
+    scenario: str
+    frames: int
+    rate: float
+    reference: int
+    windows: tuple[Span, ...]
+    acts: tuple[Act, ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """What came of one metric: (at_frame, value) pairs, or why there are none and what to do about it."""
+
+    samples: tuple[tuple[int, float | None], ...] = ()
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a viewer saw in one video. protocol: how it looked, by metric: models, sampling, versions; whatever could
+    change a number."""
+
+    film: str
+    sha256: str
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+def write_films(folder: Path, films: Sequence[Film]) -> Path:
+    """Write what there is to look at, paths relative to the folder."""
+    listed = [{**asdict(film), "path": str(film.path.relative_to(folder))} for film in films]
+    write_text(folder / FILMS, json.dumps({"format": FORMAT, "films": listed}, indent=1) + "\n")
+    return folder / FILMS
+
+
+def read_films(path: Path) -> list[Film]:
+    """What there is to look at. Raises StoreError for a file that is missing or no such list."""
+    found = _json(path, "write it with: horizon films FOLDER")
+    try:
+        return [
+            Film(
+                **{
+                    **each,
+                    "path": path.parent / each["path"],
+                    "windows": tuple(Span(**span) for span in each["windows"]),
+                    "acts": tuple(Act(**act) for act in each["acts"]),
+                }
+            )
+            for each in found["films"]
+        ]
+    except (KeyError, TypeError) as error:
+        raise StoreError(f"{path}: not a list of films ({error}); write it anew: horizon films FOLDER") from None
+
+
+def shard(films: Sequence[Film], which: str) -> list[Film]:
+    """Every n-th film, from `K/N` (K from 1). Raises StoreError for words that are not that."""
+    number, slash, count = which.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise StoreError(f"--shard {which}: write K/N, one of N parts, for instance 1/4")
+    return list(films[int(number) - 1 :: int(count)])
+
+
+def view_path(folder: Path, viewer: str, film: str) -> Path:
+    """Where a viewer writes what it saw."""
+    return folder / VIEWS / viewer / f"{film}.json"
+
+
+def read_view(path: Path) -> View:
+    """What a viewer saw. Raises StoreError for a file that is damaged or not a view."""
+    found = _json(path, "remove it, and look again")
+    try:
+        parts = {
+            name: Part(tuple((int(at), value) for at, value in part["samples"]), part["skipped"])
+            for name, part in found["parts"].items()
+        }
+        return View(found["film"], found["sha256"], parts, found["protocol"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{path}: not a view ({error}); remove it, and look again") from None
+
+
+def seen(folder: Path, viewer: str, film: Film) -> View:
+    """What a viewer saw of this very file so far; nothing where it has not looked yet, or at another file."""
+    path = view_path(folder, viewer, film.id)
+    known = read_view(path) if path.exists() else View(film.id, film.sha256)
+    return known if known.sha256 == film.sha256 else View(film.id, film.sha256)
+
+
+def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol: Mapping[str, Any]) -> View:
+    """Add a metric to a view, with how it was looked at, and write it."""
+    whole = replace(view, parts={**view.parts, metric: part}, protocol={**view.protocol, metric: dict(protocol)})
+    write_text(view_path(folder, viewer, view.film), json.dumps({"format": FORMAT, **asdict(whole)}, indent=1) + "\n")
+    return whole
+
+
+def due(view: View, metric: str, protocol: Mapping[str, Any]) -> bool:
+    """Whether a metric is still to be looked at: not there, skipped before, or looked at in another way."""
+    part = view.parts.get(metric)
+    return part is None or bool(part.skipped) or view.protocol.get(metric) != json.loads(json.dumps(dict(protocol)))
+
+
+def views(folder: Path) -> Iterator[tuple[str, View]]:
+    """All views of a campaign, each with its viewer."""
+    root = folder / VIEWS
+    for viewer in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
+        for path in sorted(viewer.glob("*.json")):
+            if not path.name.startswith("."):
+                yield viewer.name, read_view(path)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file, read piece by piece."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _json(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        found = json.loads(path.read_text())
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file; {remedy}") from None
+    except (OSError, ValueError) as error:
+        raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
+    if not isinstance(found, dict) or found.get("format") != FORMAT:
+        raise StoreError(f"{path}: not of format {FORMAT}; {remedy}")
+    return found

@@ -1,0 +1,253 @@
+"""Prompt sets for video models that were trained on long captions: the package's own, and those of a user's files.
+
+`steady` has prompts of one scene; `switch` scripts of two, joined smoothly (odd numbers: the same subject does
+something new) or by a hard cut (even numbers: another subject at another place); `recall` scripts A, B, A in which the
+last prompt names the subject of A but not its looks; `six` stories of six scenes. The first few of a set are varied.
+
+A prompt's scenes are kept apart from the marks of a script, so that prompts from elsewhere may contain brackets, bars
+and semicolons, which `harness.script` reads as marks, joints and the beginning of subtitles.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, get_args
+
+from harness.errors import PromptError, did_you_mean
+from harness.memory import Boundary
+from harness.script import Cue, Script, parse_script
+
+SETS = ("steady", "switch", "recall", "six")
+"""The sets of the package."""
+HOME = Path(__file__).parent
+SUMS = "SHA256SUMS"
+KINDS = ("prompt", "script", "prompts")
+"""What a record may hold: one prompt, a script as one text, or a list of prompts."""
+_LENGTH = re.compile(r"\[\s*(\d+(?:\.\d+)?\s*[sf])\s*[#@]?\s*\]\s*$")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prompt as the model reads it, how its scene is entered, and how long it lasts: "10s", "84f" (latent frames), or
+    "" where it does not say."""
+
+    text: str
+    boundary: Boundary = "smooth"
+    length: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one video shows.
+
+    starts: latent frames at which the scenes after the first begin, where they were given instead of lengths. frames:
+    of the whole, where they were given.
+    """
+
+    id: str
+    scenes: tuple[Scene, ...]
+    starts: tuple[int, ...] = ()
+    frames: int | None = None
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts in order, none of them twice. sha256: of the bytes of their file."""
+
+    name: str
+    prompts: tuple[Prompt, ...]
+    sha256: str
+
+
+@functools.cache
+def built_in(name: str) -> PromptSet:
+    """A set of the package. Raises PromptError where there is none of this name, or its file was changed."""
+    if name not in SETS:
+        raise PromptError(f"no prompt set {name!r}{did_you_mean(name, SETS)}; there are {', '.join(SETS)}")
+    path = HOME / f"{name}.jsonl"
+    line = f"{hashlib.sha256(_read(path)).hexdigest()}  {path.name}"
+    if line not in _read(HOME / SUMS).decode().splitlines():
+        raise PromptError(
+            f"{path} was changed (its SHA-256 is not the one in {SUMS}); install the package again, and keep your own "
+            "prompts in a file of your own"
+        )
+    return from_file(path)
+
+
+def from_file(path: Path) -> PromptSet:
+    """Prompts of a file in UTF-8: .txt, .jsonl or .json. Empty lines are skipped, as is what says the same as an
+    earlier one: it would be the same video.
+
+    A .txt file has a prompt a line, taken as it is; where any scene in it ends with a mark, such as [10s], all of its
+    lines are scripts. A record is {"prompt": ...}, {"script": ...} or {"prompts": [...]}, with "id" if it has one; a
+    list may say "switch_frame_indices" (latent frames; a list, or numbers in a string), "boundaries" (how each scene
+    after the first is entered) and "frames". Who has no id is named by the file and the line (.json: by the place in
+    its list). Raises PromptError, which names file and line.
+    """
+    content = _read(path)
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise PromptError(f"cannot read {path}: not UTF-8 ({error.reason} at byte {error.start})") from None
+    readers = {".txt": _from_text, ".jsonl": _from_lines, ".json": _from_json}
+    if path.suffix not in readers:
+        raise PromptError(f"cannot read prompts from {path}; needed: a file that ends with {', '.join(readers)}")
+    places: dict[str, str] = {}
+    prompts: dict[Prompt, Prompt] = {}
+    for where, prompt in readers[path.suffix](path, text):
+        if prompt.id in places:
+            raise PromptError(f"{where}: its id {prompt.id!r} is that of {places[prompt.id]} too; change one of them")
+        places[prompt.id] = where.removeprefix(f"{path}, ")
+        prompts.setdefault(replace(prompt, id=""), prompt)
+    if not prompts:
+        raise PromptError(f"{path}: no prompt in it")
+    return PromptSet(path.stem, tuple(prompts.values()), hashlib.sha256(content).hexdigest())
+
+
+def first(prompts: PromptSet, count: int) -> tuple[Prompt, ...]:
+    """The first `count` prompts of a set. Raises PromptError where there are fewer."""
+    if not 1 <= count <= len(prompts.prompts):
+        raise PromptError(
+            f"{count} prompts of {prompts.name!r} were asked for; it has {len(prompts.prompts)}, so ask for 1 to "
+            f"{len(prompts.prompts)}"
+        )
+    return prompts.prompts[:count]
+
+
+def script(prompt: Prompt, *, rate: float, chunk: int, frames: int | None = None) -> Script:
+    """A prompt's scenes with the latent frames at which they begin, whole chunks all of them.
+
+    rate: latent frames a second. frames: length of the whole, which then goes before what the prompt says; the last
+    scene takes what is left. Lengths count as in `parse_script`; scenes without any share a given whole equally; one
+    that was to begin inside of a chunk begins with the next, as published. Raises PromptError where a scene has no
+    chunk of its own.
+    """
+    whole = prompt.frames if frames is None else frames
+    if whole is not None and whole % chunk:
+        raise PromptError(
+            f"prompt {prompt.id!r}: {whole} latent frames are not whole chunks of {chunk}; "
+            f"ask for {math.ceil(whole / chunk) * chunk}"
+        )
+    if prompt.starts:
+        begins = [0, *(math.ceil(start / chunk) * chunk for start in prompt.starts)]
+        # Published lists end without saying when: their last scene is as long as the one before it.
+        told = math.ceil((2 * prompt.starts[-1] - (0, *prompt.starts)[-2]) / chunk) * chunk
+    elif whole is not None and not any(scene.length for scene in prompt.scenes):
+        count = len(prompt.scenes)
+        begins, told = [number * (whole // chunk) // count * chunk for number in range(count)], whole
+    else:
+        marks = (f"scene [{scene.length}]" if scene.length else "scene" for scene in prompt.scenes)
+        timed = parse_script(" | ".join(marks), rate=rate, chunk=chunk)
+        begins, told = [cue.start for cue in timed.cues], timed.frames
+    total = told if whole is None else whole
+    if any(end <= begin for begin, end in zip(begins, [*begins[1:], total], strict=True)):
+        raise PromptError(
+            f"prompt {prompt.id!r}: its scenes begin at latent frames {', '.join(map(str, begins))} of {total}; each "
+            f"needs a chunk ({chunk}) of its own"
+        )
+    cues = (Cue(begin, scene.text, scene.boundary) for begin, scene in zip(begins, prompt.scenes, strict=True))
+    return Script(tuple(cues), total)
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise PromptError(f"cannot read {path}: {error.strerror or error}") from None
+
+
+def _lines(text: str) -> Iterator[tuple[int, str]]:
+    # str.splitlines would also split inside of prompts, at U+2028 for instance, and shift the numbers of what follows.
+    for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def _from_text(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
+    lines = list(_lines(text))
+    scripts = any(_LENGTH.search(scene) for _, line in lines for scene in line.partition(";")[0].split("|"))
+    for number, line in lines:
+        where = f"{path}, line {number}"
+        yield where, Prompt(f"{path.stem}-{number}", _scenes(line, where) if scripts else (Scene(line),))
+
+
+def _from_lines(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
+    for number, line in _lines(text):
+        where = f"{path}, line {number}"
+        yield where, _from_record(_json(line, where), where, f"{path.stem}-{number}")
+
+
+def _from_json(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
+    records = _json(text, str(path))
+    for number, record in enumerate(records if isinstance(records, list) else [records], 1):
+        where = f"{path}, record {number}"
+        yield where, _from_record(record, where, f"{path.stem}-{number}")
+
+
+def _json(text: str, where: str) -> Any:
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise PromptError(f"{where}: not JSON ({error})") from None
+
+
+def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
+    kinds = [kind for kind in KINDS if kind in record] if isinstance(record, Mapping) else []
+    if len(kinds) != 1:
+        raise PromptError(f'{where}: a record needs one of "prompt": "...", "script": "...", "prompts": ["...", "..."]')
+    kind, name = kinds[0], record.get("id", usual_id)
+    if not isinstance(name, str) or not name.strip():
+        raise PromptError(f'{where}: "id" must be a text that is not empty; given: {name!r}')
+    texts = record[kind] if kind == "prompts" else [record[kind]]
+    if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
+        raise PromptError(f'{where}: "{kind}" must be {"texts" if kind == "prompts" else "a text"} that say something')
+    if kind == "script":
+        return Prompt(name, _scenes(record[kind], where))
+    if kind == "prompt":
+        return Prompt(name, (Scene(record[kind].strip()),))
+    boundaries = record.get("boundaries", ["smooth"] * (len(texts) - 1))
+    if not isinstance(boundaries, list) or len(boundaries) != len(texts) - 1 or not _known(boundaries):
+        raise PromptError(
+            f'{where}: "boundaries" must be {len(texts) - 1} of {", ".join(get_args(Boundary))}; given: {boundaries!r}'
+        )
+    frames = record.get("frames")
+    if frames is not None and (type(frames) is not int or frames < 1):
+        raise PromptError(f'{where}: "frames" must be latent frames, a whole number above 0; given: {frames!r}')
+    scenes = tuple(Scene(text.strip(), entered) for text, entered in zip(texts, ["smooth", *boundaries], strict=True))
+    return Prompt(name, scenes, _starts(record.get("switch_frame_indices"), len(texts), where), frames)
+
+
+def _known(boundaries: Iterable[Any]) -> bool:
+    return all(boundary in get_args(Boundary) for boundary in boundaries)
+
+
+def _starts(given: Any, scenes: int, where: str) -> tuple[int, ...]:
+    if given is None:
+        return ()
+    parts = given.replace(",", " ").split() if isinstance(given, str) else given
+    whole = isinstance(parts, list) and all(type(part) is int or str(part).isdecimal() for part in parts)
+    starts = [int(part) for part in parts] if whole else []
+    if len(starts) != scenes - 1 or [0, *starts] != sorted({0, *starts}):
+        raise PromptError(
+            f'{where}: "switch_frame_indices" must be {scenes - 1} whole numbers, each above the last; given: {given!r}'
+        )
+    return tuple(starts)
+
+
+def _scenes(text: str, where: str) -> tuple[Scene, ...]:
+    """The scenes of a script in one text, their lengths as written: what they are in latent frames is asked later."""
+    try:
+        cues = parse_script(text, rate=1, chunk=1).cues
+    except PromptError as error:
+        raise PromptError(f"{where}: {error}") from None
+    lengths = [_LENGTH.search(scene) for scene in text.partition(";")[0].split("|")]
+    return tuple(
+        Scene(cue.text, cue.boundary, length[1] if length else "") for cue, length in zip(cues, lengths, strict=True)
+    )

@@ -1,0 +1,263 @@
+"""Published backbones as typed: from files of the published formats to films, a report, and back after a kill."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import av
+import numpy as np
+import pandas as pd
+import pytest
+
+from harness.video import read_about
+from tests import published
+from tests.backbone.test_published import Malicious
+
+HORIZON = [sys.executable, "-m", "harness.cli"]
+SIZE = "x".join(map(str, published.SIZE))
+PROMPTS = [
+    {"id": "one", "prompts": ["a red fox walks through the snow"], "frames": 27},
+    {"id": "back", "script": "a fox in the snow [9f#] | a lamp on a table [9f@] | the fox is back [9f]"},
+]
+
+
+def environment(tmp_path):
+    return os.environ | {
+        "COLUMNS": "160",
+        "HORIZON_CACHE": str(tmp_path / "cache"),
+        "HF_HUB_CACHE": str(tmp_path / "hub"),
+        "HF_HUB_OFFLINE": "1",
+    }
+
+
+def horizon(*words, cwd, code=0):
+    done = subprocess.run(
+        [*HORIZON, *map(str, words)],
+        check=False,
+        cwd=cwd,
+        env=environment(cwd),
+        capture_output=True,
+        text=True,
+        timeout=500,
+    )
+    assert done.returncode == code, done.stderr or done.stdout
+    return done.stderr if code == 2 else done.stdout
+
+
+def asked(weights, folder, name="self-forcing"):
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(record) + "\n" for record in PROMPTS))
+    return (
+        *(
+            "run",
+            "--backbone",
+            name,
+            "--weights",
+            weights,
+            "--size",
+            SIZE,
+            "--prompts",
+            "prompts.jsonl",
+            "--tier",
+            "gate",
+        ),
+        *("--suite", "drift", "--suite", "interactive", "--strategy", "attention_sink", "--strategy", "sliding_window"),
+        *("--lossless", "--threads", "1"),
+    )
+
+
+def frames(path):
+    with av.open(str(path)) as file:
+        return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+@pytest.fixture(scope="module")
+def ran(weights, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("published")
+    (folder / "films.toml").write_text("equal_budget = 0\n")
+    words = asked(weights, folder)
+    said = horizon(words[0], "films.toml", *words[1:], "--out", "c", cwd=folder)
+    return folder, said
+
+
+def test_a_run_ends_in_films_and_a_report(ran):
+    folder, said = ran
+    assert said.splitlines()[-1] == "c: 4 ok"
+    films = {path: len(frames(path)) for path in (folder / "c/cells").rglob("0.mp4")}
+    assert sorted(films.values()) == [105, 105, 105, 105]
+    for path in films:
+        lossless = frames(path.with_suffix(".mkv"))
+        assert lossless.shape == (105, *published.SIZE, 3)
+        about = read_about(path)
+        cell = json.loads((path.parents[1] / "cell.json").read_text())
+        assert about["cell"] == path.parents[1].name
+        assert about["campaign"] == "c"
+        assert (about["strategy"], about["seed"]) == (cell["strategy"], cell["task"]["rows"][0]["seed"])
+        assert about["prompt"].startswith(cell["task"]["rows"][0]["script"][0][1])
+    assert not list((folder / "c/flight").glob("*.files"))
+    horizon("compare", "c", cwd=folder)
+    report = (folder / "c/report.md").read_text()
+    assert "PSNR to its beginning" in report
+    assert "draws the same prompts with the same noise" in report
+    table = pd.read_parquet(folder / "c/records.parquet")
+    assert set(table["scenario"]) == {"steady", "recall"}
+    beginning = table[(table["metric"] == "psnr") & (table["at_frame"] == 21)]["value"]
+    assert len(beginning) == 4
+    manifest = json.loads((folder / "c/manifest.json").read_text())
+    assert len(manifest["environment"]["files"]["checkpoints/self_forcing_dmd.pt"]) == 64
+
+
+def test_strategies_share_the_noise_until_they_remember_different_things(ran):
+    folder, _ = ran
+    by_strategy = {}
+    for path in (folder / "c/cells").rglob("0.mkv"):
+        cell = json.loads((path.parents[1] / "cell.json").read_text())
+        if cell["task"]["scenario"] == "steady":
+            by_strategy[cell["strategy"]] = frames(path)
+    sink, window = by_strategy["attention_sink"].astype(int), by_strategy["sliding_window"].astype(int)
+    assert (sink[:45] == window[:45]).all()
+    assert (sink[60:] != window[60:]).any()
+
+
+def test_films_are_listed_for_viewers(ran):
+    folder, _ = ran
+    told = json.loads(horizon("films", "c", "--json", cwd=folder))
+    assert len(told["films"]) == 4
+    listed = json.loads((folder / "c/films.json").read_text())["films"]
+    back = next(film for film in listed if film["scenario"] == "recall")
+    assert [(act["start"], act["end"], act["boundary"]) for act in back["acts"]] == [
+        (0, 33, "smooth"),
+        (33, 69, "hardcut"),
+        (69, 105, "recall"),
+    ]
+    assert [(span["start"], span["end"], span["at_frame"]) for span in back["windows"]] == [(0, 81, 21), (81, 105, 27)]
+    assert (back["frames"], back["rate"], back["reference"]) == (105, 16.0, 81)
+    assert back["path"].endswith("files/0.mkv")
+
+
+def test_what_a_viewer_saw_is_in_the_report(ran):
+    from harness.films import Part, add, seen
+    from harness.screening import list_films
+    from harness.store import Store
+
+    folder, _ = ran
+    store = Store(folder / "c")
+    _, films = list_films(store)
+    for number, film in enumerate(films):
+        view = seen(store.folder, "perceptual", film)
+        samples = tuple((span.at_frame, 0.9 - 0.01 * number) for span in film.windows)
+        view = add(store.folder, "perceptual", view, "dino", Part(samples), {"model": "tiny"})
+        add(store.folder, "perceptual", view, "lpips", Part(skipped="no weights; fetch them"), {})
+    horizon("compare", "c", cwd=folder)
+    report = (folder / "c/report.md").read_text()
+    assert "DINO to its beginning" in report
+    assert "skipped: lpips: no weights; fetch them" in report
+    assert '- perceptual, dino: `{"model": "tiny"}`' in report
+    # Another way to look does not go together with it.
+    add(
+        store.folder,
+        "perceptual",
+        seen(store.folder, "perceptual", films[0]),
+        "dino",
+        Part(((21, 0.1),)),
+        {"model": "big"},
+    )
+    assert "was looked at in one way in" in horizon("compare", "c", cwd=folder, code=2)
+    # A film that was made again is not what was looked at.
+    for film in films:
+        cell = film.path.parents[1] / "cell.json"
+        about = json.loads(cell.read_text())
+        about["files"][film.path.name] = "0" * 64
+        cell.write_text(json.dumps(about))
+    horizon("compare", "c", cwd=folder)
+    assert "DINO" not in (folder / "c/report.md").read_text()
+
+
+def test_a_killed_film_goes_on_and_ends_with_the_same_pictures(ran, weights):
+    folder, _ = ran
+    words = [*HORIZON, "run", "films.toml", *map(str, asked(weights, folder)[1:]), "--out", "k", "--save-every", "0"]
+    process = subprocess.Popen(words, cwd=folder, env=environment(folder), stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 200
+    while not list((folder / "k").glob("flight/*.files/0.0002.part.mkv")) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    (left,) = (folder / "k").glob("flight/*.files")
+    # Whatever is there can be played.
+    assert len(frames(left / "0.0000.part.mp4")) in (9, 12)
+    assert horizon(*words[len(HORIZON) :], cwd=folder).splitlines()[-1] == "k: 4 ok"
+    for path in (folder / "c/cells").rglob("0.mkv"):
+        again = folder / "k" / path.relative_to(folder / "c")
+        assert (frames(again) == frames(path)).all()
+        assert (again.parents[1] / "record.jsonl").read_bytes() == (path.parents[1] / "record.jsonl").read_bytes()
+    assert not list((folder / "k/cells").rglob("*.part.*"))
+
+
+def test_longlive_runs_to_a_film(weights, tmp_path):
+    words = ("--backbone", "longlive", "--weights", weights, "--size", SIZE, "--strategy")
+    said = horizon(
+        "sample",
+        "a fox [1.5s] | a den [1.5s]",
+        *words,
+        "attention_sink.on_switch=recache",
+        "--out",
+        "f.mp4",
+        cwd=tmp_path,
+    )
+    assert "f.mp4" in said
+    assert len(frames(tmp_path / "f.mp4")) == 45
+    assert (tmp_path / "f.png").exists()
+
+
+@pytest.mark.parametrize("name", ["self-forcing", "longlive"])
+def test_without_weights_it_says_what_to_do(tmp_path, name):
+    said = horizon("run", "--backbone", name, cwd=tmp_path, code=2)
+    assert len(said.splitlines()) == 1
+    assert "files are missing; looked in the Hugging Face cache" in said
+    assert re.search(r"hf download \S+ --revision [0-9a-f]{40}", said)
+    assert "HF_HUB_OFFLINE is set" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_describe_says_what_is_there_and_what_is_missing(weights, tmp_path):
+    said = horizon("describe", "longlive", cwd=tmp_path)
+    assert said.count("missing") == 16
+    assert "hf download Efficient-Large-Model/LongLive-1.3B --revision" in said
+    said = horizon("describe", "longlive", "--weights", weights, cwd=tmp_path)
+    assert "All there" in said
+    told = json.loads(horizon("describe", "longlive", "--weights", weights, "--json", cwd=tmp_path))
+    assert all(each["own"] for each in told["files"])
+    assert told["config"]["dim"] == published.CONFIG["dim"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--backbone", "pocket", "--size", "32x32"), "backbone pocket takes no size"),
+        (("--backbone", "self-forcing", "--size", "big"), "size 'big': write height x width"),
+        (("--backbone", "self-forcing", "--weights", "nowhere"), "no such folder of weights"),
+        (("--prompts", "prompts.txt"), "prompts of yours mean nothing to pocket"),
+        (("--suite", "vbench_long"), "suite vbench_long cannot run on pocket"),
+        (("--suite", "distance", "--prompts", "prompts.txt"), "no suite of distance takes prompts of yours"),
+    ],
+)
+def test_what_cannot_be_is_one_line(tmp_path, words, message):
+    (tmp_path / "prompts.txt").write_text("a fox\n")
+    said = horizon("run", *words, cwd=tmp_path, code=2)
+    assert message in said
+    assert len(said.splitlines()) == 1
+
+
+def test_code_in_a_checkpoint_does_not_run(tmp_path, weights):
+    import pickle
+    import shutil
+
+    own = shutil.copytree(weights, tmp_path / "own")
+    (own / "checkpoints/self_forcing_dmd.pt").write_bytes(pickle.dumps({"generator_ema": Malicious(tmp_path / "ran")}))
+    published.sums(own)
+    said = horizon("run", "--backbone", "self-forcing", "--weights", own, cwd=tmp_path, code=2)
+    assert "refused, because reading it would execute code" in said
+    assert not (tmp_path / "ran").exists()
