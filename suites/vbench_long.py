@@ -1,0 +1,101 @@
+"""VBench-Long: the scores that papers on long video quote, by the official protocol.
+
+Rollouts from text are filmed; VBench itself, in an environment of its own (`nox -s vbench`), looks at the films and
+gives every dimension of every film. What follows from them (quality, semantic and total score, and the plain means that
+some papers print instead, each under its own name) is computed when a report is read.
+
+Papers: VBench, arXiv:2311.17982; VBench++ (VBench-Long), arXiv:2411.13503.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from harness.backbone.presets import Backbone
+from harness.suite import Metric, Observer, Place, Task
+from suites.camera import Camera
+from suites.filmed import Filmed, declared
+from suites.viewing.vbench_scores import DIMENSIONS, SCORES, scores
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCENARIO = "vbench"
+PLANS: dict[str, Sequence[tuple[int, int]]] = {
+    "quick": [(120, 8)],
+    "full": [(120, 32), (240, 32)],
+    "long": [(960, 32)],
+    "day": [(14_400, 4)],
+}
+"""Latent frames (30 s, 60 s, 4 min, 1 h), and prompts."""
+EVERYTHING = "all prompts"
+"""The prompt of a score that needs dimensions of different films, as in VBench's standard mode."""
+
+
+class VbenchLong(Filmed):
+    """The dimensions of VBench-Long, and the scores that are made of them."""
+
+    name = "vbench_long"
+    version = "1"
+    tiers = ("quick", "full", "long", "day")
+
+    @property
+    def metrics(self) -> Mapping[str, Metric]:
+        return {}
+
+    @property
+    def further(self) -> dict[str, Metric]:
+        return super().further | declared(SCORES)
+
+    def remedy(self, backbone: Backbone) -> str | None:
+        if backbone.name == "pocket":
+            return (
+                "looks at real videos, and those of the pocket are drawings of 24 pixels: give --backbone self-forcing"
+            )
+        return super().remedy(backbone)
+
+    def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        return [
+            task
+            for frames, count in PLANS[tier]
+            for task in self.filmed(SCENARIO, "steady", backbone, count, seed, frames)
+        ]
+
+    def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
+        return Camera(backbone, task, place)
+
+    def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        """A film's dimensions, as they are at its end, with the scores that follow from its own; and those that follow
+        only from all films of an arm together."""
+        import pandas as pd
+
+        seen = samples[samples["metric"].isin(self.further)].dropna(subset="value")
+        keys = [name for name in samples.columns if name not in ("at_frame", "value")]
+        last = seen.sort_values("at_frame").groupby(keys, observed=True, sort=False)["value"].last().reset_index()
+        film = [name for name in keys if name not in ("metric", "unit", "better")]
+        arm = [name for name in film if name not in ("prompt", "seed", "cell", "repeat")]
+        made, complete = [last], set()
+        for group, rows in last.groupby(film, observed=True, sort=False):
+            for name, value in _scores(rows).items():
+                made.append(_row(dict(zip(film, group, strict=True)), name, value))
+                complete.add(name)
+        for group, rows in last.groupby(arm, observed=True, sort=False):
+            about = {**dict(zip(arm, group, strict=True)), "prompt": EVERYTHING, "seed": 0, "cell": "", "repeat": 0}
+            made += [_row(about, name, value) for name, value in _scores(rows).items() if name not in complete]
+        found = pd.concat(made, ignore_index=True)
+        return pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"]))
+
+
+def _scores(rows: pd.DataFrame) -> dict[str, float]:
+    dimensions = rows[rows["metric"].isin(DIMENSIONS)]
+    return scores(
+        {str(name): float(values.mean()) for name, values in dimensions.groupby("metric", observed=True)["value"]}
+    )
+
+
+def _row(about: Mapping[str, object], metric: str, value: float) -> pd.DataFrame:
+    import pandas as pd
+
+    unit, better = SCORES[metric][:2]
+    return pd.DataFrame([{**about, "metric": metric, "unit": unit, "better": better, "value": value}])

@@ -1,0 +1,101 @@
+"""Finished videos: what a file holds, its frames by number, and which frames to look at.
+
+Frames are numbered from 0 in the order in which they are shown. One picture is held at a time, however long a video.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from harness.errors import StoreError
+
+if TYPE_CHECKING:
+    from av.container import InputContainer
+    from av.video.stream import VideoStream
+
+Picture = NDArray[np.uint8]
+"""[H, W, 3], red, green, blue."""
+REFERENCES = 5
+"""Frames that stand for the beginning of a video, at most."""
+SAMPLING = (
+    f"the middle frame of each second; of the beginning one a second, 1 to {REFERENCES}, evenly; none with itself"
+)
+"""`middles` and `beginning` in words, for the record."""
+
+
+@dataclass(frozen=True)
+class Footage:
+    """What a video file holds. rate: frames a second; height, width: pixels."""
+
+    frames: int
+    rate: float
+    height: int
+    width: int
+
+
+def footage(path: Path) -> Footage:
+    """Read what a file holds; its frames are counted, not decoded. Raises StoreError for one that is not a video."""
+    with _opened(path) as (container, stream):
+        # Headers of files that are written in fragments do not say how many frames there are.
+        frames = sum(packet.size > 0 for packet in container.demux(stream))
+        if not stream.average_rate:
+            raise StoreError(f"{path}: does not say how many frames a second it has")
+        return Footage(frames, float(stream.average_rate), stream.height, stream.width)
+
+
+def pictures(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]:
+    """The wanted frames, rising, each once, with their numbers. Raises StoreError where the file is damaged or ends."""
+    left = iter(sorted(set(wanted)))
+    target = next(left, None)
+    if target is None:
+        return
+    with _opened(path) as (container, stream):
+        stream.thread_type = "AUTO"
+        for number, frame in enumerate(container.decode(stream)):
+            # A decoder makes up what is missing of a frame, and only says so; frames after it are drawn from it.
+            if frame.is_corrupt:
+                raise StoreError(f"{path}: frame {number} is damaged; make the video again")
+            if number != target:
+                continue
+            yield number, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            target = next(left, None)
+            if target is None:
+                return
+    raise StoreError(f"{path}: ends before frame {target}; make the video again")
+
+
+def middles(start: int, end: int, rate: float) -> list[int]:
+    """Frames that stand for those from `start` to before `end`: the one in the middle of each second of the video, at
+    least one."""
+    seconds = range(math.floor(start / rate), math.ceil(end / rate))
+    found = {math.floor((second + 0.5) * rate) for second in seconds}
+    return sorted(frame for frame in found if start <= frame < end) or [(start + end) // 2]
+
+
+def beginning(reference: int, rate: float) -> list[int]:
+    """Frames that stand for the first `reference` ones, evenly: one a second, at least one, at most `REFERENCES`."""
+    count = min(REFERENCES, max(1, math.floor(reference / rate)))
+    return [math.floor((each + 0.5) * reference / count) for each in range(count)]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise StoreError(f"{path}: holds no video")
+            yield container, container.streams.video[0]
+    except StoreError:
+        raise
+    except (av.FFmpegError, OSError) as error:
+        words = getattr(error, "strerror", None) or error
+        raise StoreError(f"{path}: cannot be read as a video ({words}); make it again") from None

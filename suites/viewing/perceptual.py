@@ -1,0 +1,191 @@
+"""The perceptual viewer: LPIPS, DINOv2, CLIP and optical flow over finished videos.
+
+    python -m suites.viewing.perceptual FOLDER/films.json
+
+It needs none of Horizon's other dependencies, and runs in an environment of its own (perceptual.txt). Every metric of
+every video is written as soon as it is there; what is there, and was looked at in the same way, is not looked at again.
+Exit codes: 0 done, 2 a mistake in the request (one line on the error stream), 130 stopped by Ctrl-C, 70 a mistake of
+Horizon's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from harness.errors import HorizonError, StoreError, did_you_mean
+from harness.films import Film, Part, add, digest, due, read_films, seen, shard, view_path
+
+VIEWER = "perceptual"
+METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
+    "lpips": ("1", "lower", "LPIPS (AlexNet) to the first seconds", 0, None),
+    "dino": ("1", "higher", "cosine of DINOv2 features to the first seconds", -1, 1),
+    "recall_dino": ("1", "higher", "cosine of DINOv2 features of a recalled scene to the first scene", -1, 1),
+    "recall_dino_chance": ("1", "neither", "the same of the other scene, shown just before it", -1, 1),
+    "clip": ("1", "higher", "cosine of CLIP image features to the first seconds", -1, 1),
+    "clip_score": ("points", "higher", "100 cosines of frames and the prompt of their scene, by CLIP", 0, 100),
+    "clip_score_scene": ("points", "higher", "the same over a whole scene, of videos with several", 0, 100),
+    "clip_old": ("points", "lower", "a scene's frames and the prompt before: what leaks of the old scene", 0, 100),
+    "flow": ("px", "neither", "length of optical flow in an eighth of a second, its longest 5 %", 0, None),
+    "dynamic": ("1", "higher", "whether anything moves, by VBench's rule: a frozen video cannot win", 0, 1),
+}
+"""Name: unit, which is better, about, the lowest and the highest that there can be."""
+
+
+class Instrument(Protocol):
+    """Sees one or more metrics in a film."""
+
+    def remedy(self) -> str | None:
+        """Why it cannot look and what to do, or None."""
+
+    def protocol(self, metric: str, film: Film) -> dict[str, Any]:
+        """Whatever could change a number."""
+
+    def look(self, metric: str, film: Film) -> Part:
+        """What it sees. Raises StoreError for a damaged video."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise StoreError(f"{message} (--help shows what there is)")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command."""
+    try:
+        asked = _parser().parse_args(words)
+        for name in asked.metric or ():
+            if name not in METRICS:
+                raise StoreError(
+                    f"--metric {name}: there is none{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}"
+                )
+        # They keep the order in which they are declared, where metrics that share their work are neighbours.
+        metrics = [name for name in METRICS if name in (asked.metric or METRICS)]
+        films = shard(read_films(asked.films), asked.shard)
+        watch(asked.films.parent, films, metrics, instruments(asked, asked.films.parent))
+    except HorizonError as error:
+        print("horizon: " + " ".join(str(error).split()), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("horizon: stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception:
+        # A mistake of ours must not be taken for a verdict.
+        traceback.print_exc()
+        sys.exit(70)
+
+
+def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument]:
+    """Who sees which metric. Raises StoreError for a device or a network that there is not."""
+    import torch
+
+    from suites.viewing.flow import Flow
+    from suites.viewing.likeness import Clip, Dino
+    from suites.viewing.networks import Encoder
+    from suites.viewing.patches import Lpips
+
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        raise StoreError("--device cuda: torch finds no CUDA device here; leave it out, or use --device cpu")
+    # Convolutions in fewer bits would make numbers depend on the device.
+    torch.backends.cudnn.allow_tf32 = False
+    cache = view_path(folder, VIEWER, "").parent / ".cache"
+    lpips, flow = Lpips(asked.device, asked.pnet_rand), Flow(asked.device, asked.raft)
+    dino = Dino(Encoder("dino", asked.dino, asked.device), cache)
+    clip = Clip(Encoder("clip", asked.clip, asked.device), cache)
+    return {
+        "lpips": lpips,
+        **dict.fromkeys(("dino", "recall_dino", "recall_dino_chance"), dino),
+        **dict.fromkeys(("clip", "clip_score", "clip_score_scene", "clip_old"), clip),
+        **dict.fromkeys(("flow", "dynamic"), flow),
+    }
+
+
+def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mapping[str, Instrument]) -> None:
+    """Look at films, write what is seen, and say on the error stream what came of each."""
+    remedies = {metric: by[metric].remedy() for metric in metrics}
+    for reason in dict.fromkeys(filter(None, remedies.values())):
+        names = [metric for metric, each in remedies.items() if each == reason]
+        print(f"{', '.join(names)} skipped: {reason}", file=sys.stderr)
+    for number, film in enumerate(films, 1):
+        try:
+            told = visit(folder, film, remedies, by)
+        except HorizonError as error:
+            told = str(error)
+        print(f"{number}/{len(films)} {film.id}: {told}", file=sys.stderr, flush=True)
+
+
+def visit(folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapping[str, Instrument]) -> str:
+    """Look at one film for every metric that is due; what came of it, in words.
+
+    What was seen before is never replaced by a reason why it cannot be seen now.
+    """
+    view, looked = seen(folder, VIEWER, film), []
+    trouble: dict[str, str] = {}
+    sound = False
+    for metric, remedy in remedies.items():
+        protocol: dict[str, Any] = {}
+        part = Part(skipped=remedy or "")
+        if remedy is None:
+            try:
+                protocol = {**by[metric].protocol(metric, film), "asked": _asked(film)}
+                if not due(view, metric, protocol):
+                    continue
+                sound = sound or check(film)
+                part = by[metric].look(metric, film)
+                looked.append(metric)
+            except StoreError as error:
+                part = Part(skipped=str(error))
+                trouble.setdefault(str(error), metric)
+        known = view.parts.get(metric)
+        if known is None or not part.skipped or (known.skipped and known != part):
+            view = add(folder, VIEWER, view, metric, part, protocol)
+    told = [", ".join(looked) or "nothing to look at", *(f"{metric} skipped: {why}" for why, metric in trouble.items())]
+    return "; ".join(told)
+
+
+def check(film: Film) -> bool:
+    """True for a film that is as it was listed. Raises StoreError for one that is not."""
+    from suites.viewing.footage import footage
+
+    try:
+        found = digest(film.path)
+    except OSError as error:
+        raise StoreError(f"{film.path}: cannot be read ({error.strerror})") from None
+    if found != film.sha256:
+        raise StoreError(f"{film.path}: not the file that was listed; list it anew: horizon films FOLDER")
+    frames = footage(film.path).frames
+    if frames < film.frames:
+        raise StoreError(f"{film.path}: holds {frames} frames of {film.frames}; make the video again")
+    return True
+
+
+def _asked(film: Film) -> str:
+    """What a film's list asks to look at, as a hash: the same file may be cut into other windows, or told otherwise."""
+    asked = [film.rate, film.reference, [asdict(span) for span in film.windows], [asdict(act) for act in film.acts]]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("python -m suites.viewing.perceptual", description="Look at a campaign's finished videos.")
+    parser.add_argument("films", type=Path, metavar="FILMS.JSON", help="what horizon films FOLDER wrote")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th film, from the K-th")
+    parser.add_argument(
+        "--metric", action="append", metavar="NAME", help=f"one of {', '.join(METRICS)}; may be given again"
+    )
+    parser.add_argument("--clip", default="openai/clip-vit-large-patch14", metavar="REPO_OR_FOLDER")
+    parser.add_argument("--dino", default="facebook/dinov2-base", metavar="REPO_OR_FOLDER")
+    parser.add_argument("--raft", action="store_true", help="optical flow by RAFT or not at all")
+    parser.add_argument("--pnet-rand", action="store_true", help="LPIPS with random weights, to try it out")
+    return parser
+
+
+if __name__ == "__main__":
+    main()
