@@ -1,7 +1,7 @@
 """Sessions: `nox -s tests`, `nox -s verify`, `nox -s "verify(memrope)"`, ...; `nox --list` shows them all.
 
-One environment, .nox/horizon, serves every session: torch alone is about a gigabyte, and nox would otherwise make an
-environment for each parametrised session. It is made again when pyproject.toml or constraints.txt change.
+One environment, .nox/horizon, serves every session but those that look at films: torch alone is about a gigabyte, and
+nox would otherwise make an environment for each parametrised session. It is made again when its recipe changes.
 """
 
 from __future__ import annotations
@@ -18,8 +18,13 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HOME = ROOT / ".nox" / "horizon"
-PYTHON = HOME / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
+"""Environments: Horizon's own, and those of the viewers, whose packages do not go with it or with each other."""
+RECIPES = {
+    HORIZON: ["--editable", ".[dev]"],
+    PERCEPTUAL: ["--requirement", "suites/viewing/perceptual.txt"],
+    VBENCH: ["--requirement", "suites/viewing/vbench.txt"],
+}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Cells of the pocket are small: a process a core does nearly twice as much as one on two. What is given again wins."""
@@ -27,23 +32,35 @@ QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
-def prepare(session: nox.Session) -> None:
-    """Make the shared environment, unless it is there and current."""
-    recipe = b"".join((ROOT / name).read_bytes() for name in ("pyproject.toml", "constraints.txt"))
-    stamp, digest = HOME / "recipe.sha256", hashlib.sha256(recipe + str(ROOT).encode()).hexdigest()
+def prepare(session: nox.Session, name: str) -> Path:
+    """Make an environment, unless it is there and current; returns its Python."""
+    home, recipe = ROOT / ".nox" / name, RECIPES[name]
+    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    files = ["constraints.txt", "pyproject.toml" if name == HORIZON else recipe[-1]]
+    content = b"".join((ROOT / file).read_bytes() for file in files)
+    stamp, digest = home / "recipe.sha256", hashlib.sha256(content + str(ROOT).encode()).hexdigest()
     if stamp.is_file() and stamp.read_text() == digest:
-        return
-    session.run(sys.executable, "-m", "venv", "--clear", str(HOME), external=True)
-    pip = [str(PYTHON), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    session.run(*pip, "--constraint", "constraints.txt", "--editable", ".[dev]", external=True)
+        return python
+    session.run(sys.executable, "-m", "venv", "--clear", str(home), external=True)
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    session.run(*pip, "--constraint", "constraints.txt", *recipe, external=True)
     # Written last: an interrupted installation is started again, not taken for a finished one.
     stamp.write_text(digest)
+    return python
 
 
-def python(session: nox.Session, *arguments: str) -> None:
-    """Run the environment's Python on a module and its arguments."""
-    prepare(session)
-    session.run(str(PYTHON), "-m", *arguments, external=True)
+def python(session: nox.Session, *arguments: str, environment: str = HORIZON) -> None:
+    """Run an environment's Python on a module and its arguments."""
+    path = {"PYTHONPATH": str(ROOT)}
+    session.run(str(prepare(session, environment)), "-m", *arguments, external=True, env=path)
+
+
+def look(session: nox.Session, viewer: str, module: str) -> None:
+    """Let a viewer look at the films of a campaign, and make its report anew."""
+    folder, *rest = session.posargs or ["runs/compare"]
+    python(session, "harness.cli", "films", folder)
+    python(session, module, f"{folder}/films.json", *rest, environment=viewer)
+    python(session, "harness.cli", "compare", folder)
 
 
 @nox.session
@@ -106,6 +123,28 @@ def cost(session: nox.Session) -> None:
     suites = [word for name in COST for word in ("--suite", name)]
     python(session, "harness.cli", "run", "--out", "runs/cost", *suites, "--threads", "1", *session.posargs)
     python(session, "harness.cli", "compare", "runs/cost")
+
+
+@nox.session
+def perceptual(session: nox.Session) -> None:
+    """LPIPS, DINOv2, CLIP and optical flow of a campaign's films, in an environment of its own, then the report.
+    `-- FOLDER [OPTIONS]`: what follows FOLDER goes to the viewer: `-- runs/compare --device cuda --shard 1/4`."""
+    look(session, PERCEPTUAL, "suites.viewing.perceptual")
+
+
+@nox.session
+def vbench(session: nox.Session) -> None:
+    """VBench-Long of a campaign's films, in an environment of its own, then the report. As `perceptual`."""
+    look(session, VBENCH, "suites.viewing.vbench")
+
+
+@nox.session
+def viewers(session: nox.Session) -> None:
+    """Test the viewers in the environments that they run in, VBench's own package included; ten minutes at first."""
+    pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
+    seen = ("tests/suites/test_footage.py", "tests/suites/test_flow.py", "tests/suites/test_perceptual.py")
+    python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL)
+    python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH)
 
 
 @nox.session

@@ -33,6 +33,8 @@ class Campaign(BaseModel):
     strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
     values to go through, for each knob of a strategy; every combination is an arm. equal_budget: latent frames of the
     dense window whose cached bytes every bounded strategy also gets; 0 = only as published.
+    weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
+    prompts instead of a suite's own. lossless: also keep videos without loss.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,11 +48,30 @@ class Campaign(BaseModel):
     tier: str = "quick"
     seed: int = Field(0, ge=0)
     equal_budget: int = Field(12, ge=0)
+    weights: str | None = None
+    size: str | None = None
+    tiling: bool = False
+    offload: bool = False
+    prompts: str | None = None
+    lossless: bool = False
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
-        options = {"device": self.device, "dtype": self.dtype}
-        return registry.backbone(self.backbone, **{key: value for key, value in options.items() if value is not None})
+        options = options_of(self.weights, self.size, self.tiling, self.offload)
+        return registry.backbone(self.backbone, device=self.device, dtype=self.dtype, **options)
+
+
+def options_of(
+    weights: str | None = None, size: str | None = None, tiling: bool = False, offload: bool = False
+) -> dict[str, Any]:
+    """Options of a backbone as they are asked for; those that are left out stay the backbone's own."""
+    options: dict[str, Any] = {"weights": weights, "tiling": tiling or None, "offload": offload or None}
+    if size is not None:
+        height, _, width = size.lower().partition("x")
+        if not (height.isdigit() and width.isdigit()):
+            raise CampaignError(f"size {size!r}: write height x width in pixels, for instance 480x832")
+        options["size"] = (int(height), int(width))
+    return {key: value for key, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -143,6 +164,9 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     measure what it costs, repeat by repeat, in each of which suites and arms come in an order by chance: then what the
     machine does meanwhile falls on all of them alike."""
     suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
+    took = [suite.take(Path(campaign.prompts)) for suite in suites.values()] if campaign.prompts is not None else [True]
+    if not any(took):
+        raise CampaignError(f"no suite of {', '.join(suites)} takes prompts of yours; leave --prompts out")
     for name, suite in suites.items():
         if campaign.tier not in suite.tiers:
             raise CampaignError(f"suite {name} has no tier {campaign.tier!r}; allowed: {', '.join(suite.tiers)}")

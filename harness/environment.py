@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -15,7 +16,9 @@ import torch
 
 from harness.backbone.presets import Backbone
 
-PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn")
+PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
+PLACES = ("weights", "offload")
+"""Options of a backbone that say where things are, not what is computed."""
 
 
 def environment(backbone: Backbone) -> dict[str, Any]:
@@ -32,15 +35,19 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "device": str(backbone.model.device),
         "attention": backbone.attention_kernel,
+        **({"files": dict(backbone.files)} if backbone.files else {}),
     }
 
 
 def weights_hash(backbone: Backbone) -> str:
-    """SHA-256 of all parameters and buffers, by name."""
+    """SHA-256 of all parameters and buffers, by name; and of the other files and options that a number depends on."""
     digest = hashlib.sha256()
     for name, tensor in sorted(backbone.model.state_dict().items()):
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    what = {key: value for key, value in backbone.options.items() if key not in PLACES}
+    if backbone.files or what:
+        digest.update(json.dumps([sorted(backbone.files.values()), what], sort_keys=True).encode())
     return digest.hexdigest()
 
 

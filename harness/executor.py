@@ -6,7 +6,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -21,11 +23,13 @@ from harness.memory import Memory, PromptSwitch
 from harness.noise import PairedNoise
 from harness.rollout import rollout
 from harness.store import Status, Store
-from harness.suite import CostSuite, QualitySuite, Row
+from harness.suite import CostSuite, Place, QualitySuite, Row
 from harness.workbench import Watched, watched
 
 SAVE_EVERY = 10.0
 """Seconds of computing after which a cell's state is saved."""
+LARGE, SAVING_SHARE = 1.0, 0.05
+"""Seconds from which saving a state is no trifle, and the most of the time that is then spent on it."""
 ALONE = "alone"
 """What a process claims to measure a cell of a `CostSuite`."""
 START = 5.0
@@ -53,6 +57,7 @@ def run(
     retry: Sequence[Status] = (),
     timeout: float | None = None,
     save_every: float = SAVE_EVERY,
+    lossless: bool = False,
     report: Report = lambda progress: None,
     done: Callable[[Cell, Status, str], None] = lambda cell, status, reason: None,
 ) -> None:
@@ -61,7 +66,7 @@ def run(
     Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: while one is
     measured nothing else of it runs.
     retry: statuses of finished cells that are run again. timeout: seconds a cell. done: told of every cell, also of
-    those that were there or that another process ran.
+    those that were there or that another process ran. lossless: also keep videos without loss.
     """
     again = {cell.id for cell in cells if (found := store.find(cell.id)) and found.status in retry}
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
@@ -79,7 +84,15 @@ def run(
                     # Another process may have finished it between the look and the claim.
                     if store.find(cell.id) is None or cell.id in again:
                         again.discard(cell.id)
-                        run_cell(store, backbone, cell, timeout=timeout, save_every=save_every, report=report)
+                        run_cell(
+                            store,
+                            backbone,
+                            cell,
+                            timeout=timeout,
+                            save_every=save_every,
+                            lossless=lossless,
+                            report=report,
+                        )
                 found = store.find(cell.id)
             if found is not None:
                 done(cell, found.status, found.about["reason"])
@@ -95,6 +108,7 @@ def run_cell(
     *,
     timeout: float | None = None,
     save_every: float = SAVE_EVERY,
+    lossless: bool = False,
     report: Report = lambda progress: None,
 ) -> None:
     """Run one cell to its end and put it into the store, whatever becomes of it."""
@@ -103,7 +117,7 @@ def run_cell(
         keep(store, backbone, cell, outcome)
         report(Progress(cell, cell.task.frames))
         return
-    flight = _Flight(store, backbone, cell, save_every, report)
+    flight = _Flight(store, backbone, cell, save_every, report, lossless)
     status: Status = "skipped"
     reason = cell.skip or ""
     if cell.skip is None:
@@ -151,8 +165,11 @@ def estimate(cell: Cell, backbone: Backbone, chunks: int = 6) -> tuple[float, in
     flight = _Flight(None, backbone, replace(short, task=replace(short.task, rows=rows)), float("inf"), lambda _: None)
     flight.fly(None)
     left = (task.frames - task.given) / backbone.chunk
-    share = sum(flight.spent.values()) / len(flight.chunk_seconds)
-    return share * left, 60 * len(cell.suite.metrics) * len(task.rows) * (20 + task.frames // 240) + 200_000
+    done = len(flight.chunk_seconds)
+    written = sum(path.stat().st_size for path in flight.place.folder.rglob("*.*") if ".part." not in path.name)
+    flight.aside.cleanup()
+    record = 60 * len(cell.suite.metrics) * len(task.rows) * (20 + task.frames // 240) + 200_000
+    return sum(flight.spent.values()) / done * left, int(record + written / done * left)
 
 
 def _first_scene(row: Row) -> Row:
@@ -170,6 +187,8 @@ def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
         "suite_version": cell.suite.version,
         "skipped_metrics": dict(cell.suite.skipped()),
         "seconds_per_latent_frame": 1 / backbone.latents_per_second,
+        "pictures_per_second": backbone.codec.frames_per_second if backbone.codec else None,
+        "pictures_per_latent": backbone.pictures_per_latent,
         "task": asdict(cell.task),
     }
 
@@ -199,8 +218,16 @@ class SwitchMeter(Watched):
 class _Flight:
     """One cell under way."""
 
-    def __init__(self, store: Store | None, backbone: Backbone, cell: Cell, save_every: float, report: Report) -> None:
-        self.store, self.backbone, self.cell = store, backbone, cell
+    def __init__(
+        self,
+        store: Store | None,
+        backbone: Backbone,
+        cell: Cell,
+        save_every: float,
+        report: Report,
+        lossless: bool = False,
+    ) -> None:
+        self.store, self.backbone, self.cell, self.lossless = store, backbone, cell, lossless
         self.save_every, self.report = save_every, report
         self.observer: Any = None
         self.chunk_seconds: list[float] = []
@@ -211,7 +238,9 @@ class _Flight:
         backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
         assert backbone.text is not None
         assert isinstance(suite, QualitySuite)
-        self.observer = suite.observer(backbone, task)
+        backbone.prepare(text for row in task.rows for _, text in row.script)
+        self.place = self._place()
+        self.observer = suite.observer(backbone, task, self.place)
         latents = suite.given(backbone, task)
         initial = None if task.forced else latents
         saved = self.store.saved(self.cell.id) if self.store else None
@@ -245,6 +274,7 @@ class _Flight:
             resume=None if saved is None else saved["rollout"],
         )
         began = mark = saved_at = time.monotonic()
+        saving = 0.0
         while True:
             chunk = next(chunks, None)
             now = time.monotonic()
@@ -260,11 +290,21 @@ class _Flight:
             self.spent["suite"] += seen - now
             if timeout is not None and seen - began > timeout:
                 return "timeout", f"longer than {timeout:g} s; {chunk.start} of {task.frames} latent frames were done"
-            if seen - saved_at >= self.save_every:
+            if seen - saved_at >= max(self.save_every, saving / SAVING_SHARE if saving > LARGE else 0):
                 self._save(chunk.state())
                 saved_at = time.monotonic()
+                saving = saved_at - seen
             mark = time.monotonic()
             self.spent["saving"] += mark - seen
+
+    def _place(self) -> Place:
+        """Where the suite writes its files; without a store, a folder that goes with this flight."""
+        arm = self.cell.arm
+        about = {"strategy": arm.name, "knobs": arm.strategy.knobs(), "cell": self.cell.id}
+        if self.store is None:
+            self.aside = TemporaryDirectory(prefix="horizon-")
+            return Place(Path(self.aside.name), about)
+        return Place(self.store.workspace(self.cell.id), {"campaign": self.store.folder.name, **about}, self.lossless)
 
     def _save(self, state: dict[str, Any]) -> None:
         assert self.store is not None

@@ -47,6 +47,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Ou
         "backbone": backbone.name,
         "device": str(backbone.model.device),
         "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "options": dict(backbone.options),
         "strategy": cell.arm.name,
         "knobs": cell.arm.strategy.knobs(),
         "suite": cell.suite.name,
@@ -80,7 +81,7 @@ def main(asked: Path, told: Path, began: float) -> None:
     cores = pin(job["threads"])
 
     def prepared() -> tuple[CostSuite, Backbone, Strategy]:
-        backbone = registry.backbone(job["backbone"], device=job["device"], dtype=job["dtype"])
+        backbone = registry.backbone(job["backbone"], device=job["device"], dtype=job["dtype"], **job["options"])
         knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in job["knobs"].items()}
         return registry.load("suites", job["suite"])(), backbone, registry.strategy(job["strategy"], **knobs)
 

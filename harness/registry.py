@@ -2,12 +2,14 @@
 
 A third party registers with the same groups that Horizon itself uses: `horizon.strategies` (a `Strategy` subclass),
 `horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), `horizon.backbones` (a
-function of device and dtype that returns a `Backbone`), and `horizon.trainings` (a `School`, usually a module).
+function of device, dtype and options of its own that returns a `Backbone`), and `horizon.trainings` (a `School`,
+usually a module).
 """
 
 from __future__ import annotations
 
 import difflib
+import inspect
 import json
 import re
 from collections.abc import Callable
@@ -16,7 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
-from harness.errors import KnobError, RegistryError, UnknownNameError
+from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
 from harness.knobs import check_names
 from harness.memory import Strategy
 
@@ -89,10 +91,18 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
     return name, strategy(name, **knobs)
 
 
-def backbone(name: str, *, device: str = "cpu", dtype: str | None = None) -> Backbone:
-    """The backbone called `name`, built on a device ("meta" for shapes only), in its usual dtype or this one."""
+def backbone(name: str, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> Backbone:
+    """The backbone called `name`, built on a device ("meta" for shapes only), in its usual dtype or this one.
+
+    options: what this backbone takes beside them (weights, size, ...); PresetError names one that it does not.
+    """
     make: Callable[..., Backbone] = load("backbones", name)
-    return make(device=device) if dtype is None else make(device=device, dtype=dtype)
+    takes = [key for key in inspect.signature(make).parameters if key not in ("device", "dtype")]
+    for key in options:
+        if key not in takes:
+            raise PresetError(f"backbone {name} takes no {key}; it takes {', '.join(takes) or 'none of its options'}")
+    given = {"device": device, "dtype": dtype, **options}
+    return make(**{key: value for key, value in given.items() if value is not None})
 
 
 def _parts(text: str) -> list[str]:

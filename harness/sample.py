@@ -34,6 +34,7 @@ def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int 
     text, codec = backbone.text, backbone.codec
     if text is None or codec is None:
         raise PresetError(f"backbone {backbone.name!r} has no text encoder and codec of its own; sample with pocket")
+    backbone.prepare(cue.text for cue in script.cues)
     first, *later = script.cues
     chunks = rollout(
         backbone,

@@ -19,6 +19,8 @@ from harness.backbone.presets import Backbone
 from harness.memory import Boundary, Strategy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import pandas as pd
 
 Better = Literal["higher", "lower", "neither"]
@@ -108,6 +110,19 @@ class PictureMetric(ABC):
         """Pictures [B, T, 3, H, W] in 0..1 and what they should look like, of the same shape -> values [B, T]."""
 
 
+@dataclass(frozen=True)
+class Place:
+    """Where an observer may write files that belong to its cell, and what they are about.
+
+    folder: need not be there yet; what is in it at the end becomes the cell's `files`. about: campaign, cell, strategy.
+    lossless: whether videos are also wanted without loss.
+    """
+
+    folder: Path
+    about: Mapping[str, Any]
+    lossless: bool = False
+
+
 class Observer(Protocol):
     """Sees the chunks of one task, in order, each once."""
 
@@ -143,9 +158,24 @@ class Suite(ABC):
         """Why this suite cannot run on a backbone and what to do about it; None where it can."""
         return None
 
+    @property
+    def further(self) -> Mapping[str, Metric]:
+        """Metrics that are no part of a cell's name: those that some backbones only give, and those that viewers read
+        off finished videos later, in environments of their own, which changes nothing about the videos."""
+        return {}
+
+    @property
+    def all_metrics(self) -> Mapping[str, Metric]:
+        """Whatever its samples and scores may be called."""
+        return {**self.metrics, **self.further}
+
     def skipped(self) -> Mapping[str, str]:
         """Metrics that cannot run here, with the remedy."""
         return {}
+
+    def take(self, prompts: Path) -> bool:
+        """Use the prompts of a file instead of its own; False where what it measures needs its own."""
+        return False
 
     @abstractmethod
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
@@ -168,7 +198,7 @@ class QualitySuite(Suite):
         is forced."""
 
     @abstractmethod
-    def observer(self, backbone: Backbone, task: Task) -> Observer:
+    def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         """A fresh observer for one task."""
 
 

@@ -29,15 +29,17 @@ def filmstrip(
 
     columns = max(len(row) for row in rows)
     wrapped = [wrap(label, LABEL) or [""] for label in labels]
-    side, margin = 0.9, 0.15 + 0.075 * max((len(line) for lines in wrapped for line in lines), default=0)
+    first = rows[0]
+    side, aspect = 0.9, first.shape[-1] / first.shape[-2] if len(first) else 1.0
+    across, margin = side * aspect, 0.15 + 0.075 * max((len(line) for lines in wrapped for line in lines), default=0)
     head = 0.12 + 0.2 * bool(times) + 0.3 * bool(title)
-    width, height = margin + side * columns + 0.12, head + side * len(rows) + 0.1
+    width, height = margin + across * columns + 0.12, head + side * len(rows) + 0.1
     figure = Figure(figsize=(width, height), dpi=120)
     for index, row in enumerate(rows):
         for column, picture in enumerate(row):
-            left, bottom = margin + side * column, height - head - side * (index + 1)
+            left, bottom = margin + across * column, height - head - side * (index + 1)
             axes = figure.add_axes(
-                ((left + 0.03) / width, (bottom + 0.03) / height, (side - 0.06) / width, (side - 0.06) / height)
+                ((left + 0.03) / width, (bottom + 0.03) / height, (across - 0.06) / width, (side - 0.06) / height)
             )
             axes.imshow(picture.float().cpu().permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
             axes.set_axis_off()

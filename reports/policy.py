@@ -31,7 +31,7 @@ def declared(suites: Iterable[str]) -> dict[tuple[str, str], Margin]:
     return {
         (suite, name): metric.margin
         for suite in suites
-        for name, metric in suite_named(suite).metrics.items()
+        for name, metric in suite_named(suite).all_metrics.items()
         if metric.margin is not None
     }
 
@@ -53,7 +53,7 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
         if suite not in set(suites):
             hint = did_you_mean(suite, suites)
             raise BaselineError(f"{path}: no suite {suite!r} in this run{hint}; it has {', '.join(sorted(suites))}")
-        metrics = suite_named(suite).metrics
+        metrics = suite_named(suite).all_metrics
         for name, rule in rules.items() if isinstance(rules, dict) else {str(rules): {}}.items():
             if name not in metrics:
                 hint = did_you_mean(name, metrics)

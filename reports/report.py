@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from harness.campaign import PUBLISHED
 from harness.files import write_text, write_whole
+from harness.screening import protocols
 from harness.store import Store
 from reports import cost_plots, drift_plots, interactive_plots
 from reports.cost import cost_sheets, speeds
@@ -36,6 +38,45 @@ SWITCHES = (
     ("recall-21", "recall", "back after 5 s"),
     ("recall-84", "recall", "after 21 s"),
 )
+FILMED = (
+    ("steady", "dino", "DINO to its beginning"),
+    ("steady", "clip", "CLIP to its beginning"),
+    ("steady", "lpips", "LPIPS to its beginning"),
+    ("steady", "psnr", "PSNR to its beginning (dB)"),
+    ("steady", "sharpness", "sharpness"),
+    ("steady", "clip_score", "CLIP score"),
+    ("steady", "dynamic_degree", "moves"),
+    ("steady", "guard", "alive"),
+)
+FILMED_SWITCHES = (
+    ("smooth", "clip_score_scene", "CLIP score, smooth"),
+    ("hardcut", "clip_score_scene", "after a cut"),
+    ("hardcut", "clip_old", "of the old prompt"),
+    ("recall", "recall_dino", "back (DINO)"),
+    ("recall", "recall_dino_chance", "by chance"),
+    ("six", "clip_score_scene", "six scenes"),
+)
+"""What they show of backbones whose truth is not known: of films, what viewers saw included."""
+VBENCH = tuple(
+    ("vbench", metric, head)
+    for metric, head in (
+        ("total_score", "total"),
+        ("quality_score", "quality"),
+        ("semantic_score", "semantic"),
+        ("plain_mean_memrope", "plain mean (MemRoPE's six)"),
+        ("plain_mean_videomla", "plain mean (VideoMLA's six)"),
+        ("subject_consistency", "subject"),
+        ("background_consistency", "background"),
+        ("temporal_flickering", "flickering"),
+        ("motion_smoothness", "smoothness"),
+        ("dynamic_degree", "dynamic"),
+        ("aesthetic_quality", "aesthetic"),
+        ("imaging_quality", "imaging"),
+        ("overall_consistency", "overall"),
+    )
+)
+LOOKED_AT = ("dino", "clip", "lpips", "ssim", "clip_score")
+"""Curves of films."""
 PRICES = (
     (SIX, "jump", "jump at a switch"),
     (SIX, "constancy", "constancy in a scene"),
@@ -58,16 +99,24 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     write_whole(
         folder / "table.csv", lambda path: _with_costs(rows, runners).to_csv(path, index=False, float_format="%.6g")
     )
-    shown = [*sheets(rows, runners), *switch_sheets(rows, runners, table), *cost_sheets(rows, runners)]
+    shown = [
+        *sheets(rows, runners),
+        *vbench_sheets(rows, runners),
+        *switch_sheets(rows, runners, table),
+        *cost_sheets(rows, runners),
+    ]
     plots = _plots(store, table, scored, rows, runners)
+    asked = manifest["asked"]
     told = {
         "manifest": manifest,
-        "asked": manifest["asked"],
+        "asked": asked,
         "environment": manifest["environment"],
         "sheets": shown,
         "differences": differences(rows),
         "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],
         "troubles": troubles(store),
+        "protocols": _protocols(store),
+        "known": asked["backbone"] == "pocket",
         "rollouts": scored.groupby(["strategy", "knobs"])[["scenario", "seed"]]
         .apply(lambda x: len(x.drop_duplicates()))
         .max(),
@@ -86,7 +135,7 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
 
 def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
     """The tables: every arm at the longest horizon of each scenario, with intervals; ▲ and ▼ mark real differences."""
-    shown = _there(COLUMNS, rows)
+    shown = [*_there(COLUMNS, rows), *(_there(FILMED, rows) if _filmed(rows) else [])]
     found: list[Sheet] = []
     if not shown:
         return found
@@ -100,19 +149,39 @@ def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
     return found
 
 
-def switch_sheets(rows: pd.DataFrame, runners: list[Entrant], samples: pd.DataFrame) -> list[Sheet]:
-    """What becomes of prompt switches, as published; nothing for a campaign without any."""
-    shown, more = _there(SWITCHES, rows), _there(PRICES, rows)
+def vbench_sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
+    """The scores and dimensions of VBench-Long, as published; nothing for a campaign without any."""
+    shown = _there(VBENCH, rows)
     if not shown:
         return []
-    switches = Sheet("prompt switches", ["strategy", "median response", *(head for *_, head in shown)])
+    sheet = Sheet("VBench-Long", ["strategy", *(head for *_, head in shown)])
+    part = rows[rows["table"] == PUBLISHED]
+    for runner in [runner for runner in runners if runner.label in set(part["arm"])]:
+        sheet.rows.append([runner.label, *(_entry(part, runner.label, *column[:2]) for column in shown)])
+    return [sheet]
+
+
+def switch_sheets(rows: pd.DataFrame, runners: list[Entrant], samples: pd.DataFrame) -> list[Sheet]:
+    """What becomes of prompt switches, as published; nothing for a campaign without any."""
+    films = _there(FILMED_SWITCHES, rows)
+    shown, more = _there(SWITCHES, rows) or films, _there(PRICES, rows)
+    if not shown:
+        return []
+    # How fast a switch is followed is read off with a probe, frame by frame.
+    response = [] if films else ["median response"]
+    switches = Sheet("prompt switches", ["strategy", *response, *(head for *_, head in shown)])
     price = Sheet("what a switch costs", ["strategy", "ms", "latent frames replayed", *(head for *_, head in more)])
     part = rows[rows["table"] == PUBLISHED]
     for runner in [runner for runner in runners if runner.label in set(part["arm"])]:
         results, costs = ([_entry(part, runner.label, *column[:2]) for column in columns] for columns in (shown, more))
-        switches.rows.append([runner.label, _median_response(samples, runner), *results])
+        switches.rows.append([runner.label, *([] if films else [_median_response(samples, runner)]), *results])
         price.rows.append([runner.label, f"{runner.switch_ms:.1f}", f"{runner.switch_frames:.0f}", *costs])
     return [switches, price]
+
+
+def _filmed(rows: pd.DataFrame) -> bool:
+    """Whether a campaign has films."""
+    return "psnr" in set(rows["metric"])
 
 
 def _there(columns: Sequence[tuple[str, str, str]], rows: pd.DataFrame) -> list[tuple[str, str, str]]:
@@ -185,7 +254,11 @@ def _plots(
     for scenario, metric in (("steady", "unsaid_identity"), ("steady", "motion"), ("occlusion", "unsaid_identity")):
         if (scenario, metric) in there:
             keep(f"{scenario}-{metric}", drift_plots.curves, table, runners, metric, scenario)
-    if "steady" in set(scored["scenario"]):
+    if _filmed(table):
+        for metric in LOOKED_AT:
+            if ("steady", metric) in there:
+                keep(f"steady-{metric}", drift_plots.curves, table, runners, metric, "steady")
+    if "survival" in set(scored["metric"]):
         keep("steady-survival", drift_plots.survival, scored, runners, "steady")
     part = rows[(rows["scenario"] == HEADLINE[0]) & (rows["metric"] == HEADLINE[1])]
     if len(part):
@@ -206,9 +279,18 @@ def _plots(
             if (task := cell.about["task"])["scenario"] == SIX
         )
         keep("prompt-switches", interactive_plots.attributes, table, runners, SIX, switches)
-    for scenario in ("steady", "occlusion", "recall-21", SIX):
+    for scenario in ("steady", "occlusion", "recall-21", SIX, "recall", "six"):
         keep(f"{scenario}-filmstrips", drift_plots.strips, store, runners, scenario)
     return made
+
+
+def _protocols(store: Store) -> list[tuple[str, str]]:
+    """How viewers looked at the films, a line a metric."""
+    return [
+        (f"{viewer}, {metric}", json.dumps(how, ensure_ascii=False))
+        for viewer, found in protocols(store).items()
+        for metric, how in found.items()
+    ]
 
 
 def _inline(path: Path) -> str:

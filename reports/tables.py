@@ -12,6 +12,7 @@ import pandas as pd
 
 from harness import registry
 from harness.errors import StoreError
+from harness.screening import remedies, seen_in
 from harness.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite
 from reports.stats import Interval, interval
@@ -69,8 +70,10 @@ def tidy(store: Store) -> pd.DataFrame:
     numbers: dict[str, list[Any]] = {name: [] for name in TIDY if name not in WORDS}
     campaign, suites = store.manifest()["name"], {cell.about["suite"] for cell in cells}
     loaded = {name: suite_named(name) for name in suites}
+    later = seen_in(store)
     for cell in cells:
-        _add(cell, campaign, loaded[cell.about["suite"]], words, numbers)
+        lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
+        _add(cell, lines, campaign, loaded[cell.about["suite"]], words, numbers)
     table = {name: words[name].column() if name in words else np.concatenate(numbers[name]) for name in TIDY}
     return pd.DataFrame(table)
 
@@ -83,7 +86,7 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
         plain = part.astype(dict.fromkeys(part.select_dtypes("category"), "object"))
         scored = suite.scores(plain)
         for column, read in (("unit", lambda m: m.unit), ("better", lambda m: m.better)):
-            scored[column] = scored["metric"].map({key: read(metric) for key, metric in suite.metrics.items()})
+            scored[column] = scored["metric"].map({key: read(metric) for key, metric in suite.all_metrics.items()})
         parts.append(scored)
     return pd.concat(parts, ignore_index=True)
 
@@ -178,6 +181,8 @@ def troubles(store: Store) -> list[tuple[str, str, str]]:
             ] = None
         for metric, remedy in cell.about["skipped_metrics"].items():
             found["skipped", metric, remedy] = None
+    for metric, remedy in remedies(store).items():
+        found["skipped", metric, remedy] = None
     return list(found)
 
 
@@ -217,21 +222,26 @@ class _Words:
 
 
 def _add(
-    cell: Stored, campaign: str, suite: Suite, words: Mapping[str, _Words], numbers: Mapping[str, list[Any]]
+    cell: Stored,
+    lines: list[list[Any]],
+    campaign: str,
+    suite: Suite,
+    words: Mapping[str, _Words],
+    numbers: Mapping[str, list[Any]],
 ) -> None:
     """Append the samples of a cell to every column."""
-    about, task, lines = cell.about, cell.about["task"], cell.lines()
+    about, task, declared = cell.about, cell.about["task"], suite.all_metrics
     which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
     codes, found = pd.factorize(np.array(names, object))
-    unknown = set(found) - set(suite.metrics)
+    unknown = set(found) - set(declared)
     if unknown:
         raise StoreError(
             f"{cell.folder / RECORD}: metrics that suite {about['suite']} does not have: {', '.join(sorted(unknown))}; "
             "it was written by another version of it"
         )
     place, count = np.array(which, int), len(lines)
-    metrics = [suite.metrics[name] for name in found]
+    metrics = [declared[name] for name in found]
     constant = {
         "campaign": campaign,
         "cell": cell.id,

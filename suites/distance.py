@@ -19,7 +19,7 @@ from harness.backbone.presets import Backbone
 from harness.noise import PairedNoise
 from harness.pocket.world import film
 from harness.rollout import rollout
-from harness.suite import Metric, QualitySuite, Row, Sample, Task
+from harness.suite import Metric, Place, QualitySuite, Row, Sample, Task
 from suites.drift import half_said
 from suites.watch import scripts
 
@@ -30,6 +30,8 @@ FIRST_SEED = 60_000
 ROWS = {"pocket": 32}
 FEW = 8
 """Rows on a backbone that is not as small."""
+LARGE = 10**8
+"""Parameters from which a model draws one row at a time."""
 
 _references: Kept[Tensor] = Kept()
 
@@ -58,7 +60,10 @@ class Distance(QualitySuite):
         if backbone.name == "pocket":
             texts = [half_said(each) if each % 2 else "a thing" for each in seeds]
         rows = tuple(Row(each, ((0, text),)) for each, text in zip(seeds, texts, strict=True))
-        return [Task("forced", frames, 0, rows, forced=True)]
+        # Full attention over all that a large model was trained on fills a device with a single row.
+        large = sum(x.numel() for x in backbone.model.parameters()) >= LARGE
+        batches = [(row,) for row in rows] if large else [rows]
+        return [Task("forced", frames, 0, batch, forced=True) for batch in batches]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor:
         def clips() -> Tensor:
@@ -69,7 +74,7 @@ class Distance(QualitySuite):
 
         return _references.get(backbone.model, ("given", task), clips)
 
-    def observer(self, backbone: Backbone, task: Task) -> Comparison:
+    def observer(self, backbone: Backbone, task: Task, place: Place) -> Comparison:
         return Comparison(backbone, task, self.given(backbone, task))
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:

@@ -3,10 +3,14 @@
 Scenarios: "steady" (a true first chunk is carried on, nothing is said: only the memory knows what it shows),
 "steady-said" (the same, half of it said), "steady-text" (from text alone, half said) and "occlusion" (a curtain hides
 the scene for longer than any window, then rises). Shorter horizons are prefixes of one rollout.
+
+Of other backbones no truth is known: their rollouts from text ("steady") are filmed, and compared with their own first
+five seconds.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +20,9 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.suite import Margin, Metric, QualitySuite, Row, Task
+from harness.suite import Margin, Metric, Observer, Place, Row, Task
+from suites.camera import Camera
+from suites.filmed import Filmed, trends
 from suites.measures import picture_metrics
 from suites.watch import Watch, scripts
 
@@ -46,10 +52,20 @@ LEVELS = {
 SURVIVAL = Metric("s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0)
 TRACKED = ("unsaid_identity", "identity", "ssim")
 """Levels of which contrast and slope are scored."""
+SEEN_LATER = ("psnr", "lpips", "dino", "clip", "clip_score")
+"""The same, of those that are `further`."""
+STEADY: dict[str, Sequence[tuple[int, int]]] = {
+    "gate": [(120, 2)],
+    "quick": [(120, 8)],
+    "full": [(240, 32)],
+    "long": [(960, 16), (14_400, 1)],
+    "day": [(345_600, 1)],
+}
+"""Latent frames, and prompts, of backbones whose truth is not known."""
 
 
-class Drift(QualitySuite):
-    """Identity, motion and looks of a video over its length, read off against a known truth."""
+class Drift(Filmed):
+    """Identity, motion and looks of a video over its length, against a known truth or against its own beginning."""
 
     name = "drift"
     version = "1"
@@ -57,24 +73,26 @@ class Drift(QualitySuite):
 
     @property
     def metrics(self) -> dict[str, Metric]:
-        trends = {
-            **{
-                f"{name}_contrast": Metric("share", "higher", f"{name}: end minus beginning", -1, 1) for name in TRACKED
-            },
-            **{f"{name}_slope": Metric("share/min", "higher", f"{name}: change a minute") for name in TRACKED},
-        }
         pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
-        return LEVELS | pictures | trends | {"survival": SURVIVAL}
+        tracked = {name: Metric("share", "higher", "", -1, 1) for name in TRACKED}
+        return LEVELS | pictures | trends(tracked) | {"survival": SURVIVAL}
+
+    @property
+    def further(self) -> dict[str, Metric]:
+        found = super().further
+        return found | trends({name: found[name] for name in SEEN_LATER})
 
     def skipped(self) -> dict[str, str]:
         return picture_metrics()[1]
 
-    def remedy(self, backbone: Backbone) -> str | None:
-        if backbone.name == "pocket":
-            return None
-        return "needs a world whose truth is known, and a probe: only the backbone pocket has them"
-
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        if backbone.name != "pocket":
+            return [
+                task
+                for frames, count in STEADY[tier]
+                for task in self.filmed("steady", "steady", backbone, count, seed, frames)
+            ]
+        self.only_own(backbone)
         frames, rows, covered = {
             "gate": (240, (16, 0, 0, 0), 0),
             "quick": (240, (32, 16, 16, 16), 84),
@@ -106,8 +124,8 @@ class Drift(QualitySuite):
         truth = film(scripts(task), [row.seed for row in task.rows], task.given)
         return backbone.codec.encode(truth.pixels)
 
-    def observer(self, backbone: Backbone, task: Task) -> Watch:
-        return Watch(backbone, task)
+    def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
+        return Watch(backbone, task) if backbone.name == "pocket" else Camera(backbone, task, place)
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
@@ -140,7 +158,7 @@ class Drift(QualitySuite):
             scored.append(part.assign(at_frame=horizon, value=level))
             contrast = level - _mean(here[:, early])
             slope = _slope(ends[within], here[:, within]) / rate[rows] * 60
-            for name in TRACKED:
+            for name in (*TRACKED, *SEEN_LATER):
                 score(f"{name}_contrast", metric == name, contrast)
                 score(f"{name}_slope", metric == name, slope)
             lost = _lost(ends[within], here[:, within]) * rate[rows]

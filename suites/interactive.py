@@ -4,6 +4,9 @@ Every rollout begins with a true first chunk and "a thing", so that all of the f
 Scenarios: "smooth" (a few attributes change), "hardcut" (to another scene, half of it said), "forget" (to another
 scene, nothing of it said: nothing of the old one may stay), "recall" (away and back; nothing of what comes back is
 said) and "six" (six scenes in a row). The number behind the name is the length of a scene in latent frames.
+
+Of other backbones no truth is known: scenes of ten seconds each ("smooth", "hardcut", "recall", "six") are filmed, and
+viewers read off how well each scene shows its prompt, how much it shows the prompt before, and what came back.
 """
 
 from __future__ import annotations
@@ -18,7 +21,9 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.suite import Margin, Metric, QualitySuite, Row, Task
+from harness.suite import Margin, Metric, Observer, Place, Row, Task
+from suites.camera import Camera
+from suites.filmed import Filmed
 from suites.scenes import LEAKS, Scenes
 from suites.watch import scripts
 
@@ -64,8 +69,17 @@ SCORES = {
 }
 
 
-class Interactive(QualitySuite):
-    """Prompt switches of every kind, read off with the pocket's probe."""
+FILMED = {
+    "gate": {"recall": 2},
+    "quick": {"smooth": 4, "hardcut": 4, "recall": 4, "six": 1},
+}
+ALL = {"smooth": 12, "hardcut": 12, "recall": 12, "six": 4}
+"""Prompts of backbones whose truth is not known."""
+SETS = {"smooth": "switch", "hardcut": "switch", "recall": "recall", "six": "six"}
+
+
+class Interactive(Filmed):
+    """Prompt switches of every kind, read off with the pocket's probe, or off films."""
 
     name = "interactive"
     version = "1"
@@ -75,12 +89,14 @@ class Interactive(QualitySuite):
     def metrics(self) -> Mapping[str, Metric]:
         return CURVES | SCORES
 
-    def remedy(self, backbone: Backbone) -> str | None:
-        if backbone.name == "pocket":
-            return None
-        return "needs a world whose truth is known, and a probe: only the backbone pocket has them"
-
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
+        if backbone.name != "pocket":
+            return [
+                task
+                for name, count in FILMED.get(tier, ALL).items()
+                for task in self.filmed(name, SETS[name], backbone, count, seed)
+            ]
+        self.only_own(backbone)
         # A longer tier makes videos longer, and a switch takes no longer for it.
         plans = {"gate": GATE, "quick": QUICK}.get(tier, dict.fromkeys(KINDS, (64, 64)))
         first = FIRST_SEED + 1000 * seed
@@ -92,17 +108,19 @@ class Interactive(QualitySuite):
         ]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
+        if not task.given:
+            return None
         assert backbone.codec is not None
         return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.given).pixels)
 
-    def observer(self, backbone: Backbone, task: Task) -> Scenes:
-        return Scenes(backbone, task)
+    def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
+        return Scenes(backbone, task) if backbone.name == "pocket" else Camera(backbone, task, place)
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         """A rollout's mean over its switches of every score."""
         import pandas as pd
 
-        scored = samples[samples["metric"].isin(SCORES)].dropna(subset="value")
+        scored = samples[samples["metric"].isin({**SCORES, **self.further})].dropna(subset="value")
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         mean = scored.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
         # A horizon's scores are those of the whole video.

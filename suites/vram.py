@@ -103,7 +103,8 @@ class Vram(CostSuite):
             with weighed() as count:
                 run()
             note(task.frames, peak_bytes=weights + count.peak_bytes, resident_peak_bytes=meter.resident_peak() - before)
-        paper = registry.backbone(backbone.name, device="meta", dtype=str(backbone.model.dtype).removeprefix("torch."))
+        dtype = str(backbone.model.dtype).removeprefix("torch.")
+        paper = registry.backbone(backbone.name, device="meta", dtype=dtype, **backbone.options)
         planned = plan(strategy, paper, backbone.latent_size, task.frames)
         note(
             task.frames,

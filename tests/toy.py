@@ -67,7 +67,7 @@ class Toy(QualitySuite):
         generator = torch.Generator().manual_seed(1)
         return torch.randn(len(task.rows), task.given, 4, *LATENT_SIZE, generator=generator) if task.given else None
 
-    def observer(self, backbone, task):
+    def observer(self, backbone, task, place):
         return Watch(task)
 
     def scores(self, samples):

@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 import typer
 from rich.text import Text
 
-from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.terminal import (
+    Json,
+    OffloadOption,
+    SizeOption,
+    TilingOption,
+    WeightsOption,
+    app,
+    aside,
+    console,
+    print_json,
+    table,
+)  # fmt: skip
 from harness.cli.ticker import Ticker
 from harness.errors import CampaignError
 
@@ -47,6 +58,14 @@ def run(
     ] = 10.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; the last bits depend on their number.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cells; give each its threads.")] = 1,
+    weights: WeightsOption = None,
+    size: SizeOption = None,
+    tiling: TilingOption = False,
+    offload: OffloadOption = False,
+    prompts: Annotated[
+        Path | None, typer.Option(help="Prompts or scripts of your own: a line each, or JSON lines.")
+    ] = None,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Also keep videos without loss.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with time and disk, run nothing.")] = False,
 ) -> None:
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
@@ -54,10 +73,13 @@ def run(
 
     from harness.campaign import cells, make_campaign, manifest, read_campaign
     from harness.executor import run as execute
+    from harness.room import warnings
     from harness.store import Status, Store
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
+        "weights": weights and str(weights), "size": size, "tiling": tiling or None, "offload": offload or None,
+        "prompts": prompts and str(prompts), "lossless": lossless or None,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
     asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
@@ -68,6 +90,8 @@ def run(
         torch.set_num_threads(threads)
     stage = asked.stage()
     planned = cells(asked, stage)
+    for line in warnings(planned, stage):
+        aside.print(line)
     if dry_run:
         _list(planned, stage, Store(out))
         return
@@ -81,6 +105,7 @@ def run(
             retry=cast("tuple[Status, ...]", tuple(retry or ())),
             timeout=timeout,
             save_every=save_every,
+            lossless=asked.lossless,
             report=ticker.step,
             done=ticker.done,
         )
@@ -125,6 +150,25 @@ def merge(
     from harness.store import merge as put_together
 
     console.print(f"{target}: {put_together(target, sources)} cells came")
+
+
+@app.command()
+def films(
+    folder: Annotated[Path, typer.Argument(help="The folder of a campaign.")] = OUT, as_json: Json = False
+) -> None:
+    """List a campaign's videos for viewers, which look at them in environments of their own (nox -s perceptual)."""
+    from harness.screening import list_films
+    from harness.store import Store
+
+    store = Store(folder)
+    store.manifest()
+    path, found = list_films(store)
+    if as_json:
+        print_json({"films": [{"id": film.id, "path": str(film.path), "frames": film.frames} for film in found]})
+        return
+    console.print(
+        f"{path}: {len(found)} films, {sum(film.frames / film.rate for film in found) / 60:.1f} minutes in all"
+    )
 
 
 @contextmanager

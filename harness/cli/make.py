@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from harness.cli.terminal import app, console, progress
+from harness.cli.terminal import OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress
 from harness.errors import HorizonError, PresetError
 
 if TYPE_CHECKING:
@@ -35,12 +35,17 @@ def sample(
     seed: Annotated[int, typer.Option(help="What the prompt leaves open comes from it.")] = 0,
     backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    weights: WeightsOption = None,
+    size: SizeOption = None,
+    tiling: TilingOption = False,
+    offload: OffloadOption = False,
     out: Annotated[Path, typer.Option(help="The mp4 file; a filmstrip PNG is put beside it.")] = Path("sample.mp4"),
 ) -> None:
     """Make a video from a prompt, streaming to disk, and a filmstrip of it."""
     import torch
 
     from harness import registry
+    from harness.campaign import options_of
     from harness.sample import sample as pieces
     from harness.sample import script_of
     from harness.video import VideoWriter
@@ -49,10 +54,11 @@ def sample(
     if out.suffix != ".mp4":
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
     _, made = registry.parse_strategy(strategy)
-    stage = registry.backbone(backbone, device=device)
-    weights = made.weights(stage)
-    if weights is not None and not weights.trained:
-        console.print(f"{strategy} on {backbone}: {weights.about}", style="yellow")
+    options = options_of(str(weights) if weights else None, size, tiling, offload)
+    stage = registry.backbone(backbone, device=device, **options)
+    learned = made.weights(stage)
+    if learned is not None and not learned.trained:
+        console.print(f"{strategy} on {backbone}: {learned.about}", style="yellow")
     script = script_of(stage, prompt, seconds)
     stream, frames = pieces(stage, made, script, seed=seed), script.frames
     length = frames / stage.latents_per_second
@@ -61,7 +67,8 @@ def sample(
     began = time.monotonic()
     stopped = False
     assert stage.codec is not None
-    with progress() as bar, VideoWriter(out, stage.codec.frames_per_second) as video:
+    about = {"title": prompt, "prompt": prompt, "strategy": strategy, "backbone": backbone, "seed": seed}
+    with progress() as bar, VideoWriter(out, stage.codec.frames_per_second, about=about) as video:
         task = bar.add_task(f"{strategy} {prompt!r}", total=frames, rate="")
         try:
             for piece in stream:

@@ -5,14 +5,18 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import sys
-from typing import Annotated, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.text import Text
 
-from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.terminal import Json, WeightsOption, app, console, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
+
+if TYPE_CHECKING:
+    from harness.backbone.artifacts import Found
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
@@ -51,13 +55,16 @@ def list_(as_json: Json = False) -> None:
 
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="A strategy, a suite or a backbone.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="A strategy, a suite or a backbone.")],
+    weights: WeightsOption = None,
+    as_json: Json = False,
 ) -> None:
-    """Say what a strategy keeps, its knobs and its price at Wan size; what a suite measures; or what a backbone is."""
+    """Say what a strategy keeps, its knobs and its price at Wan size; what a suite measures; or what a backbone is, and
+    which files it needs."""
     from harness import registry
 
     if name in registry.found("backbones"):
-        _describe_backbone(name, as_json)
+        _describe_backbone(name, weights, as_json)
         return
     if name in registry.found("suites"):
         _describe_suite(name, as_json)
@@ -169,7 +176,7 @@ def _describe_suite(name: str, as_json: bool) -> None:
     from harness import registry
 
     suite = registry.load("suites", name)()
-    metrics = {key: dataclasses.asdict(metric) for key, metric in suite.metrics.items()}
+    metrics = {key: dataclasses.asdict(metric) for key, metric in suite.all_metrics.items()}
     if as_json:
         print_json({"name": name, "version": suite.version, "tiers": list(suite.tiers), "metrics": metrics})
         return
@@ -181,10 +188,13 @@ def _describe_suite(name: str, as_json: bool) -> None:
     console.print(sheet)
 
 
-def _describe_backbone(name: str, as_json: bool) -> None:
+def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
     from harness import registry
+    from harness.backbone.published import files_of
 
-    made = registry.backbone(name, device="meta")
+    files = files_of(name, weights)
+    options: dict[str, Any] = {"weights": weights} if files and weights else {}
+    made = registry.backbone(name, device="meta", **options)
     parameters = list(made.model.parameters())
     about: dict[str, Any] = {
         "name": name,
@@ -203,7 +213,11 @@ def _describe_backbone(name: str, as_json: bool) -> None:
         "latent_size": made.latent_size,
     }
     if as_json:
-        print_json(about)
+        told = [
+            {**dataclasses.asdict(each.artifact), "found": each.path, "own": each.own, "trouble": each.trouble}
+            for each in files
+        ]
+        print_json({**about, **({"files": told} if files else {})})
         return
     console.print(Text.assemble((name, "bold"), f"\n\n{about.pop('about')}\n"))
     del about["name"]
@@ -211,6 +225,33 @@ def _describe_backbone(name: str, as_json: bool) -> None:
     for what, value in (about | about.pop("config")).items():
         sheet.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
     console.print(sheet)
+    if files:
+        _tell_files(files, weights)
+
+
+def _tell_files(files: list[Found], weights: Path | None) -> None:
+    """Which files a backbone needs, whether they are there, and how to get those that are not."""
+    from harness.backbone.artifacts import SHOWN, command, looked_in, offline, size_of, weights_folder
+
+    sheet = table("file", "bytes", "SHA-256", "found", title="\nfiles")
+    for each in files:
+        state = each.trouble or (str(each.path) if each.path else "missing")
+        sheet.add_row(
+            each.artifact.path,
+            f"{each.bytes:,}",
+            each.sha256[:SHOWN],
+            Text(f"{state}{' (yours)' * each.own}", "red" if each.trouble or not each.path else "green"),
+        )
+    console.print(sheet)
+    for repo, revision in dict.fromkeys((each.artifact.repo, each.artifact.revision) for each in files if not each.own):
+        console.print(f"{repo} at {revision}", style="dim")
+    console.print(f"looked in {' and in '.join(looked_in(weights_folder(weights)))}", style="dim")
+    wanted = [each.artifact for each in files if each.trouble or not each.path]
+    if wanted:
+        console.print(f"\nGet the {len(wanted)} that are missing ({size_of(wanted)}) with{offline()}:\n")
+        console.print(command(wanted).replace(" && ", " &&\n"), soft_wrap=True)
+    else:
+        console.print("\nAll there; their hashes are compared when the backbone is loaded.")
 
 
 def _summary(thing: object) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,6 +16,13 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 console = Console(highlight=False, markup=False, emoji=False)
 # What is being done meanwhile: never in the way of what a command is asked for.
 aside = Console(highlight=False, markup=False, emoji=False, stderr=True, style="dim")
+WeightsOption = Annotated[
+    Path | None,
+    typer.Option("--weights", help="A folder of weights; default: HORIZON_WEIGHTS, the Hugging Face cache."),
+]
+SizeOption = Annotated[str | None, typer.Option("--size", help="HEIGHTxWIDTH in pixels; default: the backbone's.")]
+TilingOption = Annotated[bool, typer.Option("--tiling", help="Decode in tiles: less memory, slightly other pictures.")]
+OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep the VAE off the device while nothing is decoded.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -6,7 +6,8 @@ without training, one latent frame a picture (a video VAE compresses time as wel
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from einops import rearrange
@@ -63,9 +64,29 @@ class PatchCodec(nn.Module):
         pictures = rearrange(flat, "n h w (c p q) -> n c (h p) (w q)", p=PATCH, q=PATCH).clamp(0, 1)
         return pictures.unflatten(0, latents.shape[:2])
 
-    def decoder(self) -> Callable[[Tensor], Tensor]:
+    def decoder(self) -> FrameDecoder:
         """Decodes a video chunk by chunk; here every frame stands for itself."""
-        return self.decode
+        return FrameDecoder(self)
+
+    def footprint(self, batch: int, latent_size: tuple[int, int]) -> int:
+        """Bytes of a chunk's pictures are not worth planning."""
+        return 0
+
+
+class FrameDecoder:
+    """Decodes chunk after chunk, and carries nothing from one to the next."""
+
+    def __init__(self, codec: PatchCodec) -> None:
+        self.codec = codec
+
+    def __call__(self, latents: Tensor) -> Tensor:
+        return self.codec.decode(latents)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        assert not state
 
 
 def _patches(pictures: Tensor) -> Tensor:

@@ -114,5 +114,7 @@ def test_an_unbounded_memory_runs_within_its_training_and_no_further(backbone, s
 def test_what_a_suite_does_not_have(backbone, suites):
     with pytest.raises(CampaignError, match="suite toy has no tier 'huge'; allowed: quick"):
         cells(make_campaign({"suites": ("toy",), "tier": "huge"}), backbone)
-    with pytest.raises(CampaignError, match="suite drift cannot run on toy: it needs a world whose truth is known"):
+    with pytest.raises(
+        CampaignError, match="suite drift cannot run on toy: it needs a backbone with a text encoder and a codec"
+    ):
         cells(make_campaign({}), backbone)

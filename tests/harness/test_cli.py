@@ -246,7 +246,7 @@ MISTAKES = [
     (("verify", "full.window=3"), "it has no knobs at all"),
     (("verify", "wan"), "no strategies entry is called 'wan'"),
     (("describe", "slidng_window"), "did you mean 'sliding_window'?"),
-    (("describe", "wan-14b"), "backbones: pocket, wan-1.3b"),
+    (("describe", "wan-14b"), "backbones: longlive, pocket, self-forcing, wan-1.3b"),
     (("describe", "memrope.window=9"), "did you mean 'memrope'?"),
 ]
 
@@ -406,9 +406,11 @@ def test_commands_and_options_are_these() -> None:
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
-            *("--timeout", "--save-every", "--threads", "--workers", "--dry-run"),
+            *("--timeout", "--save-every", "--threads", "--workers", "--weights", "--size", "--tiling", "--offload"),
+            *("--prompts", "--lossless", "--dry-run"),
         ],
         "compare": ["folder", "--json"],
+        "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [
             *("run", "--against", "--baseline", "--measure", "--campaign", "--strategy", "--policy", "--minutes"),
@@ -420,8 +422,21 @@ def test_commands_and_options_are_these() -> None:
         "baseline show": ["file", "--json"],
         "plan": ["--strategy", "--backbone", "--size", "--seconds", "--gpu", "--dtype", "--out", "--json"],
         "list": ["--json"],
-        "describe": ["name", "--json"],
+        "describe": ["name", "--weights", "--json"],
         "verify": ["strategy", "--json"],
-        "sample": ["prompt", "--strategy", "--seconds", "--seed", "--backbone", "--device", "--out"],
+        "sample": [
+            *(
+                "prompt",
+                "--strategy",
+                "--seconds",
+                "--seed",
+                "--backbone",
+                "--device",
+                "--weights",
+                "--size",
+                "--tiling",
+            ),
+            *("--offload", "--out"),
+        ],
         "train": ["what", "--backbone", "--stage", "--out", "--seed", "--device", "--threads", "--install"],
     }

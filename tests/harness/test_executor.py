@@ -128,7 +128,9 @@ def test_what_goes_wrong_has_a_status_and_a_reason_and_the_rest_goes_on(
     monkeypatch.setattr(Broken, "error", error)
     observer = toy.Toy.observer
     monkeypatch.setattr(
-        toy.Toy, "observer", lambda self, b, task: Broken(task) if task.scenario == "turn" else observer(self, b, task)
+        toy.Toy,
+        "observer",
+        lambda self, b, task, f: Broken(task) if task.scenario == "turn" else observer(self, b, task, f),
     )
     store = begun(tmp_path / "x", planned)
     run(store, backbone, planned)

@@ -81,7 +81,7 @@ def test_what_goes_wrong_in_the_process_is_the_cells_status(tmp_path, monkeypatc
     made = cell(Fps())
     job = {
         "backbone": "pocket", "device": "cpu", "dtype": "float32", "strategy": "memrope", "suite": "fps", "threads": 1,
-        "knobs": {**made.arm.strategy.knobs(), "window": 4},
+        "options": {}, "knobs": {**made.arm.strategy.knobs(), "window": 4},
         "task": {"scenario": "stream", "frames": 24, "given": 0, "forced": False, "boundaries": ["smooth"],
                  "rows": [{"seed": 0, "script": [[0, "a"]]}]},
     }  # fmt: skip
