@@ -27,6 +27,8 @@ BEGINNING = 21
 """Latent frames (5 s, what Self-Forcing was trained on) with whose pictures all later ones are compared."""
 REFERENCES = 5
 """Pictures of the beginning that stand for it."""
+MEASURED = 16
+"""Pictures of a window that are measured, at most: however wide it is, they take the memory of a few."""
 FROZEN = 0.5 / 255
 """Mean change from picture to picture below which a video stands still: half a step of eight bits."""
 LOOP = 48
@@ -65,8 +67,10 @@ class Camera:
         self.chunk = backbone.chunk
         self.about = {**place.about, "backbone": backbone.name, "scenario": task.scenario, "latent_frames": task.frames}
         self.metrics, _ = picture_metrics()
+        self.pixels = backbone.pixel_frames
         self.ends = edges(task.frames)
-        self.window: list[Tensor] = []  # pictures of this window that are measured: one a second
+        self.begun = 0  # latent frame at which this window began
+        self.window: list[Tensor] = []  # pictures of this window that are measured
         self.last: Tensor | None = None  # the last picture
         self.recent: Tensor | None = None  # the last pictures, reduced, of which the guard speaks
         self.steps: list[list[Tensor]] = [[], []]  # change inside of chunks, and across their boundaries
@@ -85,14 +89,15 @@ class Camera:
         for number, writer in enumerate(self.writers):
             writer.write(pictures[number % len(self.task.rows)])
         self._step(pictures, small)
-        each = round(self.rate)
-        # The picture in the middle of each second.
+        each = self._spacing()
         first = (each // 2 - self.shown) % each
-        self.window.append(pictures[:, first::each])
+        # Copies: a view would keep all pictures of its chunk.
+        self.window.append(pictures[:, first::each].clone())
         self.shown += pictures.shape[1]
         stop = start + latents.shape[1]
         if stop >= self.ends[0]:
-            self._measure(self.ends.pop(0))
+            self.begun = self.ends.pop(0)
+            self._measure(self.begun)
         if stop >= self.task.frames:
             for writer in self.writers:
                 writer.join()
@@ -109,6 +114,7 @@ class Camera:
             "decoder": self.decoder.state_dict(),
             "pieces": [writer.cut() for writer in self.writers],
             "ends": list(self.ends),
+            "begun": self.begun,
             "window": list(self.window),
             "last": self.last,
             "recent": self.recent,
@@ -123,7 +129,7 @@ class Camera:
         self.decoder.load_state_dict(state["decoder"])
         self.writers = self._writers(state["pieces"])
         self.ends, self.window = list(state["ends"]), list(state["window"])
-        self.last, self.recent = state["last"], state["recent"]
+        self.begun, self.last, self.recent = state["begun"], state["last"], state["recent"]
         self.steps = [list(steps) for steps in state["steps"]]
         self.reference, self.shown = state["reference"], state["shown"]
         self.taken = [Sample(*sample) for sample in state["taken"]]
@@ -140,12 +146,18 @@ class Camera:
             made.append(VideoWriter(path, self.rate, lossless=lossless, about=about, pieces=there))
         return made
 
+    def _spacing(self) -> int:
+        """Pictures from one that is measured to the next: the middle one of each second, of wide windows fewer."""
+        width = self.ends[0] - self.begun
+        seconds = self.pixels(width) / self.rate
+        return round(self.rate) * max(1, math.ceil(seconds / MEASURED))
+
     def _step(self, pictures: Tensor, small: Tensor) -> None:
         """Note how much pictures change, and keep the latest."""
         if self.last is not None:
             self.steps[1].append(changes(torch.cat((self.last, pictures[:, :1]), 1))[:, 0])
         self.steps[0].extend(changes(pictures).unbind(1))
-        self.last = pictures[:, -1:]
+        self.last = pictures[:, -1:].clone()
         self.recent = torch.cat(([] if self.recent is None else [self.recent]) + [small], 1)[:, -2 * LOOP :]
 
     def _measure(self, stop: int) -> None:

@@ -24,7 +24,7 @@ class Strip:
     def see(self, pictures: Tensor, start: int) -> None:
         """A chunk [B, T, 3, H, W] in 0..1 that begins at latent frame `start`."""
         if start * PICTURES >= len(self.kept) * self.frames:
-            self.kept[start] = pictures[:ROWS, 0]
+            self.kept[start] = pictures[:ROWS, 0].clone()
 
     def arrays(self) -> dict[str, Any]:
         """Their latent frames, and the pictures [rows, pictures, 3, H, W] in 0..255."""

@@ -1,5 +1,8 @@
+import hashlib
 import json
 import multiprocessing
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -171,3 +174,68 @@ def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
     other = filled(tmp_path / "3", ["a"], tier="full")
     with pytest.raises(StoreError, match="holds another campaign: its tier"):
         merge(tmp_path / "all", [one, other])
+
+
+def film(store, cell="a", name="0.mp4", content=b"a film"):
+    store.workspace(cell).mkdir(parents=True, exist_ok=True)
+    (store.workspace(cell) / name).write_bytes(content)
+
+
+def test_files_of_a_cell_are_finished_with_it(store):
+    film(store)
+    film(store, name="0.0000.part.mp4", content=b"a piece")
+    store.finish("a", ABOUT, SAMPLES, {})
+    found = store.find("a")
+    assert [path.name for path in found.files()] == ["0.mp4"]
+    assert found.about["files"] == {"0.mp4": hashlib.sha256(b"a film").hexdigest()}
+    assert not store.workspace("a").exists()
+    store.finish("b", ABOUT, SAMPLES, {})
+    assert store.find("b").files() == []
+    assert "files" not in store.find("b").about
+
+
+def test_what_a_failed_cell_had_filmed_is_kept(store):
+    film(store, name="0.0000.part.mp4", content=b"a piece")
+    store.finish("a", {**ABOUT, "status": "nan"}, (), {})
+    assert [path.name for path in store.find("a").files()] == ["0.0000.part.mp4"]
+
+
+def test_a_kill_before_a_cell_is_there_leaves_its_files_where_they_were(store, monkeypatch):
+    film(store)
+    film(store, name="0.0000.part.mp4")
+    store.save("a", {"x": torch.ones(1)})
+
+    def killed(self, target):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "rename", killed)
+        with pytest.raises(KeyboardInterrupt):
+            store.finish("a", ABOUT, SAMPLES, {})
+    assert store.find("a") is None
+    assert store.saved("a") is not None
+    assert sorted(path.name for path in store.workspace("a").iterdir()) == ["0.0000.part.mp4", "0.mp4"]
+    store.finish("a", ABOUT, SAMPLES, {})
+    assert [path.name for path in store.find("a").files()] == ["0.mp4"]
+
+
+def test_files_go_with_their_cell_where_folders_are_merged(tmp_path):
+    parts = [Store(tmp_path / name) for name in ("one", "two")]
+    for part, cell in zip(parts, ("a", "b"), strict=True):
+        part.begin(manifest(cells=("a", "b")))
+        film(part, cell, content=cell.encode())
+        part.finish(cell, ABOUT, SAMPLES, {})
+    assert merge(tmp_path / "all", [part.folder for part in parts]) == 2
+    found = {cell.id: cell.files()[0].read_bytes() for cell in Store(tmp_path / "all").cells()}
+    assert found == {"a": b"a", "b": b"b"}
+    assert all(cell.files() for part in parts for cell in part.cells())
+
+
+def test_files_are_copied_where_there_are_no_links(store, monkeypatch):
+    def refused(*_):
+        raise OSError("no links here")
+
+    monkeypatch.setattr(os, "link", refused)
+    film(store)
+    store.finish("a", ABOUT, SAMPLES, {})
+    assert store.find("a").files()[0].read_bytes() == b"a film"

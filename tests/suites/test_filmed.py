@@ -1,0 +1,142 @@
+"""Tasks of backbones whose truth is not known, and the scores of VBench-Long."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from harness import registry
+from harness.errors import CampaignError
+from harness.suite import Metric
+from suites.distance import Distance
+from suites.drift import STEADY, Drift
+from suites.filmed import trends
+from suites.interactive import ALL, FILMED, Interactive
+from suites.prompts import built_in
+from suites.vbench_long import EVERYTHING, VbenchLong
+from suites.viewing.vbench_scores import QUALITY, SEMANTIC, scores
+
+
+@pytest.fixture(scope="module")
+def paper():
+    """Full size on paper: what tasks are made for."""
+    backbone = registry.backbone("longlive", device="meta")
+    backbone.text, backbone.codec = lambda prompts: None, object()
+    return backbone
+
+
+@pytest.mark.parametrize("tier", Drift.tiers)
+def test_drift_films_a_prompt_a_task(paper, tier):
+    tasks = Drift().tasks(paper, tier)
+    assert [task.frames for task in tasks] == [frames for frames, count in STEADY[tier] for _ in range(count)]
+    assert {len(task.rows) for task in tasks} == {1}
+    texts = [task.rows[0].script for task in tasks[: STEADY[tier][0][1]]]
+    assert texts == [((0, prompt.scenes[0].text),) for prompt in built_in("steady").prompts[: len(texts)]]
+    assert Drift().given(paper, tasks[0]) is None
+
+
+def test_another_seed_draws_other_noise_for_the_same_prompts(paper):
+    one, two = Drift().tasks(paper, "quick"), Drift().tasks(paper, "quick", 1)
+    assert [task.rows[0].script for task in one] == [task.rows[0].script for task in two]
+    assert not {task.rows[0].seed for task in one} & {task.rows[0].seed for task in two}
+
+
+@pytest.mark.parametrize("tier", Interactive.tiers)
+def test_interactive_films_scenes_of_ten_seconds(paper, tier):
+    tasks = Interactive().tasks(paper, tier)
+    wanted = FILMED.get(tier, ALL)
+    assert {name: sum(task.scenario == name for task in tasks) for name in wanted} == wanted
+    for task in tasks:
+        starts = [start for start, _ in task.rows[0].script]
+        assert starts == [39 * number for number in range(len(starts))]
+        assert all(frame % 3 == 0 for frame in (*starts, task.frames))
+        assert len(task.boundaries) == len(starts)
+    kinds = {task.scenario: task.boundaries[1:] for task in tasks}
+    assert kinds["recall"] == ("hardcut", "recall")
+    assert kinds.get("six", ("smooth",) * 5) == ("smooth",) * 5
+
+
+def test_prompts_of_one_s_own_go_where_they_fit(paper, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    records = [
+        {"id": "a", "prompt": "a fox"},
+        {"id": "b", "prompts": ["a den"], "frames": 30},
+        {"id": "c", "script": "a fox [9f#] | a den [12f]"},
+    ]
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    drift, interactive, vbench = Drift(), Interactive(), VbenchLong()
+    assert all(suite.take(path) for suite in (drift, interactive, vbench))
+    assert [(task.frames, task.rows[0].script) for task in drift.tasks(paper, "full")] == [
+        (240, ((0, "a fox"),)),
+        (30, ((0, "a den"),)),
+    ]
+    (cut,) = interactive.tasks(paper, "quick")
+    assert (cut.scenario, cut.frames, cut.rows[0].script) == ("hardcut", 21, ((0, "a fox"), (9, "a den")))
+    assert [task.frames for task in vbench.tasks(paper, "quick")] == [120, 30]
+    assert not Distance().take(path)
+    with pytest.raises(CampaignError, match="prompts of yours mean nothing to pocket"):
+        drift.tasks(registry.backbone("pocket"), "quick")
+
+
+def test_what_the_pocket_measures_keeps_its_name():
+    """Cells are named by `metrics`: what films and viewers add must not change them."""
+    suite = Drift()
+    assert {"lpips", "dino", "psnr", "subject_consistency", "dino_slope"} <= set(suite.further)
+    assert not set(suite.further) & (set(suite.metrics) - {"ssim", "sharpness", "colour_distance", "guard", "seam"})
+    assert set(suite.all_metrics) == set(suite.metrics) | set(suite.further)
+    assert {"identity", "ssim_contrast", "survival"} <= set(suite.metrics)
+
+
+def test_trends_have_the_way_of_their_level():
+    found = trends({"lpips": Metric("1", "lower", "x", 0, None), "clip": Metric("1", "higher", "x", -1, 1)})
+    assert (found["lpips_slope"].better, found["lpips_slope"].unit) == ("lower", "1/min")
+    assert (found["clip_contrast"].low, found["clip_contrast"].high) == (-2, 2)
+    assert found["lpips_contrast"].high is None
+
+
+def samples(rows):
+    """The tidy table of films: (strategy, prompt, seed, metric, value)."""
+    about = {"knobs": "{}", "suite": "vbench_long", "scenario": "vbench", "unit": "share", "better": "higher"}
+    return pd.DataFrame(
+        [
+            {**about, "strategy": strategy, "prompt": prompt, "seed": seed, "metric": metric, "value": value,
+             "cell": f"{strategy}-{prompt}", "repeat": 0, "horizon_latent_frames": 120, "horizon_seconds": 30.0,
+             "at_frame": at}
+            for strategy, prompt, seed, metric, at, value in rows
+        ]
+    )  # fmt: skip
+
+
+def test_films_with_all_dimensions_have_scores_of_their_own():
+    rows = [
+        ("memrope", prompt, seed, name, 120, 0.9 - 0.1 * seed)
+        for seed, prompt in enumerate(("a fox", "a den"))
+        for name in QUALITY
+    ]
+    # Curves of the camera are taken at the end.
+    rows += [("memrope", "a fox", 0, "psnr", at, float(at)) for at in (21, 120)]
+    found = VbenchLong().scores(samples(rows)).set_index(["prompt", "metric"])["value"]
+    for seed, prompt in enumerate(("a fox", "a den")):
+        expected = scores(dict.fromkeys(QUALITY, 0.9 - 0.1 * seed))
+        assert found[prompt, "quality_score"] == pytest.approx(expected["quality_score"])
+        assert found[prompt, "plain_mean_memrope"] == pytest.approx(90 - 10 * seed)
+    assert found["a fox", "psnr"] == 120
+    assert "total_score" not in found.index.get_level_values("metric")
+    assert EVERYTHING not in found.index.get_level_values("prompt")
+
+
+def test_dimensions_of_different_films_make_the_total_of_an_arm():
+    """As in VBench's standard mode, where every dimension has prompts of its own."""
+    every = {name: 0.5 + 0.02 * number for number, name in enumerate((*QUALITY, *SEMANTIC))}
+    rows = [
+        ("memrope", f"prompt of {name} {n}", n, name, 120, value + n * 0.1 - 0.1)
+        for name, value in every.items()
+        for n in range(3)
+    ]
+    rows += [("full", "a fox", 0, "scene", 120, 0.1)]
+    found = VbenchLong().scores(samples(rows))
+    together = found[found["prompt"] == EVERYTHING].set_index(["strategy", "metric"])["value"]
+    assert together["memrope", "total_score"] == pytest.approx(scores(every)["total_score"])
+    assert together["memrope", "quality_score"] == pytest.approx(scores(every)["quality_score"])
+    assert "full" not in together.index.get_level_values("strategy")
+    assert len(found[found["metric"] == "scene"]) == 4
