@@ -21,6 +21,8 @@ from harness.files import write_text
 
 FORMAT = 1
 FILMS, VIEWS = "films.json", "views"
+OF_FILM = "film"
+"""What of a protocol is of one film alone: numbers of films that differ in nothing else go together."""
 
 
 @dataclass(frozen=True)
@@ -161,6 +163,11 @@ def views(folder: Path) -> Iterator[tuple[str, View]]:
         for path in sorted(viewer.glob("*.json")):
             if not path.name.startswith("."):
                 yield viewer.name, read_view(path)
+
+
+def manner(view: View, metric: str) -> dict[str, Any]:
+    """How a metric was looked at, whichever film it was."""
+    return {key: value for key, value in view.protocol.get(metric, {}).items() if key != OF_FILM}
 
 
 def digest(path: Path) -> str:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from harness.errors import StoreError
-from harness.films import VIEWS, Act, Film, Span, View, views, write_films
+from harness.films import VIEWS, Act, Film, Span, View, manner, views, write_films
 from harness.store import Store, Stored
 from harness.suite import Sample
 
@@ -64,12 +64,13 @@ def protocols(store: Store) -> dict[str, dict[str, object]]:
     found: dict[str, dict[str, object]] = {}
     if (store.folder / VIEWS).is_dir():
         for viewer, view in views(store.folder):
-            found.setdefault(viewer, {}).update(view.protocol)
+            seen = [metric for metric, part in view.parts.items() if not part.skipped]
+            found.setdefault(viewer, {}).update({metric: manner(view, metric) for metric in seen})
     return found
 
 
 def _same(known: dict[tuple[str, str], tuple[str, object]], key: tuple[str, str], view: View) -> None:
-    how = view.protocol.get(key[1])
+    how = manner(view, key[1])
     other, before = known.setdefault(key, (view.film, how))
     if how != before:
         raise StoreError(

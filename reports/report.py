@@ -39,13 +39,13 @@ SWITCHES = (
     ("recall-84", "recall", "after 21 s"),
 )
 FILMED = (
-    ("steady", "dino", "DINO to its beginning"),
-    ("steady", "clip", "CLIP to its beginning"),
-    ("steady", "lpips", "LPIPS to its beginning"),
-    ("steady", "psnr", "PSNR to its beginning (dB)"),
+    ("steady", "dino", "DINO"),
+    ("steady", "clip", "CLIP"),
+    ("steady", "lpips", "LPIPS"),
+    ("steady", "psnr", "PSNR (dB)"),
     ("steady", "sharpness", "sharpness"),
     ("steady", "clip_score", "CLIP score"),
-    ("steady", "dynamic_degree", "moves"),
+    ("steady", "dynamic", "moves"),
     ("steady", "guard", "alive"),
 )
 FILMED_SWITCHES = (
@@ -116,6 +116,7 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
         "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],
         "troubles": troubles(store),
         "protocols": _protocols(store),
+        "filmed": _filmed(rows),
         "known": asked["backbone"] == "pocket",
         "rollouts": scored.groupby(["strategy", "knobs"])[["scenario", "seed"]]
         .apply(lambda x: len(x.drop_duplicates()))

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SCENARIO = "vbench"
 PLANS: dict[str, Sequence[tuple[int, int]]] = {
+    "gate": [(120, 2)],
     "quick": [(120, 8)],
     "full": [(120, 32), (240, 32)],
     "long": [(960, 32)],
@@ -38,7 +39,7 @@ class VbenchLong(Filmed):
 
     name = "vbench_long"
     version = "1"
-    tiers = ("quick", "full", "long", "day")
+    tiers = ("gate", "quick", "full", "long", "day")
 
     @property
     def metrics(self) -> Mapping[str, Metric]:

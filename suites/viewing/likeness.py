@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch.nn import functional as F
 
 from harness.errors import StoreError
-from harness.films import Act, Film, Part
+from harness.films import OF_FILM, Act, Film, Part
 from suites.viewing.features import Features, features
 from suites.viewing.footage import SAMPLING, beginning, middles
 from suites.viewing.networks import Encoder
@@ -63,7 +63,7 @@ class Clip:
             return common
         texts = {act.prompt for act in film.acts}
         cut = sum(map(self.prompts.too_long, texts))
-        return {**common, "tokens": self.prompts.tokens, "prompts": len(texts), "prompts_cut": cut}
+        return {**common, "tokens": self.prompts.tokens, OF_FILM: {"prompts": len(texts), "prompts_cut": cut}}
 
     def look(self, metric: str, film: Film) -> Part:
         """What it sees. Raises StoreError for a damaged video or network."""

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from harness.errors import HorizonError, StoreError, did_you_mean
-from harness.films import Film, Part, add, digest, due, read_films, seen, shard, view_path
+from harness.films import OF_FILM, Film, Part, add, digest, due, read_films, seen, shard, view_path
 
 VIEWER = "perceptual"
 METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
@@ -134,7 +134,8 @@ def visit(folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapp
         part = Part(skipped=remedy or "")
         if remedy is None:
             try:
-                protocol = {**by[metric].protocol(metric, film), "asked": _asked(film)}
+                protocol = by[metric].protocol(metric, film)
+                protocol[OF_FILM] = {**protocol.get(OF_FILM, {}), "asked": _asked(film)}
                 if not due(view, metric, protocol):
                     continue
                 sound = sound or check(film)

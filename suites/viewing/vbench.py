@@ -29,7 +29,7 @@ from typing import Any, Protocol
 
 from harness.errors import CampaignError, HorizonError, TreeError, did_you_mean
 from harness.files import write_text, write_whole
-from harness.films import FORMAT, VIEWS, Film, Part, View, add, due, read_films, seen, shard
+from harness.films import FORMAT, OF_FILM, VIEWS, Film, Part, View, add, due, read_films, seen, shard
 from suites.viewing import vbench_dimensions as needs
 from suites.viewing.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name
 from suites.viewing.vbench_scores import COMMIT, CONSISTENCY, combined, tables, tables_digest
@@ -86,7 +86,8 @@ class Manner:
         """All that could change a number of a metric."""
         return {
             "mode": self.mode,
-            "clip_seconds": self.seconds(film),
+            # Of standard mode, where prompts ask for clips of different lengths.
+            OF_FILM: {"clip_seconds": self.seconds(film)},
             "clips": ENCODING,
             "still_clips_only": self.still(metric),
             "parameters": needs.PARAMETERS.get(metric, {}),

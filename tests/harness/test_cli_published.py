@@ -100,7 +100,7 @@ def test_a_run_ends_in_films_and_a_report(ran):
     assert not list((folder / "c/flight").glob("*.files"))
     horizon("compare", "c", cwd=folder)
     report = (folder / "c/report.md").read_text()
-    assert "PSNR to its beginning" in report
+    assert "PSNR (dB)" in report
     assert "draws the same prompts with the same noise" in report
     table = pd.read_parquet(folder / "c/records.parquet")
     assert set(table["scenario"]) == {"steady", "recall"}
@@ -149,11 +149,11 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
     for number, film in enumerate(films):
         view = seen(store.folder, "perceptual", film)
         samples = tuple((span.at_frame, 0.9 - 0.01 * number) for span in film.windows)
-        view = add(store.folder, "perceptual", view, "dino", Part(samples), {"model": "tiny"})
+        view = add(store.folder, "perceptual", view, "dino", Part(samples), {"model": "tiny", "film": number})
         add(store.folder, "perceptual", view, "lpips", Part(skipped="no weights; fetch them"), {})
     horizon("compare", "c", cwd=folder)
     report = (folder / "c/report.md").read_text()
-    assert "DINO to its beginning" in report
+    assert "| DINO |" in report
     assert "skipped: lpips: no weights; fetch them" in report
     assert '- perceptual, dino: `{"model": "tiny"}`' in report
     # Another way to look does not go together with it.
@@ -173,7 +173,7 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
         about["files"][film.path.name] = "0" * 64
         cell.write_text(json.dumps(about))
     horizon("compare", "c", cwd=folder)
-    assert "DINO" not in (folder / "c/report.md").read_text()
+    assert "| DINO |" not in (folder / "c/report.md").read_text()
 
 
 def test_a_killed_film_goes_on_and_ends_with_the_same_pictures(ran, weights):

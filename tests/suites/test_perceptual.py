@@ -193,7 +193,8 @@ def test_the_protocol_says_what_could_change_a_number(film, models, tmp_path):
     assert set(said["dino"]["files"]) == {"config.json", "model.safetensors", "preprocessor_config.json"}
     assert said["dino"]["versions"] == {"torch": torch.__version__, "transformers": transformers.__version__}
     assert (said["dino"]["model"], said["dino"]["device"]) == ("dino", "cpu")
-    assert (said["clip_old"]["tokens"], said["clip_old"]["prompts"], said["clip_old"]["prompts_cut"]) == (20, 2, 1)
+    heard = said["clip_old"]["film"]
+    assert (said["clip_old"]["tokens"], heard["prompts"], heard["prompts_cut"]) == (20, 2, 1)
 
 
 def test_a_second_run_does_nothing(film, models, tmp_path, monkeypatch, capsys):

@@ -133,7 +133,12 @@ def test_the_record_says_how_it_was_looked(tmp_path, cache):
     record = view(listing, "b").protocol["imaging_quality"]
     weights = cache / "pyiqa_model" / "musiq_spaq_ckpt-358bb6af.pth"
     assert record["weights"] == {"pyiqa_model/musiq_spaq_ckpt-358bb6af.pth": digest(weights)}
-    assert (record["mode"], record["clip_seconds"], record["device"], record["checkout"]) == ("custom", 2, "cpu", None)
+    assert (record["mode"], record["film"]["clip_seconds"], record["device"], record["checkout"]) == (
+        "custom",
+        2,
+        "cpu",
+        None,
+    )
     assert record["parameters"] == {"imaging_quality_preprocessing_mode": "longer"}
     assert record["tables"] == digest(Path(vbench.__file__).parent / "vbench_tables" / "long.json")
     assert set(record["packages"]) == set(vbench_dimensions.PACKAGES)
