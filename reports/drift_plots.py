@@ -34,7 +34,8 @@ def curves(table: pd.DataFrame, field: Sequence[Entrant], metric: str, scenario:
             axis.plot(times, means, label=entrant.label, linewidth=1.8, **style)
             axis.fill_between(times, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
         dress(axis, name, "seconds of video", f"{metric.replace('_', ' ')} ({unit(part)})")
-        axis.set_ylim(-0.02, 1.02)
+        if unit(part) == "share":
+            axis.set_ylim(-0.02, 1.02)
     legend(figure, axes)
     keep(figure, path)
 
@@ -94,10 +95,14 @@ def strips(store: Store, field: Sequence[Entrant], scenario: str, path: Path) ->
     """The same prompt and seed under every strategy, one below the other, as published; nothing without pictures."""
     cells = [cell for cell in store.cells() if cell.status == "ok" and cell.about["task"]["scenario"] == scenario]
     longest = max((cell.about["task"]["frames"] for cell in cells), default=0)
+    # Of many films of a scenario, one prompt's.
+    shown = next((cell.about["task"]["rows"] for cell in cells if cell.about["task"]["frames"] == longest), None)
     rows, labels, times = [], [], []
     for entrant in field:
         for cell in cells:
-            same = cell.about["strategy"] == entrant.strategy and cell.about["task"]["frames"] == longest
+            task = cell.about["task"]
+            alike = task["frames"] == longest and task["rows"] == shown
+            same = cell.about["strategy"] == entrant.strategy and alike
             if same and cell.about["knobs"] == entrant.values and PUBLISHED in entrant.tables:
                 pictures = cell.pictures()
                 if "strip" not in pictures:
