@@ -69,6 +69,9 @@ def run(
     those that were there or that another process ran. lossless: also keep videos without loss.
     """
     again = {cell.id for cell in cells if (found := store.find(cell.id)) and found.status in retry}
+    waiting = [cell for cell in cells if cell.skip is None and (cell.id in again or store.find(cell.id) is None)]
+    # Once for all of them: what encodes prompts may be larger than what draws.
+    backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
     while pending or later:
         if not pending:
@@ -238,7 +241,6 @@ class _Flight:
         backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
         assert backbone.text is not None
         assert isinstance(suite, QualitySuite)
-        backbone.prepare(text for row in task.rows for _, text in row.script)
         self.place = self._place()
         self.observer = suite.observer(backbone, task, self.place)
         latents = suite.given(backbone, task)

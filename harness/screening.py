@@ -51,12 +51,16 @@ def seen_in(store: Store) -> dict[str, list[Sample]]:
 
 
 def remedies(store: Store) -> Mapping[str, str]:
-    """What viewers could not see anywhere, and why."""
+    """What viewers could not see anywhere, and why: the remedies by the metrics that they are for."""
     if not (store.folder / VIEWS).is_dir():
         return {}
     parts = [(metric, part) for _, view in views(store.folder) for metric, part in view.parts.items()]
     seen = {metric for metric, part in parts if not part.skipped}
-    return {metric: part.skipped for metric, part in parts if metric not in seen}
+    metrics: dict[str, dict[str, None]] = {}
+    for metric, part in parts:
+        if metric not in seen:
+            metrics.setdefault(part.skipped, {})[metric] = None
+    return {", ".join(names): remedy for remedy, names in metrics.items()}
 
 
 def protocols(store: Store) -> dict[str, dict[str, object]]:

@@ -167,7 +167,7 @@ class Camera:
             places = torch.linspace(0, run.shape[1] - 1, min(REFERENCES, run.shape[1])).round().long()
             self.reference = run[:, places]
         inside, across = (
-            torch.stack(steps).mean(0) if steps else torch.full((len(run),), math.nan) for steps in self.steps
+            torch.stack(steps).mean(0).cpu() if steps else torch.full((len(run),), math.nan) for steps in self.steps
         )
         rows = {name: self._likeness(metric, run) for name, metric in self.metrics.items()}
         rows |= {"psnr": self._psnr(run), "change": inside, "seam": across - inside, "guard": self._guard(inside)}
@@ -197,7 +197,7 @@ class Camera:
         assert self.recent is not None
         blank = self.recent[:, -1].flatten(1).std(1) < 0.01
         loops = period(self.recent, longest=LOOP, tolerance=FROZEN) > 0
-        return (~(blank | loops | (inside.to(blank.device) <= FROZEN))).float().cpu()
+        return (~((blank | loops).cpu() | (inside <= FROZEN))).float()
 
 
 def _small(pictures: Tensor) -> Tensor:

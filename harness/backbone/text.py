@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -64,7 +65,16 @@ class Umt5:
     @torch.no_grad()
     def ready(self, prompts: Iterable[str]) -> None:
         """Encode the prompts that are not kept yet, and let the encoder go. Raises CheckpointError, PromptError."""
-        missing = [prompt for prompt in dict.fromkeys(prompts) if not self._kept(prompt)]
+        asked = list(dict.fromkeys(prompts))
+        if all(map(self._kept, asked)):
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        # Several processes of a campaign begin alike: one encodes, the others find what it kept.
+        with FileLock(self.folder / "encoding.lock"):
+            self._encode([prompt for prompt in asked if not self._kept(prompt)])
+
+    def _encode(self, missing: Sequence[str]) -> None:
+        """Encode and keep prompts; the encoder is gone afterwards."""
         if not missing:
             return
         tokenizer, encoder = self._load()

@@ -1,4 +1,5 @@
 import threading
+from dataclasses import replace
 
 import pytest
 import torch
@@ -163,3 +164,33 @@ def test_a_cell_has_only_so_much_time(tmp_path, backbone, planned):
     found = store.find(planned[0].id)
     assert found.status == "timeout"
     assert "longer than 0 s; 0 of 30 latent frames were done" in found.about["reason"]
+
+
+class Prepared:
+    """A text encoder that notes what it is asked, and when."""
+
+    def __init__(self):
+        self.said = []
+
+    def __call__(self, prompts):
+        self.said.append(("encode", list(prompts)))
+        return toy.encode(prompts)
+
+    def ready(self, prompts):
+        self.said.append(("ready", list(prompts)))
+
+
+def test_prompts_of_all_cells_are_made_ready_once_before_the_first_frame(tmp_path, backbone, planned):
+    text = Prepared()
+    told = replace(backbone, text=text)
+    store = begun(tmp_path / "x", planned)
+    run(store, told, planned)
+    kinds = [kind for kind, _ in text.said]
+    assert kinds.index("encode") == 1
+    assert kinds.count("ready") == 1
+    asked = {prompt for _, prompts in text.said[1:] for prompt in prompts}
+    assert set(text.said[0][1]) == asked
+    # What is there needs no prompt.
+    text.said.clear()
+    run(store, told, planned)
+    assert text.said == [("ready", [])]
