@@ -58,6 +58,10 @@ def run(
     ] = 10.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; the last bits depend on their number.")] = None,
     workers: Annotated[int, typer.Option(min=1, help="Processes that share the cells; give each its threads.")] = 1,
+    equal_budget: Annotated[
+        int | None,
+        typer.Option(min=0, help="Window (latent frames) whose bytes all get too; 0: none."),
+    ] = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
     tiling: TilingOption = False,
@@ -78,7 +82,7 @@ def run(
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
-        "weights": weights and str(weights), "size": size, "tiling": tiling or None, "offload": offload or None,
+        "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None, "offload": offload or None,
         "prompts": prompts and str(prompts), "lossless": lossless or None,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})

@@ -406,8 +406,8 @@ def test_commands_and_options_are_these() -> None:
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
-            *("--timeout", "--save-every", "--threads", "--workers", "--weights", "--size", "--tiling", "--offload"),
-            *("--prompts", "--lossless", "--dry-run"),
+            *("--timeout", "--save-every", "--threads", "--workers", "--equal-budget", "--weights", "--size"),
+            *("--tiling", "--offload", "--prompts", "--lossless", "--dry-run"),
         ],
         "compare": ["folder", "--json"],
         "films": ["folder", "--json"],
