@@ -82,8 +82,8 @@ def run(
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
-        "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None, "offload": offload or None,
-        "prompts": prompts and str(prompts), "lossless": lossless or None,
+        "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
+        "offload": offload or None, "prompts": prompts and str(prompts), "lossless": lossless or None,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
     asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})

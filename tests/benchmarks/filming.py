@@ -37,7 +37,7 @@ def main() -> None:
     torch.set_num_threads(1)
     video.SMALLEST = published.SIZE[0]
     chunks = -(-(asked.pictures + 3) // 12)
-    drift.STEADY["gate"] = [(3 * chunks, 1)]
+    drift.STEADY["gate"] = (3 * chunks, 1)
     resident: list[int] = []
     with tempfile.TemporaryDirectory() as place:
         os.environ["HORIZON_CACHE"] = f"{place}/cache"

@@ -17,7 +17,7 @@ pytestmark = pytest.mark.usefixtures("own_cache")
 def planned(weights, monkeypatch):
     from suites import drift
 
-    monkeypatch.setitem(drift.STEADY, "gate", [(24, 1)])
+    monkeypatch.setitem(drift.STEADY, "gate", (24, 1))
     stage = registry.backbone("self-forcing", weights=weights, size=published.SIZE, dtype="float32")
     asked = {
         "backbone": "self-forcing", "weights": str(weights), "suites": ["drift"], "tier": "gate", "equal_budget": 0,
