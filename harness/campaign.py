@@ -176,7 +176,13 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     weights, chosen = weights_hash(backbone), arms(campaign, backbone)
     found: list[Cell] = []
     for suite in suites.values():
-        for task in suite.tasks(backbone, campaign.tier, campaign.seed):
+        tasks = suite.tasks(backbone, campaign.tier, campaign.seed)
+        if not tasks:
+            raise CampaignError(
+                f"none of {campaign.prompts} fits suite {suite.name}: drift and vbench_long take prompts of one scene, "
+                "interactive those of several; give --suite, or another file"
+            )
+        for task in tasks:
             for arm in chosen:
                 for part, skip in _parts(arm, task, backbone):
                     what = {

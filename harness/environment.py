@@ -32,11 +32,17 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "gpu": _gpu(backbone.model.device),
         "device": str(backbone.model.device),
         "attention": backbone.attention_kernel,
         **({"files": dict(backbone.files)} if backbone.files else {}),
     }
+
+
+def _gpu(device: torch.device) -> str | None:
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_name(device if device.type == "cuda" else None)
 
 
 def weights_hash(backbone: Backbone) -> str:

@@ -275,6 +275,7 @@ class _Flight:
             encode=backbone.text,
             resume=None if saved is None else saved["rollout"],
         )
+        del saved
         began = mark = saved_at = time.monotonic()
         saving = 0.0
         while True:

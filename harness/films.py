@@ -111,11 +111,16 @@ def read_films(path: Path) -> list[Film]:
 
 
 def shard(films: Sequence[Film], which: str) -> list[Film]:
-    """Every n-th film, from `K/N` (K from 1). Raises StoreError for words that are not that."""
+    """The films of part K of N, from `K/N` (K from 1): by their ids, so that a list may grow meanwhile.
+
+    Raises StoreError for words that are not that.
+    """
     number, slash, count = which.partition("/")
     if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
         raise StoreError(f"--shard {which}: write K/N, one of N parts, for instance 1/4")
-    return list(films[int(number) - 1 :: int(count)])
+    return [
+        film for film in films if int(hashlib.sha256(film.id.encode()).hexdigest(), 16) % int(count) == int(number) - 1
+    ]
 
 
 def view_path(folder: Path, viewer: str, film: str) -> Path:
@@ -144,10 +149,27 @@ def seen(folder: Path, viewer: str, film: Film) -> View:
 
 
 def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol: Mapping[str, Any]) -> View:
-    """Add a metric to a view, with how it was looked at, and write it."""
-    whole = replace(view, parts={**view.parts, metric: part}, protocol={**view.protocol, metric: dict(protocol)})
-    write_text(view_path(folder, viewer, view.film), json.dumps({"format": FORMAT, **asdict(whole)}, indent=1) + "\n")
+    """Add a metric to a view, with how it was looked at, and write it, with what others added meanwhile."""
+    path = view_path(folder, viewer, view.film)
+    there = read_view(path) if path.exists() else view
+    base = there if there.sha256 == view.sha256 else view
+    whole = replace(base, parts={**base.parts, metric: part}, protocol={**base.protocol, metric: dict(protocol)})
+    write_text(path, json.dumps({"format": FORMAT, **asdict(whole)}, indent=1) + "\n")
     return whole
+
+
+def unite(target: Path, source: Path) -> None:
+    """Bring what viewers saw in one folder into another of the same campaign; what is there stays."""
+    for viewer, view in views(source):
+        path = view_path(target, viewer, view.film)
+        known = read_view(path) if path.exists() else None
+        if known is not None and known.sha256 != view.sha256:
+            continue
+        for metric, part in view.parts.items():
+            if known is None or metric not in known.parts or (known.parts[metric].skipped and not part.skipped):
+                known = add(
+                    target, viewer, known or replace(view, parts={}, protocol={}), metric, part, view.protocol[metric]
+                )
 
 
 def due(view: View, metric: str, protocol: Mapping[str, Any]) -> bool:

@@ -100,7 +100,7 @@ def backbone(name: str, *, device: str = "cpu", dtype: str | None = None, **opti
     takes = [key for key in inspect.signature(make).parameters if key not in ("device", "dtype")]
     for key in options:
         if key not in takes:
-            raise PresetError(f"backbone {name} takes no {key}; it takes {', '.join(takes) or 'none of its options'}")
+            raise PresetError(f"backbone {name} takes no {key}; it takes {', '.join(['device', 'dtype', *takes])}")
     given = {"device": device, "dtype": dtype, **options}
     return make(**{key: value for key, value in given.items() if value is not None})
 

@@ -272,7 +272,8 @@ class _Rollout:
             "past": self.past,
             "memory": self.memory.state_dict(),
         }
-        return copied(state, lambda x: x.detach().clone())
+        # Off the device, where a second memory may not fit.
+        return copied(state, lambda x: x.detach().clone() if x.is_meta else x.detach().to("cpu", copy=True))
 
     def _resume(self, state: State) -> None:
         check_state(state, self._fingerprint(), self.request.latent_frames, len(self.request.scenes))

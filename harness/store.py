@@ -27,13 +27,15 @@ from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
 from harness.files import write_text, write_whole
+from harness.films import unite
 from harness.suite import Sample
 
 FORMAT = 1
 """Of the folder; a store of another format is refused."""
 Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
 MANIFEST, CELL, RECORD, PICTURES, FILES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz", "files"
-
+RESUMABLE = ("oom", "timeout", "failed")
+"""Statuses of a cell that may do better another time, from where it was."""
 
 SHARED = ("backbone", "weights", "dtype", "tier", "seed", "suite_versions")
 """What all cells of a folder have in common."""
@@ -161,7 +163,8 @@ class Store:
         """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""
         path = self._path("flight", f"{cell}.pt")
         try:
-            return torch.load(path, weights_only=True) if path.exists() else None
+            # Not onto the device that it came from: it may be another machine's, and a rollout copies what it needs.
+            return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None
         except Exception:
             return None
 
@@ -195,6 +198,9 @@ class Store:
         (beside / CELL).write_text(json.dumps({**about, **sums}, indent=1, ensure_ascii=False) + "\n")
         self.discard(cell)
         beside.rename(final)
+        if about["status"] in RESUMABLE:
+            # Run again, it goes on from its last state.
+            return
         self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
         shutil.rmtree(workspace, ignore_errors=True)
 
@@ -243,6 +249,9 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
         if (cell.folder / FILES).is_dir():
             shutil.copytree(cell.folder / FILES, into.workspace(cell.id), dirs_exist_ok=True)
         into.finish(cell.id, cell.about, cell.samples(), cell.pictures())
+    for store in stores:
+        if store.folder != target:
+            unite(target, store.folder)
     return len(came)
 
 

@@ -27,7 +27,8 @@ class VideoWriter:
     one that was written, whenever the process dies. `cut` ends a piece, so that a rollout that goes on after a crash
     can go on filming: pieces after the first `pieces` are made again. Use as a context manager.
 
-    about: what the file says of itself; `title` as its title, and all of it as JSON in its comment.
+    enlarge: small pictures, for people. about: what the file says of itself; `title` as its title, and all of it as
+    JSON in its comment.
     """
 
     def __init__(
@@ -36,11 +37,12 @@ class VideoWriter:
         frames_per_second: float,
         *,
         lossless: bool = False,
+        enlarge: bool = False,
         about: Mapping[str, Any] | None = None,
         pieces: int = 0,
     ) -> None:
         self.path, self.rate = path, Fraction(frames_per_second).limit_denominator(1000)
-        self.lossless, self.about = lossless, dict(about or {})
+        self.lossless, self.enlarge, self.about = lossless, enlarge, dict(about or {})
         self.frames = 0
         self.pieces = pieces
         for left in path.parent.glob(f"{path.stem}.*.part{path.suffix}"):
@@ -61,7 +63,7 @@ class VideoWriter:
     def write(self, pictures: Tensor) -> None:
         """Append pictures [T, 3, H, W] in 0..1."""
         height, width = pictures.shape[-2:]
-        scale = 1 if self.lossless else max(1, -(-SMALLEST // min(height, width)))
+        scale = max(1, -(-SMALLEST // min(height, width))) if self.enlarge else 1
         if self._stream is None:
             self._open(scale * height, scale * width)
         enlarged = pictures.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
@@ -98,7 +100,9 @@ class VideoWriter:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         # Every frame is on disk as soon as it is encoded, a fragment of its own, and the encoder keeps none back.
         options = {"flush_packets": "1"}
-        if not self.lossless:
+        if self.lossless:
+            options["cluster_time_limit"] = "1"
+        else:
             options["movflags"] = "frag_every_frame+empty_moov+default_base_moof"
         self._container = av.open(str(self._piece(self.pieces)), "w", options=options)
         self._container.metadata.update(self._metadata())

@@ -231,7 +231,9 @@ def _entry(part: pd.DataFrame, arm: str, scenario: str, metric: str) -> str:
     row = mine.iloc[0]
     digits = 0 if row["unit"] == "s" else 2
     half = (row["high"] - row["low"]) / 2
-    return f"{row['mean']:.{digits}f} ± {half:.{digits}f}{marked(row)}"
+    # One value has no interval.
+    spread = f" ± {half:.{digits}f}" if np.isfinite(half) else ""
+    return f"{row['mean']:.{digits}f}{spread}{marked(row)}"
 
 
 def _with_costs(rows: pd.DataFrame, runners: list[Entrant]) -> pd.DataFrame:

@@ -82,6 +82,8 @@ class Camera:
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decoder(latents).float()
+        if self.last is not None and self.last.device != pictures.device:
+            self._move(pictures.device)
         if not self.writers:
             self.writers = self._writers([0] * len(self.task.rows) * (2 if self.place.lossless else 1))
         small = _small(pictures)
@@ -146,6 +148,14 @@ class Camera:
             made.append(VideoWriter(path, self.rate, lossless=lossless, about=about, pieces=there))
         return made
 
+    def _move(self, device: torch.device) -> None:
+        """Bring what came back from a saved state to where pictures are made."""
+        self.window = [pictures.to(device) for pictures in self.window]
+        self.steps = [[change.to(device) for change in steps] for steps in self.steps]
+        self.last, self.recent, self.reference = (
+            None if held is None else held.to(device) for held in (self.last, self.recent, self.reference)
+        )
+
     def _spacing(self) -> int:
         """Pictures from one that is measured to the next: the middle one of each second, of wide windows fewer."""
         width = self.ends[0] - self.begun
@@ -162,7 +172,9 @@ class Camera:
 
     def _measure(self, stop: int) -> None:
         """Take the samples of the window that ends at latent frame `stop`."""
-        run = torch.cat(self.window, 1)
+        assert self.last is not None
+        # A short last window may lie between two pictures that are measured: then its own last one is.
+        run = torch.cat(self.window if any(x.shape[1] for x in self.window) else [self.last], 1)
         if self.reference is None:
             places = torch.linspace(0, run.shape[1] - 1, min(REFERENCES, run.shape[1])).round().long()
             self.reference = run[:, places]

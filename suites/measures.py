@@ -73,7 +73,7 @@ def period(pictures: Tensor, longest: int, tolerance: float = 0.01) -> Tensor:
     It repeats when no picture differs from the one a period before by more than `tolerance` on average: what a sampler
     makes from fresh noise never does, what is frozen or looped always does.
     """
-    found = torch.zeros(len(pictures), dtype=torch.int64)
+    found = torch.zeros(len(pictures), dtype=torch.int64, device=pictures.device)
     for frames in range(min(longest, pictures.shape[1] // 2), 0, -1):
         change = (pictures[:, frames:] - pictures[:, :-frames]).abs().mean((2, 3, 4)).amax(1)
         found = torch.where(change <= tolerance, frames, found)

@@ -57,11 +57,14 @@ class VbenchLong(Filmed):
         return super().remedy(backbone)
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        return [
-            task
-            for frames, count in PLANS[tier]
-            for task in self.filmed(SCENARIO, "steady", backbone, count, seed, frames)
-        ]
+        # Prompts that say their length have the same one at every length of a tier.
+        return list(
+            dict.fromkeys(
+                task
+                for frames, count in PLANS[tier]
+                for task in self.filmed(SCENARIO, "steady", backbone, count, seed, frames)
+            )
+        )
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place)
@@ -76,14 +79,15 @@ class VbenchLong(Filmed):
         last = seen.sort_values("at_frame").groupby(keys, observed=True, sort=False)["value"].last().reset_index()
         film = [name for name in keys if name not in ("metric", "unit", "better")]
         arm = [name for name in film if name not in ("prompt", "seed", "cell", "repeat")]
-        made, complete = [last], set()
-        for group, rows in last.groupby(film, observed=True, sort=False):
-            for name, value in _scores(rows).items():
-                made.append(_row(dict(zip(film, group, strict=True)), name, value))
-                complete.add(name)
+        made = [last]
         for group, rows in last.groupby(arm, observed=True, sort=False):
+            own = {key: _scores(part) for key, part in rows.groupby(film, observed=True, sort=False)}
             about = {**dict(zip(arm, group, strict=True)), "prompt": EVERYTHING, "seed": 0, "cell": "", "repeat": 0}
-            made += [_row(about, name, value) for name, value in _scores(rows).items() if name not in complete]
+            for name, value in _scores(rows).items():
+                if all(name in found for found in own.values()):
+                    made += [_row(dict(zip(film, key, strict=True)), name, found[name]) for key, found in own.items()]
+                else:
+                    made.append(_row(about, name, value))
         found = pd.concat(made, ignore_index=True)
         return pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"]))
 

@@ -7,6 +7,7 @@ Text encoder and VAE are Wan2.1's. LongLive's weights are under CC-BY-NC-SA-4.0,
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from harness.backbone.adapters import merged, read_adapter
-from harness.backbone.artifacts import Artifact, Found, cache_folder, find, gathered, identity, weights_folder
+from harness.backbone.artifacts import SUMS, Artifact, Found, cache_folder, find, gathered, identity, weights_folder
 from harness.backbone.checkpoints import fill, read_checkpoint
 from harness.backbone.presets import Backbone, build, check_device, parse_dtype
 from harness.backbone.wan import CausalWan, WanConfig
@@ -183,6 +184,7 @@ def longlive(
 ) -> Backbone:
     """LongLive 1.0: Self-Forcing's model tuned on videos of a minute with a window and a sink, its adapter merged.
 
+    Beyond the 21 latent frames of Self-Forcing's training it saw windows only, so `full` ends there, too.
     Published with attention_sink.sink=3,window=12,on_switch=recache. Arguments and errors as of `self_forcing`.
     """
     return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload)
@@ -238,7 +240,7 @@ def _assembled(
         device=device,
         dtype=kind,
     )
-    files = {path: each.sha256 for path, each in found.items()}
+    files = {path: each.sha256 for path, each in found.items()} | _own_config(weights)
     return Backbone(model=model, text=text, codec=codec, files=files, **about)
 
 
@@ -255,6 +257,13 @@ def _config(weights: str | Path | None) -> WanConfig:
         return WanConfig.from_json(told)
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not the sizes of a Wan DiT ({error}); remove it for Wan2.1-T2V-1.3B") from None
+
+
+def _own_config(weights: str | Path | None) -> dict[str, str]:
+    """The hash of sizes of one's own, by their file's name; nothing where there are none."""
+    folder = weights_folder(weights)
+    path = folder / CONFIG if folder else None
+    return {CONFIG: hashlib.sha256(path.read_bytes()).hexdigest()} if path is not None and path.is_file() else {}
 
 
 def _model(published: Published, found: Mapping[str, Found], config: WanConfig, device: str, dtype: str) -> CausalWan:
@@ -296,7 +305,18 @@ def _folder(found: Mapping[str, Found], part: str) -> Path:
         raise CheckpointError(
             f"the files of {part} are spread over {', '.join(map(str, sorted(folders)))}; put them into one folder"
         )
-    return folders.pop()
+    folder = folders.pop()
+    checked = {each.path.name for each in found.values() if each.artifact.part == part and each.path is not None}
+    others = sorted(
+        path.name for path in folder.iterdir() if path.name not in checked and not path.name.startswith(".")
+    )
+    if others:
+        # Whoever reads the folder may prefer one of them, and its hash would be nobody's.
+        raise CheckpointError(
+            f"{folder}: holds files that nobody checked: {', '.join(others[:3])}; remove them, or list all files of "
+            f"{part} in {SUMS}"
+        )
+    return folder
 
 
 def _latent_size(size: Sequence[int]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ import gc
 import hashlib
 import html
 from collections.abc import Iterable, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Umt5:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.text_len, self.text_dim = text_len, text_dim
         self.device, self.dtype = device, dtype
-        kind = f"{identity} {dtype} {text_len}"
+        kind = f"{identity} {dtype} {text_len} {version('transformers')}"
         self.folder = cache / hashlib.sha256(kind.encode()).hexdigest()[:16]
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
@@ -109,7 +110,7 @@ class Umt5:
         logging.disable_progress_bar()
         what = "a UMT5 encoder"
         try:
-            tokenizer = AutoTokenizer.from_pretrained(self.tokenizer, local_files_only=True)
+            tokenizer = AutoTokenizer.from_pretrained(self.tokenizer, local_files_only=True, trust_remote_code=False)
             loaded: Any = UMT5EncoderModel.from_pretrained(
                 self.encoder, dtype=self.dtype, local_files_only=True, use_safetensors=True, output_loading_info=True
             )
@@ -126,7 +127,8 @@ class Umt5:
     def _where(self, encoder: Any) -> str:
         """The device, unless it has no room for the encoder beside what is there."""
         needed = 1.2 * sum(x.nbytes for x in encoder.parameters())
-        roomy = self.device != "cuda" or torch.cuda.mem_get_info()[0] > needed
+        device = torch.device(self.device)
+        roomy = device.type != "cuda" or torch.cuda.mem_get_info(device)[0] > needed
         return self.device if roomy else "cpu"
 
     def _path(self, prompt: str) -> Path:

@@ -67,7 +67,7 @@ def run(
     tiling: TilingOption = False,
     offload: OffloadOption = False,
     prompts: Annotated[
-        Path | None, typer.Option(help="Prompts or scripts of your own: a line each, or JSON lines.")
+        Path | None, typer.Option(help="Prompts or scripts of your own: .txt, a line each; .jsonl.")
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep videos without loss.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with time and disk, run nothing.")] = False,

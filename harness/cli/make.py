@@ -68,7 +68,7 @@ def sample(
     stopped = False
     assert stage.codec is not None
     about = {"title": prompt, "prompt": prompt, "strategy": strategy, "backbone": backbone, "seed": seed}
-    with progress() as bar, VideoWriter(out, stage.codec.frames_per_second, about=about) as video:
+    with progress() as bar, VideoWriter(out, stage.codec.frames_per_second, about=about, enlarge=True) as video:
         task = bar.add_task(f"{strategy} {prompt!r}", total=frames, rate="")
         try:
             for piece in stream:

@@ -135,6 +135,7 @@ def visit(folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapp
         if remedy is None:
             try:
                 protocol = by[metric].protocol(metric, film)
+                protocol["read from"] = film.path.suffix.removeprefix(".")
                 protocol[OF_FILM] = {**protocol.get(OF_FILM, {}), "asked": _asked(film)}
                 if not due(view, metric, protocol):
                     continue

@@ -89,6 +89,7 @@ class Manner:
             # Of standard mode, where prompts ask for clips of different lengths.
             OF_FILM: {"clip_seconds": self.seconds(film)},
             "clips": ENCODING,
+            "read from": film.path.suffix.removeprefix("."),
             "still_clips_only": self.still(metric),
             "parameters": needs.PARAMETERS.get(metric, {}),
             "weights": needs.fingerprints(metric, self.mode),
@@ -119,6 +120,11 @@ def look(
                 if not due(view, metric, record):
                     continue
                 part = _part(folder, view, film, metric, dimension, manner, runner, work)
+                known = view.parts.get(metric)
+                if part.skipped and known is not None and not known.skipped:
+                    # What was seen before is never replaced by a reason why it cannot be seen now.
+                    told[part.skipped] += 1
+                    continue
                 add(folder, VIEWER, view, metric, part, record)
                 told[part.skipped] += 1
                 print(f"{film.id} {metric}: {'skipped' if part.skipped else part.samples[-1][1]}", flush=True)

@@ -188,3 +188,16 @@ def test_examples_to_calibrate_with_are_in_no_suite():
     asked = {scene.text for name in SETS for prompt in built_in(name).prompts for scene in prompt.scenes}
     assert len(set(EXAMPLES)) == len(EXAMPLES)
     assert not asked & set(EXAMPLES)
+
+
+def test_files_that_nobody_checked_are_refused(own):
+    """transformers prefers a single file to shards, and peft an adapter to none."""
+    (own / "text_encoder/adapter_config.json").write_text("{}")
+    with pytest.raises(CheckpointError, match=r"text_encoder: holds files that nobody checked: adapter_config\.json"):
+        made("self-forcing", own)
+
+
+def test_sizes_of_one_s_own_are_part_of_what_was_loaded(own):
+    before = weights_hash(made("self-forcing", own))
+    (own / "config.json").write_text(json.dumps({**published.CONFIG, "eps": 1e-2}))
+    assert weights_hash(made("self-forcing", own)) != before

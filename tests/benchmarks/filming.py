@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import torch
 
-from harness import registry, video
+from harness import registry
 from harness.campaign import cells, make_campaign, manifest
 from harness.executor import Progress, run
 from harness.store import Store
@@ -35,7 +35,6 @@ def main() -> None:
     parser.add_argument("--strategy", default="memrope")
     asked = parser.parse_args()
     torch.set_num_threads(1)
-    video.SMALLEST = published.SIZE[0]
     chunks = -(-(asked.pictures + 3) // 12)
     drift.STEADY["gate"] = (3 * chunks, 1)
     resident: list[int] = []

@@ -2,7 +2,9 @@
 
 import json
 import os
+import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from harness import cli
 from harness.video import read_about
 from tests import published
 from tests.backbone.test_published import Malicious
@@ -72,6 +75,23 @@ def asked(weights, folder, name="self-forcing"):
 def frames(path):
     with av.open(str(path)) as file:
         return np.stack([frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)])
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, own_cache, capsys):
+    """The command in this process, for what ends before anything is drawn: its exit code, and what it said."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "160")
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["horizon", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        told = capsys.readouterr()
+        return ended.value.code, told.err or told.out
+
+    return call
 
 
 @pytest.fixture(scope="module")
@@ -213,8 +233,9 @@ def test_longlive_runs_to_a_film(weights, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["self-forcing", "longlive"])
-def test_without_weights_it_says_what_to_do(tmp_path, name):
-    said = horizon("run", "--backbone", name, cwd=tmp_path, code=2)
+def test_without_weights_it_says_what_to_do(tmp_path, here, name):
+    code, said = here("run", "--backbone", name)
+    assert code == 2
     assert len(said.splitlines()) == 1
     assert "files are missing; looked in the Hugging Face cache" in said
     assert re.search(r"hf download \S+ --revision [0-9a-f]{40}", said)
@@ -222,13 +243,14 @@ def test_without_weights_it_says_what_to_do(tmp_path, name):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_describe_says_what_is_there_and_what_is_missing(weights, tmp_path):
-    said = horizon("describe", "longlive", cwd=tmp_path)
+def test_describe_says_what_is_there_and_what_is_missing(weights, here):
+    code, said = here("describe", "longlive")
+    assert code == 0
     assert said.count("missing") == 16
     assert "hf download Efficient-Large-Model/LongLive-1.3B --revision" in said
-    said = horizon("describe", "longlive", "--weights", weights, cwd=tmp_path)
+    _, said = here("describe", "longlive", "--weights", weights)
     assert "All there" in said
-    told = json.loads(horizon("describe", "longlive", "--weights", weights, "--json", cwd=tmp_path))
+    told = json.loads(here("describe", "longlive", "--weights", weights, "--json")[1])
     assert all(each["own"] for each in told["files"])
     assert told["config"]["dim"] == published.CONFIG["dim"]
 
@@ -244,20 +266,19 @@ def test_describe_says_what_is_there_and_what_is_missing(weights, tmp_path):
         (("--suite", "distance", "--prompts", "prompts.txt"), "no suite of distance takes prompts of yours"),
     ],
 )
-def test_what_cannot_be_is_one_line(tmp_path, words, message):
+def test_what_cannot_be_is_one_line(tmp_path, here, words, message):
     (tmp_path / "prompts.txt").write_text("a fox\n")
-    said = horizon("run", *words, cwd=tmp_path, code=2)
+    code, said = here("run", *words)
+    assert code == 2
     assert message in said
     assert len(said.splitlines()) == 1
 
 
-def test_code_in_a_checkpoint_does_not_run(tmp_path, weights):
-    import pickle
-    import shutil
-
+def test_code_in_a_checkpoint_does_not_run(tmp_path, here, weights):
     own = shutil.copytree(weights, tmp_path / "own")
     (own / "checkpoints/self_forcing_dmd.pt").write_bytes(pickle.dumps({"generator_ema": Malicious(tmp_path / "ran")}))
     published.sums(own)
-    said = horizon("run", "--backbone", "self-forcing", "--weights", own, cwd=tmp_path, code=2)
+    code, said = here("run", "--backbone", "self-forcing", "--weights", own)
+    assert code == 2
     assert "refused, because reading it would execute code" in said
     assert not (tmp_path / "ran").exists()

@@ -71,7 +71,7 @@ def test_a_backbone_without_words_is_refused():
 
 def test_videos_hold_every_frame_enlarged(tmp_path):
     pictures = torch.rand(7, 3, 24, 24).round()
-    with VideoWriter(tmp_path / "v.mp4", 4.0) as video:
+    with VideoWriter(tmp_path / "v.mp4", 4.0, enlarge=True) as video:
         video.write(pictures[:3])
         assert not (tmp_path / "v.mp4").exists()
         video.write(pictures[3:])

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from harness.errors import StoreError
+from harness.films import Film, Part, View, add, shard, views
 from harness.store import CELL, MANIFEST, RECORD, Store, content_id, merge
 from harness.suite import Sample
 
@@ -239,3 +240,50 @@ def test_files_are_copied_where_there_are_no_links(store, monkeypatch):
     film(store)
     store.finish("a", ABOUT, SAMPLES, {})
     assert store.find("a").files()[0].read_bytes() == b"a film"
+
+
+def test_a_cell_that_failed_goes_on_from_its_last_state(store):
+    film(store, name="0.0000.part.mp4", content=b"a piece")
+    store.save("a", {"x": torch.ones(1)})
+    store.finish("a", {**ABOUT, "status": "failed"}, (), {})
+    assert torch.equal(store.saved("a")["x"], torch.ones(1))
+    assert [path.name for path in store.workspace("a").iterdir()] == ["0.0000.part.mp4"]
+    film(store)
+    store.finish("a", ABOUT, SAMPLES, {})
+    assert store.saved("a") is None
+    assert [path.name for path in store.find("a").files()] == ["0.mp4"]
+
+
+def test_what_viewers_saw_goes_with_the_films(tmp_path):
+    parts = [Store(tmp_path / name) for name in ("one", "two")]
+    for part, cell in zip(parts, ("a", "b"), strict=True):
+        part.begin(manifest(cells=("a", "b")))
+        film(part, cell, content=cell.encode())
+        part.finish(cell, ABOUT, SAMPLES, {})
+        add(part.folder, "perceptual", View(f"{cell}-0", "0" * 64), "dino", Part(((3, 0.5),)), {"model": "m"})
+    # Of a film that both have seen, what one could not see does not hide what the other saw.
+    add(parts[0].folder, "perceptual", View("b-0", "0" * 64), "dino", Part(skipped="no weights"), {})
+    add(parts[0].folder, "perceptual", View("b-0", "0" * 64), "clip", Part(((3, 0.25),)), {"model": "c"})
+    merge(tmp_path / "all", [part.folder for part in parts])
+    found = {
+        view.film: {name: part.samples for name, part in view.parts.items()} for _, view in views(tmp_path / "all")
+    }
+    assert found == {"a-0": {"dino": ((3, 0.5),)}, "b-0": {"dino": ((3, 0.5),), "clip": ((3, 0.25),)}}
+
+
+def test_two_viewers_of_one_film_do_not_lose_each_other_s_metrics(tmp_path):
+    view = View("a-0", "0" * 64)
+    add(tmp_path, "perceptual", view, "dino", Part(((3, 0.5),)), {})
+    add(tmp_path, "perceptual", view, "clip", Part(((3, 0.5),)), {})
+    ((_, found),) = views(tmp_path)
+    assert set(found.parts) == {"dino", "clip"}
+
+
+def test_parts_of_a_list_do_not_move_when_it_grows():
+    films = [Film(f"{number:016x}-0", Path("x"), "", "drift", "steady", 9, 16.0, 9, (), ()) for number in range(40)]
+    few = [{film.id for film in shard(films[:20], f"{part}/3")} for part in (1, 2, 3)]
+    all_ = [{film.id for film in shard(films, f"{part}/3")} for part in (1, 2, 3)]
+    assert all(small <= large for small, large in zip(few, all_, strict=True))
+    assert set.union(*all_) == {film.id for film in films}
+    assert sum(map(len, all_)) == 40
+    assert all(all_)

@@ -12,15 +12,11 @@ from harness.registry import strategy
 from harness.suite import Place, Row, Task
 from harness.workbench import Workbench
 from suites.camera import Camera, edges
+from suites.measures import period
 from tests.harness.test_sample import frames_in
 
 RATE, HEIGHT, WIDTH = 16.0, 24, 32
 FRAMES = 30
-
-
-@pytest.fixture(autouse=True)
-def _as_small_as_they_are(monkeypatch):
-    monkeypatch.setattr("harness.video.SMALLEST", HEIGHT)
 
 
 class Shown:
@@ -155,3 +151,23 @@ def test_large_pictures_are_reduced_for_the_filmstrip(tmp_path):
     video = torch.rand(1, 9, 3, 480, 832)
     strip = filmed(tmp_path, video, frames=3).pictures()["strip"]
     assert strip.shape == (1, 1, 3, 120, 208)
+
+
+@pytest.mark.parametrize("frames", [78, 138])
+def test_a_last_window_between_two_pictures_that_are_measured_has_its_own_last_one(tmp_path, frames):
+    found = of(filmed(tmp_path, noise(frames), frames), "psnr")
+    assert list(found) == edges(frames)
+    assert all(value is not None for value in found.values())
+
+
+def test_the_guard_works_where_pictures_are_made():
+    """A device of its own tells a tensor that was made somewhere else."""
+    assert period(torch.rand(1, 20, 3, 4, 4, device="meta"), longest=4).device.type == "meta"
+
+
+def test_a_state_from_another_device_is_moved_to_where_pictures_are(tmp_path):
+    camera = filmed(tmp_path, noise())
+    camera.window = [noise(3)]
+    camera._move(torch.device("meta"))
+    held = [*camera.window, *(change for steps in camera.steps for change in steps), camera.last, camera.recent]
+    assert {x.device.type for x in (*held, camera.reference)} == {"meta"}

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 
 from harness import registry
+from harness.campaign import cells, make_campaign
 from harness.errors import CampaignError
 from harness.suite import Metric
 from suites.distance import Distance
@@ -141,3 +142,34 @@ def test_dimensions_of_different_films_make_the_total_of_an_arm():
     assert together["memrope", "quality_score"] == pytest.approx(scores(every)["quality_score"])
     assert "full" not in together.index.get_level_values("strategy")
     assert len(found[found["metric"] == "scene"]) == 4
+
+
+def test_prompts_that_fit_no_scenario_are_a_mistake(paper, tmp_path, monkeypatch):
+    monkeypatch.setattr("harness.campaign.weights_hash", lambda backbone: "0")
+    path = tmp_path / "mine.txt"
+    path.write_text("a fox [9f#] | a den [12f]\n")
+    asked = make_campaign({"backbone": "longlive", "suites": ["drift"], "prompts": str(path), "strategies": ["full"]})
+    with pytest.raises(CampaignError, match=r"none of .*mine\.txt fits suite drift: .* take prompts of one scene"):
+        cells(asked, paper)
+
+
+def test_a_film_without_all_dimensions_takes_the_score_from_the_whole_set():
+    whole = [("memrope", "a fox", 0, name, 120, 0.9) for name in QUALITY]
+    part = [("memrope", "a den", 1, name, 120, 0.5) for name in list(QUALITY)[:-1]]
+    other = [("full", prompt, seed, name, 120, 0.7) for seed, prompt in enumerate("ab") for name in QUALITY]
+    found = VbenchLong().scores(samples(whole + part + other))
+    quality = found[found["metric"] == "quality_score"].set_index(["strategy", "prompt"])["value"]
+    together = dict.fromkeys(list(QUALITY)[:-1], 0.7) | {list(QUALITY)[-1]: 0.9}
+    assert quality.to_dict() == {
+        ("memrope", EVERYTHING): pytest.approx(scores(together)["quality_score"]),
+        ("full", "a"): pytest.approx(scores(dict.fromkeys(QUALITY, 0.7))["quality_score"]),
+        ("full", "b"): pytest.approx(scores(dict.fromkeys(QUALITY, 0.7))["quality_score"]),
+    }
+
+
+def test_a_prompt_with_a_length_is_filmed_once_a_tier(paper, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text(json.dumps({"id": "b", "prompts": ["a den"], "frames": 30}) + "\n")
+    suite = VbenchLong()
+    suite.take(path)
+    assert [task.frames for task in suite.tasks(paper, "full")] == [30]

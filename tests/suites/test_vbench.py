@@ -186,9 +186,20 @@ def test_shards_share_the_videos(tmp_path):
         runner = Fake()
         run(listing, runner, ["temporal_flickering"], which=which)
         seen.append([name for _, name, *_ in runner.asked])
-    assert seen == [["a", "c"], ["b"]]
+    assert sorted(seen[0] + seen[1]) == ["a", "b", "c"]
+    assert all(seen)
     with pytest.raises(StoreError, match="K/N"):
         run(listing, Fake(), ["temporal_flickering"], which="3/2")
+
+
+def test_what_was_seen_is_not_replaced_by_why_it_cannot_be_seen_now(tmp_path, monkeypatch):
+    listing = campaign(tmp_path, ("a",))
+    run(listing, Fake(), ["temporal_flickering"])
+    before = view(listing, "a")
+    monkeypatch.setattr(vbench_dimensions, "versions", lambda: {"vbench": "another"})
+    told = run(listing, Fake([RuntimeError("no memory left")]), ["temporal_flickering"])
+    assert told == {"RuntimeError: no memory left": 1}
+    assert view(listing, "a") == before
 
 
 def test_a_damaged_video_does_not_stop_the_others(tmp_path):
