@@ -12,19 +12,18 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.budget import FAR
 from harness.campaign import Cell
 from harness.errors import HorizonError, HorizonTooLongError
 from harness.measuring import Outcome, measured
-from harness.memory import Memory, PromptSwitch
 from harness.noise import PairedNoise
 from harness.rollout import rollout
 from harness.store import Status, Store
 from harness.suite import CostSuite, Place, QualitySuite, Row
-from harness.workbench import Watched, watched
+from harness.switches import SwitchMeter
+from harness.workbench import watched
 
 SAVE_EVERY = 10.0
 """Seconds of computing after which a cell's state is saved."""
@@ -194,28 +193,6 @@ def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
         "pictures_per_latent": backbone.pictures_per_latent,
         "task": asdict(cell.task),
     }
-
-
-class SwitchMeter(Watched):
-    """Notes what a memory does at prompt switches: seconds, extra passes over latent frames, bytes that it grows by."""
-
-    def __init__(self, inner: Memory, notes: list[dict[str, float]]) -> None:
-        super().__init__(inner)
-        self.notes = notes
-
-    def forget(self, switch: PromptSwitch) -> None:
-        note: dict[str, float] = {"passes": 0, "frames": 0, "bytes": -self.inner.nbytes()}
-
-        def replay(latents: Tensor, start: int, chunk: int | None = None) -> None:
-            note["passes"] += -(-latents.shape[1] // (chunk or max(latents.shape[1], 1)))
-            note["frames"] += latents.shape[1]
-            switch.replay(latents, start, chunk)
-
-        began = time.monotonic()
-        self.inner.forget(replace(switch, replay=replay))
-        note["seconds"] = time.monotonic() - began
-        note["bytes"] += self.inner.nbytes()
-        self.notes.append(note)
 
 
 class _Flight:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.files import write_text
+from harness.files import read_json, write_text
 
 FORMAT = 1
 FILMS, VIEWS = "films.json", "views"
@@ -199,12 +199,7 @@ def digest(path: Path) -> str:
 
 
 def _json(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such file; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
-    if not isinstance(found, dict) or found.get("format") != FORMAT:
+    found = read_json(path, remedy)
+    if found.get("format") != FORMAT:
         raise StoreError(f"{path}: not of format {FORMAT}; {remedy}")
     return found

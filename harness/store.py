@@ -26,8 +26,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
-from harness.files import write_text, write_whole
-from harness.films import unite
+from harness.files import read_json, write_text, write_whole
+from harness.films import digest, unite
 from harness.suite import Sample
 
 FORMAT = 1
@@ -122,7 +122,7 @@ class Store:
     def manifest(self) -> dict[str, Any]:
         """The manifest of a folder. Raises StoreError where there is none, or one of another format."""
         path = self._path(MANIFEST)
-        found = _json(path, "no campaign there; make one with: horizon run --out FOLDER")
+        found = read_json(path, "no campaign there; make one with: horizon run --out FOLDER")
         if found.get("format") != FORMAT:
             raise StoreError(
                 f"{path}: format {found.get('format')}, this Horizon reads {FORMAT}; run the campaign anew"
@@ -132,14 +132,14 @@ class Store:
     def find(self, cell: str) -> Stored | None:
         """A finished cell, or None."""
         folder = self._path("cells", cell)
-        return Stored(cell, folder, _json(folder / CELL, "remove its folder")) if folder.is_dir() else None
+        return Stored(cell, folder, read_json(folder / CELL, "remove its folder")) if folder.is_dir() else None
 
     def cells(self) -> Iterator[Stored]:
         """All finished cells, by id."""
         root = self._path("cells")
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             if not folder.name.startswith("."):
-                yield Stored(folder.name, folder, _json(folder / CELL, "remove its folder"))
+                yield Stored(folder.name, folder, read_json(folder / CELL, "remove its folder"))
 
     @contextmanager
     def claim(self, cell: str) -> Iterator[bool]:
@@ -193,7 +193,7 @@ class Store:
             # files are kept only of a cell that has nothing better.
             parts = shutil.ignore_patterns("*.part.*") if about["status"] == "ok" else None
             shutil.copytree(workspace, beside / FILES, ignore=parts, copy_function=_link)
-        files = {path.name: _sha256(path) for path in sorted((beside / FILES).glob("*"))}
+        files = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
         sums = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": files} if files else {})}
         (beside / CELL).write_text(json.dumps({**about, **sums}, indent=1, ensure_ascii=False) + "\n")
         self.discard(cell)
@@ -265,11 +265,6 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
             )
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
@@ -286,18 +281,6 @@ def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
         arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
     cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
     return {**known, "arms": list(arms.values()), "cells": cells}
-
-
-def _json(path: Path, remedy: str) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text())
-    except FileNotFoundError:
-        raise StoreError(f"{path}: no such file; {remedy}") from None
-    except (OSError, ValueError) as error:
-        raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
-    if not isinstance(found, dict):
-        raise StoreError(f"{path}: not written by Horizon; {remedy}")
-    return found
 
 
 def _short(value: Any) -> str:
