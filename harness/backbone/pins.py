@@ -43,7 +43,7 @@ WAN = tuple(
             22_476,
             "8af791f24a6447aa30c95786f40adf23d3c9df97470d2f36159c8f1113f120b4",
         ),
-        ("tokenizer/tokenizer.json", 16_837_459, "20a46ac256746594ed7e1e3ef733b83fbc5a6f0922aa7480eda961743de080e"),
+        ("tokenizer/tokenizer.json", 16_837_459, "20a46ac256746594ed7e1e3ef733b83fbc5a6f0922aa7480eda961743de080ef"),
         ("tokenizer/spiece.model", 4_548_313, "e3909a67b780650b35cf529ac782ad2b6b26e6d1f849d3fbb6a872905f452458"),
         (
             "tokenizer/tokenizer_config.json",
