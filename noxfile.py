@@ -66,7 +66,8 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests in parallel, then lint and types. What follows -- goes to pytest."""
-    python(session, "pytest", "--numprocesses", "auto", *session.posargs)
+    # Whoever is done early takes over what others still have before them: the slowest tests come last.
+    python(session, "pytest", "--numprocesses", "auto", "--dist", "worksteal", *session.posargs)
     session.notify("lint")
     session.notify("types")
 

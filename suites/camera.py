@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -19,9 +19,11 @@ from harness.backbone.presets import Backbone
 from harness.files import write_text
 from harness.screening import WINDOWS
 from harness.suite import Margin, Metric, Place, Sample, Task
-from harness.video import VideoWriter
 from suites.measures import changes, period, picture_metrics
 from suites.strip import Strip
+
+if TYPE_CHECKING:
+    from harness.video import VideoWriter
 
 BEGINNING = 21
 """Latent frames (5 s, what Self-Forcing was trained on) with whose pictures all later ones are compared."""
@@ -139,6 +141,9 @@ class Camera:
 
     def _writers(self, pieces: list[int]) -> list[VideoWriter]:
         """A film a row, then one without loss a row, where these are wanted."""
+        # Most processes that know this suite film nothing, and need not load what writes films.
+        from harness.video import VideoWriter
+
         made = []
         for number, there in enumerate(pieces):
             place = number % len(self.task.rows)
