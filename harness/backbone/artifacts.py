@@ -20,6 +20,7 @@ from pathlib import Path
 
 from harness.errors import CheckpointError
 from harness.files import write_text
+from harness.films import digest
 
 WEIGHTS = "HORIZON_WEIGHTS"
 SUMS = "SHA256SUMS"
@@ -245,9 +246,8 @@ def _digest(path: Path) -> str:
     entry = known.get(key)
     if isinstance(entry, list) and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
         return str(entry[2])
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    found = digest(path)
     # Where it cannot be written nothing is lost but time: the next run reads the file again.
     with suppress(OSError):
-        write_text(known_path, json.dumps({**known, key: [stat.st_size, stat.st_mtime_ns, digest]}))
-    return digest
+        write_text(known_path, json.dumps({**known, key: [stat.st_size, stat.st_mtime_ns, found]}))
+    return found

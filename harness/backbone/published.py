@@ -7,7 +7,6 @@ Text encoder and VAE are Wan2.1's. LongLive's weights are under CC-BY-NC-SA-4.0,
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +22,7 @@ from harness.backbone.checkpoints import fill, read_checkpoint
 from harness.backbone.presets import Backbone, build, check_device, parse_dtype
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError, PresetError
+from harness.films import digest
 
 if TYPE_CHECKING:
     from harness.backbone.vae import WanCodec
@@ -160,15 +160,17 @@ def _assembled(
         device=device,
         dtype=kind,
     )
-    files = {path: each.sha256 for path, each in found.items()} | _own_config(weights)
+    files = {path: each.sha256 for path, each in found.items()}
+    sizes = _own_sizes(weights)
+    if sizes is not None:
+        files[CONFIG] = digest(sizes)
     return Backbone(model=model, text=text, codec=codec, files=files, **about)
 
 
 def _config(weights: str | Path | None) -> WanConfig:
     """Wan2.1-T2V-1.3B, unless a folder of weights of one's own says other sizes."""
-    folder = weights_folder(weights)
-    path = folder / CONFIG if folder else None
-    if path is None or not path.is_file():
+    path = _own_sizes(weights)
+    if path is None:
         return WanConfig()
     try:
         told = json.loads(path.read_text())
@@ -179,11 +181,11 @@ def _config(weights: str | Path | None) -> WanConfig:
         raise CheckpointError(f"{path}: not the sizes of a Wan DiT ({error}); remove it for Wan2.1-T2V-1.3B") from None
 
 
-def _own_config(weights: str | Path | None) -> dict[str, str]:
-    """The hash of sizes of one's own, by their file's name; nothing where there are none."""
+def _own_sizes(weights: str | Path | None) -> Path | None:
+    """The file with sizes of one's own, if there is one."""
     folder = weights_folder(weights)
     path = folder / CONFIG if folder else None
-    return {CONFIG: hashlib.sha256(path.read_bytes()).hexdigest()} if path is not None and path.is_file() else {}
+    return path if path is not None and path.is_file() else None
 
 
 def _model(published: Published, found: Mapping[str, Found], config: WanConfig, device: str, dtype: str) -> CausalWan:

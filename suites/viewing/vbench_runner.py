@@ -14,7 +14,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ import torch
 from harness.errors import CampaignError, StoreError
 from suites.viewing import vbench_dimensions as needs
 from suites.viewing.clips import write
+from suites.viewing.weights import allow_torchvision
 
 STATIC_CLIPS = 5
 """Still clips of a video that flickering is measured on, in standard mode."""
@@ -39,8 +39,6 @@ LOADERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "scene": (("vbench.scene", "tag2text_caption"),),
 }
 """What makes the models of a dimension, which VBench would call again for every video."""
-
-_operators: list[torch.library.Library] = []
 
 
 class Package:
@@ -157,7 +155,7 @@ class Package:
 def _prepare(folder: Path) -> None:
     """Make the package importable, and make sure that it fetches nothing."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
-    define_operators()
+    allow_torchvision()
     io = importlib.import_module("torchvision.io")
     if not hasattr(io, "write_video"):
         io.write_video = _write_video  # type: ignore[attr-defined]
@@ -176,19 +174,6 @@ def _prepare(folder: Path) -> None:
             link.symlink_to((needs.root() / target).absolute())
     torch.hub.set_dir(str(hub))
     torch.hub.download_url_to_file = _refuse
-
-
-def define_operators() -> None:
-    """torchvision's wheel is built for CUDA; beside a CPU torch its operators are missing, and its import fails."""
-    spec = find_spec("torchvision")
-    library = Path(spec.origin).parent / "_C.so" if spec and spec.origin else None
-    try:
-        torch.ops.load_library(library)
-    except OSError:
-        if not _operators:
-            _operators.append(torch.library.Library("torchvision", "DEF"))
-            for name in ("nms", "qnms"):
-                _operators[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 
 def _write_video(filename: str, video_array: torch.Tensor, fps: float) -> None:

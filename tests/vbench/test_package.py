@@ -21,8 +21,9 @@ from harness.films import read_films, read_view, view_path
 from suites.viewing import vbench_dimensions as needs
 from suites.viewing.footage import pictures
 from suites.viewing.vbench import Asked, Manner, look
-from suites.viewing.vbench_runner import Package, define_operators
+from suites.viewing.vbench_runner import Package
 from suites.viewing.vbench_scores import combined
+from suites.viewing.weights import allow_torchvision
 from tests.vbench.world import hub, linear, listed, small_clip, still_and_moving
 
 DINO = ("dino_model/facebookresearch_dino_main", "dino_model/dino_vitbase16_pretrain.pth")
@@ -32,7 +33,7 @@ DINOV2 = ("dinov2_model/facebookresearch_dinov2_main", "dinov2_model/dinov2_vitb
 @pytest.fixture(scope="module")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """Small random weights where VBench looks for them; must be there before vbench is imported."""
-    define_operators()
+    allow_torchvision()
     home = tmp_path_factory.mktemp("cache")
     small_clip(home / "clip_model" / "ViT-B-32.pt", 512)
     small_clip(home / "clip_model" / "ViT-L-14.pt", 768)
