@@ -110,7 +110,7 @@ def render(folder: Path) -> tuple[list[Path], list[Sheet]]:
     told = {
         "manifest": manifest,
         "asked": asked,
-        "environment": manifest["environment"],
+        "environment": manifest["environments"][manifest["runs"][0]["environment"]],
         "sheets": shown,
         "differences": differences(rows),
         "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],

@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 
 from harness import registry
+from harness.environment import cohort_of
 from harness.errors import StoreError
+from harness.manifest import content_id
 from harness.screening import remedies, seen_in
 from harness.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite
@@ -19,13 +21,14 @@ from reports.stats import Interval, interval
 
 BASELINE = "sliding_window"
 TIDY = (
-    "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "seed",
-    "repeat", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "at_frame", "value", "weights",
+    "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
+    "suite_version", "scenario", "prompt", "seed", "repeat", "horizon_latent_frames", "horizon_seconds", "metric",
+    "unit", "better", "at_frame", "value", "weights",
 )  # fmt: skip
 """Columns of the tidy table (DESIGN of records): one row a sample."""
 WORDS = (
-    "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "metric",
-    "unit", "better", "weights",
+    "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
+    "suite_version", "scenario", "prompt", "metric", "unit", "better", "weights",
 )  # fmt: skip
 """Those of them that are categories."""
 
@@ -68,12 +71,12 @@ def tidy(store: Store) -> pd.DataFrame:
         raise StoreError(f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}")
     words: dict[str, _Words] = {name: _Words() for name in WORDS}
     numbers: dict[str, list[Any]] = {name: [] for name in TIDY if name not in WORDS}
-    campaign, suites = store.manifest()["name"], {cell.about["suite"] for cell in cells}
+    manifest, suites = store.manifest(), {cell.about["suite"] for cell in cells}
     loaded = {name: suite_named(name) for name in suites}
     later = seen_in(store)
     for cell in cells:
         lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
-        _add(cell, lines, campaign, loaded[cell.about["suite"]], words, numbers)
+        _add(cell, lines, manifest, loaded[cell.about["suite"]], words, numbers)
     table = {name: words[name].column() if name in words else np.concatenate(numbers[name]) for name in TIDY}
     return pd.DataFrame(table)
 
@@ -224,13 +227,14 @@ class _Words:
 def _add(
     cell: Stored,
     lines: list[list[Any]],
-    campaign: str,
+    manifest: Mapping[str, Any],
     suite: Suite,
     words: Mapping[str, _Words],
     numbers: Mapping[str, list[Any]],
 ) -> None:
     """Append the samples of a cell to every column."""
     about, task, declared = cell.about, cell.about["task"], suite.all_metrics
+    environments = manifest["environments"]
     which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
     codes, found = pd.factorize(np.array(names, object))
@@ -243,10 +247,14 @@ def _add(
     place, count = np.array(which, int), len(lines)
     metrics = [declared[name] for name in found]
     constant = {
-        "campaign": campaign,
+        "campaign": manifest["name"],
         "cell": cell.id,
+        "code": (about.get("code") or {}).get("digest", ""),
+        "environment": about["environment"],
+        "cohort": content_id(cohort_of(about, environments.get(about["environment"], {}))),
         "backbone": about["backbone"],
         "strategy": about["strategy"],
+        "arm": about.get("arm", about["strategy"]),
         "knobs": _text(about["knobs"]),
         "suite": about["suite"],
         "suite_version": about["suite_version"],
