@@ -263,6 +263,14 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
                 f"{folder} holds another campaign: its {key} is {_short(known.get(key))}, not "
                 f"{_short(asked.get(key))}; give --out another folder, or remove this one"
             )
+    here, there = (
+        {arm["budget_bytes"] for arm in each.get("arms", ()) if arm.get("budget_bytes")} for each in (known, asked)
+    )
+    if here and there and here != there:
+        raise StoreError(
+            f"{folder} holds arms at an equal budget of {min(here):,} bytes, not {min(there):,}; give --out another "
+            "folder, or --equal-budget 0"
+        )
 
 
 def _link(source: str, target: str) -> None:
@@ -277,8 +285,12 @@ def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
     """What is asked for now, and what was asked for before."""
     arms = {arm["label"]: arm for arm in known["arms"]}
     for arm in asked["arms"]:
-        tables = [*arms.get(arm["label"], arm)["tables"], *arm["tables"]]
-        arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
+        before = arms.get(arm["label"], arm)
+        tables = [*before["tables"], *arm["tables"]]
+        # An arm that is not asked for a budget now keeps what was said of it before.
+        told = before if arm.get("budget_bytes") is None else arm
+        budget = {key: told[key] for key in ("budget_bytes", "budget_note") if key in told}
+        arms[arm["label"]] = {**arm, **budget, "tables": list(dict.fromkeys(tables))}
     cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
     return {**known, "arms": list(arms.values()), "cells": cells}
 

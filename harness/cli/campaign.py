@@ -75,7 +75,7 @@ def run(
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
     import torch
 
-    from harness.campaign import cells, make_campaign, manifest, read_campaign
+    from harness.campaign import absent, cells, make_campaign, manifest, read_campaign
     from harness.executor import run as execute
     from harness.room import warnings
     from harness.store import Status, Store
@@ -94,7 +94,7 @@ def run(
         torch.set_num_threads(threads)
     stage = asked.stage()
     planned = cells(asked, stage)
-    for line in warnings(planned, stage):
+    for line in (*absent(planned), *warnings(planned, stage)):
         aside.print(line)
     if dry_run:
         _list(planned, stage, Store(out))
@@ -140,6 +140,8 @@ def compare(
         for row in sheet.rows:
             shown.add_row(Text(row[0], "bold"), *(row[place] for place in columns[1:]))
         console.print(shown)
+        for note in sheet.notes:
+            console.print(Text(note, "dim"))
         console.print()
     console.print("± half of a 95 % interval; ▲ ▼ a real difference to sliding_window of the same table.", style="dim")
     console.print(f"{written[0]}")

@@ -18,7 +18,7 @@ from harness.backbone.layout import DenseLayout
 from harness.backbone.presets import Backbone, build
 from harness.backbone.wan import CausalWan
 from harness.errors import KnobError
-from harness.frames import OnSwitch, Positions, check_window, window_bytes
+from harness.frames import OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape, encoders_of
@@ -121,6 +121,13 @@ class EchoInfinity(Strategy):
         # Keys and values of the memory, and queries, which are as wide as one of them.
         parts = 2 if self.update == "never" else 3
         return held + leaving + begun * self.memory * self.groups * parts * frame // 2
+
+    def resized(self, spec: MemorySpec, frames: int) -> EchoInfinity:
+        # The queries stay: they were trained to be so many. Ids have room for the window, and else reach as far.
+        cached = frames - self.memory
+        sink = sink_at(spec, cached, self.window, self.sink)
+        reach = max(self.reach, frames + spec.chunk) if self.positions == "relative" else self.reach
+        return replace(self, window=cached + spec.chunk, sink=sink, reach=reach)
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.reach if self.positions == "relative" else None
