@@ -94,13 +94,16 @@ def run(
         torch.set_num_threads(threads)
     stage = asked.stage()
     planned = cells(asked, stage)
-    for line in (*absent(planned), *warnings(planned, stage)):
+    for line in warnings(planned, stage):
         aside.print(line)
-    if dry_run:
-        _list(planned, stage, Store(out))
-        return
     store = Store(out)
-    store.begin(manifest(asked, stage, planned, out.name))
+    if not dry_run:
+        store.begin(manifest(asked, stage, planned, out.name))
+    for line in absent(planned):
+        aside.print(line, soft_wrap=True)
+    if dry_run:
+        _list(planned, stage, store)
+        return
     with Ticker(planned) as ticker, _stoppable(), _helpers(workers - 1):
         execute(
             store,
