@@ -17,6 +17,7 @@ from harness.files import write_text, write_whole
 from harness.screening import protocols
 from harness.store import Store
 from reports import cost_plots, drift_plots, interactive_plots
+from reports.budget import cached, notes, with_budget
 from reports.cost import cost_sheets, speeds
 from reports.tables import BASELINE, Entrant, Sheet, compared, entrants, marked, scores, tidy, troubles
 
@@ -138,14 +139,13 @@ def sheets(rows: pd.DataFrame, runners: list[Entrant]) -> list[Sheet]:
     """The tables: every arm at the longest horizon of each scenario, with intervals; ▲ and ▼ mark real differences."""
     shown = [*_there(COLUMNS, rows), *(_there(FILMED, rows) if _filmed(rows) else [])]
     found: list[Sheet] = []
-    if not shown:
-        return found
-    for table in dict.fromkeys(rows["table"]):
-        sheet = Sheet(table, ["strategy", "cache (kB)", "chunk (ms)", *(f"{head}" for *_, head in shown)])
+    for table in with_budget(rows["table"], runners) if shown else ():
+        sheet = Sheet(table, ["strategy", "cache (kB)", "chunk (ms)", *(head for *_, head in shown)])
+        sheet.notes = notes(table, runners)
         part = rows[rows["table"] == table]
         for runner in [runner for runner in runners if runner.label in set(part["arm"])]:
             cells = [_entry(part, runner.label, scenario, metric) for scenario, metric, _ in shown]
-            sheet.rows.append([runner.label, f"{runner.cache_bytes / 1000:.0f}", f"{runner.chunk_ms:.0f}", *cells])
+            sheet.rows.append([runner.label, cached(runner, table), f"{runner.chunk_ms:.0f}", *cells])
         found.append(sheet)
     return found
 

@@ -36,7 +36,7 @@ WORDS = (
 @dataclass(frozen=True)
 class Entrant:
     """A strategy with its knobs in a report. chunk_ms: of a whole batch; switch_ms: of a prompt switch alone, and
-    switch_frames: latent frames that it replays."""
+    switch_frames: latent frames that it replays. budget_bytes, budget_note: as those of an arm of a campaign."""
 
     label: str
     strategy: str
@@ -47,15 +47,18 @@ class Entrant:
     chunk_ms: float
     switch_ms: float = np.nan
     switch_frames: float = np.nan
+    budget_bytes: int | None = None
+    budget_note: str | None = None
 
 
 @dataclass
 class Sheet:
-    """One table of a report, as text: a heading, its columns, a row an arm."""
+    """One table of a report, as text: a heading, its columns, a row an arm; what is to be said of it, a line each."""
 
     title: str
     heads: list[str]
     rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def suite_named(name: str) -> Suite:
@@ -117,6 +120,8 @@ def entrants(store: Store) -> list[Entrant]:
                 chunk_ms=float(np.median([each["chunk_ms"] for each in cost])) if cost else np.nan,
                 switch_ms=1000 * float(np.median([each["seconds"] for each in turns])) if turns else np.nan,
                 switch_frames=max((each["frames"] for each in turns), default=np.nan),
+                budget_bytes=arm.get("budget_bytes"),
+                budget_note=arm.get("budget_note"),
             )
         )
     return found

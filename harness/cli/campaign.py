@@ -80,7 +80,7 @@ def run(
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
     import torch
 
-    from harness.campaign import cells, make_campaign, manifest, read_campaign
+    from harness.campaign import absent, cells, make_campaign, manifest, read_campaign
     from harness.cli.dry_run import list_cells
     from harness.executor import run as execute
     from harness.executor import survey
@@ -109,6 +109,8 @@ def run(
     told = manifest(asked, stage, planned, out.name)
     store.check(told)
     name = run_name() or uuid.uuid4().hex
+    for line in absent(planned):
+        aside.print(line, soft_wrap=True)
     looks = survey(store, planned, again, keep_stale, name)
     if dry_run:
         list_cells(looks, stage)
@@ -158,6 +160,8 @@ def compare(
         for row in sheet.rows:
             shown.add_row(Text(row[0], "bold"), *(row[place] for place in columns[1:]))
         console.print(shown)
+        for note in sheet.notes:
+            console.print(Text(note, "dim"))
         console.print()
     console.print("± half of a 95 % interval; ▲ ▼ a real difference to sliding_window of the same table.", style="dim")
     console.print(f"{written[0]}")

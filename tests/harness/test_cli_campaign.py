@@ -100,6 +100,25 @@ def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
     assert "12 cells, about 0.0 minutes and 0 MB" in horizon("run", *ARMS, "--out", "c", "--dry-run", cwd=folder)
 
 
+def test_what_is_not_at_the_equal_budget_is_said_before_anything_runs(tmp_path):
+    arguments = ("run", "--suite", "drift", "--strategy", "full", "--out", "c")
+    done = subprocess.run(
+        command(*arguments, "--dry-run"), check=True, cwd=tmp_path, capture_output=True, text=True, timeout=300
+    )
+    assert "full is not at the equal budget: Full keeps every frame" in done.stderr
+    assert "Full keeps" not in horizon(*arguments, "--equal-budget", "0", "--dry-run", cwd=tmp_path)
+
+
+@pytest.mark.parametrize("window", ["3", "37", "1000000000"])
+def test_a_budget_that_makes_no_sense_is_one_line(tmp_path, window):
+    said = horizon("run", "--equal-budget", window, "--out", "c", cwd=tmp_path, code=2)
+    assert said == (
+        f"horizon: equal_budget = {window}: a dense window of pocket has 4 to 36 latent frames, its chunk included and "
+        "no more than it was trained for; 0 leaves that table out\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_machines_go_together(ran, tmp_path):
     folder, _ = ran
     horizon("run", "--suite", "drift", "--strategy", "sliding_window", "--out", "other", "--threads", "1", cwd=folder)
