@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
-import tomllib
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -17,11 +18,14 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.budget import USUAL_WINDOW, at_equal_budget, budget_bytes
 from harness.environment import environment, weights_hash
-from harness.errors import CampaignError, did_you_mean
+from harness.errors import CampaignError, PresetError, did_you_mean
+from harness.files import load_toml
 from harness.knobs import changed_fields, knobs_set, spelled
+from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED, LARGEST_SIDE, MOST_ARMS, MOST_FRAMES
 from harness.manifest import content_id
 from harness.memory import Strategy, Weights
 from harness.provenance import CellCode, code_of
+from harness.records import told
 from harness.suite import CostSuite, Suite, Task
 
 PUBLISHED, EQUAL = "as published", "equal budget"
@@ -32,7 +36,8 @@ class Campaign(BaseModel):
     """A campaign as asked for, in a TOML file or by options.
 
     strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
-    values to go through, for each knob of a strategy; every combination is an arm. equal_budget: latent frames of the
+    values to go through, for each knob of a strategy; every combination is an arm. A knob that an arm of `strategies`
+    names itself keeps its value there. equal_budget: latent frames of the
     dense window whose cached bytes every bounded strategy also gets, at most the backbone's trained range; 0 = only as
     published.
     weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
@@ -46,21 +51,30 @@ class Campaign(BaseModel):
     dtype: str | None = None
     strategies: tuple[str, ...] = ()
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    suites: tuple[str, ...] = ("drift", "interactive", "distance")
+    suites: tuple[str, ...] = Field(("drift", "interactive", "distance"), min_length=1)
     tier: str = "quick"
-    seed: int = Field(0, ge=0)
-    equal_budget: int = Field(USUAL_WINDOW, ge=0)
+    seed: int = Field(0, ge=0, le=LARGEST_SEED, strict=True)
+    equal_budget: int = Field(USUAL_WINDOW, ge=0, le=MOST_FRAMES, strict=True)
     weights: str | None = None
     size: str | None = None
-    tiling: bool = False
-    offload: bool = False
+    tiling: bool = Field(False, strict=True)
+    offload: bool = Field(False, strict=True)
     prompts: str | None = None
-    lossless: bool = False
+    lossless: bool = Field(False, strict=True)
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
         options = options_of(self.weights, self.size, self.tiling, self.offload)
-        return registry.backbone(self.backbone, device=self.device, dtype=self.dtype, **options)
+        return registry.backbone(self.backbone, device=computing(self.device), dtype=self.dtype, **options)
+
+
+def computing(device: str) -> str:
+    """Return the name of a device that computes. Raises PresetError for "meta", where tensors have shapes only."""
+    if device.partition(":")[0] == "meta":
+        raise PresetError(
+            "device 'meta' holds shapes and no numbers; allowed: cpu, cuda (horizon plan uses shapes only)"
+        )
+    return device
 
 
 def options_of(
@@ -69,10 +83,12 @@ def options_of(
     """Options of a backbone as they are asked for; those that are left out stay the backbone's own."""
     options: dict[str, Any] = {"weights": weights, "tiling": tiling or None, "offload": offload or None}
     if size is not None:
-        height, _, width = size.lower().partition("x")
-        if not (height.isdigit() and width.isdigit()):
-            raise CampaignError(f"size {size!r}: write height x width in pixels, for instance 480x832")
-        options["size"] = (int(height), int(width))
+        found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
+        if found is None or not all(1 <= int(side) <= LARGEST_SIDE for side in found.groups()):
+            raise CampaignError(
+                f"size {size[:40]!r}: write height x width in pixels, each 1 to {LARGEST_SIDE:,}, for instance 480x832"
+            )
+        options["size"] = (int(found[1]), int(found[2]))
     return {key: value for key, value in options.items() if value is not None}
 
 
@@ -119,10 +135,10 @@ class Cell:
 def read_campaign(path: Path) -> Campaign:
     """A campaign from a TOML file. Raises CampaignError for one that cannot be read or asks for the unknown."""
     try:
-        found = tomllib.loads(path.read_text())
+        found = load_toml(path)
     except OSError as error:
         raise CampaignError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise CampaignError(f"{path} is not TOML: {error}") from None
     return make_campaign(found, str(path))
 
@@ -136,9 +152,7 @@ def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campa
     try:
         return Campaign(**values)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        place = ".".join(map(str, wrong["loc"]))
-        raise CampaignError(f"{origin}: {place} = {wrong['input']!r}: {wrong['msg'].lower()}") from None
+        raise CampaignError(f"{origin}: {told(error)}") from None
 
 
 def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
@@ -148,15 +162,17 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
         if name not in {text.partition(".")[0] for text in names}:
             raise CampaignError(f"knobs.{name}: that strategy is not in this campaign; it has {', '.join(names)}")
     budget = budget_bytes(backbone, campaign.equal_budget)
+    _check_number(campaign, names)
     found: dict[tuple[str, str], Arm] = {}
     for text in names:
-        name, given = registry.parse_strategy(text)
-        grid = campaign.knobs.get(name, {})
+        name, given = registry.parse_knobs(text)
+        # A knob that an arm names itself keeps its value: the grid goes through the others.
+        grid = {knob: value for knob, value in campaign.knobs.get(name, {}).items() if knob not in given}
         # A list is a grid; a list in it is one value.
         lists = [value if isinstance(value, list) else [value] for value in grid.values()]
         choices = [[tuple(each) if isinstance(each, list) else each for each in values] for values in lists]
         for values in itertools.product(*choices):
-            made = registry.strategy(name, **{**given.knobs(), **dict(zip(grid, values, strict=True))})
+            made = registry.strategy(name, **{**given, **dict(zip(grid, values, strict=True))})
             _add(found, backbone, name, made, PUBLISHED)
             if budget is not None:
                 fitted, note = at_equal_budget(made, backbone, budget)
@@ -166,6 +182,20 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
                 key = (name, repr(fitted or made))
                 found[key] = replace(found[key], budget_bytes=budget, budget_note=note)
     return list(found.values())
+
+
+def _check_number(campaign: Campaign, names: Sequence[str]) -> None:
+    """Raise CampaignError for a knob without values, and for more arms than a campaign may have; none is made yet."""
+    number = 0
+    for text in names:
+        counts = []
+        for knob, values in campaign.knobs.get(text.partition(".")[0], {}).items():
+            if values == []:
+                raise CampaignError(f"knobs.{text.partition('.')[0]}.{knob} is an empty list; give it values")
+            counts.append(len(values) if isinstance(values, list) else 1)
+        number += math.prod(counts)
+    if number > MOST_ARMS:
+        raise CampaignError(f"the grid of knobs has {number:,} arms; at most {MOST_ARMS:,}: give fewer values")
 
 
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
@@ -191,6 +221,11 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                 f"none of {campaign.prompts} fits suite {suite.name}: drift and vbench_long take prompts of one scene, "
                 "interactive those of several; give --suite, or another file"
             )
+        for row in (row for task in tasks for row in task.rows):
+            if not 0 <= row.seed <= LARGEST_ROLLOUT_SEED:
+                raise CampaignError(
+                    f"suite {suite.name} gives a rollout the seed {row.seed}; allowed: 0 to {LARGEST_ROLLOUT_SEED}"
+                )
         codes = [code_of(arm.strategy, suite, backbone.name) for arm in chosen]
         for task in tasks:
             for arm, code in zip(chosen, codes, strict=True):

@@ -48,7 +48,7 @@ def progress(folder: Path, name: str, done: int) -> None:
 
 def held(folder: Path) -> dict[str, dict[str, Any]]:
     """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("[!.]*.json")):
         lock = FileLock(path.with_suffix(".lock"), timeout=0)
         try:
@@ -57,5 +57,18 @@ def held(folder: Path) -> dict[str, dict[str, Any]]:
         except Timeout:
             # It may be gone by now.
             with suppress(StoreError):
-                found[path.stem] = read_json(path, "")
+                said = read_json(path, "")
+                if _is_claim(said):
+                    found[path.stem] = said
     return found
+
+
+def _is_claim(said: Mapping[str, Any]) -> bool:
+    """Return whether a file says who has what; anything else lies there by mistake, and the lock alone counts."""
+    numbers = [said.get("pid"), said.get("since"), said.get("done", 0), said.get("frames", 0)]
+    texts = [said.get("host"), *(said.get(key, "") for key in ("cell", "arm", "suite"))]
+    return (
+        all(type(number) in (int, float) for number in numbers)
+        and all(isinstance(text, str) for text in texts)
+        and ("cell" not in said or {"arm", "suite", "frames"} <= said.keys())
+    )

@@ -16,6 +16,16 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
+def shown(value: object, most: int = 60) -> str:
+    """Return a wrong value as a message shows it: cut where it is long, and in words where it cannot be written."""
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):
+        # Python writes no number of thousands of digits.
+        text = "a number of thousands of digits"
+    return text if len(text) <= most else text[: most - 3] + "..."
+
+
 class HorizonError(Exception):
     """A request that Horizon cannot serve; the message is one complete line."""
 

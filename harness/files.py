@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import stat
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,17 +27,52 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text, whole or not at all."""
-    write_whole(path, lambda beside: beside.write_text(text))
+    """Write a text in UTF-8, whole or not at all."""
+    write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return the contents of a regular file.
+
+    Raises OSError, with the path, for everything else: a pipe would be waited for, and a device has no end.
+    """
+    if "\0" in str(path):
+        raise OSError(errno.EINVAL, "a NUL is in its path", str(path))
+    if not stat.S_ISREG(os.stat(path).st_mode):
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
+    return path.read_bytes()
+
+
+def load_json(path: Path) -> Any:
+    """Return what a JSON file in UTF-8 holds. Raises OSError for one that cannot be read, ValueError for other text."""
+    return parse_json(read_bytes(path))
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Return what a JSON text says. Raises ValueError for everything that is none, deep nesting included."""
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Return what a TOML file in UTF-8 holds. Raises OSError for one that cannot be read, ValueError for other text."""
+    try:
+        return tomllib.loads(read_bytes(path).decode("utf-8"))
+    except RecursionError:
+        raise ValueError("nested too deep") from None
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
     """A JSON object. Raises StoreError, which ends with the remedy, for a file that is missing, damaged or none."""
     try:
-        found = json.loads(path.read_text())
+        found = load_json(path)
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; {remedy}") from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
+    except ValueError as error:
         raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
     if not isinstance(found, dict):
         raise StoreError(f"{path}: not written by Horizon; {remedy}")

@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -21,6 +23,8 @@ from harness.files import read_json, write_text
 
 FORMAT = 1
 FILMS, VIEWS = "films.json", "views"
+LARGEST = 2**53
+"""Whole numbers up to here are the same in every reader of JSON."""
 OF_FILM = "film"
 """What of a protocol is of one film alone: numbers of films that differ in nothing else go together."""
 
@@ -93,21 +97,41 @@ def write_films(folder: Path, films: Sequence[Film]) -> Path:
 
 def read_films(path: Path) -> list[Film]:
     """What there is to look at. Raises StoreError for a file that is missing or no such list."""
-    found = _json(path, "write it with: horizon films FOLDER")
+    remedy = "write it anew: horizon films FOLDER"
+    found = _json(path, remedy)
     try:
-        return [
-            Film(
-                **{
-                    **each,
-                    "path": path.parent / each["path"],
-                    "windows": tuple(Span(**span) for span in each["windows"]),
-                    "acts": tuple(Act(**act) for act in each["acts"]),
-                }
-            )
-            for each in found["films"]
-        ]
-    except (KeyError, TypeError) as error:
-        raise StoreError(f"{path}: not a list of films ({error}); write it anew: horizon films FOLDER") from None
+        return [_film(path.parent, each) for each in found["films"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{path}: not a list of films ({_words(error)}); {remedy}") from None
+
+
+def _film(folder: Path, told: Mapping[str, Any]) -> Film:
+    """A film as `write_films` writes it. Raises ValueError, KeyError or TypeError for anything else."""
+    name, path = _text(told["id"], "id"), _text(told["path"], "path")
+    if not is_component(name):
+        raise ValueError(f"the id {name!r} is no name of a file")
+    if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+        raise ValueError(f"the path of {name} leads out of the folder")
+    acts = tuple(
+        Act(*_stretch(act), _text(act["prompt"], "prompt"), _text(act["boundary"], "boundary")) for act in told["acts"]
+    )
+    return Film(
+        id=name,
+        path=folder / path,
+        sha256=_text(told["sha256"], "sha256"),
+        suite=_text(told["suite"], "suite"),
+        scenario=_text(told["scenario"], "scenario"),
+        frames=_count(told["frames"], "frames"),
+        rate=_rate(told["rate"]),
+        reference=_count(told["reference"], "reference"),
+        windows=tuple(Span(*_stretch(span)) for span in told["windows"]),
+        acts=acts,
+    )
+
+
+def _stretch(told: Mapping[str, Any]) -> tuple[int, int, int]:
+    start, end, at_frame = (_count(told[key], key) for key in ("start", "end", "at_frame"))
+    return start, end, at_frame
 
 
 def shard(films: Sequence[Film], which: str) -> list[Film]:
@@ -130,15 +154,57 @@ def view_path(folder: Path, viewer: str, film: str) -> Path:
 
 def read_view(path: Path) -> View:
     """What a viewer saw. Raises StoreError for a file that is damaged or not a view."""
-    found = _json(path, "remove it, and look again")
+    remedy = "move it away, and let the viewer look again"
+    found = _json(path, remedy)
     try:
-        parts = {
-            name: Part(tuple((int(at), value) for at, value in part["samples"]), part["skipped"])
-            for name, part in found["parts"].items()
-        }
-        return View(found["film"], found["sha256"], parts, found["protocol"])
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise StoreError(f"{path}: not a view ({error}); remove it, and look again") from None
+        film = _text(found["film"], "film")
+        if film != path.stem:
+            raise ValueError(f"it is about the film {film!r}, not about the one that its name says")
+        parts = {name: _part(name, part) for name, part in found["parts"].items()}
+        protocol: dict[str, Any] = {name: dict(found["protocol"][name]) for name in parts}
+        return View(film, _text(found["sha256"], "sha256"), parts, protocol)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise StoreError(f"{path}: not a view ({_words(error)}); {remedy}") from None
+
+
+def _part(name: str, told: Mapping[str, Any]) -> Part:
+    samples = tuple((_count(at, f"{name}: latent frame"), _value(name, value)) for at, value in told["samples"])
+    if len({at for at, _ in samples}) != len(samples):
+        raise ValueError(f"{name}: two values at one latent frame")
+    return Part(samples, _text(told["skipped"], f"{name}: skipped"))
+
+
+def _value(name: str, value: Any) -> float | None:
+    if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+        raise ValueError(f"{name}: {value!r:.60} is no finite number")
+    return None if value is None else float(value)
+
+
+def _count(value: Any, what: str) -> int:
+    if type(value) is not int or not 0 <= value <= LARGEST:
+        raise ValueError(f"{what} is no whole number from 0 to {LARGEST}")
+    return value
+
+
+def _rate(value: Any) -> float:
+    if type(value) not in (int, float) or not 0 < value < math.inf:
+        raise ValueError("rate is no number above 0")
+    return float(value)
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{what} is no text")
+    return value
+
+
+def _words(error: Exception) -> str:
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
+def is_component(name: str) -> bool:
+    """Return whether a name from a file is one component of a path, which leads nowhere else."""
+    return re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.=,+ -]*", name) is not None
 
 
 def seen(folder: Path, viewer: str, film: Film) -> View:

@@ -33,7 +33,7 @@ COST = ("harness.measuring", "harness.meter")
 PLUMBING = (
     "harness.campaign", "harness.children", "harness.claims", "harness.cli", "harness.environment",
     "harness.errors", "harness.files", "harness.films", "harness.knobs", "harness.manifest", "harness.outcome",
-    "harness.provenance", "harness.registry", "harness.room", "harness.screening", "harness.store",
+    "harness.provenance", "harness.records", "harness.registry", "harness.room", "harness.screening", "harness.store",
     "harness.suite",
 )  # fmt: skip
 """Modules that find, declare, check, store or show, and compute no number."""

@@ -77,6 +77,12 @@ def strategy(name: str, **knobs: Any) -> Strategy:
 
 def parse_strategy(text: str) -> tuple[str, Strategy]:
     """`NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`, as on the command line; values as in JSON, words without quotes."""
+    name, knobs = parse_knobs(text)
+    return name, strategy(name, **knobs)
+
+
+def parse_knobs(text: str) -> tuple[str, dict[str, Any]]:
+    """Return the name and the knobs that such a text gives; whether they exist is not asked here."""
     name, _, rest = text.partition(".")
     knobs: dict[str, Any] = {}
     for part in _parts(rest):
@@ -88,7 +94,7 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
         knobs[knob] = _value(value)
     if text.endswith(".") or (not rest and "=" in name):
         raise KnobError(f"cannot read {text!r}; write NAME or NAME.KNOB=VALUE[,KNOB=VALUE]")
-    return name, strategy(name, **knobs)
+    return name, knobs
 
 
 def backbone(name: str, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> Backbone:

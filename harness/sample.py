@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import PresetError
+from harness.limits import LONGEST
 from harness.memory import Strategy
 from harness.noise import PairedNoise
 from harness.rollout import Chunk, rollout
@@ -59,10 +60,14 @@ def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Sc
     script = parse_script(text, rate=backbone.latents_per_second, chunk=backbone.chunk)
     if seconds is None:
         if "[" in text or len(script.cues) > 1:
+            if script.frames > LONGEST * backbone.latents_per_second:
+                raise PresetError(f"{script.frames:,} latent frames are more than 31 days of video; shorten the scenes")
             return script
         seconds = USUAL_SECONDS
-    if not (math.isfinite(seconds) and seconds > 0):
-        raise PresetError(f"a video of {seconds:g} s cannot be; give a positive number of seconds")
+    if not 0 < seconds <= LONGEST:
+        raise PresetError(
+            f"a video of {seconds:g} s cannot be; give a positive number of seconds, at most {LONGEST:,.0f} (31 days)"
+        )
     frames = math.ceil(seconds * backbone.latents_per_second / backbone.chunk) * backbone.chunk
     last = script.cues[-1]
     if last.start >= frames:

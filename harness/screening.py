@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 from harness.errors import StoreError
+from harness.files import load_json
 from harness.films import VIEWS, Act, Film, Span, View, manner, views, write_films
 from harness.store import Store, Stored
 from harness.suite import Sample
@@ -94,6 +94,11 @@ def _films(cell: Stored) -> list[Film]:
             continue
         ends, pixel = _ends(files[WINDOWS], path), partial(_pixel, per_latent=cell.about["pictures_per_latent"])
         begins = [start for start, _ in row["script"]]
+        if len(task["boundaries"]) != len(begins):
+            raise StoreError(
+                f"{cell.folder}: {len(begins)} scenes and {len(task['boundaries'])} boundaries; move it out of the "
+                "campaign's folder and run the same command again"
+            )
         stops = [*begins[1:], task["frames"]]
         windows = tuple(Span(pixel(a), pixel(b), b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
         acts = tuple(
@@ -120,10 +125,17 @@ def _films(cell: Stored) -> list[Film]:
 def _ends(path: Path, film: Path) -> list[int]:
     """The latent frames at which windows end, as the suite that filmed said."""
     try:
-        return [int(end) for end in json.loads(path.read_text())]
-    except (OSError, ValueError, TypeError) as error:
+        ends = load_json(path)
+        if not isinstance(ends, list) or not ends or any(type(end) is not int or end < 1 for end in ends):
+            raise ValueError("they are no list of latent frames")
+        if ends != sorted(set(ends)):
+            raise ValueError("they do not rise")
+        return ends
+    except (OSError, ValueError) as error:
+        cell = path.parent.parent
         raise StoreError(
-            f"{path}: not the windows of {film.name} ({error}); remove the cell's folder, and run again"
+            f"{path}: not the windows of {film.name} ({getattr(error, 'strerror', None) or error}); move {cell} out of "
+            "the campaign's folder and run the same command again"
         ) from None
 
 

@@ -10,20 +10,24 @@ latent frames at which they switch, as LongLive and infinity-RoPE take them, are
 
 from __future__ import annotations
 
-import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_args
 
-from harness.errors import PromptError
+from harness.errors import PromptError, did_you_mean, shown
+from harness.files import parse_json, read_bytes
+from harness.limits import MOST_FRAMES
 from harness.memory import Boundary
 
 USUAL_CHUNKS = 21
 """Length of a scene that does not say its own, as released."""
 LEFT: dict[str, Boundary] = {"": "smooth", "#": "hardcut", "@": "recall"}
+KEYS = ("prompts", "switch_frame_indices", "boundaries", "frames")
+"""What a record may say."""
 _MARK = re.compile(r"\[([^\[\]]*)\]\s*$")
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([sf])\s*([#@]?)")
 
@@ -60,6 +64,7 @@ def parse_script(text: str, *, rate: float, chunk: int, usual: int = USUAL_CHUNK
     A scene in seconds gets as many whole chunks as fit, at least one; the last one takes what is left of the sum,
     rounded up to a chunk. Raises PromptError, which says where (scene, and characters from 1).
     """
+    check_text(text)
     body = text.partition(";")[0]
     cues: list[Cue] = []
     start, asked, place, boundary = 0, 0.0, 0, LEFT[""]
@@ -77,6 +82,13 @@ def parse_script(text: str, *, rate: float, chunk: int, usual: int = USUAL_CHUNK
         place += len(scene) + 1
     total = math.ceil(asked / chunk - 1e-9) * chunk
     return Script(tuple(cues), max(start, total))
+
+
+def check_text(text: str) -> None:
+    """Raise PromptError for a text that no file can keep: with a control character, or with half of a character."""
+    for place, letter in enumerate(text, 1):
+        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n\r":
+            raise PromptError(f"character {place} is {letter!a}, which is no part of a text; remove it")
 
 
 def _scene(scene: str, where: str, rate: float, chunk: int, usual: int) -> tuple[str, float, str]:
@@ -98,9 +110,12 @@ def _scene(scene: str, where: str, rate: float, chunk: int, usual: int) -> tuple
             "# (hard cut) or @ (recall): [10s], [10s#], [84f@]"
         )
     length, unit, left = found.groups()
+    frames = float(length) * (rate if unit == "s" else 1)
+    if not frames <= MOST_FRAMES:
+        raise PromptError(f"{where}: [{mark[1][:40]}]: a scene has at most {MOST_FRAMES:,} latent frames")
     if unit == "f" and "." in length:
         raise PromptError(f"{where}: [{mark[1]}]: latent frames are whole numbers")
-    return prompt, float(length) * (rate if unit == "s" else 1), left
+    return prompt, frames, left
 
 
 def read_scripts(path: Path, *, frames: int | None, rate: float, chunk: int) -> list[Script]:
@@ -112,7 +127,7 @@ def read_scripts(path: Path, *, frames: int | None, rate: float, chunk: int) -> 
     PromptError, which names file and line.
     """
     try:
-        text = path.read_text()
+        text = read_bytes(path).decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
     found = []
@@ -122,12 +137,12 @@ def read_scripts(path: Path, *, frames: int | None, rate: float, chunk: int) -> 
             continue
         try:
             if path.suffix in (".json", ".jsonl"):
-                records = json.loads(line)
+                records = parse_json(line)
                 several = records if isinstance(records, list) else [records]
                 found += [_from_record(record, frames, chunk) for record in several]
             else:
                 found.append(parse_script(line, rate=rate, chunk=chunk))
-        except (PromptError, json.JSONDecodeError) as error:
+        except ValueError as error:
             raise PromptError(f"{path}, line {number}: {error}") from None
     if not found:
         raise PromptError(f"{path}: no script in it")
@@ -136,19 +151,30 @@ def read_scripts(path: Path, *, frames: int | None, rate: float, chunk: int) -> 
 
 def _from_record(record: Any, frames: int | None, chunk: int) -> Script:
     prompts = record.get("prompts") if isinstance(record, Mapping) else None
+    for key in record if isinstance(record, Mapping) else ():
+        if key not in KEYS:
+            raise PromptError(f"unknown key {key!r}{did_you_mean(key, KEYS)}; allowed: {', '.join(KEYS)}")
     if not isinstance(prompts, Sequence) or isinstance(prompts, str) or not prompts:
         raise PromptError('a record needs "prompts": ["...", "..."]')
     if not all(isinstance(prompt, str) and prompt.strip() for prompt in prompts):
         raise PromptError('"prompts" must be texts that are not empty')
     total = record.get("frames", frames)
-    if not isinstance(total, int) or total < chunk * len(prompts):
-        raise PromptError(f"{len(prompts)} scenes need at least {chunk * len(prompts)} latent frames; given: {total}")
+    if type(total) is not int or not chunk * len(prompts) <= total <= MOST_FRAMES:
+        raise PromptError(
+            f"{len(prompts)} scenes need {chunk * len(prompts)} to {MOST_FRAMES:,} latent frames; given: {shown(total)}"
+        )
     starts = [0, *_indices(record.get("switch_frame_indices"), len(prompts), total, chunk)]
     if sorted(set(starts)) != starts or starts[-1] >= total:
         raise PromptError(f"scenes begin at latent frames {starts} of {total}; each must begin later than the last")
     kinds = record.get("boundaries", ["smooth"] * (len(prompts) - 1))
-    if len(kinds) != len(prompts) - 1 or not set(kinds) <= set(get_args(Boundary)):
-        raise PromptError(f'"boundaries" must be {len(prompts) - 1} of {", ".join(get_args(Boundary))}; given: {kinds}')
+    if (
+        not isinstance(kinds, list)
+        or len(kinds) != len(prompts) - 1
+        or not all(kind in get_args(Boundary) for kind in kinds)
+    ):
+        raise PromptError(
+            f'"boundaries" must be {len(prompts) - 1} of {", ".join(get_args(Boundary))}; given: {shown(kinds)}'
+        )
     boundaries = cast("list[Boundary]", ["smooth", *kinds])
     return Script(tuple(map(Cue, starts, prompts, boundaries)), total)
 
@@ -158,9 +184,9 @@ def _indices(given: Any, scenes: int, total: int, chunk: int) -> list[int]:
         return [number * (total // chunk) // scenes * chunk for number in range(1, scenes)]
     parts = given.replace(",", " ").split() if isinstance(given, str) else given
     try:
-        found = [int(part) for part in parts]
+        found = [int(part) for part in parts if type(part) in (int, str)]
     except (TypeError, ValueError):
         found = []
     if len(found) != scenes - 1:
-        raise PromptError(f'"switch_frame_indices" must be {scenes - 1} whole numbers; given: {given!r}')
+        raise PromptError(f'"switch_frame_indices" must be {scenes - 1} whole numbers; given: {shown(given)}')
     return found

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from harness.errors import StoreError
 from harness.staleness import Today
-from harness.store import Store
+from harness.store import MANIFEST, Store
 
 WAITING, RUNNING, STALE = "waiting", "running", "stale"
 ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")
@@ -50,6 +51,12 @@ def status(store: Store, now: float | None = None) -> Status:
     """Where a campaign's cells are. Raises StoreError for a folder without one."""
     manifest = store.manifest()
     today, plan = Today(manifest["codes"]), manifest["plan"]
+    unplanned = [cell for cell in manifest["asked"]["cells"] if cell not in plan]
+    if unplanned:
+        raise StoreError(
+            f"{store.folder / MANIFEST}: damaged ({len(unplanned)} of its cells have no plan); run the same command "
+            "again, which writes it"
+        )
     held = [_held(claim, now or time.time()) for claim in store.held().values() if "cell" in claim]
     at_work = {each.cell: each for each in held}
     counts: Counter[str] = Counter()

@@ -23,20 +23,22 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from filelock import FileLock
 
+from harness import records
 from harness.claims import claim, held, progress
 from harness.errors import StoreError
-from harness.files import read_json, write_text, write_whole
+from harness.files import write_text, write_whole
 from harness.films import digest, unite
-from harness.manifest import FORMAT, check_same, first, joined
+from harness.manifest import check_same, first, joined
+from harness.records import read_cell, read_manifest, read_pictures, read_record
 from harness.suite import Sample
 
-Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
+Status = records.Status
 MANIFEST, CELL, RECORD, PICTURES, FILES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz", "files"
 RESUMABLE = ("oom", "timeout", "failed")
 """Statuses of a cell that may do better another time, from where it was."""
@@ -60,19 +62,7 @@ class Stored:
 
     def lines(self) -> list[list[Any]]:
         """The same as plain lists: row, metric, latent frame, value."""
-        path = self.folder / RECORD
-        try:
-            text = path.read_bytes()
-            digest = hashlib.sha256(text).hexdigest()
-            # Older records have none.
-            if digest != self.about.get("record_sha256", digest):
-                raise ValueError("its contents are not those that were measured")
-            found: list[list[Any]] = json.loads(b"[" + text.rstrip().replace(b"\n", b",") + b"]")
-            if not all(len(line) == len(Sample._fields) for line in found):
-                raise ValueError("a line of another length")
-            return found
-        except (OSError, ValueError, TypeError) as error:
-            raise StoreError(f"{path}: not a record of Horizon ({error}); remove the folder and run again") from None
+        return read_record(self.folder / RECORD, self.about)
 
     def files(self) -> list[Path]:
         """What its suite wrote while it ran, by name."""
@@ -80,11 +70,9 @@ class Stored:
         return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
 
     def pictures(self) -> dict[str, np.ndarray]:
+        """Some of its pictures, by name; none where it has none."""
         path = self.folder / PICTURES
-        if not path.exists():
-            return {}
-        with np.load(path) as file:
-            return dict(file)
+        return read_pictures(path) if os.path.lexists(path) else {}
 
 
 class Store:
@@ -134,13 +122,7 @@ class Store:
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a folder. Raises StoreError where there is none, or one of another format."""
-        path = self._path(MANIFEST)
-        found = read_json(path, "no campaign there; make one with: horizon run --out FOLDER")
-        if found.get("format") != FORMAT:
-            raise StoreError(
-                f"{path}: format {found.get('format')}, this Horizon reads {FORMAT}; run the campaign anew"
-            )
-        return found
+        return read_manifest(self._path(MANIFEST))
 
     def codes(self) -> dict[str, dict[str, str]]:
         """The modules behind each digest of code; none before a run has begun."""
@@ -149,14 +131,14 @@ class Store:
     def find(self, cell: str) -> Stored | None:
         """A finished cell, or None."""
         folder = self._path("cells", cell)
-        return Stored(cell, folder, read_json(folder / CELL, "remove its folder")) if folder.is_dir() else None
+        return Stored(cell, folder, read_cell(folder / CELL)) if folder.is_dir() else None
 
     def cells(self) -> Iterator[Stored]:
         """All finished cells, by id."""
         root = self._path("cells")
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             if not folder.name.startswith("."):
-                yield Stored(folder.name, folder, read_json(folder / CELL, "remove its folder"))
+                yield Stored(folder.name, folder, read_cell(folder / CELL))
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
         """Have a cell for oneself; False where another process has it. A dead process has nothing."""
@@ -177,11 +159,14 @@ class Store:
     def saved(self, cell: str) -> dict[str, Any] | None:
         """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""
         path = self._path("flight", f"{cell}.pt")
+        if not path.is_file():
+            return None
         try:
             # Not onto the device that it came from: it may be another machine's, and a rollout copies what it needs.
-            return torch.load(path, weights_only=True, map_location="cpu") if path.exists() else None
+            found = torch.load(path, weights_only=True, map_location="cpu")
         except Exception:
             return None
+        return found if isinstance(found, dict) else None
 
     def workspace(self, cell: str) -> Path:
         """Where a cell under way writes its files; not made here."""
@@ -211,7 +196,7 @@ class Store:
         files = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
         sums = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": files} if files else {})}
         made = {"environment": self.environment, "attempt": uuid.uuid4().hex, **about, **sums}
-        (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n")
+        (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         self.discard(cell)
         beside.rename(final)
         if about["status"] in RESUMABLE:

@@ -13,6 +13,8 @@ import traceback
 import typer
 
 from harness.cli import campaign, gate, make, plan, show, status
+from harness.cli.checks import no_empty_words
+from harness.cli.failures import told
 from harness.cli.terminal import app
 from harness.errors import HorizonError
 
@@ -22,6 +24,7 @@ __all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 def main() -> None:
     """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
     try:
+        no_empty_words(sys.argv[1:])
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -37,8 +40,9 @@ def main() -> None:
         _discard_output()
         sys.exit(1)
     except OSError as error:
-        _discard_output()
-        _fail(f"cannot write the output: {error.strerror or error}")
+        if error.filename is None:
+            _discard_output()
+        _fail(told(error))
     except Exception:
         # A mistake of ours must not be taken for a verdict.
         traceback.print_exc()
@@ -52,5 +56,7 @@ def _discard_output() -> None:
 
 
 def _fail(message: str) -> None:
-    print("horizon: " + " ".join(message.split()), file=sys.stderr)
+    # One line, whatever a file or a name holds: no line break, and no control character that a terminal would obey.
+    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(message.split()))
+    print(f"horizon: {line}", file=sys.stderr)
     sys.exit(2)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 from rich.text import Text
 
+from harness.cli.checks import above_zero, not_negative
 from harness.cli.terminal import (
     Json,
     OffloadOption,
@@ -27,6 +28,7 @@ from harness.cli.terminal import (
 )  # fmt: skip
 from harness.cli.ticker import Ticker
 from harness.errors import CampaignError
+from harness.limits import LARGEST_SEED, MOST_THREADS, MOST_WORKERS
 
 if TYPE_CHECKING:
     from harness.executor import Look
@@ -45,7 +47,9 @@ def run(
         list[str] | None, typer.Option(help="Repeat for several. Default: drift, interactive and distance.")
     ] = None,
     tier: Annotated[str | None, typer.Option(help="gate, quick, full, long or day: how much is run.")] = None,
-    seed: Annotated[int | None, typer.Option(help="Another seed gives other scenes of the same kind.")] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Another seed gives other scenes of the same kind.")
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     out: Annotated[Path, typer.Option(help="The campaign's folder; what is there already is not run again.")] = OUT,
@@ -55,13 +59,20 @@ def run(
     keep_stale: Annotated[
         bool, typer.Option("--keep-stale", help="Keep cells that other code made; every table marks them.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option(help="Seconds a cell.")] = None,
+    timeout: Annotated[float | None, typer.Option(callback=above_zero, help="Seconds a cell.")] = None,
     save_every: Annotated[
-        float, typer.Option(help="Seconds between the states that a killed cell goes on from.")
+        float,
+        typer.Option(callback=not_negative, help="Seconds between the states that a killed cell goes on from."),
     ] = 10.0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads; the last bits depend on their number.")] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(min=1, max=MOST_THREADS, help="CPU threads; the last bits depend on their number."),
+    ] = None,
     workers_asked: Annotated[
-        int, typer.Option("--workers", min=1, help="Processes that share the cells; give each its threads.")
+        int,
+        typer.Option(
+            "--workers", min=1, max=MOST_WORKERS, help="Processes that share the cells; give each its threads."
+        ),
     ] = 1,
     equal_budget: Annotated[
         int | None,

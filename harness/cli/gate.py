@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
+from harness.cli.checks import not_negative
 from harness.cli.terminal import Json, app, aside, console, print_json, table
 from harness.errors import BaselineError
+from harness.limits import MOST_THREADS, MOST_WORKERS
 
 if TYPE_CHECKING:
     from harness.campaign import Campaign
@@ -49,9 +51,13 @@ def gate(
     campaign: Annotated[Path | None, typer.Option(help="A TOML file. Default: every strategy, tier gate.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
-    minutes: Annotated[float, typer.Option(min=0, help="Time for measuring; more repeats while there is some.")] = 6.0,
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes for quality. Default: up to 4.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="CPU threads of each process.")] = 1,
+    minutes: Annotated[
+        float, typer.Option(callback=not_negative, help="Time for measuring; more repeats while there is some.")
+    ] = 6.0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes for quality. Default: up to 4.")
+    ] = None,
+    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of each process.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on inconclusive, too.")] = False,
     out: Annotated[Path | None, typer.Option(help="Where gate.md, junit.xml, gate.json go. Default: RUN.")] = None,
     as_json: Json = False,
@@ -95,7 +101,7 @@ def aa(
     runs: Annotated[int, typer.Option(min=1, help="Real gates of this code against itself.")] = 12,
     campaign: Annotated[Path | None, typer.Option(help="A TOML file. Default: every strategy, tier gate.")] = None,
     policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
-    minutes: Annotated[float, typer.Option(min=0, help="Time for measuring each.")] = 6.0,
+    minutes: Annotated[float, typer.Option(callback=not_negative, help="Time for measuring each.")] = 6.0,
     gates: Annotated[int, typer.Option(min=1, help="Gates that are simulated from what was recorded.")] = 1000,
     as_json: Json = False,
 ) -> None:
@@ -211,7 +217,7 @@ def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
     from harness.campaign import make_campaign, read_campaign
 
     asked = read_campaign(path) if path else make_campaign(DEFAULT)
-    return asked.model_copy(update={"strategies": tuple(strategies)}) if strategies else asked
+    return make_campaign({**asked.model_dump(), "strategies": list(strategies)}) if strategies else asked
 
 
 def _margins(policy: Path | None, suites: Iterable[str]) -> Policy:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, TaskID
 
+from harness.cli.checks import length
 from harness.cli.terminal import OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress
 from harness.errors import HorizonError, PresetError
+from harness.limits import LARGEST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,9 +32,9 @@ def sample(
     ],
     strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",
     seconds: Annotated[
-        float | None, typer.Option(help="Length of the video; without it what the scenes say, or 30.")
+        float | None, typer.Option(callback=length, help="Length of the video; without it what the scenes say, or 30.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="What the prompt leaves open comes from it.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="What the prompt leaves open comes from it.")] = 0,
     backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     weights: WeightsOption = None,
@@ -45,7 +47,7 @@ def sample(
     import torch
 
     from harness import registry
-    from harness.campaign import options_of
+    from harness.campaign import computing, options_of
     from harness.sample import sample as pieces
     from harness.sample import script_of
     from harness.video import VideoWriter
@@ -55,7 +57,7 @@ def sample(
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
     _, made = registry.parse_strategy(strategy)
     options = options_of(str(weights) if weights else None, size, tiling, offload)
-    stage = registry.backbone(backbone, device=device, **options)
+    stage = registry.backbone(backbone, device=computing(device), **options)
     learned = made.weights(stage)
     if learned is not None and not learned.trained:
         console.print(f"{strategy} on {backbone}: {learned.about}", style="yellow")
@@ -100,15 +102,20 @@ def train(
     out: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints, logs, curves and weights. Default: runs/WHAT.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Decides the clips, the noise and the first weights.")] = 0,
+    seed: Annotated[
+        int, typer.Option(min=0, max=LARGEST_SEED, help="Decides the clips, the noise and the first weights.")
+    ] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
-    threads: Annotated[int, typer.Option(help="CPU threads; the last bits depend on their number.")] = 2,
+    threads: Annotated[
+        int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads; the last bits depend on their number.")
+    ] = 2,
     install: Annotated[bool, typer.Option(help="Put the weights where the package reads them.")] = False,
 ) -> None:
     """Train what Horizon ships. Killed at any moment, it goes on from its last checkpoint, with the same result."""
     import torch
 
     from harness import registry
+    from harness.campaign import computing
     from harness.training.school import Request, School, chosen
     from harness.training.study import read_log, run
     from reports.plots import training_curve
@@ -117,7 +124,7 @@ def train(
     if name not in registry.found("trainings"):
         raise HorizonError(f"nothing called {name!r} can be trained; allowed: {', '.join(registry.found('trainings'))}")
     school: School = registry.load("trainings", name)
-    request = Request(what, out or Path("runs") / name, backbone, device, seed)
+    request = Request(what, out or Path("runs") / name, backbone, computing(device), seed)
     torch.set_num_threads(threads)
     for part in chosen(school, stage):
         trainer = school.enrol(part, request)

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from harness.cli.checks import length
 from harness.cli.terminal import Json, app, console, print_json, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
+from harness.limits import LARGEST_SIDE
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,7 +29,7 @@ def plan(
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     backbone: Annotated[str, typer.Option(help="Only its shapes are used.")] = "wan-1.3b",
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels. Default: the backbone's usual.")] = None,
-    seconds: Annotated[float, typer.Option(help="Length of the video.")] = 60.0,
+    seconds: Annotated[float, typer.Option(callback=length, help="Length of the video.")] = 60.0,
     gpu: Annotated[
         list[str] | None, typer.Option(help=f"Repeat. {', '.join(GPUS)}, or here: this machine, measured.")
     ] = None,
@@ -172,12 +174,14 @@ def _device(name: str, dtype: Any) -> Device:
 def _latent_size(size: str | None, stage: Backbone) -> tuple[int, int]:
     if size is None:
         return stage.latent_size
-    found = re.fullmatch(r"(\d+)x(\d+)", size)
+    found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
     cell = [stage.stride * side for side in stage.model.config.patch_size[1:]]
-    if found is None or any(int(side) % step or not int(side) for side, step in zip(found.groups(), cell, strict=True)):
+    if found is None or any(
+        int(side) % step or not 1 <= int(side) <= LARGEST_SIDE for side, step in zip(found.groups(), cell, strict=True)
+    ):
         raise ShapeError(
-            f"--size {size}: needed: HEIGHTxWIDTH in pixels, e.g. {_pixels(stage.latent_size, stage)}, multiples of "
-            f"{cell[0]} and {cell[1]}"
+            f"--size {size[:40]}: needed: HEIGHTxWIDTH in pixels, e.g. {_pixels(stage.latent_size, stage)}, multiples "
+            f"of {cell[0]} and {cell[1]} up to {LARGEST_SIDE:,}"
         )
     height, width = map(int, found.groups())
     return height // stage.stride, width // stage.stride

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -20,9 +19,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
-from harness.errors import PromptError, did_you_mean
+from harness.errors import PromptError, did_you_mean, shown
+from harness.files import parse_json, read_bytes
+from harness.limits import MOST_FRAMES
 from harness.memory import Boundary
-from harness.script import Cue, Script, parse_script
+from harness.script import Cue, Script, check_text, parse_script
 
 SETS = ("steady", "switch", "recall", "six")
 """The sets of the package."""
@@ -30,6 +31,17 @@ HOME = Path(__file__).parent
 SUMS = "SHA256SUMS"
 KINDS = ("prompt", "script", "prompts")
 """What a record may hold: one prompt, a script as one text, or a list of prompts."""
+KEYS = {
+    "prompt": ("prompt", "id", "frames"),
+    "script": ("script", "id", "frames"),
+    "prompts": ("prompts", "id", "frames", "switch_frame_indices", "boundaries"),
+}
+"""What else each of them may say."""
+REFUSED = {
+    "seed": "rollouts take their seeds from --seed and from their place in the file",
+    "negative_prompt": "the models of this benchmark are distilled and are sampled without guidance",
+}
+"""Keys of other tools that have no meaning here, and why."""
 _LENGTH = re.compile(r"\[\s*(\d+(?:\.\d+)?\s*[sf])\s*[#@]?\s*\]\s*$")
 
 
@@ -87,9 +99,10 @@ def from_file(path: Path) -> PromptSet:
 
     A .txt file has a prompt a line, taken as it is; where any scene in it ends with a mark, such as [10s], all of its
     lines are scripts. A record is {"prompt": ...}, {"script": ...} or {"prompts": [...]}, with "id" if it has one; a
-    list may say "switch_frame_indices" (latent frames; a list, or numbers in a string), "boundaries" (how each scene
-    after the first is entered) and "frames". Who has no id is named by the file and the line (.json: by the place in
-    its list). Raises PromptError, which names file and line.
+    list may say "switch_frame_indices" (latent frames; a list, or numbers in a string) and "boundaries" (how each scene
+    after the first is entered), and every record "frames" (latent frames of the whole). Other keys are refused. Who has
+    no id is named by the file and the line (.json: by the place in its list). Raises PromptError, which names file and
+    line.
     """
     content = _read(path)
     try:
@@ -158,7 +171,7 @@ def script(prompt: Prompt, *, rate: float, chunk: int, frames: int | None = None
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        return read_bytes(path)
     except OSError as error:
         raise PromptError(f"cannot read {path}: {error.strerror or error}") from None
 
@@ -175,6 +188,7 @@ def _from_text(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     scripts = any(_LENGTH.search(scene) for _, line in lines for scene in line.partition(";")[0].split("|"))
     for number, line in lines:
         where = f"{path}, line {number}"
+        _check_text(line, where)
         yield where, Prompt(f"{path.stem}-{number}", _scenes(line, where) if scripts else (Scene(line),))
 
 
@@ -193,8 +207,8 @@ def _from_json(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
 
 def _json(text: str, where: str) -> Any:
     try:
-        return json.loads(text)
-    except json.JSONDecodeError as error:
+        return parse_json(text)
+    except ValueError as error:
         raise PromptError(f"{where}: not JSON ({error})") from None
 
 
@@ -204,24 +218,48 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
         raise PromptError(f'{where}: a record needs one of "prompt": "...", "script": "...", "prompts": ["...", "..."]')
     kind, name = kinds[0], record.get("id", usual_id)
     if not isinstance(name, str) or not name.strip():
-        raise PromptError(f'{where}: "id" must be a text that is not empty; given: {name!r}')
+        raise PromptError(f'{where}: "id" must be a text that is not empty; given: {shown(name)}')
+    _check_keys(record, kind, where)
     texts = record[kind] if kind == "prompts" else [record[kind]]
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise PromptError(f'{where}: "{kind}" must be {"texts" if kind == "prompts" else "a text"} that say something')
+    for text in (name, *texts):
+        _check_text(text, where)
+    frames = record.get("frames")
+    if frames is not None and (type(frames) is not int or not 1 <= frames <= MOST_FRAMES):
+        raise PromptError(
+            f'{where}: "frames" must be latent frames, a whole number from 1 to {MOST_FRAMES:,}; given: {shown(frames)}'
+        )
     if kind == "script":
-        return Prompt(name, _scenes(record[kind], where))
+        return Prompt(name, _scenes(record[kind], where), (), frames)
     if kind == "prompt":
-        return Prompt(name, (Scene(record[kind].strip()),))
+        return Prompt(name, (Scene(record[kind].strip()),), (), frames)
     boundaries = record.get("boundaries", ["smooth"] * (len(texts) - 1))
     if not isinstance(boundaries, list) or len(boundaries) != len(texts) - 1 or not _known(boundaries):
         raise PromptError(
-            f'{where}: "boundaries" must be {len(texts) - 1} of {", ".join(get_args(Boundary))}; given: {boundaries!r}'
+            f'{where}: "boundaries" must be {len(texts) - 1} of {", ".join(get_args(Boundary))}; given: '
+            f"{shown(boundaries)}"
         )
-    frames = record.get("frames")
-    if frames is not None and (type(frames) is not int or frames < 1):
-        raise PromptError(f'{where}: "frames" must be latent frames, a whole number above 0; given: {frames!r}')
     scenes = tuple(Scene(text.strip(), entered) for text, entered in zip(texts, ["smooth", *boundaries], strict=True))
     return Prompt(name, scenes, _starts(record.get("switch_frame_indices"), len(texts), where), frames)
+
+
+def _check_keys(record: Mapping[str, Any], kind: str, where: str) -> None:
+    """Raise PromptError for a key that means nothing here: what it was to change would be missing without a word."""
+    for key in record:
+        if key in REFUSED:
+            raise PromptError(f"{where}: {key!r} has no meaning here: {REFUSED[key]}; leave it out")
+        if key not in KEYS[kind]:
+            hint = did_you_mean(key, KEYS[kind])
+            allowed = ", ".join(KEYS[kind][1:])
+            raise PromptError(f"{where}: unknown key {key!r}{hint}; allowed beside {kind!r}: {allowed}")
+
+
+def _check_text(text: str, where: str) -> None:
+    try:
+        check_text(text)
+    except PromptError as error:
+        raise PromptError(f"{where}: {error}") from None
 
 
 def _known(boundaries: Iterable[Any]) -> bool:
@@ -232,11 +270,15 @@ def _starts(given: Any, scenes: int, where: str) -> tuple[int, ...]:
     if given is None:
         return ()
     parts = given.replace(",", " ").split() if isinstance(given, str) else given
-    whole = isinstance(parts, list) and all(type(part) is int or str(part).isdecimal() for part in parts)
+    whole = isinstance(parts, list) and all(
+        (type(part) is int and part <= MOST_FRAMES) or (isinstance(part, str) and re.fullmatch("[0-9]{1,9}", part))
+        for part in parts
+    )
     starts = [int(part) for part in parts] if whole else []
     if len(starts) != scenes - 1 or [0, *starts] != sorted({0, *starts}):
         raise PromptError(
-            f'{where}: "switch_frame_indices" must be {scenes - 1} whole numbers, each above the last; given: {given!r}'
+            f'{where}: "switch_frame_indices" must be {scenes - 1} whole numbers, each above the last; given: '
+            f"{shown(given)}"
         )
     return tuple(starts)
 

@@ -17,7 +17,12 @@ from harness.suite import Sample
 ASKED = {
     "backbone": "toy", "weights": "0", "dtype": "float32", "tier": "quick", "seed": 0, "suite_versions": {"toy": "1"},
 }  # fmt: skip
-ABOUT = {"status": "ok", "reason": "", "strategy": "full"}
+ABOUT = {
+    "status": "ok", "reason": "", "backbone": "toy", "strategy": "full", "knobs": {}, "suite": "toy",
+    "suite_version": "1", "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "cost": {},
+    "task": {"scenario": "plain", "frames": 6, "given": 0, "rows": [{"seed": 0, "script": [[0, "a"]]}],
+             "boundaries": ["smooth"], "forced": False},
+}  # fmt: skip
 SAMPLES = [Sample(0, "level", 3, 0.5), Sample(0, "level", 6, None)]
 
 
@@ -149,14 +154,14 @@ def test_a_manifest_that_cannot_be_read(store, name, text, says):
 def test_a_record_that_cannot_be_read(store, text):
     store.finish("a", ABOUT, SAMPLES, {})
     (store.folder / "cells" / "a" / RECORD).write_text(text)
-    with pytest.raises(StoreError, match=r"not a record of Horizon .*; remove the folder and run again"):
+    with pytest.raises(StoreError, match=r"not a record of Horizon .*; move .* away and run the same command again"):
         store.find("a").samples()
 
 
 def test_a_cell_that_cannot_be_read(store):
     store.finish("a", ABOUT, SAMPLES, {})
     (store.folder / "cells" / "a" / CELL).write_text("{")
-    with pytest.raises(StoreError, match=r"cell.json: cannot be read .*; remove its folder"):
+    with pytest.raises(StoreError, match=r"cell.json: cannot be read .*; move .* away and run the same command again"):
         store.find("a")
 
 
