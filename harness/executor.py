@@ -13,6 +13,7 @@ from harness.campaign import Cell
 from harness.flight import SAVE_EVERY, Flight, Progress, Report, describe
 from harness.measuring import Outcome, measured
 from harness.outcome import outcome_of
+from harness.records import not_finite
 from harness.staleness import Codes, stale
 from harness.store import Status, Store, Stored
 from harness.suite import CostSuite
@@ -154,8 +155,12 @@ def run_cell(
             status, reason = flight.fly(timeout)
         except Exception as error:
             status, reason = outcome_of(error)
-    good = status == "ok"
     observer = flight.observer
+    samples = observer.samples() if status == "ok" and observer else []
+    wrong = not_finite(samples)
+    if wrong is not None:
+        status, reason = "nan", wrong
+    good = status == "ok"
     about = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
     about["seconds"] = round(time.monotonic() - began, 3)
     if flight.began_in:
@@ -163,7 +168,7 @@ def run_cell(
     store.finish(
         cell.id,
         {**describe(cell, backbone), **about},
-        observer.samples() if good and observer else (),
+        samples if good else (),
         observer.pictures() if good and observer else {},
     )
 
@@ -172,6 +177,9 @@ def keep(
     store: Store, backbone: Backbone, cell: Cell, outcome: Outcome, name: str = "", seconds: float | None = None
 ) -> None:
     """Put a cell of a `CostSuite` into the store, with what came of it. name: of the run. seconds: that it took."""
+    wrong = not_finite(outcome.samples)
+    if wrong is not None:
+        outcome = outcome._replace(status="nan", reason=wrong, samples=[])
     about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine, "run": name}
     about["seconds"] = None if seconds is None else round(seconds, 3)
     store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -209,8 +209,8 @@ def read_pictures(path: Path) -> dict[str, np.ndarray]:
         raise StoreError(f"{path}: not pictures of Horizon ({words}); {remedy}") from None
 
 
-def check_samples_finite(samples: list[Sample]) -> str | None:
-    """Return what is wrong with samples that are about to be kept: the first value that is not finite, in words."""
+def not_finite(samples: Iterable[Sample]) -> str | None:
+    """Return the first value of samples that is not finite, in words; None where all are."""
     for row, metric, frame, value in samples:
         if value is not None and not math.isfinite(value):
             return f"{metric} of rollout {row} is {value} at latent frame {frame}"

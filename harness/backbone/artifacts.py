@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.errors import CheckpointError
-from harness.files import write_text
+from harness.files import load_json, write_text
 from harness.films import digest
 
 WEIGHTS = "HORIZON_WEIGHTS"
@@ -74,7 +74,7 @@ class Found:
 def cache_folder() -> Path:
     """Where Horizon keeps what it can compute again: HORIZON_CACHE, or `horizon` in the user's cache."""
     given = os.environ.get("HORIZON_CACHE")
-    return Path(given) if given else Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "horizon"
+    return Path(given) if given else _user_cache("HORIZON_CACHE") / "horizon"
 
 
 def weights_folder(given: str | Path | None) -> Path | None:
@@ -83,7 +83,7 @@ def weights_folder(given: str | Path | None) -> Path | None:
     chosen = given or os.environ.get(WEIGHTS)
     if not chosen:
         return None
-    folder = Path(chosen).expanduser()
+    folder = _expanded(str(chosen), WEIGHTS)
     if not folder.is_dir():
         raise CheckpointError(
             f"{folder}: no such folder of weights; give --weights (or {WEIGHTS}) a folder that is there"
@@ -209,7 +209,7 @@ def _sums(folder: Path | None) -> dict[str, str]:
     if path is None or not path.is_file():
         return {}
     found = {}
-    for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
         digest, _, name = line.partition(" ")
         if not line.strip():
             continue
@@ -228,11 +228,25 @@ def _cached(artifact: Artifact) -> Path | None:
 
 def _hub_cache() -> Path:
     # Not from huggingface_hub itself: a machine without it must be told what is missing, and it takes half a second.
-    given = os.environ.get("HF_HUB_CACHE")
-    home = Path(
-        os.environ.get("HF_HOME") or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "huggingface"
-    )
-    return Path(given).expanduser() if given else home.expanduser() / "hub"
+    given, home = os.environ.get("HF_HUB_CACHE"), os.environ.get("HF_HOME")
+    if given:
+        return _expanded(given, "HF_HUB_CACHE")
+    return (_expanded(home, "HF_HOME") if home else _user_cache("HF_HUB_CACHE") / "huggingface") / "hub"
+
+
+def _user_cache(variable: str) -> Path:
+    """The folder of the user's caches. Raises CheckpointError, naming `variable`, for a user without a home folder."""
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", variable)
+
+
+def _expanded(path: str, variable: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise CheckpointError(
+            f"{path}: this user has no home folder (no entry in the system's list of users); set {variable} to a "
+            "folder, or HOME"
+        ) from None
 
 
 def _digest(path: Path) -> str:
@@ -240,11 +254,13 @@ def _digest(path: Path) -> str:
     stat, key = path.stat(), str(path.resolve())
     known_path = cache_folder() / "sums.json"
     try:
-        known = json.loads(known_path.read_text())
+        known = load_json(known_path)
     except (OSError, ValueError):
         known = {}
+    if not isinstance(known, dict):
+        known = {}
     entry = known.get(key)
-    if isinstance(entry, list) and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+    if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
         return str(entry[2])
     found = digest(path)
     # Where it cannot be written nothing is lost but time: the next run reads the file again.

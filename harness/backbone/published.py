@@ -7,7 +7,6 @@ Text encoder and VAE are Wan2.1's. LongLive's weights are under CC-BY-NC-SA-4.0,
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from harness.backbone.checkpoints import fill, read_checkpoint
 from harness.backbone.presets import Backbone, build, check_device, parse_dtype
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError, PresetError
+from harness.files import load_json
 from harness.films import digest
 
 if TYPE_CHECKING:
@@ -173,7 +173,7 @@ def _config(weights: str | Path | None) -> WanConfig:
     if path is None:
         return WanConfig()
     try:
-        told = json.loads(path.read_text())
+        told = load_json(path)
         if not isinstance(told, dict):
             raise TypeError(f"a {type(told).__name__} instead of names and numbers")
         return WanConfig.from_json(told)
