@@ -172,6 +172,12 @@ def keep(
     store: Store, backbone: Backbone, cell: Cell, outcome: Outcome, name: str = "", seconds: float | None = None
 ) -> None:
     """Put a cell of a `CostSuite` into the store, with what came of it. name: of the run. seconds: that it took."""
-    about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine, "run": name}
-    about["seconds"] = None if seconds is None else round(seconds, 3)
+    about = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "cost": {},
+        "machine": outcome.machine,
+        "run": name,
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
     store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})
