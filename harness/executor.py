@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
 from harness.campaign import Cell
@@ -156,7 +156,7 @@ def run_cell(
             status, reason = outcome_of(error)
     good = status == "ok"
     observer = flight.observer
-    about = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
+    about: dict[str, Any] = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
     about["seconds"] = round(time.monotonic() - began, 3)
     if flight.began_in:
         about["began_in"] = flight.began_in
