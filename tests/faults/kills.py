@@ -71,6 +71,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--strategy", nargs="*", default=["sliding_window", "memrope"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--longest", type=float, default=9.0, help="seconds until a kill, at most; more on a busy machine"
+    )
     asked = parser.parse_args()
     rng, home = random.Random(asked.seed), Path(tempfile.mkdtemp(prefix="kills-"))
     peace, war = home / "peace", home / "war"
@@ -85,7 +88,7 @@ def main() -> None:
         while process.poll() is None:
             try:
                 # Starting takes a few seconds of these, so some kills hit the start as well.
-                process.wait(rng.uniform(0.5, 9))
+                process.wait(rng.uniform(0.5, asked.longest))
             except subprocess.TimeoutExpired:
                 kinds[kill(process, rng)] += 1
                 done = cells_done(war)
