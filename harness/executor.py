@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
 from harness.campaign import Cell
@@ -161,7 +161,7 @@ def run_cell(
     if wrong is not None:
         status, reason = "nan", wrong
     good = status == "ok"
-    about = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
+    about: dict[str, Any] = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
     about["seconds"] = round(time.monotonic() - began, 3)
     if flight.began_in:
         about["began_in"] = flight.began_in
@@ -180,6 +180,12 @@ def keep(
     wrong = not_finite(outcome.samples)
     if wrong is not None:
         outcome = outcome._replace(status="nan", reason=wrong, samples=[])
-    about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine, "run": name}
-    about["seconds"] = None if seconds is None else round(seconds, 3)
+    about = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "cost": {},
+        "machine": outcome.machine,
+        "run": name,
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
     store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})

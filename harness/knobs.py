@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 from annotated_types import Ge, Gt, Le, Lt
 from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
-from harness.errors import KnobError, did_you_mean
+from harness.errors import KnobError, did_you_mean, shown
 
 BOUNDS = {Ge: ">= {0.ge}", Gt: "> {0.gt}", Le: "<= {0.le}", Lt: "< {0.lt}"}
 
@@ -147,5 +147,5 @@ def check_knobs(strategy: Any) -> None:
             ) from None
         except ValidationError:
             raise KnobError(
-                f"{kind.__name__}: knob {name} = {value!r} is not allowed; allowed: {allowed(hint)}"
+                f"{kind.__name__}: knob {name} = {shown(value)} is not allowed; allowed: {allowed(hint)}"
             ) from None

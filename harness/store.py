@@ -33,7 +33,7 @@ from harness import records
 from harness.claims import claim, held, progress
 from harness.errors import StoreError
 from harness.files import write_text, write_whole
-from harness.films import digest, unite
+from harness.films import digest, unite, views
 from harness.manifest import check_same, first, joined
 from harness.records import read_cell, read_manifest, read_pictures, read_record
 from harness.suite import Sample
@@ -65,9 +65,13 @@ class Stored:
         return read_record(self.folder / RECORD, self.about)
 
     def files(self) -> list[Path]:
-        """What its suite wrote while it ran, by name."""
+        """What its suite wrote while it ran, by name. Raises StoreError for a link or a pipe: it leads elsewhere."""
         folder = self.folder / FILES
-        return sorted(path for path in folder.iterdir() if path.is_file()) if folder.is_dir() else []
+        found = sorted(folder.iterdir()) if folder.is_dir() else []
+        for path in found:
+            if path.is_symlink() or not (path.is_file() or path.is_dir()):
+                raise StoreError(f"{path}: not a regular file; move it away")
+        return [path for path in found if path.is_file()]
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Some of its pictures, by name; none where it has none."""
@@ -226,8 +230,8 @@ class Store:
 def merge(target: Path, sources: Sequence[Path]) -> int:
     """Copy the finished cells of several machines' folders into one; returns how many came.
 
-    Raises StoreError, before anything is copied, where two folders are of different campaigns or a cell that is `ok`
-    in both says different things; a failed cell gives way to a finished one.
+    Raises StoreError, before anything is copied, where two folders are of different campaigns, a cell that is `ok` in
+    both says different things, or something cannot be read; a failed cell gives way to a finished one.
     """
     stores = [Store(source) for source in sources]
     manifests = [store.manifest() for store in stores]
@@ -250,6 +254,11 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
                     f"cell {cell.id} says different things in {known.folder} and {cell.folder}; "
                     "remove the folder that is wrong"
                 )
+    # Whatever cannot be read ends the merge here, not with half of it in the target.
+    for cell in chosen.values():
+        cell.samples(), cell.pictures(), cell.files()
+    for store in stores:
+        list(views(store.folder))
     into.join(manifests)
     came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
     for cell in came:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import BaselineError, did_you_mean
+from harness.files import load_toml
 from harness.suite import Margin
 from reports.tables import suite_named
 
@@ -44,10 +44,10 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
     suites = list(suites)
     found = declared(suites)
     try:
-        told = tomllib.loads(path.read_text())
+        told = load_toml(path)
     except OSError as error:
         raise BaselineError(f"cannot read {path}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except ValueError as error:
         raise BaselineError(f"{path} is not TOML: {error}") from None
     for suite, rules in told.items():
         if suite not in set(suites):

@@ -8,7 +8,7 @@ Text encoder and VAE are Wan2.1's. LongLive's weights are under CC-BY-NC-SA-4.0,
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,8 @@ STRIDE = 8
 PATCH = 2
 SIZE = (480, 832)
 CONFIG = "config.json"
+LARGEST, MOST_LAYERS = 2**20, 1000
+"""Of any size, and of layers, that a file may ask for."""
 """In a folder of weights of one's own: the sizes of the DiT, named as Wan2.1 publishes them."""
 ENCODER, TOKENIZER, VAE = "text_encoder", "tokenizer", "vae"
 
@@ -176,9 +178,17 @@ def _config(weights: str | Path | None) -> WanConfig:
         told = load_json(path)
         if not isinstance(told, dict):
             raise TypeError(f"a {type(told).__name__} instead of names and numbers")
-        return WanConfig.from_json(told)
+        config = WanConfig.from_json(told)
+        large = [field.name for field in fields(config) if _largest(getattr(config, field.name)) > LARGEST]
+        if large or config.num_layers > MOST_LAYERS:
+            raise ValueError(f"{(large or ['num_layers'])[0]} is larger than that of any model")
+        return config
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(f"{path}: not the sizes of a Wan DiT ({error}); remove it for Wan2.1-T2V-1.3B") from None
+
+
+def _largest(value: Any) -> float:
+    return max(value, default=0) if isinstance(value, tuple) else value or 0
 
 
 def _own_sizes(weights: str | Path | None) -> Path | None:

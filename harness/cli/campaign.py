@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 import typer
 from rich.text import Text
 
-from harness.cli.checks import above_zero, not_negative
+from harness.cli import checks
 from harness.cli.terminal import (
     Json,
     OffloadOption,
@@ -28,7 +28,6 @@ from harness.cli.terminal import (
 )  # fmt: skip
 from harness.cli.ticker import Ticker
 from harness.errors import CampaignError
-from harness.limits import LARGEST_SEED, MOST_THREADS, MOST_WORKERS
 
 if TYPE_CHECKING:
     from harness.executor import Look
@@ -48,7 +47,7 @@ def run(
     ] = None,
     tier: Annotated[str | None, typer.Option(help="gate, quick, full, long or day: how much is run.")] = None,
     seed: Annotated[
-        int | None, typer.Option(min=0, max=LARGEST_SEED, help="Another seed gives other scenes of the same kind.")
+        int | None, typer.Option(callback=checks.seed, help="Another seed gives other scenes of the same kind.")
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
@@ -59,19 +58,19 @@ def run(
     keep_stale: Annotated[
         bool, typer.Option("--keep-stale", help="Keep cells that other code made; every table marks them.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option(callback=above_zero, help="Seconds a cell.")] = None,
+    timeout: Annotated[float | None, typer.Option(callback=checks.above_zero, help="Seconds a cell.")] = None,
     save_every: Annotated[
         float,
-        typer.Option(callback=not_negative, help="Seconds between the states that a killed cell goes on from."),
+        typer.Option(callback=checks.not_negative, help="Seconds between the states that a killed cell goes on from."),
     ] = 10.0,
     threads: Annotated[
         int | None,
-        typer.Option(min=1, max=MOST_THREADS, help="CPU threads; the last bits depend on their number."),
+        typer.Option(callback=checks.threads, help="CPU threads; the last bits depend on their number."),
     ] = None,
     workers_asked: Annotated[
         int,
         typer.Option(
-            "--workers", min=1, max=MOST_WORKERS, help="Processes that share the cells; give each its threads."
+            "--workers", callback=checks.workers, help="Processes that share the cells; give each its threads."
         ),
     ] = 1,
     equal_budget: Annotated[
@@ -120,15 +119,16 @@ def run(
     told = manifest(asked, stage, planned, out.name)
     store.check(told)
     name = run_name() or uuid.uuid4().hex
+    looks = survey(store, planned, again, keep_stale, name)
+    if not dry_run:
+        store.begin(told)
     for line in absent(planned):
         aside.print(line, soft_wrap=True)
-    looks = survey(store, planned, again, keep_stale, name)
     if dry_run:
         list_cells(looks, stage)
         return
     for line in _plan_in_words(looks):
         console.print(line)
-    store.begin(told)
     with Ticker(planned) as ticker, _stoppable(), workers(workers_asked - 1, name, out / "flight", ticker.warn):
         execute(
             store,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from pathlib import Path
 
 import typer
 
-from harness.errors import CampaignError
-from harness.limits import LONGEST
+from harness.errors import CampaignError, shown
+from harness.limits import LARGEST_SEED, LONGEST, MOST_THREADS, MOST_WORKERS
 
 
 def above_zero(value: float | None) -> float | None:
@@ -30,6 +32,41 @@ def length(value: float | None) -> float | None:
     if value is not None and not 0 < value <= LONGEST:
         raise typer.BadParameter(f"{value:g} is not a number of seconds above 0 and up to {LONGEST:,.0f} (31 days).")
     return value
+
+
+def seed(value: int | None) -> int | None:
+    """Return a seed; raise BadParameter for one that the tables cannot hold."""
+    return _between(value, 0, LARGEST_SEED)
+
+
+def threads(value: int | None) -> int | None:
+    """Return a number of threads; raise BadParameter for one that no machine has."""
+    return _between(value, 1, MOST_THREADS)
+
+
+def workers(value: int | None) -> int | None:
+    """Return a number of processes; raise BadParameter for one that no machine has."""
+    return _between(value, 1, MOST_WORKERS)
+
+
+def _between(value: int | None, least: int, most: int) -> int | None:
+    if value is not None and not least <= value <= most:
+        raise typer.BadParameter(f"{shown(value)} is not in the range; allowed: {least} to {most}.")
+    return value
+
+
+def place(path: Path | None) -> Path | None:
+    """Return the path of what is to be written; raise CampaignError where it cannot be, before anything is computed."""
+    if path is None:
+        return None
+    if path.is_dir() and path.suffix:
+        raise CampaignError(f"--out {path}: a folder is there; give the name of a file")
+    there = next((each for each in (path.parent, *path.parent.parents) if each.exists()), Path("."))
+    if not there.is_dir():
+        raise CampaignError(f"cannot write {path}: {there} is not a folder; give --out another place")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise CampaignError(f"cannot write {path}: {there} is read-only for this user; give --out another place")
+    return path
 
 
 def no_empty_words(words: Sequence[str]) -> None:

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.text import Text
 
-from harness.cli.checks import not_negative
+from harness.cli import checks
 from harness.cli.terminal import Json, app, aside, console, print_json, table
 from harness.errors import BaselineError
-from harness.limits import MOST_THREADS, MOST_WORKERS
 
 if TYPE_CHECKING:
     from harness.campaign import Campaign
@@ -52,14 +51,16 @@ def gate(
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
     minutes: Annotated[
-        float, typer.Option(callback=not_negative, help="Time for measuring; more repeats while there is some.")
+        float, typer.Option(callback=checks.not_negative, help="Time for measuring; more repeats while there is some.")
     ] = 6.0,
     workers: Annotated[
-        int | None, typer.Option(min=1, max=MOST_WORKERS, help="Processes for quality. Default: up to 4.")
+        int | None, typer.Option(callback=checks.workers, help="Processes for quality. Default: up to 4.")
     ] = None,
-    threads: Annotated[int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads of each process.")] = 1,
+    threads: Annotated[int, typer.Option(callback=checks.threads, help="CPU threads of each process.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on inconclusive, too.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Where gate.md, junit.xml, gate.json go. Default: RUN.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=checks.place, help="Where gate.md, junit.xml, gate.json go. Default: RUN.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Is a run worse than its baseline, in quality, speed or memory? 0: no. 1: yes. 2: they cannot be compared."""
@@ -101,7 +102,7 @@ def aa(
     runs: Annotated[int, typer.Option(min=1, help="Real gates of this code against itself.")] = 12,
     campaign: Annotated[Path | None, typer.Option(help="A TOML file. Default: every strategy, tier gate.")] = None,
     policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
-    minutes: Annotated[float, typer.Option(callback=not_negative, help="Time for measuring each.")] = 6.0,
+    minutes: Annotated[float, typer.Option(callback=checks.not_negative, help="Time for measuring each.")] = 6.0,
     gates: Annotated[int, typer.Option(min=1, help="Gates that are simulated from what was recorded.")] = 1000,
     as_json: Json = False,
 ) -> None:
@@ -145,7 +146,9 @@ def aa(
 def history(
     folder: Annotated[Path, typer.Argument(help="A folder of runs: campaigns, gates, and baselines.")],
     metric: Annotated[list[str] | None, typer.Option(help="SUITE.METRIC; repeat. Default: what a gate judges.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The picture. Default: history.png in FOLDER.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=checks.place, help="The picture. Default: history.png in FOLDER.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """When did a number step up or down? Over all runs in a folder, by the time at which they were begun."""

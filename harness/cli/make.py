@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from harness.cli.checks import length
+from harness.cli import checks
 from harness.cli.terminal import OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress
 from harness.errors import HorizonError, PresetError
-from harness.limits import LARGEST_SEED, MOST_THREADS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,9 +31,10 @@ def sample(
     ],
     strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",
     seconds: Annotated[
-        float | None, typer.Option(callback=length, help="Length of the video; without it what the scenes say, or 30.")
+        float | None,
+        typer.Option(callback=checks.length, help="Length of the video; without it what the scenes say, or 30."),
     ] = None,
-    seed: Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="What the prompt leaves open comes from it.")] = 0,
+    seed: Annotated[int, typer.Option(callback=checks.seed, help="What the prompt leaves open comes from it.")] = 0,
     backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     weights: WeightsOption = None,
@@ -103,11 +103,11 @@ def train(
         Path | None, typer.Option(help="Folder of checkpoints, logs, curves and weights. Default: runs/WHAT.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(min=0, max=LARGEST_SEED, help="Decides the clips, the noise and the first weights.")
+        int, typer.Option(callback=checks.seed, help="Decides the clips, the noise and the first weights.")
     ] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[
-        int, typer.Option(min=1, max=MOST_THREADS, help="CPU threads; the last bits depend on their number.")
+        int, typer.Option(callback=checks.threads, help="CPU threads; the last bits depend on their number.")
     ] = 2,
     install: Annotated[bool, typer.Option(help="Put the weights where the package reads them.")] = False,
 ) -> None:

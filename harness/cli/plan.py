@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from harness.cli.checks import length
+from harness.cli import checks
 from harness.cli.terminal import Json, app, console, print_json, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
 from harness.limits import LARGEST_SIDE
@@ -29,12 +29,14 @@ def plan(
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     backbone: Annotated[str, typer.Option(help="Only its shapes are used.")] = "wan-1.3b",
     size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels. Default: the backbone's usual.")] = None,
-    seconds: Annotated[float, typer.Option(callback=length, help="Length of the video.")] = 60.0,
+    seconds: Annotated[float, typer.Option(callback=checks.length, help="Length of the video.")] = 60.0,
     gpu: Annotated[
         list[str] | None, typer.Option(help=f"Repeat. {', '.join(GPUS)}, or here: this machine, measured.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Of the model and of what is cached.")] = "bfloat16",
-    out: Annotated[Path | None, typer.Option(help="Also draw memory and time side by side, into this PNG.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(callback=checks.place, help="Also draw memory and time side by side, into this PNG.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """What strategies take on paper: bytes, operations, and the least time a chunk can need on a device."""

@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import signal
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from harness import cli
 
+PATIENCE = 30
+"""Seconds after which a command hangs."""
 LONGEST_LINE = 700
 """Letters beyond which a message is no clear line."""
 Setup = Callable[[Path], object]
@@ -34,6 +38,26 @@ class Bad:
     setup: Setup = lambda folder: None
     call: Callable[[], object] | None = None
     env: tuple[tuple[str, str | None], ...] = ()
+
+
+class HangsError(BaseException):
+    """A command that does not end: a pipe is waited for, a campaign has begun to run."""
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """Raise HangsError in what takes longer."""
+
+    def stop(number: int, frame: object) -> None:
+        raise HangsError
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def listing(folder: Path) -> dict[str, str]:
@@ -90,9 +114,12 @@ def answer(bad: Bad, folder: Path, monkeypatch: Any, capfd: Any) -> list[str]:
     monkeypatch.setattr(sys, "argv", ["horizon", *bad.argv])
     capfd.readouterr()
     code: Any = "no exit"
-    try:
-        cli.main()
-    except SystemExit as end:
-        code = end.code
+    with within(PATIENCE):
+        try:
+            cli.main()
+        except SystemExit as end:
+            code = end.code
+        except HangsError:
+            code = f"none within {PATIENCE} s"
     out, err = capfd.readouterr()
     return faults(code, out, err, bad.words, before, listing(folder))

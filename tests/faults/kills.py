@@ -30,7 +30,7 @@ GONE = 10.0
 
 def command(folder: Path, strategies: list[str], workers: int = 1) -> list[str]:
     chosen = [word for name in strategies for word in ("--strategy", name)]
-    options = ["--suite", "drift", "--save-every", "1", "--threads", "1", "--out", str(folder)]
+    options = ["--suite", "drift", "--tier", "gate", "--save-every", "1", "--threads", "1", "--out", str(folder)]
     return [sys.executable, "-m", "harness.cli", "run", *chosen, *options, "--workers", str(workers)]
 
 
@@ -71,6 +71,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--strategy", nargs="*", default=["sliding_window", "memrope"])
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--longest", type=float, default=9.0, help="seconds until a kill, at most; more on a busy machine"
+    )
     asked = parser.parse_args()
     rng, home = random.Random(asked.seed), Path(tempfile.mkdtemp(prefix="kills-"))
     peace, war = home / "peace", home / "war"
@@ -85,7 +88,7 @@ def main() -> None:
         while process.poll() is None:
             try:
                 # Starting takes a few seconds of these, so some kills hit the start as well.
-                process.wait(rng.uniform(0.5, 9))
+                process.wait(rng.uniform(0.5, asked.longest))
             except subprocess.TimeoutExpired:
                 kinds[kill(process, rng)] += 1
                 done = cells_done(war)

@@ -404,9 +404,19 @@ def test_commands_and_options_are_these() -> None:
     inner = commands.pop("baseline").commands
     commands |= {f"baseline {name}": command for name, command in inner.items()}
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
+        "status": ["folder", "--json"],
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
-            *("--timeout", "--save-every", "--threads", "--workers", "--equal-budget", "--weights", "--size"),
+            *(
+                "--keep-stale",
+                "--timeout",
+                "--save-every",
+                "--threads",
+                "--workers",
+                "--equal-budget",
+                "--weights",
+                "--size",
+            ),
             *("--tiling", "--offload", "--prompts", "--lossless", "--dry-run"),
         ],
         "compare": ["folder", "--json"],
