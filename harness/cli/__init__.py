@@ -15,12 +15,14 @@ import typer
 from harness.cli import campaign, gate, make, plan, show, status
 from harness.cli.terminal import app
 from harness.errors import HorizonError
+from harness.lifeline import leave_if_worker
 
 __all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 
 
 def main() -> None:
     """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
+    leave_if_worker()
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
         if sys.stdout is not None:
