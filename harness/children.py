@@ -1,15 +1,10 @@
-"""Processes that this one starts: with the same code, and gone when this one is gone.
-
-A child holds the reading end of a pipe as its standard input. Nothing is ever written into it: when it ends, whatever
-became of the parent, the child leaves too.
-"""
+"""Processes that this one starts: with the same code, and gone when this one is gone (`harness.lifeline`)."""
 
 from __future__ import annotations
 
 import os
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +13,9 @@ from typing import Any
 import harness
 from harness.provenance import is_checkout
 
-PYTHON = (sys.executable, "-P")
-"""Python, which keeps the folder in which it is started out of the search for modules: a folder of the user's that is
-called `harness` or `strategies` must not stand in for the package."""
+MODULE = (sys.executable, "-P", "-m", "harness.lifeline")
+"""Runs a module, whose name and arguments follow. The folder in which Python is started is kept out of the search for
+modules: one of the user's that is called `harness` or `strategies` must not stand in for the package."""
 
 
 def environment_of_child() -> dict[str, str]:
@@ -53,15 +48,3 @@ def child(
         process.kill()
         process.wait()
         os.close(writing)
-
-
-def leave_with_parent() -> None:
-    """In a child: end this process as soon as the parent is gone."""
-
-    def wait() -> None:
-        # The end of the pipe, or a parent that gave no pipe at all.
-        while os.read(0, 1024):
-            pass
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from harness.backbone.presets import Backbone
-from harness.children import PYTHON, child, leave_with_parent
+from harness.children import MODULE, child
 from harness.environment import cpu
 from harness.errors import MeasurementError
 from harness.memory import Strategy
@@ -61,7 +61,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Ou
     with tempfile.TemporaryDirectory(prefix="horizon-") as folder:
         asked, told = Path(folder, "asked.json"), Path(folder, "told.json")
         asked.write_text(json.dumps(job))
-        command = [*PYTHON, "-m", "harness.measuring", str(asked), str(told), repr(time.time())]
+        command = [*MODULE, "harness.measuring", str(asked), str(told), repr(time.time())]
         pipe = subprocess.PIPE
         with child(command, stdout=pipe, stderr=pipe) as process:
             try:
@@ -134,5 +134,4 @@ def _task(about: Mapping[str, Any]) -> Task:
 
 
 if __name__ == "__main__":
-    leave_with_parent()
     main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

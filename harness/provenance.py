@@ -32,11 +32,12 @@ COST = ("harness.measuring", "harness.meter")
 """What runs every cell, and what measures a cell of a `CostSuite`."""
 PLUMBING = (
     "harness.budget", "harness.campaign", "harness.children", "harness.claims", "harness.cli", "harness.environment",
-    "harness.errors", "harness.files", "harness.films", "harness.knobs", "harness.manifest", "harness.outcome",
-    "harness.provenance", "harness.records", "harness.registry", "harness.room", "harness.screening", "harness.store",
+    "harness.errors", "harness.files", "harness.films", "harness.knobs", "harness.lifeline", "harness.limits",
+    "harness.manifest", "harness.outcome", "harness.provenance", "harness.records", "harness.registry",
+    "harness.room", "harness.screening", "harness.store",
     "harness.suite",
 )  # fmt: skip
-"""Modules that find, declare, check, store or show, and compute no number."""
+"""Those that find, declare, check, store or show, and compute no number."""
 LOOKED_AT_LATER = ("suites.viewing",)
 """Packages that read finished films in environments of their own; each view keeps its own protocol."""
 WORLDS = ("harness.pocket",)

@@ -10,10 +10,9 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from subprocess import STDOUT, Popen
 
-from harness.children import child, leave_with_parent
+from harness.children import child
+from harness.lifeline import RUN
 
-RUN = "HORIZON_RUN"
-"""Variable that holds the name of the run, for its workers."""
 EVERY = 0.5
 """Seconds between looks at the workers."""
 
@@ -21,12 +20,6 @@ EVERY = 0.5
 def run_name() -> str | None:
     """The name of the run that this process is a worker of; None for the one that was asked."""
     return os.environ.get(RUN)
-
-
-def serve() -> None:
-    """In a worker: leave when the process that started it is gone."""
-    if run_name() is not None:
-        leave_with_parent()
 
 
 @contextmanager

@@ -86,14 +86,17 @@ def read_checkpoint(path: str | Path, key: str | None = None) -> tuple[dict[str,
     return native, taken
 
 
-def read_tensors(path: str | Path, containers: Sequence[str], key: str | None = None) -> tuple[dict[str, Tensor], str]:
+def read_tensors(
+    path: str | Path, containers: Sequence[str], key: str | None = None, loose: Sequence[str] = ()
+) -> tuple[dict[str, Tensor], str]:
     """The tensors in the first of `containers` that a file has, or in the one called `key`, or the file's own; by their
-    names without the prefixes of wrappers, on the CPU; and which container it was.
+    names without the prefixes of wrappers, on the CPU; and which container it was. loose: names of settings that may
+    stand beside the file's own tensors, and are left out.
 
     Raises CheckpointError for a file that is missing, damaged, needs code to be executed, or holds anything else.
     """
     path = Path(path)
-    content = _read(path)
+    content = read_content(path)
     taken = "bare"
     if key is not None:
         if not isinstance(content.get(key), Mapping):
@@ -101,7 +104,8 @@ def read_tensors(path: str | Path, containers: Sequence[str], key: str | None = 
         taken = key
     else:
         taken = next((name for name in containers if isinstance(content.get(name), Mapping)), "bare")
-    state = content if taken == "bare" else content[taken]
+    bare = {name: value for name, value in content.items() if name not in loose}
+    state = bare if taken == "bare" else content[taken]
     if not state or not all(isinstance(name, str) and isinstance(x, Tensor) for name, x in state.items()):
         raise CheckpointError(
             f"{path}: not a checkpoint of a model: expected tensors by name, or a dict with one of "
@@ -113,7 +117,8 @@ def read_tensors(path: str | Path, containers: Sequence[str], key: str | None = 
     return native, taken
 
 
-def _read(path: Path) -> Mapping[str, Any]:
+def read_content(path: Path) -> Mapping[str, Any]:
+    """Whatever a file of tensors holds, by name. Raises CheckpointError for one that cannot be read safely."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give the path of a .pt or .safetensors checkpoint")
     try:

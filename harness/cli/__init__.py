@@ -17,12 +17,14 @@ from harness.cli.checks import no_empty_words
 from harness.cli.failures import told
 from harness.cli.terminal import app
 from harness.errors import HorizonError
+from harness.lifeline import leave_if_worker
 
 __all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 
 
 def main() -> None:
     """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
+    leave_if_worker()
     try:
         no_empty_words(sys.argv[1:])
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)

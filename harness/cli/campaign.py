@@ -96,7 +96,7 @@ def run(
     from harness.executor import survey
     from harness.room import warnings
     from harness.store import Status, Store
-    from harness.workers import run_name, serve, workers
+    from harness.workers import run_name, workers
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
@@ -108,7 +108,6 @@ def run(
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
-    serve()
     if threads:
         torch.set_num_threads(threads)
     stage = asked.stage()

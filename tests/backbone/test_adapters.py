@@ -1,7 +1,9 @@
 """LoRA adapters: merged is as good as unmerged, and what does not fit is refused."""
 
+import peft
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from harness.backbone.adapters import merged, read_adapter
@@ -39,23 +41,119 @@ def test_merged_equals_unmerged(tmp_path):
     torch.testing.assert_close(rolled(together), rolled(beside), atol=1e-5, rtol=0)
 
 
-def test_merged_equals_what_peft_computes(tmp_path):
-    peft = pytest.importorskip("peft")
+def layers(base):
+    return [name for name, x in base.named_modules() if isinstance(x, nn.Linear) and name.startswith("blocks.")]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"r": 4, "lora_alpha": 4},
+        {"r": 4, "lora_alpha": 8},
+        {"r": 4, "lora_alpha": 1},
+        {"r": 8, "lora_alpha": 4, "use_rslora": True},
+        {"r": 4, "lora_alpha": 8, "rank_pattern": {"self_attn.q": 2}, "alpha_pattern": {"self_attn.k": 1, "ffn.0": 16}},
+        {"r": 4, "lora_alpha": 8, "rank_pattern": {r"blocks\.0\..*\.o": 2}, "alpha_pattern": {r"blocks\.1\..*": 3}},
+    ],
+    ids=["alpha is the rank", "alpha 8", "alpha 1", "rslora", "per layer", "per layer, by pattern"],
+)
+@pytest.mark.parametrize("kind", ["safetensors", "bin"])
+def test_merged_equals_what_peft_computes(tmp_path, options, kind):
     base = published.model()
-    torch.save(published.lora(base), tmp_path / "lora.pt")
-    names = [
-        name for name, module in base.named_modules() if isinstance(module, nn.Linear) and name.startswith("blocks.")
-    ]
-    wrapped = peft.get_peft_model(
-        published.model(), peft.LoraConfig(r=published.RANK, lora_alpha=published.RANK, target_modules=names)
-    )
-    told = peft.set_peft_model_state_dict(wrapped, torch.load(tmp_path / "lora.pt"))
-    assert not told.unexpected_keys
-    together = merged(base.state_dict(), read_adapter(tmp_path / "lora.pt"), "lora.pt")
+    wrapped = peft.get_peft_model(published.model(), peft.LoraConfig(target_modules=layers(base), **options))
+    generator = torch.Generator().manual_seed(2)
+    for name, value in wrapped.named_parameters():
+        if "lora_" in name:
+            value.data = 0.1 * torch.randn(value.shape, generator=generator)
+    # As peft itself saves it, its configuration beside the matrices.
+    wrapped.save_pretrained(tmp_path, safe_serialization=kind == "safetensors")
+    path = tmp_path / f"adapter_model.{kind}"
+    together = merged(base.state_dict(), read_adapter(path), path)
     theirs = wrapped.merge_and_unload().state_dict()
     assert theirs.keys() == together.keys()
+    changed = 0
     for name, value in theirs.items():
-        torch.testing.assert_close(together[name], value, atol=1e-5, rtol=0)
+        torch.testing.assert_close(together[name], value, atol=1e-6, rtol=0)
+        off = value - base.state_dict()[name]
+        if off.abs().max() > 0:
+            changed += 1
+            ratio = (together[name] - base.state_dict()[name]).norm() / off.norm()
+            assert float(ratio) == pytest.approx(1, abs=1e-4)
+    assert changed == len(layers(base))
+
+
+DIFFUSERS = {
+    "self_attn.q": "attn1.to_q", "self_attn.k": "attn1.to_k", "self_attn.v": "attn1.to_v",
+    "self_attn.o": "attn1.to_out.0", "cross_attn.q": "attn2.to_q", "cross_attn.k": "attn2.to_k",
+    "cross_attn.v": "attn2.to_v", "cross_attn.o": "attn2.to_out.0", "ffn.0": "ffn.net.0.proj", "ffn.2": "ffn.net.2",
+}  # fmt: skip
+
+
+def renamed(name):
+    for ours, theirs in DIFFUSERS.items():
+        name = name.replace(f".{ours}.", f".{theirs}.")
+    return name
+
+
+WAYS = {
+    "comfyui": lambda name: "diffusion_model." + name.replace("lora_A", "lora_down").replace("lora_B", "lora_up"),
+    "kohya": lambda name: "lora_unet_"
+    + name.replace(".lora_A", "|lora_down").replace(".lora_B", "|lora_up").replace(".weight", "^weight")
+    .replace(".", "_").replace("|", ".").replace("^", "."),
+    "diffusers": lambda name: "transformer." + renamed(name),
+    "peft": lambda name: "base_model.model." + name,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_names_and_alphas_of_other_writers(tmp_path, way):
+    base = published.model()
+    plain = {name.removeprefix("base_model.model."): value for name, value in published.lora(base).items()}
+    torch.save({"generator_lora": plain}, tmp_path / "published.pt")
+    expected = read_adapter(tmp_path / "published.pt")
+    state = {WAYS[way](name): value for name, value in plain.items()}
+    alphas = {name.rpartition(".lora_")[0] + ".alpha" for name in state} if way in ("comfyui", "diffusers") else set()
+    if way == "kohya":
+        alphas = {name.partition(".")[0] + ".alpha" for name in state}
+    state |= {name: torch.tensor(2.0 * published.RANK) for name in alphas}
+    if way == "peft":
+        state["lora_alpha"] = torch.tensor(2.0 * published.RANK)
+    save_file(state, tmp_path / "theirs.safetensors")
+    found = merged(base.state_dict(), read_adapter(tmp_path / "theirs.safetensors"), "theirs")
+    twice = merged(base.state_dict(), {name: (down, 2 * up) for name, (down, up) in expected.items()}, "ours")
+    for name, value in twice.items():
+        torch.testing.assert_close(found[name], value, atol=1e-6, rtol=0)
+        assert (
+            name.endswith("bias")
+            or not name.startswith("blocks")
+            or "norm" in name
+            or "modulation" in name
+            or ((value - base.state_dict()[name]).abs().max() > 0)
+        )
+
+
+@pytest.mark.parametrize(
+    ("beside", "more", "says"),
+    [
+        (None, {}, "scale of the adapter is not known: alpha stands neither in the file nor in adapter_config.json"),
+        ("{}", {}, "the scale of the adapter is not known"),
+        ('{"lora_alpha": "many"}', {}, "the scale of the adapter is not known"),
+        ('{"lora_alpha": null}', {}, "the scale of the adapter is not known"),
+        ("{", {}, "adapter_config.json: not a configuration of peft"),
+        ("[]", {}, "adapter_config.json: not a configuration of peft"),
+        ('{"lora_alpha": 4, "use_dora": true}', {}, "says DoRA, which is not merged here"),
+        ('{"lora_alpha": 4}', {"base_model.model.blocks.0.ffn.0.lora_magnitude_vector.weight": torch.ones(3)},
+         "not a LoRA adapter: .*; it is DoRA, not LoRA"),
+        ('{"lora_alpha": 4}', {"diffusion_model.blocks.0.ffn.0.diff": torch.ones(3, 3)}, "full weights, not LoRA"),
+    ],
+)  # fmt: skip
+def test_an_adapter_whose_scale_is_not_known_is_refused(tmp_path, beside, more, says):
+    torch.save({**published.lora(published.model()), **more}, tmp_path / "lora.pt")
+    if beside is not None:
+        (tmp_path / "adapter_config.json").write_text(beside)
+    with pytest.raises(CheckpointError, match=says) as caught:
+        read_adapter(tmp_path / "lora.pt")
+    assert "\n" not in str(caught.value)
 
 
 def test_half_precision_is_merged_in_float32():
