@@ -21,7 +21,7 @@ from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, PresetError, did_you_mean
 from harness.files import load_toml
 from harness.knobs import changed_fields, knobs_set, spelled
-from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED, LARGEST_SIDE, MOST_ARMS, MOST_FRAMES
+from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED, LARGEST_SIDE, MOST_ARMS
 from harness.manifest import content_id
 from harness.memory import Strategy, Weights
 from harness.provenance import CellCode, code_of
@@ -54,7 +54,7 @@ class Campaign(BaseModel):
     suites: tuple[str, ...] = Field(("drift", "interactive", "distance"), min_length=1)
     tier: str = "quick"
     seed: int = Field(0, ge=0, le=LARGEST_SEED, strict=True)
-    equal_budget: int = Field(USUAL_WINDOW, ge=0, le=MOST_FRAMES, strict=True)
+    equal_budget: int = Field(USUAL_WINDOW, ge=0, strict=True)
     weights: str | None = None
     size: str | None = None
     tiling: bool = Field(False, strict=True)

@@ -87,7 +87,7 @@ def parse_script(text: str, *, rate: float, chunk: int, usual: int = USUAL_CHUNK
 def check_text(text: str) -> None:
     """Raise PromptError for a text that no file can keep: with a control character, or with half of a character."""
     for place, letter in enumerate(text, 1):
-        if unicodedata.category(letter) in ("Cc", "Cs") and letter not in "\t\n\r":
+        if unicodedata.category(letter) in ("Cc", "Cs") and not letter.isspace():
             raise PromptError(f"character {place} is {letter!a}, which is no part of a text; remove it")
 
 
@@ -159,10 +159,12 @@ def _from_record(record: Any, frames: int | None, chunk: int) -> Script:
     if not all(isinstance(prompt, str) and prompt.strip() for prompt in prompts):
         raise PromptError('"prompts" must be texts that are not empty')
     total = record.get("frames", frames)
-    if type(total) is not int or not chunk * len(prompts) <= total <= MOST_FRAMES:
+    if type(total) is not int or total < chunk * len(prompts):
         raise PromptError(
-            f"{len(prompts)} scenes need {chunk * len(prompts)} to {MOST_FRAMES:,} latent frames; given: {shown(total)}"
+            f"{len(prompts)} scenes need at least {chunk * len(prompts)} latent frames; given: {shown(total)}"
         )
+    if total > MOST_FRAMES:
+        raise PromptError(f'"frames" is {shown(total)}; a video has at most {MOST_FRAMES:,} latent frames')
     starts = [0, *_indices(record.get("switch_frame_indices"), len(prompts), total, chunk)]
     if sorted(set(starts)) != starts or starts[-1] >= total:
         raise PromptError(f"scenes begin at latent frames {starts} of {total}; each must begin later than the last")

@@ -12,6 +12,9 @@ import typer
 from harness.errors import CampaignError, shown
 from harness.limits import LARGEST_SEED, LONGEST, MOST_THREADS, MOST_WORKERS
 
+NAMED = ("describe", "sample", "train", "verify")
+"""Commands whose first argument is a name or a prompt: an empty one is answered with those that there are."""
+
 
 def above_zero(value: float | None) -> float | None:
     """Return a number of seconds or minutes; raise BadParameter unless it is finite and above 0."""
@@ -71,10 +74,11 @@ def place(path: Path | None) -> Path | None:
 
 def no_empty_words(words: Sequence[str]) -> None:
     """Raise CampaignError for an empty argument: an empty path would mean the folder in which the command runs."""
+    named = words[:1] and words[0] in NAMED
     for before, word in zip(("", *words), words, strict=False):
         option, equals, value = word.partition("=")
         if option.startswith("--") and equals and not value:
             raise CampaignError(f"{option} is empty; give it a value, or leave it out")
-        if not word:
+        if not word and not (named and before == words[0]):
             what = before if before.startswith("--") and "=" not in before else "an argument"
             raise CampaignError(f"{what} is empty; give it a value, or leave it out")

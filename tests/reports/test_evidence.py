@@ -132,18 +132,18 @@ def test_mistakes_when_accepting(made, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda cell, manifest: cell.write_text("{}"), "not as Horizon writes it"),
+        (lambda cell, manifest: cell.write_text("{}"), "damaged"),
         (lambda cell, manifest: cell.write_text("{"), "cannot be read"),
         (
             lambda cell, manifest: cell.with_name("record.jsonl").write_text('[0, "cache_bytes", 3, 1]\n'),
             "not a record",
         ),
-        (lambda cell, manifest: manifest["asked"].update(cells=5), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest["asked"].update(cells=5), "damaged"),
         (lambda cell, manifest: manifest["asked"]["cells"].append("f" * 16), "1 of its cells are not there yet"),
-        (lambda cell, manifest: manifest["asked"].update(arms=[{}]), "not as Horizon writes it"),
-        (lambda cell, manifest: manifest["asked"].update(suite_versions=[]), "not as Horizon writes it"),
-        (lambda cell, manifest: manifest.pop("environments"), "not as Horizon writes it"),
-        (lambda cell, manifest: manifest.pop("name"), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest["asked"].update(arms=[{}]), "damaged"),
+        (lambda cell, manifest: manifest["asked"].update(suite_versions=[]), "damaged"),
+        (lambda cell, manifest: manifest.pop("environments"), "damaged"),
+        (lambda cell, manifest: manifest.pop("name"), "damaged"),
         (lambda cell, manifest: manifest.update(format=0), "format 0, this Horizon reads 2"),
     ],
 )
@@ -169,7 +169,8 @@ def campaign(folder):
     about = {
         "backbone": "pocket", "strategy": "memrope", "knobs": knobs, "suite": "vram", "suite_version": "1",
         "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "status": "ok", "reason": "", "cost": {},
-        "task": {"scenario": "stream", "frames": 45, "given": 0, "rows": [{"seed": 0, "script": [[0, "a"]]}]},
+        "task": {"scenario": "stream", "frames": 45, "given": 0, "rows": [{"seed": 0, "script": [[0, "a"]]}],
+                 "boundaries": ["smooth"]},
     }  # fmt: skip
     samples = [Sample(0, name, end, 1.0) for name in ("cache_bytes", "resident_bytes") for end in range(3, 46, 3)]
     samples += [Sample(0, "peak_bytes", 45, 1.0), Sample(0, "steady_from", 45, 9.0)]

@@ -173,7 +173,7 @@ def test_one_mark_makes_a_file_of_scripts(tmp_path):
 
 def test_lists_of_prompts_are_read_as_the_harness_reads_them(tmp_path):
     records = [
-        {"prompts": list("abcdef"), "switch_frame_indices": "42, 81, 120, 162, 201", "note": "ignored"},
+        {"prompts": list("abcdef"), "switch_frame_indices": "42, 81, 120, 162, 201"},
         {"prompts": ["a", "b", "a\u2028c"], "boundaries": ["hardcut", "recall"], "switch_frame_indices": [30, 60]},
         {"prompts": ["a", "b", "c"]},
     ]
