@@ -48,7 +48,7 @@ LEVELS = {
     "guard": Metric("share", "higher", "not blank, frozen or looped: 0 voids identity", 0, 1),
     "seam": Metric("1", "lower", "change across chunk boundaries beyond that inside of chunks", -1, 1),
 }
-SURVIVAL = Metric("s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0)
+SURVIVAL = Metric("s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0, until_horizon=True)
 TRACKED = ("unsaid_identity", "identity", "ssim")
 """Levels of which contrast and slope are scored."""
 SEEN_LATER = ("psnr", "lpips", "dino", "clip", "clip_score")
