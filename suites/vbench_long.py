@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.suite import Metric, Observer, Place, Task
 from suites.camera import Camera
-from suites.filmed import Filmed, declared
+from suites.filmed import Filmed, declared, without_themselves
 from suites.viewing.vbench_scores import DIMENSIONS, SCORES, scores
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class VbenchLong(Filmed):
                 else:
                     made.append(_row(about, name, value))
         found = pd.concat(made, ignore_index=True)
-        return pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"]))
+        return without_themselves(pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"])))
 
 
 def _scores(rows: pd.DataFrame) -> dict[str, float]:
