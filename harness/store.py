@@ -280,7 +280,8 @@ def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
         tables = [*arms.get(arm["label"], arm)["tables"], *arm["tables"]]
         arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
     cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
-    return {**known, "arms": list(arms.values()), "cells": cells}
+    baseline = {key: asked[key] for key in ("baseline",) if asked.get(key)}
+    return {**known, **baseline, "arms": list(arms.values()), "cells": cells}
 
 
 def _short(value: Any) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from harness.files import write_text
 from reports.cost import in_bytes
 from reports.gate import EXIT, Finding, Verdict
-from reports.tables import Sheet
+from reports.sheet import Sheet
 
 SIGNS = {
     "pass": "✓", "improved": "▲", "no_baseline": "+", "inconclusive": "?", "mismatch": "≠", "infra_error": "!",
