@@ -52,10 +52,11 @@ def choose(field: Sequence[Entrant], name: str | None = None) -> Baseline:
         Where no table has an arm of this name, or several that it could mean.
     """
     arms: dict[str, str] = {}
+    called = BASELINE if name is None else name
     unclear: dict[str, list[str]] = {}
     for table in table_names(field):
         within = [entrant for entrant in field if table in entrant.tables]
-        found = _named(within, name or BASELINE)
+        found = _named(within, called)
         if len(found) == 1:
             arms[table] = found[0].label
         elif found:
@@ -71,14 +72,14 @@ def choose(field: Sequence[Entrant], name: str | None = None) -> Baseline:
     word = "the baseline" if name else "the default baseline"
     missing = {
         table: (
-            f"several arms are {name or BASELINE}: give --baseline one of {', '.join(unclear[table])}"
+            f"several arms are {called}: give --baseline one of {', '.join(unclear[table])}"
             if table in unclear
-            else f"{name or BASELINE}, {word}, is not among its arms"
+            else f"{called}, {word}, is not among its arms"
         )
         for table in table_names(field)
         if table not in arms
     }
-    return Baseline(name or BASELINE, arms, missing)
+    return Baseline(called, arms, missing)
 
 
 def _named(field: Sequence[Entrant], name: str) -> list[Entrant]:

@@ -61,7 +61,7 @@ def render(
         raise StoreError(f"{place} is a campaign's folder, where its own report lies; give --out another place")
     manifest, table, runners = united(stores), tidy(*stores), entrants(*stores)
     scored, cohorts = scores(table), cohorts_of(*stores)
-    found = compared(scored, runners, baseline or manifest["asked"]["baseline"])
+    found = compared(scored, runners, manifest["asked"]["baseline"] if baseline is None else baseline)
     lengths = whole_lengths(table)
     shown = [
         *sheets(found, runners, lengths),

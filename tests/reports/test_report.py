@@ -11,8 +11,8 @@ from harness import registry
 from harness.errors import StoreError
 from harness.store import Store
 from harness.suite import Sample
-from reports.report import render
 from reports.comparison import compared
+from reports.report import render
 from reports.tables import TIDY, entrants, scores, tidy
 from suites.strip import ROWS
 from suites.watch import edges
