@@ -18,9 +18,10 @@ from harness.backbone.presets import Backbone
 from harness.budget import dense_bytes, sized
 from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
-from harness.knobs import describe_knobs, spelled
+from harness.knobs import changed_fields, knobs_set, spelled
+from harness.manifest import content_id
 from harness.memory import Strategy, Weights
-from harness.store import content_id
+from harness.provenance import CellCode, code_of
 from harness.suite import CostSuite, Suite, Task
 
 PUBLISHED, EQUAL = "as published", "equal budget"
@@ -108,13 +109,18 @@ class Arm:
 
 @dataclass(frozen=True)
 class Cell:
-    """One task of one suite under one arm. skip: why it is not run, if it is not."""
+    """One task of one suite under one arm.
+
+    id: a hash of what was asked, the same for whatever code answers. skip: why it is not run, if it is not. code: what
+    computes it today.
+    """
 
     id: str
     arm: Arm
     suite: Suite
     task: Task
     skip: str | None = None
+    code: CellCode | None = None
 
 
 def read_campaign(path: Path) -> Campaign:
@@ -194,21 +200,22 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                 f"none of {campaign.prompts} fits suite {suite.name}: drift and vbench_long take prompts of one scene, "
                 "interactive those of several; give --suite, or another file"
             )
+        codes = [code_of(arm.strategy, suite, backbone.name) for arm in chosen]
         for task in tasks:
-            for arm in chosen:
+            for arm, code in zip(chosen, codes, strict=True):
                 for part, skip in _parts(arm, task, backbone):
                     what = {
                         "backbone": backbone.name,
                         "weights": weights,
                         "dtype": str(backbone.model.dtype),
                         "strategy": arm.name,
-                        "knobs": arm.strategy.knobs(),
-                        "suite": [suite.name, suite.version, sorted(suite.metrics)],
-                        "task": asdict(part),
+                        "knobs": knobs_set(arm.strategy),
+                        "suite": [suite.name, suite.version],
+                        "task": changed_fields(part),
                     }
                     if arm.weights is not None:
                         what["own weights"] = arm.weights.digest
-                    found.append(Cell(content_id(what), arm, suite, part, skip))
+                    found.append(Cell(content_id(what), arm, suite, part, skip, code))
     quality, cost = ([cell for cell in found if isinstance(cell.suite, CostSuite) == which] for which in (False, True))
     random.Random(campaign.seed).shuffle(cost)
     return [*quality, *sorted(cost, key=lambda cell: cell.task.rows[0].seed)]
@@ -225,14 +232,24 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "dtype": str(backbone.model.dtype).removeprefix("torch."),
             "tier": campaign.tier,
             "seed": campaign.seed,
-            "suite_versions": {cell.suite.name: [cell.suite.version, *sorted(cell.suite.metrics)] for cell in planned},
+            "suite_versions": {cell.suite.name: cell.suite.version for cell in planned},
             "arms": [arm.asked() for arm in arms],
             "cells": [cell.id for cell in planned],
             **({"baseline": campaign.baseline} if campaign.baseline else {}),
         },
         "environment": environment(backbone),
+        "plan": {
+            cell.id: [cell.arm.label, cell.suite.name, cell.task.scenario, cell.task.frames, len(cell.task.rows)]
+            for cell in planned
+        },
+        "codes": {key: modules for code in _codes(planned) for key, modules in code.tables().items()},
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def _codes(planned: Sequence[Cell]) -> list[CellCode]:
+    """The different codes of all cells."""
+    return list({id(cell.code): cell.code for cell in planned if cell.code is not None}.values())
 
 
 def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str | None]]:
@@ -254,8 +271,5 @@ def _add(found: dict[tuple[str, str], Arm], backbone: Backbone, name: str, strat
     if known is not None:
         found[key] = replace(known, tables=tuple(dict.fromkeys((*known.tables, table))))
         return
-    usual = describe_knobs(type(strategy))
-    unlike = tuple(
-        (knob, value) for knob, value in strategy.knobs().items() if usual[knob].get("default", ...) != value
-    )
+    unlike = tuple((knob, value) for knob, value in strategy.knobs().items() if knob in knobs_set(strategy))
     found[key] = Arm(name, strategy, (table,), unlike, strategy.weights(backbone))

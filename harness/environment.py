@@ -1,4 +1,4 @@
-"""On what a campaign ran: code, versions, machine. None of it enters the cells' names."""
+"""On what a cell was made: code, versions, machine. None of it enters the cells' names."""
 
 from __future__ import annotations
 
@@ -7,14 +7,17 @@ import json
 import os
 import platform
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import psutil
 import torch
 
+from harness import registry
 from harness.backbone.presets import Backbone
+from harness.provenance import is_checkout, source_file
 
 PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
@@ -24,7 +27,9 @@ PLACES = ("weights", "offload")
 def environment(backbone: Backbone) -> dict[str, Any]:
     """Everything that may explain a difference between two machines."""
     return {
-        "code": _code(),
+        "machine": platform.node(),
+        "code": git_state(Path(__file__).parents[1]),
+        "plugins": _plugins(),
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "system": platform.platform(),
@@ -35,6 +40,8 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "gpu": _gpu(backbone.model.device),
         "device": str(backbone.model.device),
         "attention": backbone.attention_kernel,
+        "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "compile": False,
         **({"files": dict(backbone.files)} if backbone.files else {}),
     }
 
@@ -57,21 +64,62 @@ def weights_hash(backbone: Backbone) -> str:
     return digest.hexdigest()
 
 
-def _code() -> dict[str, Any]:
-    """Commit and whether files differ from it; empty outside of a checkout."""
-    root = Path(__file__).parents[1]
-    if not (root / ".git").exists():
-        return {}
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit of the checkout that a folder is in, and whether files differ from it; empty outside of a checkout."""
 
     def git(*words: str) -> str | None:
         try:
-            done = subprocess.run(["git", "-C", root, *words], check=True, capture_output=True, text=True, timeout=10)
+            done = subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True, timeout=10)
         except (OSError, subprocess.SubprocessError):
             return None
         return done.stdout.strip()
 
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return {}
     commit = git("rev-parse", "HEAD")
     return {"commit": commit, "dirty": bool(git("status", "--porcelain"))} if commit else {}
+
+
+def _plugins() -> dict[str, dict[str, Any]]:
+    """Version, and commit where there is one, of each other package that registers something with Horizon."""
+    found: dict[str, dict[str, Any]] = {}
+    for group in get_args(registry.Group):
+        for point in registry.found(group).values():
+            if point.dist is None or point.dist.name == "horizon-bench" or point.dist.name in found:
+                continue
+            file = source_file(point.module)
+            state = git_state(file.parent) if file is not None and is_checkout(file) else {}
+            found[point.dist.name] = {"version": point.dist.version, **state}
+    return dict(sorted(found.items()))
+
+
+def cohort_of(about: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for the speeds of two cells to stand in one column.
+
+    Parameters
+    ----------
+    about: what `cell.json` says; a measured cell says itself on what (`machine`). environment: of the process that made
+        it, by the digest in `about`.
+    """
+    packages, code = environment.get("packages") or {}, environment.get("code") or {}
+    measured = about.get("machine") or {}
+    on_gpu = str(environment.get("device", "")).startswith("cuda")
+    found = {
+        "hardware": environment.get("gpu") if on_gpu else environment.get("cpu"),
+        **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype", "compile")},
+        **{key: value for key, value in measured.items() if key in SET_UP},
+        **{name: packages.get(name) for name in ("torch", "flash-attn")},
+        "commit": code.get("commit"),
+        # Files may differ from the commit.
+        "code": (about.get("code") or {}).get("shared"),
+    }
+    if about.get("began_in"):
+        found["began in another environment"] = list(about["began_in"])
+    return found
+
+
+SET_UP = ("hardware", "threads", "attention", "dtype", "compile")
+"""What a measuring process says of itself."""
 
 
 def _version(package: str) -> str | None:

@@ -70,6 +70,45 @@ def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:
     return described
 
 
+def changed_fields(record: Any) -> dict[str, Any]:
+    """The fields of a dataclass that differ from their defaults, those of dataclasses in it alike: what identifies it.
+
+    A new field with a default changes nothing here.
+    """
+    found = {}
+    for field in dataclasses.fields(record):
+        value = getattr(record, field.name)
+        default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
+        if value != default:
+            found[field.name] = _plain(value)
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return changed_fields(value)
+    return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+def knobs_set(strategy: Any) -> dict[str, Any]:
+    """The knobs of a strategy that differ from their defaults, by name; of a strategy in a knob, its own in turn."""
+    parts = strategy.parts()
+    return {
+        name: {type(parts[name]).__qualname__: knobs_set(parts[name])} if name in parts else value
+        for name, value in changed_fields(strategy).items()
+    }
+
+
+def knobs_in_full(strategy: Any) -> dict[str, Any]:
+    """All knobs of a strategy by name, with those of the strategies that it is made of behind the knob's name."""
+    parts = {
+        f"{knob}.{name}": value
+        for knob, part in strategy.parts().items()
+        for name, value in knobs_in_full(part).items()
+    }
+    return {**{name: _plain(value) for name, value in strategy.knobs().items()}, **parts}
+
+
 def check_names(title: str, owner: type, given: Mapping[str, Any]) -> None:
     """Raise KnobError for a knob that `owner` does not have, or that it needs, naming those that it has."""
     known = _hints(owner)

@@ -21,10 +21,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from harness.backbone.presets import Backbone
+from harness.children import PYTHON, child, leave_with_parent
 from harness.environment import cpu
-from harness.errors import HorizonError, HorizonTooLongError, NotFiniteError
+from harness.errors import MeasurementError
 from harness.memory import Strategy
 from harness.meter import Vigil, pin
+from harness.outcome import outcome_of
+from harness.provenance import code_of
 from harness.suite import CostSuite, Row, Sample, Task
 
 if TYPE_CHECKING:
@@ -53,22 +56,23 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Ou
         "suite": cell.suite.name,
         "task": asdict(cell.task),
         "threads": torch.get_num_threads(),
+        "code": None if cell.code is None else cell.code.all.digest,
     }
     with tempfile.TemporaryDirectory(prefix="horizon-") as folder:
         asked, told = Path(folder, "asked.json"), Path(folder, "told.json")
         asked.write_text(json.dumps(job))
-        command = [sys.executable, "-m", "harness.measuring", str(asked), str(told), repr(time.time())]
-        try:
-            done = subprocess.run(
-                command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL, check=False
-            )
-        except subprocess.TimeoutExpired:
-            return Outcome("timeout", f"longer than {timeout:g} s", [], {})
+        command = [*PYTHON, "-m", "harness.measuring", str(asked), str(told), repr(time.time())]
+        pipe = subprocess.PIPE
+        with child(command, stdout=pipe, stderr=pipe) as process:
+            try:
+                _, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                return Outcome("timeout", f"longer than {timeout:g} s", [], {})
         if not told.exists():
-            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            last = (errors.strip().splitlines() or ["no message"])[-1]
             # The system kills what takes all memory.
-            status: Status = "oom" if done.returncode == -signal.SIGKILL else "failed"
-            return Outcome(status, f"its process ended with {done.returncode}: {last}", [], {})
+            status: Status = "oom" if process.returncode == -signal.SIGKILL else "failed"
+            return Outcome(status, f"its process ended with {process.returncode}: {last}", [], {})
         result = json.loads(told.read_text())
     return Outcome(result["status"], result["reason"], [Sample(*each) for each in result["samples"]], result["machine"])
 
@@ -83,7 +87,13 @@ def main(asked: Path, told: Path, began: float) -> None:
     def prepared() -> tuple[CostSuite, Backbone, Strategy]:
         backbone = registry.backbone(job["backbone"], device=job["device"], dtype=job["dtype"], **job["options"])
         knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in job["knobs"].items()}
-        return registry.load("suites", job["suite"])(), backbone, registry.strategy(job["strategy"], **knobs)
+        suite, strategy = registry.load("suites", job["suite"])(), registry.strategy(job["strategy"], **knobs)
+        if job.get("code") is not None and code_of(strategy, suite, job["backbone"]).all.digest != job["code"]:
+            raise MeasurementError(
+                "the code was changed while the campaign was running; start it again, so that all of it is measured "
+                "with one code"
+            )
+        return suite, backbone, strategy
 
     outcome = observed(prepared, _task(job["task"]), began)
     whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
@@ -111,17 +121,10 @@ def observed(
             samples = suite.measure(backbone, strategy, task, began)
         machine |= vigil.about()
         vigil.check()
-    except (torch.OutOfMemoryError, MemoryError, HorizonTooLongError) as error:
-        return Outcome("oom", str(error).partition("\n")[0], [], machine)
-    except NotFiniteError as error:
-        return Outcome("nan", str(error), [], machine)
-    except HorizonError as error:
-        return Outcome("failed", str(error), [], machine)
     except Exception as error:
-        # One strategy's mistake must not take the measurements of others with it. torch has no class of its own for a
-        # CPU that is out of memory.
-        status: Status = "oom" if "not enough memory" in str(error) else "failed"
-        return Outcome(status, f"{type(error).__name__}: {str(error).partition(chr(10))[0]}", [], machine)
+        # One strategy's mistake must not take the measurements of others with it.
+        status, reason = outcome_of(error)
+        return Outcome(status, reason, [], machine)
     return Outcome("ok", "", samples, machine)
 
 
@@ -131,4 +134,5 @@ def _task(about: Mapping[str, Any]) -> Task:
 
 
 if __name__ == "__main__":
+    leave_with_parent()
     main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

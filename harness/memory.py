@@ -288,6 +288,10 @@ class Strategy(ABC):
         """All temporal ids stay below this however long the video; None where they grow with it."""
         return None
 
+    def parts(self) -> Mapping[str, Strategy]:
+        """The strategies that this one is made of, by the knob that names them; a cell records their knobs and code."""
+        return {}
+
     def knobs(self) -> dict[str, Any]:
         """Knob values by name."""
         return {knob.name: getattr(self, knob.name) for knob in fields(self)}

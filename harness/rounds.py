@@ -13,7 +13,7 @@ from typing import Any
 
 from harness import registry, turns
 from harness.campaign import Campaign
-from harness.store import content_id
+from harness.manifest import content_id
 from harness.suite import CostSuite
 from harness.trees import OWN, Tree, registered
 

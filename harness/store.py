@@ -1,11 +1,13 @@
 """What was measured: a campaign's folder, in which a cell is there whole or not at all.
 
-manifest.json             what was asked for and on what machine; written before the first frame
-cells/ID/cell.json        what the cell is, its status and reason, what it cost
+manifest.json             what was asked for, in which runs, on what machines and by which code; written before the
+                          first frame
+cells/ID/cell.json        what the cell is, its status and reason, what it cost; digests of its code and environment
 cells/ID/record.jsonl     its samples, one a line
 cells/ID/pictures.npz     some of its pictures
 cells/ID/files/           what its suite wrote while it ran: videos
 flight/ID.lock, ID.pt     a cell under way: the process that has it holds the lock; where it goes on after a crash
+flight/ID.json            who has it, since when, and how far it is
 flight/ID.files/          what it has written so far
 """
 
@@ -14,10 +16,14 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import shutil
+import time
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Literal
 
@@ -28,23 +34,13 @@ from filelock import FileLock, Timeout
 from harness.errors import StoreError
 from harness.files import read_json, write_text, write_whole
 from harness.films import digest, unite
+from harness.manifest import FORMAT, check_same, first, joined
 from harness.suite import Sample
 
-FORMAT = 1
-"""Of the folder; a store of another format is refused."""
 Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
 MANIFEST, CELL, RECORD, PICTURES, FILES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz", "files"
 RESUMABLE = ("oom", "timeout", "failed")
 """Statuses of a cell that may do better another time, from where it was."""
-
-SHARED = ("backbone", "weights", "dtype", "tier", "seed", "suite_versions")
-"""What all cells of a folder have in common."""
-
-
-def content_id(what: Any) -> str:
-    """Sixteen hexadecimal digits that name a nested value of plain data."""
-    text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)
@@ -97,27 +93,45 @@ class Store:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self.environment = ""
+        """Digest of the environment of this process, once a run has begun."""
 
     def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the manifest, or add to the one that is there what is asked for now; returns the one that holds.
+        """Write the manifest, or add a run to the one that is there; returns the one that holds.
 
-        What decides the numbers of all cells alike (`SHARED`) must be the same; arms and cells may be added.
+        What decides the numbers of all cells alike (`SHARED`) must be the same; arms and cells may be added. Cells that
+        are finished from now on are recorded as made in this run's environment.
+
+        Parameters
+        ----------
+        manifest: `name`; `asked`, what was asked for; `environment` of this process; `codes`, the modules behind each
+            digest of code; `when` the run began. Whatever else is in it is kept of the first run.
         """
-        try:
-            self._path("flight").mkdir(parents=True, exist_ok=True)
-            self._path("cells").mkdir(exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"cannot write to {self.folder}: {error.strerror}; give --out another place") from None
+        self._prepare()
         with FileLock(self._path("flight", "manifest.lock")):
-            whole = {"format": FORMAT, **manifest}
+            whole = first(manifest)
+            (self.environment,) = whole["environments"]
             if self._path(MANIFEST).exists():
                 known = self.manifest()
                 check_same(self.folder, known["asked"], manifest["asked"])
-                whole = {**known, "asked": _united(known["asked"], manifest["asked"])}
+                whole = joined(known, whole)
                 if whole == known:
                     return known
             write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")
         return whole
+
+    def check(self, manifest: Mapping[str, Any]) -> None:
+        """Raise StoreError where `begin` would: the folder is another campaign's; nothing is written."""
+        if self._path(MANIFEST).exists():
+            check_same(self.folder, self.manifest()["asked"], manifest["asked"])
+
+    def join(self, manifests: Sequence[Mapping[str, Any]]) -> None:
+        """Take the runs of other folders' manifests over, with their environments and codes."""
+        self._prepare()
+        with FileLock(self._path("flight", "manifest.lock")):
+            known = [self.manifest()] if self._path(MANIFEST).exists() else []
+            whole: dict[str, Any] = reduce(joined, [dict(each) for each in (*known, *manifests)])
+            write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")
 
     def manifest(self) -> dict[str, Any]:
         """The manifest of a folder. Raises StoreError where there is none, or one of another format."""
@@ -128,6 +142,10 @@ class Store:
                 f"{path}: format {found.get('format')}, this Horizon reads {FORMAT}; run the campaign anew"
             )
         return found
+
+    def codes(self) -> dict[str, dict[str, str]]:
+        """The modules behind each digest of code; none before a run has begun."""
+        return self.manifest()["codes"] if self._path(MANIFEST).exists() else {}
 
     def find(self, cell: str) -> Stored | None:
         """A finished cell, or None."""
@@ -142,18 +160,45 @@ class Store:
                 yield Stored(folder.name, folder, read_json(folder / CELL, "remove its folder"))
 
     @contextmanager
-    def claim(self, cell: str) -> Iterator[bool]:
-        """Have a cell for oneself; False where another process has it. A dead process has nothing."""
+    def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> Iterator[bool]:
+        """Have a cell for oneself; False where another process has it. A dead process has nothing.
+
+        about: what others may read of it meanwhile, beside who has it and since when.
+        """
         lock = FileLock(self._path("flight", f"{cell}.lock"), timeout=0)
         try:
             lock.acquire()
         except Timeout:
             yield False
             return
+        holder = self._path("flight", f"{cell}.json")
         try:
+            who = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
+            write_text(holder, json.dumps({**who, **(about or {})}))
             yield True
         finally:
+            holder.unlink(missing_ok=True)
             lock.release()
+
+    def progress(self, cell: str, done: int) -> None:
+        """Say how many latent frames of a cell that this process has are done."""
+        holder = self._path("flight", f"{cell}.json")
+        if holder.exists():
+            write_text(holder, json.dumps({**read_json(holder, ""), "done": done}))
+
+    def held(self) -> dict[str, dict[str, Any]]:
+        """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
+        found = {}
+        for path in sorted(self._path("flight").glob("[!.]*.json")):
+            lock = FileLock(path.with_suffix(".lock"), timeout=0)
+            try:
+                lock.acquire()
+                lock.release()
+            except Timeout:
+                # It may be gone by now.
+                with suppress(StoreError):
+                    found[path.stem] = read_json(path, "")
+        return found
 
     def save(self, cell: str, state: Mapping[str, Any]) -> None:
         """Keep where a cell under way goes on after a crash."""
@@ -195,7 +240,8 @@ class Store:
             shutil.copytree(workspace, beside / FILES, ignore=parts, copy_function=_link)
         files = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
         sums = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": files} if files else {})}
-        (beside / CELL).write_text(json.dumps({**about, **sums}, indent=1, ensure_ascii=False) + "\n")
+        made = {"environment": self.environment, "attempt": uuid.uuid4().hex, **about, **sums}
+        (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n")
         self.discard(cell)
         beside.rename(final)
         if about["status"] in RESUMABLE:
@@ -210,6 +256,13 @@ class Store:
         if self._path("cells", cell).exists():
             self._path("cells", cell).rename(old)
             shutil.rmtree(old)
+
+    def _prepare(self) -> None:
+        try:
+            self._path("flight").mkdir(parents=True, exist_ok=True)
+            self._path("cells").mkdir(exist_ok=True)
+        except OSError as error:
+            raise StoreError(f"cannot write to {self.folder}: {error.strerror}; give --out another place") from None
 
     def _path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
@@ -242,8 +295,7 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
                     f"cell {cell.id} says different things in {known.folder} and {cell.folder}; "
                     "remove the folder that is wrong"
                 )
-    for manifest in manifests:
-        into.begin({key: value for key, value in manifest.items() if key != "format"})
+    into.join(manifests)
     came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
     for cell in came:
         if (cell.folder / FILES).is_dir():
@@ -255,35 +307,9 @@ def merge(target: Path, sources: Sequence[Path]) -> int:
     return len(came)
 
 
-def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raise StoreError, naming the first difference, unless a folder's campaign and another can share it."""
-    for key in SHARED:
-        if known.get(key) != asked.get(key):
-            raise StoreError(
-                f"{folder} holds another campaign: its {key} is {_short(known.get(key))}, not "
-                f"{_short(asked.get(key))}; give --out another folder, or remove this one"
-            )
-
-
 def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:
         # Not every file system has links.
         shutil.copy2(source, target)
-
-
-def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked for now, and what was asked for before."""
-    arms = {arm["label"]: arm for arm in known["arms"]}
-    for arm in asked["arms"]:
-        tables = [*arms.get(arm["label"], arm)["tables"], *arm["tables"]]
-        arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
-    cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
-    baseline = {key: asked[key] for key in ("baseline",) if asked.get(key)}
-    return {**known, **baseline, "arms": list(arms.values()), "cells": cells}
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "..."

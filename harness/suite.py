@@ -177,6 +177,10 @@ class Suite(ABC):
         """Metrics that cannot run here, with the remedy."""
         return {}
 
+    def instruments(self) -> Mapping[str, PictureMetric]:
+        """The registered picture metrics that it takes while a cell runs, by name; a cell records the code of each."""
+        return {}
+
     def take(self, prompts: Path) -> bool:
         """Use the prompts of a file instead of its own; False where what it measures needs its own."""
         return False

@@ -20,7 +20,8 @@ import pyarrow.parquet as pq
 
 from harness.errors import BaselineError, HorizonError, StoreError
 from harness.files import write_whole
-from harness.store import SHARED, Store
+from harness.manifest import SHARED
+from harness.store import Store
 from reports.tables import entrants, scores, tidy, troubles_by_arm
 
 FORMAT = 1
@@ -38,7 +39,8 @@ PACKAGES = ("torch", "flash-attn")
 class Evidence:
     """Scores with the columns `COLUMNS`, one row a rollout (or repeat), scenario and metric.
 
-    source: where it was read. manifest: what was asked for, and the environment. troubles: (arm, suite, scenario,
+    source: where it was read. manifest: what was asked for, and the environment that all its numbers were made in;
+    where they were made in several, `mixed` in it says what differs. troubles: (arm, suite, scenario,
     status, reason) of what has no numbers. accepted: who made it a baseline, when and why, the latest last.
     """
 
@@ -58,19 +60,24 @@ class Evidence:
         asked, environment = self.manifest["asked"], self.manifest["environment"]
         packages = environment.get("packages") or {}
         return {
-            **{key: asked.get(key) for key in SHARED if key != "suite_versions"},
+            **{key: asked.get(key) for key in SHARED},
             **{key: environment.get(key) for key in ENVIRONMENT},
             **{name: packages.get(name) for name in PACKAGES},
         }
+
+    @property
+    def mixed(self) -> list[str]:
+        """What is not the same for all its numbers, in words."""
+        return list(self.manifest.get("mixed") or ())
 
     def unlike(self, other: Evidence) -> list[str]:
         """What is not the same in another one's cohort, the seed apart."""
         theirs = other.cohort()
         return [key for key, value in self.cohort().items() if key != "seed" and value != theirs[key]]
 
-    def suites(self) -> dict[str, list[str]]:
-        """Version of each suite, and its metrics."""
-        found: dict[str, list[str]] = self.manifest["asked"]["suite_versions"]
+    def suites(self) -> dict[str, str]:
+        """Version of each suite."""
+        found: dict[str, str] = self.manifest["asked"]["suite_versions"]
         return found
 
 
@@ -180,7 +187,7 @@ def _folder(path: Path) -> Evidence:
             scored = scores(tidy(store)).astype({"strategy": "str", "knobs": "str"})
             arms = [labels[key] for key in zip(scored["strategy"], scored["knobs"], strict=True)]
             scored = scored.assign(arm=arms)[list(COLUMNS)]
-        found = Evidence(path, manifest, scored, tuple(troubles_by_arm(store)))
+        found = Evidence(path, _about(store, manifest), scored, tuple(troubles_by_arm(store)))
         # What is read later must be there now.
         found.cohort(), found.suites().items(), found.commit
     except HorizonError:
@@ -188,6 +195,20 @@ def _folder(path: Path) -> Evidence:
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise StoreError(f"{path}: not as Horizon writes it ({type(error).__name__}: {error}); run it anew") from None
     return found
+
+
+def _about(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """What evidence keeps of a folder's manifest: one environment, that of its finished cells."""
+    run = manifest["runs"][0]
+    asked, cells = manifest["asked"], {cell.id: cell.about for cell in store.cells() if cell.status == "ok"}
+    used = [cells[cell]["environment"] for cell in asked["cells"] if cell in cells] or [run["environment"]]
+    environments = [manifest["environments"].get(key, {}) for key in dict.fromkeys(used)]
+    kept = {key: value for key, value in manifest.items() if key in ("name", "beside")}
+    found = {**kept, "asked": asked, "when": run["when"], "environment": environments[0]}
+    cohorts = [Evidence(store.folder, {**found, "environment": each}, pd.DataFrame()).cohort() for each in environments]
+    mixed = {key: list(dict.fromkeys(str(cohort[key]) for cohort in cohorts)) for key in cohorts[0]}
+    differing = [f"{key}: {' and '.join(values)}" for key, values in mixed.items() if len(values) > 1]
+    return {**found, "mixed": differing} if differing else found
 
 
 def _file(path: Path) -> Evidence:

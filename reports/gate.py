@@ -93,6 +93,12 @@ def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
     """
     one, other = head.cohort(), base.cohort()
     differences = [f"{key}: {_short(one[key])}, baseline {_short(other[key])}" for key in one if one[key] != other[key]]
+    # Numbers of two environments are no run, even where the baseline has the same mixture.
+    differences += [
+        f"{who} was measured in two environments: {what}"
+        for who, side in (("this run", head), ("the baseline", base))
+        for what in side.mixed
+    ]
     beside = head.manifest.get("beside")
     together = beside is not None and beside == base.manifest.get("beside")
     if differences:

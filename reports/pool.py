@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.store import SHARED, Store, Stored
+from harness.manifest import SHARED
+from harness.store import Store, Stored
 
 ITS_OWN = ("seed", "cells", "baseline")
 """What may differ between campaigns of one table."""

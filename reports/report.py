@@ -136,8 +136,8 @@ def _pages(place: Path, told: dict[str, Any]) -> list[Path]:
 
 
 def _environments(stores: Sequence[Store]) -> list[dict[str, Any]]:
-    """The environments of the campaigns, each once."""
-    found = [store.manifest()["environment"] for store in stores]
+    """The environments in which the campaigns ran, each once."""
+    found = [environment for store in stores for environment in store.manifest()["environments"].values()]
     return [each for number, each in enumerate(found) if each not in found[:number]]
 
 

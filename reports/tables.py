@@ -11,19 +11,22 @@ import numpy as np
 import pandas as pd
 
 from harness import registry
+from harness.environment import cohort_of
 from harness.errors import StoreError
+from harness.manifest import content_id
 from harness.screening import remedies, seen_in
 from harness.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite
 
 TIDY = (
-    "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "seed",
-    "repeat", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "at_frame", "value", "weights",
+    "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
+    "suite_version", "scenario", "prompt", "seed", "repeat", "horizon_latent_frames", "horizon_seconds", "metric",
+    "unit", "better", "at_frame", "value", "weights",
 )  # fmt: skip
 """Columns of the tidy table (DESIGN of records): one row a sample."""
 WORDS = (
-    "campaign", "cell", "backbone", "strategy", "knobs", "suite", "suite_version", "scenario", "prompt", "metric",
-    "unit", "better", "weights",
+    "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
+    "suite_version", "scenario", "prompt", "metric", "unit", "better", "weights",
 )  # fmt: skip
 """Those of them that are categories."""
 
@@ -82,12 +85,12 @@ def tidy(*stores: Store) -> pd.DataFrame:
             raise StoreError(
                 f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}"
             )
-        campaign, later = store.manifest()["name"], seen_in(store)
+        manifest, later = store.manifest(), seen_in(store)
         for cell in cells:
             name = cell.about["suite"]
             loaded[name] = loaded.get(name) or suite_named(name)
             lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
-            _add(cell, lines, campaign, loaded[name], words, numbers)
+            _add(cell, lines, manifest, loaded[name], words, numbers)
     table = {name: words[name].column() if name in words else np.concatenate(numbers[name]) for name in TIDY}
     return pd.DataFrame(table)
 
@@ -113,7 +116,7 @@ def entrants(*stores: Store) -> list[Entrant]:
             # Suites of cost measure what a cell costs themselves.
             if cell.status == "ok" and cell.about["cost"]:
                 key = (cell.about["strategy"], _text(cell.about["knobs"]))
-                costs.setdefault(key, []).append((cohort_of(cell), cell.about["cost"]))
+                costs.setdefault(key, []).append((cohort_name(cell.about, store.manifest()), cell.about["cost"]))
     arms = {arm["label"]: arm for store in reversed(stores) for arm in reversed(store.manifest()["asked"]["arms"])}
     found = []
     for arm in reversed(arms.values()):
@@ -140,14 +143,33 @@ def entrant_of(arm: Mapping[str, Any]) -> Entrant:
     return Entrant(arm["label"], arm["strategy"], _text(arm["knobs"]), knobs, tuple(arm["tables"]), np.nan)
 
 
-def cohort_of(cell: Stored) -> str:
-    """The short name of the machine, kernels and versions that a cell ran on; empty where its folder does not say."""
-    return str(cell.about.get("cohort", ""))
+def cohort_name(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """The short name of the machine, kernels and versions that a cell ran on."""
+    return content_id(cohort_of(about, manifest["environments"].get(about["environment"], {})))
 
 
 def cohorts_of(*stores: Store) -> dict[str, str]:
-    """What the cohorts of campaigns are, in words, by their short names."""
-    return {cohort: cohort for store in stores for cell in _cells(store) if (cohort := cohort_of(cell))}
+    """What the cohorts of campaigns are, in words, by their short names: the hardware, and whatever differs."""
+    found: dict[str, dict[str, Any]] = {}
+    for store in stores:
+        environments = store.manifest()["environments"]
+        for cell in _cells(store):
+            if cell.status == "ok":
+                cohort = cohort_of(cell.about, environments.get(cell.about["environment"], {}))
+                found[content_id(cohort)] = cohort
+    keys = dict.fromkeys(key for cohort in found.values() for key in cohort)
+    unlike = [key for key in keys if len({str(cohort.get(key)) for cohort in found.values()}) > 1]
+    return {
+        name: ", ".join(f"{key} {_brief(cohort.get(key))}" if key != "hardware" else str(cohort.get(key))
+                        for key in dict.fromkeys(("hardware", *unlike)))
+        for name, cohort in found.items()
+    }  # fmt: skip
+
+
+def _brief(value: Any) -> str:
+    """A value in a few letters; of digests the first."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:9] if len(text) >= 16 and all(each in "0123456789abcdef" for each in text) else text
 
 
 def _timing(costs: Sequence[Mapping[str, Any]]) -> Timing:
@@ -217,7 +239,7 @@ class _Words:
 def _add(
     cell: Stored,
     lines: list[list[Any]],
-    campaign: str,
+    manifest: Mapping[str, Any],
     suite: Suite,
     words: Mapping[str, _Words],
     numbers: Mapping[str, list[Any]],
@@ -236,10 +258,14 @@ def _add(
     place, count = np.array(which, int), len(lines)
     metrics = [declared[name] for name in found]
     constant = {
-        "campaign": campaign,
+        "campaign": manifest["name"],
         "cell": cell.id,
+        "code": (about.get("code") or {}).get("digest", ""),
+        "environment": about["environment"],
+        "cohort": cohort_name(about, manifest),
         "backbone": about["backbone"],
         "strategy": about["strategy"],
+        "arm": about.get("arm", about["strategy"]),
         "knobs": _text(about["knobs"]),
         "suite": about["suite"],
         "suite_version": about["suite_version"],

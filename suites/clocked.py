@@ -18,7 +18,7 @@ from harness.rollout import rollout
 from harness.suite import Row, Task
 from harness.training.played import example_prompts
 from harness.workbench import watched
-from suites.drift import HORIZONS
+from suites.horizons import HORIZONS
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -20,8 +20,7 @@ from harness.noise import PairedNoise
 from harness.pocket.world import film
 from harness.rollout import rollout
 from harness.suite import Metric, Place, QualitySuite, Row, Sample, Task
-from suites.drift import half_said
-from suites.watch import scripts
+from suites.watch import half_said, scripts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,20 +16,18 @@ import numpy as np
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import SEEN
-from harness.pocket.world import Scene, film, look
+from harness.pocket.world import film
 from harness.suite import Margin, Metric, Observer, Place, Row, Task
 from suites.camera import Camera
 from suites.filmed import Filmed, trends, without_themselves
+from suites.horizons import HORIZONS
 from suites.measures import picture_metrics
-from suites.watch import Watch, scripts
+from suites.watch import Watch, half_said, scripts
 
 if TYPE_CHECKING:
     import pandas as pd
 
-HORIZONS = (21, 120, 240, 960, 1920, 14_400, 345_600)
-"""Latent frames of 5 s, 30 s, 60 s, 4 min, 8 min, 1 h and 24 h."""
 AT_ENDS = 0.15
 """Part of a horizon that counts as its beginning, and as its end."""
 FIRST_SEED = 20_000
@@ -131,7 +129,7 @@ class Drift(Filmed):
         scored = []
         for horizon in sorted({*HORIZONS, *length}):
             rows = (length == horizon) | ((length > horizon) & (horizon in HORIZONS))
-            if not rows.any():
+            if not rows.any() or ends[0] > horizon:
                 continue
             within, here = ends <= horizon, values[rows]
             early, late = (
@@ -156,13 +154,6 @@ class Drift(Filmed):
             score("survival", metric == "unsaid_identity", lost)
         found = pd.concat(scored, ignore_index=True).dropna(subset="value")
         return without_themselves(found).reset_index(drop=True)
-
-
-def half_said(seed: int, always: tuple[str, ...] = ()) -> str:
-    """A sentence that says every other attribute of what the seed draws, the even ones for even seeds."""
-    drawn = look(seed)
-    said = {name for number, name in enumerate(ATTRIBUTES) if (number + seed) % 2 == 0} | set(always)
-    return Scene(0, Saying({name: drawn[name] for name in ATTRIBUTES if name in said})).prompt
 
 
 def _overlaps(ends: np.ndarray, after: float, until: float) -> np.ndarray:

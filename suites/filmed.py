@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import CampaignError
-from harness.suite import Metric, QualitySuite, Row, Task
+from harness.suite import Metric, PictureMetric, QualitySuite, Row, Task
 from suites.camera import BEGINNING, CURVES
 from suites.measures import picture_metrics
 from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
@@ -34,6 +34,9 @@ class Filmed(QualitySuite):
     def further(self) -> dict[str, Metric]:
         pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
         return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS)
+
+    def instruments(self) -> dict[str, PictureMetric]:
+        return picture_metrics()[0]
 
     def remedy(self, backbone: Backbone) -> str | None:
         if backbone.name == "pocket" or (backbone.text is not None and backbone.codec is not None):

@@ -1,4 +1,4 @@
-"""The command line: `horizon run | compare | merge | gate | baseline | plan | list | describe | verify | ...`.
+"""The command line: `horizon run | status | compare | merge | gate | baseline | plan | list | describe | verify | ...`.
 
 Exit codes: 0 done, 1 an invariant is broken, 2 a mistake in the request (one line on the error stream), 130 stopped by
 Ctrl-C, 70 a mistake of Horizon's own (with a traceback).
@@ -12,11 +12,11 @@ import traceback
 
 import typer
 
-from harness.cli import campaign, gate, make, plan, show
+from harness.cli import campaign, gate, make, plan, show, status
 from harness.cli.terminal import app
 from harness.errors import HorizonError
 
-__all__ = ["app", "campaign", "gate", "main", "make", "plan", "show"]
+__all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 
 
 def main() -> None:

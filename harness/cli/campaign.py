@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
-from collections.abc import Iterator
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
@@ -22,15 +23,14 @@ from harness.cli.terminal import (
     aside,
     console,
     print_json,
-    table,
 )  # fmt: skip
 from harness.cli.ticker import Ticker
 from harness.errors import CampaignError
 
 if TYPE_CHECKING:
-    from harness.backbone.presets import Backbone
     from harness.campaign import Cell
-    from harness.store import Status
+    from harness.executor import Look
+    from harness.store import Status, Store
 
 
 @app.command()
@@ -48,12 +48,17 @@ def run(
     retry: Annotated[
         list[str] | None, typer.Option(help="Run cells of this status again: failed, oom, nan, ...")
     ] = None,
+    keep_stale: Annotated[
+        bool, typer.Option("--keep-stale", help="Keep cells that other code made; every table marks them.")
+    ] = False,
     timeout: Annotated[float | None, typer.Option(help="Seconds a cell.")] = None,
     save_every: Annotated[
         float, typer.Option(help="Seconds between the states that a killed cell goes on from.")
     ] = 10.0,
     threads: Annotated[int | None, typer.Option(help="CPU threads; the last bits depend on their number.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes that share the cells; give each its threads.")] = 1,
+    workers_asked: Annotated[
+        int, typer.Option("--workers", min=1, help="Processes that share the cells; give each its threads.")
+    ] = 1,
     equal_budget: Annotated[
         int | None,
         typer.Option(min=0, help="Window (latent frames) whose bytes all get too; 0: none."),
@@ -73,9 +78,12 @@ def run(
     import torch
 
     from harness.campaign import cells, make_campaign, manifest, read_campaign
+    from harness.cli.dry_run import list_cells
     from harness.executor import run as execute
+    from harness.executor import survey
     from harness.room import warnings
     from harness.store import Status, Store
+    from harness.workers import run_name, serve, workers
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
@@ -88,6 +96,7 @@ def run(
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
+    serve()
     if threads:
         torch.set_num_threads(threads)
     stage = asked.stage()
@@ -95,20 +104,28 @@ def run(
     _named(asked.baseline, planned, Store(out))
     for line in warnings(planned, stage):
         aside.print(line)
+    store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
+    told = manifest(asked, stage, planned, out.name)
+    store.check(told)
+    name = run_name() or uuid.uuid4().hex
+    looks = survey(store, planned, again, keep_stale, name)
     if dry_run:
-        _list(planned, stage, Store(out))
+        list_cells(looks, stage)
         return
-    store = Store(out)
-    store.begin(manifest(asked, stage, planned, out.name))
-    with Ticker(planned) as ticker, _stoppable(), _helpers(workers - 1):
+    for line in _plan_in_words(looks):
+        console.print(line)
+    store.begin(told)
+    with Ticker(planned) as ticker, _stoppable(), workers(workers_asked - 1, name, out / "flight", ticker.warn):
         execute(
             store,
             stage,
             planned,
-            retry=cast("tuple[Status, ...]", tuple(retry or ())),
+            retry=again,
+            keep_stale=keep_stale,
             timeout=timeout,
             save_every=save_every,
             lossless=asked.lossless,
+            name=name,
             report=ticker.step,
             done=ticker.done,
         )
@@ -118,7 +135,8 @@ def run(
         console.print(
             f"What went wrong is in {out}/cells; again with: horizon run --out {out} --retry {next(iter(bad))}"
         )
-        raise typer.Exit(1)
+        # A worker was told to compute, not to judge: what went wrong in a cell the asked process tells.
+        raise typer.Exit(0 if run_name() else 1)
 
 
 @app.command()
@@ -151,7 +169,7 @@ def films(
     )
 
 
-def _named(baseline: str | None, planned: list[Cell], store: Any) -> None:
+def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     """Raise UnknownNameError, before the first frame, for a baseline that no arm is called."""
     from harness.store import MANIFEST
     from reports.baseline import choose
@@ -164,20 +182,24 @@ def _named(baseline: str | None, planned: list[Cell], store: Any) -> None:
     choose([entrant_of(arm) for arm in [*(arm.asked() for arm in arms), *there]], baseline)
 
 
-@contextmanager
-def _helpers(count: int) -> Iterator[None]:
-    """The same command in so many more processes, which share the folder and say nothing."""
-    command = [sys.executable, *sys.orig_argv[1:], "--workers", "1"]
-    quiet = subprocess.DEVNULL
-    helpers = [subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet) for _ in range(count)]
-    try:
-        yield
-    finally:
-        # All cells are done, or the user is: nobody is waited for.
-        for helper in helpers:
-            helper.terminate()
-        for helper in helpers:
-            helper.wait()
+def _plan_in_words(looks: Sequence[Look]) -> list[str]:
+    """What a run is about to do with what is there: "12 kept, 3 stale: strategies/memrope changed"."""
+    from harness.staleness import summary
+
+    counts = Counter(look.state for look in looks)
+    if counts["new"] != len(looks):
+        reasons = summary([reason for look in looks if look.state == "stale" for reason in look.reasons])
+        words = [
+            f"{counts[state]} {state}{f': {reasons}' if state == 'stale' else ''}"
+            for state in ("kept", "again", "new", "stale")
+            if counts[state]
+        ]
+        old = [look for look in looks if look.state == "kept" and look.reasons]
+        kept = [
+            f"{len(old)} of the kept cells are stale: {summary([reason for look in old for reason in look.reasons])}"
+        ]
+        return [", ".join(words), *(kept if old else [])]
+    return []
 
 
 @contextmanager
@@ -188,28 +210,3 @@ def _stoppable() -> Iterator[None]:
     except KeyboardInterrupt:
         print("horizon: stopped; the same command goes on from here", file=sys.stderr)
         raise typer.Exit(130) from None
-
-
-def _list(planned: list[Cell], stage: Backbone, store: Any) -> None:
-    from harness.executor import estimate
-
-    sheet = table("cell", "strategy", "suite", "scenario", "rollouts", "latent frames", "about", title="what would run")
-    total, disk = 0.0, 0
-    # Repeats differ in their seed only.
-    known: dict[tuple[str, str, str, int], tuple[float, int]] = {}
-    for cell in planned:
-        there = store.find(cell.id)
-        kind = (cell.arm.label, cell.suite.name, cell.task.scenario, cell.task.frames)
-        if not (cell.skip or there or kind in known):
-            known[kind] = estimate(cell, stage)
-        seconds, size = (0.0, 0) if cell.skip or there else known[kind]
-        total, disk = total + seconds, disk + size
-        what = (
-            "skipped" if cell.skip else f"there, {there.status}" if there else f"{seconds:.0f} s, {size / 1e6:.1f} MB"
-        )
-        task = cell.task
-        sheet.add_row(
-            cell.id[:8], cell.arm.label, cell.suite.name, task.scenario, str(len(task.rows)), f"{task.frames:,}", what
-        )
-    console.print(sheet)
-    console.print(f"{len(planned)} cells, about {total / 60:.1f} minutes and {disk / 1e6:.0f} MB from here on")

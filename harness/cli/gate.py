@@ -189,7 +189,7 @@ def show(file: Annotated[Path, typer.Argument(help="A baseline's file.")], as_js
     for key, value in found.cohort().items():
         about.add_row(key, str(value))
     about.add_row("strategies", ", ".join(dict.fromkeys(found.scores["arm"])))
-    about.add_row("suites", ", ".join(f"{suite} {versions[0]}" for suite, versions in found.suites().items()))
+    about.add_row("suites", ", ".join(f"{suite} {version}" for suite, version in found.suites().items()))
     console.print(about)
     history = table("when", "who", "commit", "why", title="accepted")
     for note in found.accepted:

@@ -49,13 +49,18 @@ class Ticker:
             rate=f"{self.rolled / (time.monotonic() - self.began):,.0f} latent frames/s",
         )
 
-    def done(self, cell: Cell, status: Status, reason: str) -> None:
-        """A cell is in the store."""
+    def warn(self, line: str) -> None:
+        """Something that must be seen, such as a worker that died."""
+        self.bar.console.print(Text(line, "yellow"), soft_wrap=True)
+
+    def done(self, cell: Cell, status: Status, reason: str, kept: bool = False) -> None:
+        """A cell is in the store; kept: since before this run."""
         self.finished += 1
         self.counts[status] = self.counts.get(status, 0) + 1
         whole = len(cell.task.rows) * cell.task.frames if cell.skip is None else 0
         self.bar.update(self.task, advance=whole - self.under_way.pop(cell.id, 0))
-        if status not in STYLES or not console.is_terminal:
+        if (status not in STYLES or not console.is_terminal) and not (kept and status in STYLES):
             task = cell.task
-            line = f"{self.finished}/{self.cells} {status} {cell.arm.label} {task.scenario} {task.frames:,}"
+            state = f"kept, {status}" if kept else status
+            line = f"{self.finished}/{self.cells} {state} {cell.arm.label} {task.scenario} {task.frames:,}"
             console.print(Text(f"{line} {reason}".rstrip(), STYLES.get(status, "red")), soft_wrap=True)

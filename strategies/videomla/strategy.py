@@ -78,6 +78,9 @@ class VideoMLA(Strategy):
         policy: Strategy = self.__dict__["_policy"]
         return policy
 
+    def parts(self) -> dict[str, Strategy]:
+        return {"policy": self.kept}
+
     @property
     def reads_query(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
         return self.kept.reads_query

@@ -34,7 +34,7 @@ def make(folder: Path, count: int, frames: int = FRAMES) -> None:
     ]
     asked = {
         "backbone": "self-forcing", "weights": "w", "dtype": "float32", "tier": "full", "seed": 0, "arms": arms,
-        "suite_versions": {"drift": ["1"]}, "cells": names,
+        "suite_versions": {"drift": "1"}, "cells": names,
     }  # fmt: skip
     store.begin({"name": "many", "asked": asked, "environment": ENVIRONMENT})
     for cell in names:

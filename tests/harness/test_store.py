@@ -10,7 +10,8 @@ import torch
 
 from harness.errors import StoreError
 from harness.films import Film, Part, View, add, shard, views
-from harness.store import CELL, MANIFEST, RECORD, Store, content_id, merge
+from harness.manifest import content_id
+from harness.store import CELL, MANIFEST, RECORD, Store, merge
 from harness.suite import Sample
 
 ASKED = {
@@ -110,7 +111,7 @@ def test_a_cell_belongs_to_one_process_and_a_dead_one_has_nothing(store):
     [
         (MANIFEST, "{", "manifest.json: cannot be read"),
         (MANIFEST, "[]", "not written by Horizon"),
-        (MANIFEST, '{"format": 99}', "format 99, this Horizon reads 1"),
+        (MANIFEST, '{"format": 99}', "format 99, this Horizon reads 2"),
         (MANIFEST, None, "no campaign there; make one with: horizon run"),
     ],
 )

@@ -66,7 +66,7 @@ def campaign(folder, rollouts, *, backbone="self-forcing", seed=0, tables=None, 
         "name": Path(folder).name,
         "asked": {
             "backbone": backbone, "weights": "w", "dtype": "float32", "tier": "quick", "seed": seed,
-            "suite_versions": {suite: ["1"]}, "arms": arms, "cells": list(whole), **dict(asked),
+            "suite_versions": {suite: "1"}, "arms": arms, "cells": list(whole), **dict(asked),
         },
         "environment": ENVIRONMENT,
     })  # fmt: skip

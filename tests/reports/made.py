@@ -13,7 +13,7 @@ MANIFEST = {
     "name": "made",
     "asked": {
         "backbone": "pocket", "weights": "w", "dtype": "float32", "tier": "gate", "seed": 0,
-        "suite_versions": {"drift": ["1"], "latency": ["1"], "vram": ["1"]},
+        "suite_versions": {"drift": "1", "latency": "1", "vram": "1"},
         "arms": [{"label": name, "knobs": {"window": 12}, "weights": None} for name in ("memrope", "videomla")],
         "cells": [],
     },

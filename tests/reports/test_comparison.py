@@ -6,9 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from harness import registry
 from harness.store import Store
-from harness.suite import Sample
 from reports.comparison import compared
 from reports.report import render
 from reports.tables import Entrant, entrants, scores, tidy
@@ -211,39 +209,3 @@ def test_films_of_one_prompt_are_one_observation(tmp_path):
     assert mine.count == 10
     assert not mine.real
     assert mine.p == 0.5
-
-
-def cost(folder, machines):
-    """Frames a second of two arms, on one machine each or on both: {label: [(cohort, seconds a chunk)]}."""
-    store = Store(folder)
-    knobs = {name: registry.strategy(name).knobs() for name in machines}
-    arms = [{"label": n, "strategy": n, "knobs": knobs[n], "tables": ["as published"]} for n in machines]
-    whole = {
-        f"{name}-{cohort}-{seed}": (name, cohort, seed, pace)
-        for name, found in machines.items()
-        for cohort, pace in found
-        for seed in range(5)
-    }
-    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"fps": ["1"]}, "arms": arms, "cells": [*whole]}
-    environment = {
-        "cpu": "a",
-        "threads": 1,
-        "gpu": None,
-        "device": "cpu",
-        "attention": "sdpa",
-        "packages": {},
-        "code": {},
-    }
-    store.begin({"name": "cost", "asked": asked, "environment": environment})
-    for cell, (name, cohort, seed, pace) in whole.items():
-        samples = [Sample(0, "chunk_seconds", end, pace * (1 + 0.01 * seed)) for end in range(3, 97, 3)]
-        samples += [Sample(0, "steady_from", 96, 30), Sample(0, "pixel_frames", 96, 96),
-                    Sample(0, "whole_seconds", 96, 10), Sample(0, "start_seconds", 3, 1)]  # fmt: skip
-        about = {
-            "backbone": "pocket", "strategy": name, "knobs": knobs[name], "suite": "fps", "suite_version": "1",
-            "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "status": "ok", "reason": "", "cost": {},
-            "machine": {"threads": 1}, "cohort": cohort,
-            "task": {"scenario": "stream", "frames": 96, "given": 0, "rows": [{"seed": seed, "script": [[0, "a"]]}]},
-        }  # fmt: skip
-        store.finish(cell, about, samples, {})
-    return folder

@@ -49,7 +49,7 @@ def folder(tmp_path_factory):
         for name in ARMS
         for seed in range(4)
     }
-    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"fps": ["1"]}, "arms": arms, "cells": [*cells]}
+    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"fps": "1"}, "arms": arms, "cells": [*cells]}
     environment = {
         "cpu": "a cpu", "threads": 1, "gpu": None, "device": "cpu", "attention": "sdpa", "packages": {}, "code": {},
     }  # fmt: skip

@@ -142,9 +142,9 @@ def test_mistakes_when_accepting(made, tmp_path):
         (lambda cell, manifest: manifest["asked"]["cells"].append("f" * 16), "1 of its cells are not there yet"),
         (lambda cell, manifest: manifest["asked"].update(arms=[{}]), "not as Horizon writes it"),
         (lambda cell, manifest: manifest["asked"].update(suite_versions=[]), "not as Horizon writes it"),
-        (lambda cell, manifest: manifest.pop("environment"), "not as Horizon writes it"),
+        (lambda cell, manifest: manifest.pop("environments"), "not as Horizon writes it"),
         (lambda cell, manifest: manifest.pop("name"), "not as Horizon writes it"),
-        (lambda cell, manifest: manifest.update(format=0), "format 0, this Horizon reads 1"),
+        (lambda cell, manifest: manifest.update(format=0), "format 0, this Horizon reads 2"),
     ],
 )
 def test_folders_that_were_spoilt_are_one_line(tmp_path, spoil, says):

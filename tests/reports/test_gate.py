@@ -117,7 +117,7 @@ def test_another_cohort_is_refused_and_says_what_differs(place, key, value, says
 
 
 def test_another_version_of_a_suite_is_not_compared():
-    asked = {**MANIFEST["asked"], "suite_versions": {**MANIFEST["asked"]["suite_versions"], "latency": ["2"]}}
+    asked = {**MANIFEST["asked"], "suite_versions": {**MANIFEST["asked"]["suite_versions"], "latency": "2"}}
     found = judge(evidence(whole(1), {**MANIFEST, "asked": asked}), evidence(whole(2)), POLICY)
     assert {each.suite for each in found.of("mismatch")} == {"latency"}
     assert found.state == "mismatch"

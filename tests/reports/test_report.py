@@ -47,7 +47,7 @@ def folder(tmp_path_factory):
         {"label": label, "strategy": name, "knobs": knobs(name, changes), "tables": tables}
         for label, (name, changes, tables) in ARMS.items()
     ]
-    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"drift": ["1"]}, "arms": arms}
+    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"drift": "1"}, "arms": arms}
     cells = [f"{scenario}-{number}" for scenario in ("steady", "occlusion") for number in range(len(ARMS))]
     environment = {
         "cpu": "a <cpu> & more", "threads": 2, "gpu": None, "device": "cpu", "attention": "sdpa", "packages": {},
@@ -180,7 +180,7 @@ def switched(tmp_path_factory):
     store = Store(folder)
     names = ("sliding_window", "memrope")
     arms = [{"label": n, "strategy": n, "knobs": knobs(n, {}), "tables": ["as published"]} for n in names]
-    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"interactive": ["1"]}, "arms": arms}
+    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"interactive": "1"}, "arms": arms}
     environment = {
         "cpu": "cpu", "threads": 2, "gpu": None, "device": "cpu", "attention": "sdpa", "packages": {}, "code": {},
     }  # fmt: skip

@@ -1,0 +1,99 @@
+"""The manifest of a campaign's folder: what was asked for, in which runs, on what machines and by which code.
+
+format         of the folder
+name           the campaign's
+asked          backbone, weights, dtype, tier, seed, suites with their versions, arms, ids of cells
+plan           by id of a cell: its arm, suite, scenario, latent frames and rollouts
+runs           one after the other: when it began, and the digest of its environment
+environments   by digest: code, versions, machine, device, threads, attention kernel
+codes          by digest: the modules that compute a cell, each with its own digest
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+
+FORMAT = 2
+"""Of the folder; a store of another format is refused."""
+SHARED, SUITES = ("backbone", "weights", "dtype", "tier", "seed"), "suite_versions"
+"""What all cells of a folder have in common; and where the versions of its suites are, which are common too."""
+
+
+def content_id(what: Any) -> str:
+    """Sixteen hexadecimal digits that name a nested value of plain data."""
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
+    """Raise StoreError, naming the first difference, unless a folder's campaign and another can share it."""
+
+    def refuse(what: str, there: Any, here: Any) -> None:
+        raise StoreError(
+            f"{folder} holds another campaign: its {what} is {_short(there)}, not {_short(here)}; give --out another "
+            "folder, or remove this one"
+        )
+
+    for key in SHARED:
+        if known.get(key) != asked.get(key):
+            refuse(key, known.get(key), asked.get(key))
+    versions = asked.get(SUITES) or {}
+    for name, version in (known.get(SUITES) or {}).items():
+        # A suite may be added; one that is there must be of the same version.
+        if versions.get(name, version) != version:
+            refuse(f"version of suite {name}", version, versions[name])
+
+
+def first(manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """The manifest of a folder with one run."""
+    environment = dict(manifest.get("environment") or {})
+    key = content_id(environment)
+    rest = {name: value for name, value in manifest.items() if name not in ("environment", "codes", "when")}
+    return {
+        "format": FORMAT,
+        **rest,
+        "runs": [{"when": manifest.get("when", ""), "environment": key}],
+        "environments": {key: environment},
+        "codes": dict(manifest.get("codes") or {}),
+        "plan": dict(manifest.get("plan") or {}),
+    }
+
+
+def joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Two manifests of one campaign in one."""
+    whole = {**new, **known, "asked": _united(known["asked"], new["asked"])}
+    whole |= {name: {**known[name], **new[name]} for name in ("plan", "environments", "codes")}
+    # The same command again on the same machine is the same run, gone on with.
+    runs = [*known["runs"], *new["runs"]]
+    if whole == {**known, "runs": whole["runs"]} and new["runs"][-1]["environment"] == known["runs"][-1]["environment"]:
+        runs = known["runs"]
+    whole["runs"] = [run for number, run in enumerate(runs) if run not in runs[:number]]
+    return whole
+
+
+def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
+    """What is asked for now, and what was asked for before."""
+    arms = {arm["label"]: arm for arm in known["arms"]}
+    for arm in asked["arms"]:
+        tables = [*arms.get(arm["label"], arm)["tables"], *arm["tables"]]
+        arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
+    cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
+    baseline = {"baseline": asked["baseline"]} if asked.get("baseline") else {}
+    return {
+        **known,
+        **baseline,
+        SUITES: {**(known.get(SUITES) or {}), **(asked.get(SUITES) or {})},
+        "arms": list(arms.values()),
+        "cells": cells,
+    }
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "..."
