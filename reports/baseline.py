@@ -56,7 +56,7 @@ def choose(field: Sequence[Entrant], name: str | None = None) -> Baseline:
     unclear: dict[str, list[str]] = {}
     for table in table_names(field):
         within = [entrant for entrant in field if table in entrant.tables]
-        found = _named(within, called)
+        found = named(within, called)
         if len(found) == 1:
             arms[table] = found[0].label
         elif found:
@@ -82,8 +82,8 @@ def choose(field: Sequence[Entrant], name: str | None = None) -> Baseline:
     return Baseline(called, arms, missing)
 
 
-def _named(field: Sequence[Entrant], name: str) -> list[Entrant]:
-    """The arms that a name may mean: the one with this label; else with these knobs; else all of the strategy."""
+def named(field: Sequence[Entrant], name: str) -> list[Entrant]:
+    """Return the arms that a name may mean: the one with this label, else with these knobs, else all of a strategy."""
     same = [entrant for entrant in field if entrant.label == name]
     if same:
         return same
