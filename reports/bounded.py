@@ -91,11 +91,10 @@ def means(values: np.ndarray, groups: np.ndarray, scale: Scale) -> tuple[np.ndar
     """
     mean = values.mean(0)
     _, place = np.unique(groups, return_inverse=True)
-    counts = np.bincount(place)
+    counts = np.bincount(place).astype(float)
     if len(counts) < 2:
         return mean, np.full_like(mean, -np.inf), np.full_like(mean, np.inf)
     sums = values if len(counts) == len(values) else _by_group(values, place, len(counts))
-    counts = np.ones(len(counts)) if sums is values else counts.astype(float)
     same = np.ptp(values, axis=0) <= 1e-12 * np.abs(values).max(0)
     low, high = _student(mean, sums, counts, scale)
     low, high = np.where(same, mean, low), np.where(same, mean, high)

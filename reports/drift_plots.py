@@ -87,7 +87,7 @@ def price(
         chunk as they happened to be take their place.
     """
     caches = {entrant.label: entrant.cache_bytes / 1000 for entrant in cast.field}
-    costs = [(caches, "cache, kB a rollout", True, "")]
+    costs: list[tuple[Mapping[str, float], str, bool, str]] = [(caches, "cache, kB a rollout", True, "")]
     costs += [(found, "pixel frames a second", False, name) for name, found in speeds]
     if not speeds:
         for cohort in dict.fromkeys(each for entrant in cast.field for each in entrant.by_cohort):

@@ -90,7 +90,8 @@ def side_by_side(values: np.ndarray, groups: np.ndarray, scale: Scale) -> Beside
             count[place] = mine.sum()
     # One rollout has no interval.
     found[1:, ~np.isfinite(found[1:]).all(0)] = np.nan
-    return Beside(*found, count, rollouts, arms)
+    mean, low, high = found
+    return Beside(mean, low, high, count, rollouts, arms)
 
 
 def flip_p(sums: np.ndarray) -> np.ndarray:

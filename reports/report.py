@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -86,7 +87,7 @@ def _tables(place: Path, table: pd.DataFrame, found: Comparison, runners: Sequen
     rows = found.rows.merge(costs, on="arm", how="left")
     paths = [place / name for name in ("table.csv", "pairs.csv", "records.parquet")]
     for path, frame in zip(paths, (rows, found.pairs), strict=False):
-        write_whole(path, lambda path, frame=frame: frame.to_csv(path, index=False, float_format="%.6g"))
+        write_whole(path, partial(frame.to_csv, index=False, float_format="%.6g"))
     write_whole(paths[-1], table.to_parquet)
     return paths
 

@@ -84,7 +84,7 @@ class VbenchLong(Filmed):
         made = [last]
         for group, rows in last.groupby(arm, observed=True, sort=False):
             own = {key: _scores(part) for key, part in rows.groupby(film, observed=True, sort=False)}
-            about = dict.fromkeys((name for name in single if name in film), "")
+            about: dict[str, object] = dict.fromkeys((name for name in single if name in film), "")
             about |= {**dict(zip(arm, group, strict=True)), "prompt": EVERYTHING, "seed": 0, "repeat": 0}
             for name, value in _scores(rows).items():
                 if all(name in found for found in own.values()):

@@ -407,9 +407,9 @@ def test_commands_and_options_are_these() -> None:
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
             *("--timeout", "--save-every", "--threads", "--workers", "--equal-budget", "--weights", "--size"),
-            *("--tiling", "--offload", "--prompts", "--lossless", "--dry-run"),
+            *("--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
-        "compare": ["folder", "--json"],
+        "compare": ["folders", "--baseline", "--out", "--json"],
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [
