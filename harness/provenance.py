@@ -89,10 +89,11 @@ def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
     backbone: the registered name of the backbone; for one that is not registered the rollout's own code counts.
     """
     kinds = tuple(dict.fromkeys(_kinds(strategy)))
+    beside = tuple(dict.fromkeys(kind for each in suite.references() for kind in _kinds(each)))
     metrics = {name: _code((type(made).__module__,), (), backbone) for name, made in suite.instruments().items()}
     return CellCode(
-        all=_code(_roots(type(suite), backbone) + tuple(kind.__module__ for kind in kinds), kinds, backbone),
-        shared=_code(_roots(type(suite), backbone), (), backbone),
+        all=_code(_roots(type(suite), backbone, (*kinds, *beside)), (*kinds, *beside), backbone),
+        shared=_code(_roots(type(suite), backbone, beside), beside, backbone),
         metrics=metrics,
     )
 
@@ -112,13 +113,15 @@ def _kinds(strategy: Strategy) -> Iterator[type[Strategy]]:
         yield from _kinds(part)
 
 
-def _roots(suite: type[Suite], backbone: str) -> tuple[str, ...]:
+def _roots(suite: type[Suite], backbone: str, kinds: Iterable[type[Strategy]]) -> tuple[str, ...]:
+    """The modules at which the code of a cell begins."""
     point = registry.found("backbones").get(backbone)
     return (
         *ROLLOUT,
         *(COST if issubclass(suite, CostSuite) else ()),
         *((point.module,) if point else ()),
-        *(kind.__module__ for kind in suite.__mro__ if kind.__module__.partition(".")[0] not in ("builtins", "abc")),
+        *(kind.__module__ for kind in suite.__mro__ if kind.__module__ not in ("builtins", "abc")),
+        *(kind.__module__ for kind in kinds),
     )
 
 
@@ -128,32 +131,41 @@ def _code(roots: tuple[str, ...], kinds: tuple[type[Strategy], ...], backbone: s
     for kind in kinds:
         owners[kind.__module__] = owners.get(kind.__module__, frozenset()) | {kind.__qualname__}
     point = registry.found("backbones").get(backbone)
-    foreign = tuple(world for world in WORLDS if not (point and _within(point.module, (world,))))
+    own_world = set(_with_packages(point.module)) if point else set()
+    left_out = {*PLUMBING, *LOOKED_AT_LATER, *(world for world in WORLDS if world not in own_world)}
     tops = {*OWN, *(root.partition(".")[0] for root in roots)}
     found: dict[str, str] = {}
-    waiting = [module for root in roots for module in _with_packages(root)]
+    seen: set[str] = set()
+    waiting = list(roots)
     while waiting:
         name = waiting.pop()
-        if name in found or _within(name, (*PLUMBING, *LOOKED_AT_LATER, *foreign)):
+        if name in seen:
             continue
+        seen.add(name)
+        around = _with_packages(name)
+        if not left_out.isdisjoint(around) or not (around[0] in tops or _is_loose(around[0])):
+            continue
+        waiting += around
         path = source_file(name)
-        if path is None or not (name.partition(".")[0] in tops or is_checkout(path)):
-            continue
-        digest, imports = _read(path, name, owners.get(name, frozenset()))
-        found[name] = digest
-        waiting += [module for each in imports for module in _with_packages(each)]
+        if path is not None:
+            found[name], imports = _read(path, name, owners.get(name, frozenset()))
+            waiting += imports
     text = "\n".join(f"{name} {digest}" for name, digest in sorted(found.items()))
     return Code(hashlib.sha256(text.encode()).hexdigest()[:DIGITS] if found else "", dict(sorted(found.items())))
 
 
-def _within(name: str, packages: Iterable[str]) -> bool:
-    return any(name == package or name.startswith(f"{package}.") for package in packages)
-
-
-def _with_packages(name: str) -> list[str]:
-    """A module and the packages around it, whose `__init__` runs first."""
+@cache
+def _with_packages(name: str) -> tuple[str, ...]:
+    """A module and the packages around it, whose `__init__` runs first; the outermost first."""
     parts = name.split(".")
-    return [".".join(parts[: count + 1]) for count in range(len(parts))]
+    return tuple(".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+@cache
+def _is_loose(top: str) -> bool:
+    """Whether a package of the outermost level lies in a checkout; it is not imported."""
+    path = source_file(top)
+    return path is not None and is_checkout(path)
 
 
 @cache

@@ -177,6 +177,10 @@ class Suite(ABC):
         """Metrics that cannot run here, with the remedy."""
         return {}
 
+    def references(self) -> Sequence[Strategy]:
+        """Strategies that every cell is compared with while it runs; their code is part of each cell's."""
+        return ()
+
     def instruments(self) -> Mapping[str, PictureMetric]:
         """The registered picture metrics that it takes while a cell runs, by name; a cell records the code of each."""
         return {}

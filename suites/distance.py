@@ -7,7 +7,7 @@ difference is what the memory no longer has, or has only roughly. Within the fra
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,11 +16,12 @@ from torch import Tensor
 from harness import registry
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
+from harness.memory import Strategy
 from harness.noise import PairedNoise
 from harness.pocket.world import film
 from harness.rollout import rollout
 from harness.suite import Metric, Place, QualitySuite, Row, Sample, Task
-from suites.watch import half_said, scripts
+from suites.sentences import half_said, scripts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,6 +50,9 @@ class Distance(QualitySuite):
 
     def remedy(self, backbone: Backbone) -> str | None:
         return None if backbone.prompts else "needs a backbone with example prompts"
+
+    def references(self) -> Sequence[Strategy]:
+        return (registry.strategy("full"),)
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         # It does not get longer than the training, so a longer tier has nothing to add.

@@ -23,7 +23,8 @@ from suites.camera import Camera
 from suites.filmed import Filmed, trends, without_themselves
 from suites.horizons import HORIZONS
 from suites.measures import picture_metrics
-from suites.watch import Watch, half_said, scripts
+from suites.sentences import half_said, scripts
+from suites.watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from harness.suite import Margin, Metric, Observer, Place, Row, Task
 from suites.camera import Camera
 from suites.filmed import Filmed, without_themselves
 from suites.scenes import LEAKS, Scenes
-from suites.watch import scripts
+from suites.sentences import scripts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -16,8 +16,8 @@ from harness.pocket.probe import SEEN, UNSURE, agreed
 from harness.pocket.world import FADE, NAMES, film
 from harness.suite import Sample, Task
 from suites.measures import changes
+from suites.sentences import scripts
 from suites.strip import Strip
-from suites.watch import scripts
 
 SURE = 0.9
 """Confidence of the probe from which a switch counts as followed."""

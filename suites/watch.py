@@ -11,12 +11,12 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.pocket.judge import JUDGED, judge, truly
-from harness.pocket.language import ATTRIBUTES, Saying, parse
 from harness.pocket.preset import probe
 from harness.pocket.probe import SEEN
-from harness.pocket.world import HEADINGS, NAMES, SPEEDS, SWING, Scene, film, look, paint
+from harness.pocket.world import HEADINGS, NAMES, SPEEDS, SWING, film, paint
 from harness.suite import Sample, Task
 from suites.measures import changes, period, picture_metrics
+from suites.sentences import scripts
 from suites.strip import Strip
 
 FIRST = 9
@@ -33,18 +33,6 @@ def edges(frames: int) -> list[int]:
             # The first window after 21 frames ends at 30, and all others at multiples of their width.
             ends.append(min((ends[-1] // width + 1) * width, until, frames))
     return [end for end in ends if end < frames] + [frames]
-
-
-def scripts(task: Task) -> list[tuple[Scene, ...]]:
-    """The scenes of every row."""
-    return [tuple(Scene(start, parse(text)) for start, text in row.script) for row in task.rows]
-
-
-def half_said(seed: int, always: tuple[str, ...] = ()) -> str:
-    """A sentence that says every other attribute of what the seed draws, the even ones for even seeds."""
-    drawn = look(seed)
-    said = {name for number, name in enumerate(ATTRIBUTES) if (number + seed) % 2 == 0} | set(always)
-    return Scene(0, Saying({name: drawn[name] for name in ATTRIBUTES if name in said})).prompt
 
 
 class Watch:
