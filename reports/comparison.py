@@ -70,7 +70,7 @@ def compared(scored: pd.DataFrame, field: Sequence[Entrant], baseline: str | Non
     """
     chosen = choose(field, baseline)
     rows: list[dict[str, Any]] = []
-    pairs: list[pd.DataFrame] = []
+    pairs: list[dict[str, Any]] = []
     within = {table: [entrant for entrant in field if table in entrant.tables] for table in table_names(field)}
     for key, column in _columns(scored, field):
         for table, entrants in within.items():
@@ -80,10 +80,8 @@ def compared(scored: pd.DataFrame, field: Sequence[Entrant], baseline: str | Non
             found = _Column(column, labels, chosen.arms.get(table), {e.label: e.strategy for e in entrants})
             about = {"table": table, **key}
             rows += [about | row for row in found.rows()]
-            pairs.append(found.pairs.assign(**about))
-    whole = pd.DataFrame(rows, columns=list(ROWS))
-    empty = pd.DataFrame(columns=list(PAIRS))
-    return Comparison(whole, pd.concat(pairs, ignore_index=True)[list(PAIRS)] if pairs else empty, chosen)
+            pairs += [about | pair for pair in found.pairs]
+    return Comparison(pd.DataFrame(rows, columns=list(ROWS)), pd.DataFrame(pairs, columns=list(PAIRS)), chosen)
 
 
 @dataclass(frozen=True)
@@ -132,6 +130,7 @@ class _Column:
         self.side = side_by_side(self.values, column.groups, column.scale)
         self.itself = [bool(column.yardstick) and strategies[label] == column.yardstick for label in labels]
         self.pairs = self._pairs()
+        self.indexed = {(pair["arm"], pair["other"]): pair for pair in self.pairs}
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """A row an arm, in the table's order."""
@@ -148,21 +147,18 @@ class _Column:
 
     def _against(self, label: str) -> dict[str, Any]:
         """The arm's difference to the baseline, from the table of pairs."""
-        names = ("difference", "difference_low", "difference_high", "p", "p_adjusted", "real")
-        unknown = dict.fromkeys(names[:-1], np.nan) | {"real": False}
-        if not self.side.rollouts.any():
-            # Their means are of other rollouts than their differences.
+        unknown = dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), np.nan)
+        pair = self.indexed.get((label, self.baseline)) or self.indexed.get((self.baseline, label))
+        # Means of arms that share nothing are of other rollouts than their differences.
+        if pair is None or not self.side.rollouts.any():
             return unknown
-        pair = self.indexed.get((label, self.baseline)) if self.baseline else None
-        if pair is not None:
-            return dict(zip(names, pair, strict=True))
-        pair = self.indexed.get((self.baseline, label)) if self.baseline else None
-        if pair is None:
-            return unknown
-        off, low, high, *rest = pair
-        return dict(zip(names, (-off, -high, -low, *rest), strict=True))
+        off, low, high = pair["difference"], pair["low"], pair["high"]
+        if pair["arm"] != label:
+            off, low, high = -off, -high, -low
+        rest = {name: pair[name] for name in ("p", "p_adjusted", "real")}
+        return {"difference": off, "difference_low": low, "difference_high": high, **rest}
 
-    def _pairs(self) -> pd.DataFrame:
+    def _pairs(self) -> list[dict[str, Any]]:
         """All pairs of arms (or each with the baseline, where there are many), with p over the column."""
         free = [place for place, itself in enumerate(self.itself) if not itself]
         couples = list(itertools.combinations(free, 2))
@@ -177,23 +173,15 @@ class _Column:
             mine = self.there[:, list(pair)].all(1)
             if pair not in done and mine.any():
                 rows += self._differences([pair], mine)
-        names = ["arm", "other", "count", "difference", "low", "high", "p"]
-        found = pd.DataFrame(rows, columns=names)
         # What cannot differ (all differences are zero) is no member of the family (Tarone 1990).
-        tested = (found["p"] < 1).to_numpy()
-        p = found["p"].to_numpy(float, copy=True)
-        p[tested] = adjusted(p[tested])
-        found = found.assign(p_adjusted=p, real=p < 1 - LEVEL)
-        columns = ("difference", "low", "high", "p", "p_adjusted", "real")
-        self.indexed = {
-            (arm, other): rest
-            for arm, other, rest in zip(
-                found["arm"], found["other"], zip(*(found[name] for name in columns), strict=True), strict=True
-            )
-        }
-        return found
+        p = np.array([row["p"] for row in rows], float)
+        p[p < 1] = adjusted(p[p < 1])
+        return [
+            {**row, "p_adjusted": float(each), "real": bool(each < 1 - LEVEL)}
+            for row, each in zip(rows, p, strict=True)
+        ]
 
-    def _differences(self, couples: list[tuple[int, int]], rollouts: np.ndarray) -> list[tuple[Any, ...]]:
+    def _differences(self, couples: list[tuple[int, int]], rollouts: np.ndarray) -> list[dict[str, Any]]:
         one, other = (np.array(side) for side in zip(*couples, strict=True))
         off = self.values[rollouts][:, one] - self.values[rollouts][:, other]
         groups = self.column.groups[rollouts]
@@ -204,9 +192,12 @@ class _Column:
         np.add.at(sums, place, off)
         p = student_p(sums) if self.column.cost else flip_p(sums)
         names = [(self.labels[a], self.labels[b]) for a, b in couples]
+        numbers = zip(mean.tolist(), low.tolist(), high.tolist(), p.tolist(), strict=True)
         return [
-            (*name, len(off), *numbers)
-            for name, numbers in zip(names, zip(mean, low, high, p, strict=True), strict=True)
+            dict(
+                zip(("arm", "other", "count", "difference", "low", "high", "p"), (*name, len(off), *each), strict=True)
+            )
+            for name, each in zip(names, numbers, strict=True)
         ]
 
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from harness.store import Store
 from reports.comparison import MOST, Comparison
+from reports.cost import SUITES
+from reports.quality import shown_columns
 from reports.tables import Entrant
 
 
@@ -43,20 +47,23 @@ class Legend:
 def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Store]) -> Legend:
     """Return how the tables of a report are to be read."""
     rows, baseline = found.rows, found.baseline
-    lacking = rows[(rows["own"] < rows["of"]) & (rows["of"] > 0)]
-    disjoint = bool(
-        (
-            rows.groupby(["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"])["count"].nunique()
-            > 1
-        ).any()
-    )
+    # A metric may not apply to a rollout of one arm; a rollout is missing where none of its metrics is there.
+    most = rows.groupby(["table", "suite", "scenario", "horizon_latent_frames", "cohort", "arm"])[["own", "of"]].max()
+    unlike = bool((most["own"] < most["of"]).any())
+    columns = set(shown_columns(rows))
+    seen = [each in columns for each in zip(rows["scenario"], rows["metric"], strict=True)]
+    shown = rows[np.array(seen, bool) | rows["suite"].isin(SUITES)]
+    lacking = shown[shown["own"] < shown["of"]]
+    column = ["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"]
+    disjoint = bool((lacking[lacking["count"] > 0].groupby(column)["count"].nunique() > 1).any())
     known = stores[0].manifest()["asked"]["backbone"] == "pocket"
     alike = "carries on the same true scenes" if known else "draws the same prompts"
     paired = f"Rollouts are paired: every arm {alike} with the same noise."
     incomplete = ""
-    if len(lacking):
+    if unlike:
         paired = f"Rollouts are paired where arms have them in common: {alike}, with the same noise."
         paired = paired.replace("carries on", "they carry on").replace("draws", "they draw")
+    if len(lacking):
         incomplete = (
             "Some arms lack rollouts, for instance (2 of 4): the numbers of such a column are of the rollouts that its "
             "arms have in common (n=2 of 4)."

@@ -61,9 +61,14 @@ def switch_sheets(found: Comparison, field: Sequence[Entrant], samples: pd.DataF
             # How fast a switch is followed is read off with a probe, frame by frame.
             switches.add("median response", [_median_response(samples, arm) for arm in arms])
         _fill(switches, part, arms, columns)
+        # An arm that ends before any switch has nothing to show.
+        numbers = range(len(switches.heads) - len(columns), len(switches.heads))
+        switches.rows = [row for row in switches.rows if any(row[place] != "n/a" for place in numbers)]
         made.append(switches)
     if not made:
         return []
+    named = {row[0] for switches in made for row in switches.rows}
+    arms = [arm for arm in arms if arm.label in named]
     price = Sheet("what a switch costs", [])
     price.add("strategy", [arm.label for arm in arms])
     if len({cohort for arm in arms for cohort in arm.by_cohort}) <= 1:

@@ -51,6 +51,8 @@ def compare(
         print_json({"written": [str(path) for path in written]})
         return
     for sheet in sheets:
+        # A title is not folded to the width of its table.
+        console.print(sheet.title, style="bold")
         for shown in fitted(sheet, console.width):
             console.print(shown)
             console.print()
@@ -88,8 +90,8 @@ def fitted(sheet: Sheet, width: int) -> list[Table]:
         blocks[-1].append(column)
         left -= column[2] + BETWEEN
     made = []
-    for number, block in enumerate(blocks):
-        shown = table(first[0], *(head for head, *_ in block), title=f"{sheet.title}{', continued' * (number > 0)}")
+    for block in blocks:
+        shown = table(first[0], *(head for head, *_ in block))
         shown.columns[0].max_width = WIDE
         for place, label in enumerate(first[1]):
             shown.add_row(Text(label, "bold"), *(cells[place] for _, cells, _ in block))
