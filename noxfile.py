@@ -150,7 +150,8 @@ def viewers(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill a campaign at 50 random moments and compare its tables with an undisturbed run's; ten minutes."""
+    """Kill a campaign of one, two and three processes at 50 random moments and compare its tables with an undisturbed
+    run's; ten minutes. `-- --kills 200` for more."""
     python(session, "tests.faults.kills", *session.posargs)
 
 

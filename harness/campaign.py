@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness import registry
 from harness.backbone.presets import Backbone
-from harness.budget import dense_bytes, sized
+from harness.budget import USUAL_WINDOW, at_equal_budget, budget_bytes
 from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
 from harness.knobs import changed_fields, knobs_set, spelled
@@ -33,7 +33,8 @@ class Campaign(BaseModel):
 
     strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
     values to go through, for each knob of a strategy; every combination is an arm. equal_budget: latent frames of the
-    dense window whose cached bytes every bounded strategy also gets; 0 = only as published.
+    dense window whose cached bytes every bounded strategy also gets, at most the backbone's trained range; 0 = only as
+    published.
     weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
     prompts instead of a suite's own. lossless: also keep videos without loss. baseline: the arm with which reports
     compare the others, NAME or NAME.KNOB=VALUE.
@@ -49,7 +50,7 @@ class Campaign(BaseModel):
     suites: tuple[str, ...] = ("drift", "interactive", "distance")
     tier: str = "quick"
     seed: int = Field(0, ge=0)
-    equal_budget: int = Field(12, ge=0)
+    equal_budget: int = Field(USUAL_WINDOW, ge=0)
     weights: str | None = None
     size: str | None = None
     tiling: bool = False
@@ -88,6 +89,10 @@ class Arm:
     """Knobs that differ from the defaults."""
     weights: Weights | None = None
     """Where parameters of its own come from, if it has any."""
+    budget_bytes: int | None = None
+    """What it was asked to hold in the table of the equal budget; None where it was not asked."""
+    budget_note: str | None = None
+    """Of an arm in that table: what it holds instead, and why. Of an arm asked for and not in it: why it is not."""
 
     @property
     def label(self) -> str:
@@ -104,6 +109,8 @@ class Arm:
             "knobs": self.strategy.knobs(),
             "tables": list(self.tables),
             "weights": None if self.weights is None else asdict(self.weights),
+            "budget_bytes": self.budget_bytes,
+            "budget_note": self.budget_note,
         }
 
 
@@ -154,7 +161,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
     for name in campaign.knobs:
         if name not in {text.partition(".")[0] for text in names}:
             raise CampaignError(f"knobs.{name}: that strategy is not in this campaign; it has {', '.join(names)}")
-    spec = backbone.memory_spec()
+    budget = budget_bytes(backbone, campaign.equal_budget)
     found: dict[tuple[str, str], Arm] = {}
     for text in names:
         name, given = registry.parse_strategy(text)
@@ -165,15 +172,13 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
         for values in itertools.product(*choices):
             made = registry.strategy(name, **{**given.knobs(), **dict(zip(grid, values, strict=True))})
             _add(found, backbone, name, made, PUBLISHED)
-            if campaign.equal_budget:
-                fitted = sized(
-                    made,
-                    made.adapt(backbone).memory_spec(),
-                    dense_bytes(spec, campaign.equal_budget),
-                    max(backbone.trained_frames, campaign.equal_budget + backbone.chunk),
-                )
+            if budget is not None:
+                fitted, note = at_equal_budget(made, backbone, budget)
                 if fitted is not None:
                     _add(found, backbone, name, fitted, EQUAL)
+                # Where it cannot be had at these bytes, the arm as it was asked for says why.
+                key = (name, repr(fitted or made))
+                found[key] = replace(found[key], budget_bytes=budget, budget_note=note)
     return list(found.values())
 
 
@@ -219,6 +224,12 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     quality, cost = ([cell for cell in found if isinstance(cell.suite, CostSuite) == which] for which in (False, True))
     random.Random(campaign.seed).shuffle(cost)
     return [*quality, *sorted(cost, key=lambda cell: cell.task.rows[0].seed)]
+
+
+def absent(planned: Sequence[Cell]) -> list[str]:
+    """A line for each arm that was asked for the equal budget and has no part in that table, with the reason."""
+    arms = {cell.arm.label: cell.arm for cell in planned if cell.arm.budget_note and EQUAL not in cell.arm.tables}
+    return [f"{label} is not at the equal budget: {arm.budget_note}" for label, arm in arms.items()]
 
 
 def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], name: str) -> dict[str, Any]:

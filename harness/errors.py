@@ -32,6 +32,10 @@ class KnobError(HorizonError, ValueError):
     """A strategy knob that does not exist, has the wrong type, is out of range, or contradicts another one."""
 
 
+class BudgetError(KnobError):
+    """A number of bytes at which a strategy cannot be; the message is the reason."""
+
+
 class ShapeError(HorizonError, ValueError):
     """A tensor of the wrong shape, or a number of frames that the chunk does not divide."""
 

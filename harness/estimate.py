@@ -18,14 +18,20 @@ def estimate(cell: Cell, backbone: Backbone, chunks: int = 6) -> tuple[float, in
     """Seconds and bytes on disk that a cell is about to take, from a few chunks of it."""
     task = cell.task
     if isinstance(cell.suite, CostSuite):
-        few = replace(task, frames=2 * chunks * backbone.chunk, rows=tuple(_first_scene(row) for row in task.rows))
+        few = replace(
+            task,
+            frames=2 * chunks * backbone.chunk,
+            rows=tuple(_first_scene(row) for row in task.rows),
+            boundaries=task.boundaries[:1],
+        )
         began = time.monotonic()
         cell.suite.measure(backbone, cell.arm.strategy, few, time.time())
         seconds = (time.monotonic() - began) * task.frames / few.frames
         return START + seconds, 60 * 3 * task.frames // backbone.chunk + 5_000
-    short = replace(cell, task=replace(task, frames=min(task.frames, task.given + chunks * backbone.chunk)))
-    rows = tuple(_first_scene(row) for row in short.task.rows)
-    flight = Flight(None, backbone, replace(short, task=replace(short.task, rows=rows)), float("inf"), lambda _: None)
+    frames = min(task.frames, task.given + chunks * backbone.chunk)
+    rows, entered = tuple(_first_scene(row) for row in task.rows), task.boundaries[:1]
+    short = replace(cell, task=replace(task, frames=frames, rows=rows, boundaries=entered))
+    flight = Flight(None, backbone, short, float("inf"), lambda _: None)
     flight.fly(None)
     left = (task.frames - task.given) / backbone.chunk
     done = len(flight.chunk_seconds)

@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
+from harness.budget import Part, apportion
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch
 
@@ -30,6 +31,31 @@ def check_window(name: str, spec: MemorySpec, window: int, sink: int, memory: in
 def window_bytes(spec: MemorySpec, window: int, frames: int) -> int:
     """Bytes that a window holds between chunks after `frames` frames: all but the room of the next chunk."""
     return spec.bytes(min(frames, window - spec.chunk) * spec.frame_tokens)
+
+
+def sink_at(spec: MemorySpec, frames: int, window: int, sink: int, memory: int = 0) -> int:
+    """Return the sink of a window that is resized to `frames` latent frames beside the chunk.
+
+    Sink and recent frames keep their proportion, down to one frame of each; a sink does not grow, and memory frames
+    stay as many as they are.
+
+    Parameters
+    ----------
+    spec: of the backbone.
+    frames: latent frames of the resized context, memory frames included.
+    window, sink, memory: latent frames as the method has them; the window includes all parts and the chunk.
+
+    Raises
+    ------
+    BudgetError: where the parts do not fit.
+    """
+    recent = window - spec.chunk - sink - memory
+    parts = {
+        "sink": Part(sink, least=min(1, sink), most=sink),
+        "recent": Part(recent, least=min(1, recent)),
+        "memory": Part(memory, least=memory, most=memory),
+    }
+    return apportion(frames, parts)["sink"]
 
 
 class FrameCache(Memory):

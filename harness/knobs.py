@@ -56,6 +56,13 @@ def spelled(value: Any) -> str:
     return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
 
 
+def typed(strategy: Any) -> str:
+    """The knobs of a strategy that differ from their defaults, as they are typed: "window=9,sink=1"."""
+    usual = describe_knobs(type(strategy))
+    unlike = {knob: value for knob, value in strategy.knobs().items() if usual[knob].get("default", ...) != value}
+    return ",".join(f"{knob}={spelled(value)}" for knob, value in unlike.items())
+
+
 def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:
     """Each knob's default and allowed values, by name; no default where the knob must be given."""
     hints = _hints(owner)

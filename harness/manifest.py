@@ -43,6 +43,14 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
     for key in SHARED:
         if known.get(key) != asked.get(key):
             refuse(key, known.get(key), asked.get(key))
+    budgets = [
+        {arm["budget_bytes"] for arm in each.get("arms", ()) if arm.get("budget_bytes")} for each in (known, asked)
+    ]
+    if all(budgets) and budgets[0] != budgets[1]:
+        raise StoreError(
+            f"{folder} holds arms at an equal budget of {min(budgets[0]):,} bytes, not {min(budgets[1]):,}; give --out "
+            "another folder, or --equal-budget 0"
+        )
     versions = asked.get(SUITES) or {}
     for name, version in (known.get(SUITES) or {}).items():
         # A suite may be added; one that is there must be of the same version.
@@ -81,8 +89,12 @@ def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
     """What is asked for now, and what was asked for before."""
     arms = {arm["label"]: arm for arm in known["arms"]}
     for arm in asked["arms"]:
-        tables = [*arms.get(arm["label"], arm)["tables"], *arm["tables"]]
-        arms[arm["label"]] = {**arm, "tables": list(dict.fromkeys(tables))}
+        before = arms.get(arm["label"], arm)
+        tables = [*before["tables"], *arm["tables"]]
+        # An arm that is not asked for a budget now keeps what was said of it before.
+        told = before if arm.get("budget_bytes") is None else arm
+        budget = {key: told[key] for key in ("budget_bytes", "budget_note") if key in told}
+        arms[arm["label"]] = {**arm, **budget, "tables": list(dict.fromkeys(tables))}
     cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
     baseline = {"baseline": asked["baseline"]} if asked.get("baseline") else {}
     return {

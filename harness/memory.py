@@ -17,11 +17,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, get_args
 import torch
 from torch import Tensor, nn
 
-from harness.errors import DtypeError, SwitchError
+from harness.budget import fitted
+from harness.entries import Entries, Layout
+from harness.errors import BudgetError, DtypeError, SwitchError
 from harness.knobs import check_knobs
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
+
+__all__ = [
+    "DTYPES", "At", "Boundary", "Context", "Entries", "Layout", "Memory", "MemorySpec", "PromptSwitch", "Strategy",
+    "Weights",
+]  # fmt: skip
 
 DTYPES = {
     "float32": torch.float32,
@@ -47,60 +54,6 @@ class At(NamedTuple):
     """Whether this is the clean pass, whose entries are remembered."""
 
 
-class Entries:
-    """What a layout caches for some whole latent frames of one layer: tensors [B, frames, S, ...], un-rotated.
-
-    A dense layout has two, key and value; a policy may slice, copy, average and scale them without knowing which.
-    """
-
-    __slots__ = ("tensors",)
-
-    def __init__(self, *tensors: Tensor) -> None:
-        self.tensors = tensors
-
-    @property
-    def frames(self) -> int:
-        return self.tensors[0].shape[1]
-
-    def __getitem__(self, frames: slice) -> Entries:
-        """A view of some frames."""
-        return self.map(lambda x: x[:, frames])
-
-    def map(self, function: Callable[[Tensor], Tensor]) -> Entries:
-        """Entries made of `function` of each tensor."""
-        return Entries(*(function(x) for x in self.tensors))
-
-    def mix(self, other: Entries, share: float | Tensor) -> Entries:
-        """`share` of `other` and the rest of these."""
-        return Entries(*(share * y + (1 - share) * x for x, y in zip(self.tensors, other.tensors, strict=True)))
-
-    @staticmethod
-    def cat(parts: Sequence[Entries]) -> Entries:
-        """The frames of all parts, in order."""
-        return Entries(*(torch.cat(tensors, 1) for tensors in zip(*(part.tensors for part in parts), strict=True)))
-
-
-class Layout(ABC):
-    """What a layer caches for a token, and how that becomes something to attend to."""
-
-    shapes: tuple[tuple[int, ...], ...]
-    """Trailing shapes of the cached tensors, one token of one layer."""
-
-    @property
-    def scalars(self) -> int:
-        """Cached scalars a token a layer."""
-        return sum(torch.Size(shape).numel() for shape in self.shapes)
-
-    @abstractmethod
-    def ready(self, tokens: tuple[Tensor, ...], rotation: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
-        """Un-rotated tokens [B, N, ...] as attention reads them: keys turned by `rotation`, then keys and values
-        scaled by `weights` [B, N]."""
-
-    @abstractmethod
-    def keys(self, entries: Entries) -> Tensor:
-        """Un-rotated keys [B, frames, S, heads, channels] for policies that compare or score entries."""
-
-
 @dataclass(frozen=True)
 class MemorySpec:
     """What a memory is opened for."""
@@ -116,6 +69,8 @@ class MemorySpec:
     """Rows and columns of a frame's tokens, for memories that give single tokens places of their own."""
     module: nn.Module | None = None
     """What the strategy added to the backbone for its memory, if anything."""
+    trained_frames: int | None = None
+    """Latent frames of the longest context that the backbone was trained with; None where that is not known."""
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():
@@ -283,6 +238,31 @@ class Strategy(ABC):
     def scene_bytes(self, spec: MemorySpec) -> int:
         """Bytes that the memory keeps of every scene that a prompt switch ends, beyond `footprint`, on paper."""
         return 0
+
+    def at_budget(self, spec: MemorySpec, budget: int) -> Strategy:
+        """Return this method at other bytes: the same knobs, but for the parts that grow or shrink.
+
+        The default takes the size of `resized` at which the bytes come nearest to the budget.
+
+        Parameters
+        ----------
+        spec: the adapted backbone's; no context becomes longer than its `trained_frames`.
+        budget: bytes, as `footprint` counts them for a full memory.
+
+        Raises
+        ------
+        BudgetError: where the method cannot be had at so many bytes; the message is the reason.
+        """
+        return fitted(self, spec, budget)
+
+    def resized(self, spec: MemorySpec, frames: int) -> Strategy:
+        """Return this method with a context of at most so many latent frames beside the chunk, and nothing left out.
+
+        Raises
+        ------
+        BudgetError: below the smallest shape that is still the method. The default does not say what shrinks.
+        """
+        raise BudgetError(f"{type(self).__name__} does not say which of its parts grow or shrink")
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         """All temporal ids stay below this however long the video; None where they grow with it."""

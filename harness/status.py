@@ -12,6 +12,8 @@ from harness.staleness import Today
 from harness.store import Store
 
 WAITING, RUNNING, STALE = "waiting", "running", "stale"
+ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")
+"""States as they are told, beside the statuses of finished cells."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ def status(store: Store, now: float | None = None) -> Status:
     seconds = None
     if held and spent:
         seconds = sum(_seconds(plan[cell], spent, at_work.get(cell)) for cell in left) / len(held)
-    return Status(dict(counts), dict(why), dict(troubles), held, seconds)
+    counted = {state: counts[state] for state in ORDER if counts[state]}
+    return Status(counted, dict(why), dict(troubles), held, seconds)
 
 
 def _kinds(planned: list[Any]) -> list[tuple[str, ...]]:

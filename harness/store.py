@@ -16,12 +16,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import platform
 import shutil
-import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -29,8 +27,9 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
+from harness.claims import claim, held, progress
 from harness.errors import StoreError
 from harness.files import read_json, write_text, write_whole
 from harness.films import digest, unite
@@ -159,46 +158,17 @@ class Store:
             if not folder.name.startswith("."):
                 yield Stored(folder.name, folder, read_json(folder / CELL, "remove its folder"))
 
-    @contextmanager
-    def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> Iterator[bool]:
-        """Have a cell for oneself; False where another process has it. A dead process has nothing.
-
-        about: what others may read of it meanwhile, beside who has it and since when.
-        """
-        lock = FileLock(self._path("flight", f"{cell}.lock"), timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            yield False
-            return
-        holder = self._path("flight", f"{cell}.json")
-        try:
-            who = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
-            write_text(holder, json.dumps({**who, **(about or {})}))
-            yield True
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
+    def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
+        """Have a cell for oneself; False where another process has it. A dead process has nothing."""
+        return claim(self._path("flight"), cell, about or {})
 
     def progress(self, cell: str, done: int) -> None:
         """Say how many latent frames of a cell that this process has are done."""
-        holder = self._path("flight", f"{cell}.json")
-        if holder.exists():
-            write_text(holder, json.dumps({**read_json(holder, ""), "done": done}))
+        progress(self._path("flight"), cell, done)
 
     def held(self) -> dict[str, dict[str, Any]]:
         """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
-        found = {}
-        for path in sorted(self._path("flight").glob("[!.]*.json")):
-            lock = FileLock(path.with_suffix(".lock"), timeout=0)
-            try:
-                lock.acquire()
-                lock.release()
-            except Timeout:
-                # It may be gone by now.
-                with suppress(StoreError):
-                    found[path.stem] = read_json(path, "")
-        return found
+        return held(self._path("flight"))
 
     def save(self, cell: str, state: Mapping[str, Any]) -> None:
         """Keep where a cell under way goes on after a crash."""

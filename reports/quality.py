@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from harness.campaign import PUBLISHED
+from reports.budget import cached, notes, with_budget
 from reports.columns import COLUMNS, FILMED, FILMED_SWITCHES, HEADLINE, PRICES, SIX, SWITCHES, VBENCH, Columns
 from reports.comparison import Comparison
 from reports.sheet import Sheet, column, number
@@ -21,17 +22,19 @@ def sheets(found: Comparison, field: Sequence[Entrant], lengths: Lengths) -> lis
     """Return the main tables: one for each table of arms and each length of videos."""
     shown = (*_there(COLUMNS, found.rows), *(_there(FILMED, found.rows) if filmed(found.rows) else ()))
     made: list[Sheet] = []
-    for table in table_names(field) if shown else ():
+    named = [table for table in table_names(field) if table in set(found.rows["table"])]
+    for table in with_budget(named, field) if shown else ():
         # Milliseconds of two machines must not stand in one column.
         one_cohort = len({cohort for entrant in field for cohort in entrant.by_cohort}) <= 1
         for title, columns in _by_length(table, shown, found.rows, lengths):
             part, arms = _within(found.rows, field, table)
             sheet = Sheet(title, [])
             sheet.add("strategy", [arm.label for arm in arms])
-            sheet.add("cache (kB)", [f"{arm.cache_bytes / 1000:.0f}" for arm in arms])
+            sheet.add("cache (kB)", [cached(arm, table) for arm in arms])
             if one_cohort:
                 sheet.add("chunk (ms)", [f"{_only(arm, 'chunk_ms'):.0f}" for arm in arms])
             _fill(sheet, part, arms, columns)
+            sheet.notes += notes(table, field)
             made.append(sheet)
     return made
 

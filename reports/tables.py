@@ -43,7 +43,7 @@ class Timing:
 @dataclass(frozen=True)
 class Entrant:
     """A strategy with its knobs in a report. switch_frames: latent frames that a prompt switch replays. by_cohort: what
-    its cells took, by the cohort that they ran on."""
+    its cells took, by the cohort that they ran on. budget_bytes, budget_note: as those of an arm of a campaign."""
 
     label: str
     strategy: str
@@ -53,6 +53,8 @@ class Entrant:
     cache_bytes: float
     switch_frames: float = np.nan
     by_cohort: Mapping[str, Timing] = field(default_factory=dict)
+    budget_bytes: int | None = None
+    budget_note: str | None = None
 
 
 def suite_named(name: str) -> Suite:
@@ -140,7 +142,16 @@ def entrants(*stores: Store) -> list[Entrant]:
 def entrant_of(arm: Mapping[str, Any]) -> Entrant:
     """An arm as a manifest has it, of which no cell is known."""
     knobs = json.loads(_text(arm["knobs"]))
-    return Entrant(arm["label"], arm["strategy"], _text(arm["knobs"]), knobs, tuple(arm["tables"]), np.nan)
+    return Entrant(
+        label=arm["label"],
+        strategy=arm["strategy"],
+        knobs=_text(arm["knobs"]),
+        values=knobs,
+        tables=tuple(arm["tables"]),
+        cache_bytes=np.nan,
+        budget_bytes=arm.get("budget_bytes"),
+        budget_note=arm.get("budget_note"),
+    )
 
 
 def cohort_name(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:

@@ -10,12 +10,12 @@ range. LongLive's released code attends to stale sink slots when the sink is lar
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from annotated_types import Ge
 
-from harness.frames import FrameCache, OnSwitch, Positions, check_window, window_bytes
+from harness.frames import FrameCache, OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.memory import Memory, MemorySpec, Strategy
 
 
@@ -42,6 +42,9 @@ class AttentionSink(Strategy):
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return window_bytes(spec, self.window, frames)
+
+    def resized(self, spec: MemorySpec, frames: int) -> AttentionSink:
+        return replace(self, window=frames + spec.chunk, sink=sink_at(spec, frames, self.window, self.sink))
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.window if self.positions == "relative" else None

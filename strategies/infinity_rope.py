@@ -13,13 +13,13 @@ The released code assumes a full cache at a flush; here a cache that is still fi
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from harness.errors import KnobError
-from harness.frames import FrameCache, check_window, window_bytes
+from harness.errors import BudgetError, KnobError
+from harness.frames import FrameCache, check_window, sink_at, window_bytes
 from harness.memory import At, Memory, MemorySpec, PromptSwitch, Strategy
 
 
@@ -55,6 +55,14 @@ class InfinityRope(Strategy):
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return window_bytes(spec, self.window, frames)
+
+    def resized(self, spec: MemorySpec, frames: int) -> InfinityRope:
+        window = frames + spec.chunk
+        if self.pinned_at is not None and window > max(self.window, self.pinned_at + 1):
+            raise BudgetError(
+                f"a window of {window} has no ids for all its frames where the newest stays at {self.pinned_at}"
+            )
+        return replace(self, window=window, sink=sink_at(spec, frames, self.window, self.sink))
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         steady = self.window if self.pinned_at is None else self.pinned_at + 1

@@ -16,7 +16,7 @@ the default here. Nothing in MemRoPE reacts to a prompt switch.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from harness.errors import KnobError
-from harness.frames import FrameCache, check_window
+from harness.frames import FrameCache, check_window, sink_at
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
 
 Alpha = Annotated[float, Gt(0), Le(1)]
@@ -81,6 +81,10 @@ class MemRoPE(Strategy):
         tokens = 1 if self.pooling == "chunk" else spec.frame_tokens
         memories = self.streams * averaging * spec.bytes(tokens, self.dtype(spec))
         return spec.bytes(min(frames, room) * spec.frame_tokens) + memories
+
+    def resized(self, spec: MemorySpec, frames: int) -> MemRoPE:
+        sink = sink_at(spec, frames, self.window, self.sink, self.streams)
+        return replace(self, window=frames + spec.chunk, sink=sink)
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.window

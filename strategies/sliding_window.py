@@ -9,7 +9,7 @@ so without a sink "relative" slots compute the same (to rounding) and never leav
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from annotated_types import Ge
@@ -37,6 +37,9 @@ class SlidingWindow(Strategy):
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return window_bytes(spec, self.window, frames)
+
+    def resized(self, spec: MemorySpec, frames: int) -> SlidingWindow:
+        return replace(self, window=frames + spec.chunk)
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.window if self.positions == "relative" else None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
@@ -114,7 +114,8 @@ class Backbone:
 
     def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
         """What a memory is opened for in rollouts of this backbone, at its usual size unless another is given."""
-        return self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
+        spec = self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
+        return replace(spec, trained_frames=self.trained_frames)
 
     def prepare(self, prompts: Iterable[str]) -> None:
         """Let the text encoder do now what these prompts will need, before anything is drawn."""

@@ -77,7 +77,7 @@ def run(
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
     import torch
 
-    from harness.campaign import cells, make_campaign, manifest, read_campaign
+    from harness.campaign import absent, cells, make_campaign, manifest, read_campaign
     from harness.cli.dry_run import list_cells
     from harness.executor import run as execute
     from harness.executor import survey
@@ -108,6 +108,8 @@ def run(
     told = manifest(asked, stage, planned, out.name)
     store.check(told)
     name = run_name() or uuid.uuid4().hex
+    for line in absent(planned):
+        aside.print(line, soft_wrap=True)
     looks = survey(store, planned, again, keep_stale, name)
     if dry_run:
         list_cells(looks, stage)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Annotated, Any, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
 
 from harness.backbone.layout import DenseLayout
+from harness.budget import Part, apportion
 from harness.errors import KnobError
 from harness.memory import Boundary, Memory, MemorySpec, Strategy
 from strategies.echo_forcing.compression import Amplitude, Fusion, Gate
@@ -172,6 +174,38 @@ class EchoForcing(Strategy):
                 f"echo_forcing: old_recent {self.old_recent} is more than the {self.recent} recent latent frames that "
                 "are there at a switch; lower it"
             )
+
+    def resized(self, spec: MemorySpec, frames: int) -> EchoForcing:
+        chunk, whole = spec.chunk, self.anchors + self.compressed + self.recent
+        # Anchors roll a chunk at a time.
+        fewest = chunk + (self.anchors - chunk) % chunk if self.anchors else 0
+        parts = {
+            "anchors": Part(self.anchors, least=fewest, step=chunk, most=None if self.anchors else 0),
+            "compressed": Part(self.compressed, least=min(1, self.compressed), most=None if self.compressed else 0),
+            "recent": Part(self.recent, least=chunk),
+        }
+        sizes = apportion(frames, parts)
+        given: dict[str, Any] = {**sizes}
+        cached = sum(sizes.values())
+        sink = min(self.sink, -(-self.sink * cached // whole))
+        # What a scene leaves behind is chosen from its first frames, so it follows the anchors where these roll.
+        rolls = self.hierarchy and self.anchors
+        firsts = Fraction(sizes["anchors"], self.anchors) if rolls else Fraction(cached, whole)
+
+        def scaled(size: int, share: Fraction) -> int:
+            return max(1, round(size * share))
+
+        return replace(
+            self,
+            **given,
+            sink=self.sink if self.hierarchy else sink,
+            rolling_cycle=min(self.rolling_cycle and scaled(self.rolling_cycle, firsts), cached // chunk),
+            history=scaled(self.history, Fraction(cached + chunk, whole + chunk)),
+            candidates=scaled(self.candidates, firsts),
+            stride=scaled(self.stride, firsts),
+            old_recent=min(self.old_recent, sizes["recent"]),
+            pool=scaled(self.pool, Fraction(cached, whole)),
+        )
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         jumps = [each.carried + each.jump[1] + spec.chunk for each in self.transitions]

@@ -17,8 +17,8 @@ from harness.backbone.kept import Kept
 from harness.backbone.layout import DenseLayout
 from harness.backbone.presets import Backbone, build
 from harness.backbone.wan import CausalWan
-from harness.errors import KnobError
-from harness.frames import OnSwitch, Positions, check_window, window_bytes
+from harness.errors import BudgetError, KnobError
+from harness.frames import OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape, encoders_of
@@ -121,6 +121,22 @@ class EchoInfinity(Strategy):
         # Keys and values of the memory, and queries, which are as wide as one of them.
         parts = 2 if self.update == "never" else 3
         return held + leaving + begun * self.memory * self.groups * parts * frame // 2
+
+    def resized(self, spec: MemorySpec, frames: int) -> EchoInfinity:
+        if self.memory > self.sink + spec.chunk:
+            raise BudgetError(
+                f"{self.memory} memory frames have no ids behind a sink of {self.sink} when the first chunk leaves"
+            )
+        # The queries stay: they were trained to be so many.
+        cached = frames - self.memory
+        sink = sink_at(spec, cached, self.window, self.sink)
+        # The memory first appears at the ids of the frames that have left just then, and further back: not below 0.
+        while self.memory and sink + spec.chunk - cached % spec.chunk < self.memory:
+            cached -= 1
+            sink = sink_at(spec, cached, self.window, self.sink)
+        window = cached + spec.chunk
+        reach = max(self.reach, window + self.memory) if self.positions == "relative" else self.reach
+        return replace(self, window=window, sink=sink, reach=reach)
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.reach if self.positions == "relative" else None

@@ -16,7 +16,9 @@ from harness.backbone.checkpoints import load_checkpoint
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
+from harness.budget import META
 from harness.errors import KnobError
+from harness.knobs import typed
 from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes
@@ -106,6 +108,19 @@ class VideoMLA(Strategy):
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.kept.position_limit(spec)
+
+    def at_budget(self, spec: MemorySpec, budget: int) -> VideoMLA:
+        """The policy at these bytes; the latents stay as wide as they were trained."""
+        self.open(replace(spec, device=META))  # or say why not
+        found = self.kept.at_budget(spec, budget)
+        if found == self.kept:
+            return self
+        sized: dict[str, Any] = {"window": found.knobs().get("window")}
+        if sized["window"] is not None and replace(self.kept, **sized) == found:
+            return replace(self, **sized)
+        name = registry.parse_strategy(self.policy.removeprefix("[").removesuffix("]"))[0]
+        knobs = typed(found)
+        return replace(self, policy=f"{name}.{knobs}" if knobs else name, window=None)
 
     def adapt(self, backbone: Backbone) -> Backbone:
         """The backbone with latent attention in every layer, all else shared with it.

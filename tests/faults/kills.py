@@ -1,6 +1,9 @@
 """Kill a campaign with SIGKILL at random moments, start it again each time, and compare with one left in peace.
 
-By hand, or with `nox -s faults`: python -m tests.faults.kills [--kills 50] [--strategy NAME ...]
+By hand, or with `nox -s faults`: python -m tests.faults.kills [--kills 200] [--strategy NAME ...] [--seed N]
+
+Every round runs with one, two or three processes in turn. What is killed is the process that was asked, or one of its
+workers; then the campaign goes on for a while with the others.
 """
 
 from __future__ import annotations
@@ -13,32 +16,54 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+import psutil
 
 TIMES = ("chunk_ms",)
 """Columns that differ from run to run."""
+GONE = 10.0
+"""Seconds after which workers whose parent was killed must be gone."""
 
 
-def command(folder: Path, strategies: list[str]) -> list[str]:
+def command(folder: Path, strategies: list[str], workers: int = 1) -> list[str]:
     chosen = [word for name in strategies for word in ("--strategy", name)]
     options = ["--suite", "drift", "--save-every", "1", "--threads", "1", "--out", str(folder)]
-    return [sys.executable, "-m", "harness.cli", "run", *chosen, *options]
+    return [sys.executable, "-m", "harness.cli", "run", *chosen, *options, "--workers", str(workers)]
 
 
-def frames_done(folder: Path) -> int:
-    """Latent frames of rollouts that finished cells hold."""
-    abouts = [json.loads(path.read_text()) for path in folder.glob("cells/*/cell.json")]
-    return sum(about["task"]["frames"] * len(about["task"]["rows"]) for about in abouts if about["status"] == "ok")
+def cells_done(folder: Path) -> dict[str, bytes]:
+    """The records of cells that are finished."""
+    found = {}
+    for path in folder.glob("cells/[!.]*/cell.json"):
+        if json.loads(path.read_text(encoding="utf-8"))["status"] == "ok":
+            found[path.parent.name] = (path.parent / "record.jsonl").read_bytes()
+    return found
 
 
 def compared(folder: Path) -> tuple[str, bytes]:
     subprocess.run([sys.executable, "-m", "harness.cli", "compare", str(folder)], check=True, stdout=subprocess.DEVNULL)
-    table = pd.read_csv(folder / "table.csv").drop(columns=list(TIMES))
+    table = pd.read_csv(folder / "table.csv")
+    table = table.drop(columns=[name for name in TIMES if name in table])
     return table.to_csv(index=False), pd.read_parquet(folder / "records.parquet").drop(
         columns="campaign"
     ).to_csv().encode()
+
+
+def kill(process: subprocess.Popen[bytes], rng: random.Random) -> str:
+    """Kill the process or one of its workers; says which."""
+    workers = psutil.Process(process.pid).children(recursive=True)
+    if workers and rng.random() < 0.5:
+        rng.choice(workers).kill()
+        return "a worker"
+    process.kill()
+    process.wait()
+    _, alive = psutil.wait_procs(workers, timeout=GONE)
+    if alive:
+        raise SystemExit(f"{len(alive)} workers compute on {GONE:g} s after their parent was killed")
+    return f"the process of {1 + len(workers)}"
 
 
 def main() -> None:
@@ -51,22 +76,33 @@ def main() -> None:
     peace, war = home / "peace", home / "war"
     began = time.monotonic()
     subprocess.run(command(peace, asked.strategy), check=True, stdout=subprocess.DEVNULL)
-    print(f"in peace: {time.monotonic() - began:.0f} s, {frames_done(peace):,} latent frames")
-    killed = finished = 0
-    while killed < asked.kills:
-        process = subprocess.Popen(command(war, asked.strategy), stdout=subprocess.DEVNULL)
-        try:
-            # Starting takes a few seconds of these, so some kills hit the start as well.
-            process.wait(rng.uniform(0.5, 9))
+    whole, kinds, finished = cells_done(peace), Counter[str](), 0
+    print(f"in peace: {time.monotonic() - began:.0f} s, {len(whole)} cells", flush=True)
+    before: dict[str, bytes] = {}
+    while kinds.total() < asked.kills:
+        workers = 1 + (kinds.total() + finished) % 3
+        process = subprocess.Popen(command(war, asked.strategy, workers), stdout=subprocess.DEVNULL)
+        while process.poll() is None:
+            try:
+                # Starting takes a few seconds of these, so some kills hit the start as well.
+                process.wait(rng.uniform(0.5, 9))
+            except subprocess.TimeoutExpired:
+                kinds[kill(process, rng)] += 1
+                done = cells_done(war)
+                lost = [cell for cell in before if done.get(cell) != before[cell]]
+                wrong = [cell for cell in done if done[cell] != whole[cell]]
+                if lost or wrong:
+                    sys.exit(f"after {kinds.total()} kills: {len(lost)} cells lost or changed, {len(wrong)} wrong")
+                before = done
+        if process.returncode == 0:
             finished += 1
             shutil.rmtree(war)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            killed += 1
+            before = {}
     subprocess.run(command(war, asked.strategy), check=True, stdout=subprocess.DEVNULL)
     same = compared(peace) == compared(war)
-    print(f"{killed} kills, {finished} campaigns finished between them; tables {'equal' if same else 'DIFFER'}")
+    told = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
+    print(f"{kinds.total()} kills ({told}); {finished} campaigns finished between them", flush=True)
+    print(f"tables {'equal byte for byte' if same else 'DIFFER'}; {time.monotonic() - began:.0f} s")
     shutil.rmtree(home)
     sys.exit(not same)
 

@@ -1,8 +1,10 @@
+import re
+
 import pytest
 
 from harness import registry
-from harness.budget import FAR, dense_bytes, sized
-from harness.campaign import EQUAL, PUBLISHED, arms, cells, make_campaign, read_campaign
+from harness.budget import dense_bytes
+from harness.campaign import EQUAL, PUBLISHED, absent, arms, cells, make_campaign, manifest, read_campaign
 from harness.errors import CampaignError, KnobError
 from tests import toy
 
@@ -48,13 +50,14 @@ def test_a_file_that_is_not_there(tmp_path):
         read_campaign(tmp_path / "none.toml")
 
 
-def test_knobs_expand_to_arms_each_once(backbone):
+def test_knobs_expand_to_arms_each_once():
     campaign = make_campaign(
         {
             "strategies": ("sliding_window", "memrope", "full"),
             "knobs": {"memrope": {"alpha_long": [0.01, 0.1], "sink": 3}},
         }
     )
+    backbone = toy.backbone(trained_frames=21)
     found = {arm.label: arm.tables for arm in arms(campaign, backbone)}
     # Two averages of one token each beside 8 frames of 4: as near to 9 frames as with 9, and smaller.
     assert found == {
@@ -75,19 +78,51 @@ def test_knobs_that_cannot_be(backbone):
         arms(make_campaign({"strategies": ("memrope",), "knobs": {"memrope": {"alpha": 1}}}), backbone)
 
 
-@pytest.mark.parametrize("name", ["sliding_window", "attention_sink", "infinity_rope", "memrope"])
-@pytest.mark.parametrize("window", [9, 12, 21])
-def test_the_equal_budget_is_the_nearest_that_a_window_gives(backbone, name, window):
-    spec = backbone.memory_spec()
-    budget = dense_bytes(spec, window)
-    found = sized(registry.strategy(name), spec, budget, 30)
-    off = abs(found.footprint(spec, FAR) - budget)
-    for other in range(7, 30):
-        assert off <= abs(registry.strategy(name, window=other).footprint(spec, FAR) - budget)
-    # The smallest window that memrope's sink and averages leave room in is 8.
-    least = 8 if name == "memrope" else 0
-    assert sized(registry.strategy(name), spec, budget, window - 2).knobs()["window"] == max(window - 2, least)
-    assert sized(registry.strategy("full"), spec, budget, 30) is None
+def test_an_arm_says_what_it_was_asked_to_hold_and_why_it_does_not(suites):
+    backbone = toy.backbone(trained_frames=21)
+    names = ("sliding_window", "attention_sink.window=21,sink=10", "infinity_rope", "videomla", "echo_forcing", "full")
+    campaign = make_campaign({"strategies": names, "suites": ("toy",)})
+    budget = dense_bytes(backbone.memory_spec(), 12)
+    planned = cells(campaign, backbone)
+    found = {
+        arm["label"]: (arm["tables"], arm["budget_bytes"], arm["budget_note"])
+        for arm in manifest(campaign, backbone, planned, "a")["asked"]["arms"]
+    }
+    latent, scene = (found.pop(name)[2] for name in ("videomla.window=21 (untrained, SVD only)", "echo_forcing"))
+    assert found == {
+        "sliding_window": ([PUBLISHED, EQUAL], budget, None),
+        "attention_sink.window=21,sink=10": ([PUBLISHED], None, None),
+        "attention_sink.sink=5": ([EQUAL], budget, None),
+        "infinity_rope": ([PUBLISHED], None, None),
+        "infinity_rope.window=12": ([EQUAL], budget, None),
+        "videomla (untrained, SVD only)": ([PUBLISHED], None, None),
+        "full": ([PUBLISHED], budget, "Full keeps every frame: its bytes grow with the video, so no budget holds it"),
+    }
+    assert re.fullmatch(
+        r"holds .* of 13.8 kB \(-.* %\): more would be a longer context than the 21 latent frames .*", latent
+    )
+    assert re.fullmatch(r"the smallest shape \(anchors=3,.*\) holds .*, and the budget is 13.8 kB", scene)
+    assert absent(planned) == [
+        f"echo_forcing is not at the equal budget: {scene}",
+        f"full is not at the equal budget: {found['full'][2]}",
+    ]
+
+
+def test_two_arms_that_are_the_same_at_a_budget_are_one(backbone):
+    campaign = make_campaign({"strategies": ("infinity_rope", "infinity_rope.window=7"), "equal_budget": 9})
+    found = {arm.label: (arm.tables, arm.budget_bytes) for arm in arms(campaign, backbone)}
+    budget = dense_bytes(backbone.memory_spec(), 9)
+    assert found == {
+        "infinity_rope": ((PUBLISHED,), None),
+        "infinity_rope.window=9": ((EQUAL,), budget),
+        "infinity_rope.window=7": ((PUBLISHED,), None),
+    }
+
+
+def test_a_budget_that_makes_no_sense(backbone):
+    for window in (2, 10, 10**9):
+        with pytest.raises(CampaignError, match=f"equal_budget = {window}: a dense window of toy has 4 to 9 latent"):
+            arms(make_campaign({"strategies": ("full",), "equal_budget": window}), backbone)
 
 
 def test_cells_are_named_by_what_decides_their_numbers(backbone, suites):

@@ -406,10 +406,20 @@ def test_commands_and_options_are_these() -> None:
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
-            *("--timeout", "--save-every", "--threads", "--workers", "--equal-budget", "--weights", "--size"),
+            *(
+                "--keep-stale",
+                "--timeout",
+                "--save-every",
+                "--threads",
+                "--workers",
+                "--equal-budget",
+                "--weights",
+                "--size",
+            ),
             *("--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
         "compare": ["folders", "--baseline", "--out", "--json"],
+        "status": ["folder", "--json"],
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [

@@ -23,7 +23,6 @@ CELLS = list(itertools.product(STRATEGIES, SUITES, BACKBONES))
 
 
 def clear():
-    # What is read of a file is kept by its path, and an edited module has another one.
     provenance._code.cache_clear()
 
 
@@ -38,7 +37,9 @@ def edit(monkeypatch, tmp_path):
         changed = change(text)
         assert changed != text
         ast.parse(changed)
-        path = tmp_path / source.name
+        # What is read of a file is kept by its path.
+        path = tmp_path / str(len(list(tmp_path.iterdir()))) / source.name
+        path.parent.mkdir()
         path.write_text(changed, encoding="utf-8")
         monkeypatch.setattr(provenance, "source_file", lambda name: path if name == module else original(name))
         clear()

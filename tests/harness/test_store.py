@@ -75,6 +75,29 @@ def test_nothing_half_written_is_seen(store, monkeypatch):
     assert list(store.cells()) == []
 
 
+def budgeted(label, tables, budget, note=None):
+    arm = {"label": label, "strategy": label, "knobs": {}, "tables": tables, "budget_bytes": budget}
+    return {"name": "x", "asked": {**ASKED, "arms": [arm | {"budget_note": note}], "cells": []}, "environment": {}}
+
+
+def test_what_was_said_of_a_budget_stays(store):
+    store.begin(budgeted("full", ["as published"], 900, "it grows"))
+    store.begin(budgeted("full", ["as published"], None))
+    (arm,) = store.manifest()["asked"]["arms"]
+    assert (arm["tables"], arm["budget_bytes"], arm["budget_note"]) == (["as published"], 900, "it grows")
+    store.begin(budgeted("mine", ["as published"], None))
+    whole = store.begin(budgeted("mine", ["equal budget"], 900, "holds less"))
+    _, arm = whole["asked"]["arms"]
+    assert (arm["tables"], arm["budget_bytes"]) == (["as published", "equal budget"], 900)
+    assert arm["budget_note"] == "holds less"
+
+
+def test_a_folder_has_one_equal_budget(store):
+    store.begin(budgeted("mine", ["equal budget"], 900))
+    with pytest.raises(StoreError, match="holds arms at an equal budget of 900 bytes, not 1,800; give --out another"):
+        store.begin(budgeted("other", ["equal budget"], 1800))
+
+
 def test_arms_and_cells_may_be_added_but_nothing_else_may_change(store):
     whole = store.begin(manifest(("a", "b"), ("full", "mine")))
     assert whole["asked"]["cells"] == ["a", "b"]

@@ -64,6 +64,67 @@ def test_plugin_keeps_every_invariant(installed: Path) -> None:
     assert {finding["state"] for finding in json.loads(done.stdout)["findings"]} == {"pass"}
 
 
+WINDOW = """
+from dataclasses import dataclass, replace
+
+from harness.budget import nearest
+from harness.frames import FrameCache, window_bytes
+from harness.memory import Strategy
+
+
+@dataclass(frozen=True, kw_only=True)
+class Silent(Strategy):
+    paper = "https://arxiv.org/abs/2506.08009"
+    room: int = 6
+
+    def open(self, spec):
+        return FrameCache(spec, window=self.room + spec.chunk, positions="relative")
+
+    def footprint(self, spec, frames):
+        return window_bytes(spec, self.room + spec.chunk, frames)
+
+
+class Spoken(Silent):
+    def at_budget(self, spec, budget):
+        return nearest(lambda room: replace(self, room=room), 30, spec, budget)
+"""
+ARMS = """
+import sys
+
+from harness import registry
+from harness.campaign import arms, make_campaign
+
+for arm in arms(make_campaign({"strategies": sys.argv[1:]}), registry.backbone("pocket")):
+    print(arm.label, ", ".join(arm.tables), arm.budget_bytes, arm.budget_note, sep=" | ")
+"""
+
+
+def arms(folder: Path, *strategies: str) -> list[str]:
+    """The arms of a campaign of these strategies, a line each."""
+    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", ARMS, *strategies]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def test_plugin_that_says_how_it_is_resized_stands_at_the_equal_budget(installed: Path) -> None:
+    assert arms(installed, "every_other", "every_other.recent=6,thinned=12") == [
+        "every_other | as published, equal budget | 331776 | None",
+        "every_other.recent=6,thinned=12 | as published | None | None",
+    ]
+
+
+def test_plugin_that_says_what_it_is_at_a_budget_stands_there_and_one_that_does_not_is_named(tmp_path: Path) -> None:
+    entries = "silent = theirs:Silent\nspoken = theirs:Spoken"
+    distribution(tmp_path, "acme-memory", entries, {"theirs": WINDOW})
+    assert arms(tmp_path, "spoken", "silent") == [
+        "spoken | as published | None | None",
+        "spoken.room=9 | equal budget | 331776 | None",
+        "silent | as published | 331776 | Silent holds 221 kB and does not say what it is at other bytes; it can, by a "
+        "method resized or at_budget of its own",
+    ]
+
+
 @pytest.mark.parametrize(
     ("entry", "modules", "name", "words"),
     [

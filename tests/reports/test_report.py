@@ -2,12 +2,14 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from harness import registry
+from harness.cli.compare import compare
 from harness.errors import StoreError
 from harness.store import Store
 from harness.suite import Sample
@@ -136,6 +138,70 @@ def test_the_page_stands_alone_and_says_it(folder):
     for name in re.findall(r"\]\((plots/[^)]+)\)", text):
         assert (folder / name).stat().st_size > 5000
         assert (folder / name).with_suffix(".svg").exists() or "filmstrips" in name
+
+
+BUDGET = 331_776
+WHY = "holds 300 kB of 332 kB (-9.6 %): no shape of it comes nearer"
+ABSENT = "the smallest shape (window=9) holds 522 kB, and the budget is 332 kB"
+
+
+def budgeted(folder, tmp_path, notes):
+    """The same campaign, where arms were asked to hold the budget, with these notes by label."""
+    shutil.copytree(folder, tmp_path / "budgeted")
+    path = tmp_path / "budgeted" / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for arm in manifest["asked"]["arms"]:
+        if arm["label"] in notes or "equal budget" in arm["tables"]:
+            arm |= {"budget_bytes": BUDGET, "budget_note": notes.get(arm["label"])}
+    path.write_text(json.dumps(manifest))
+    return tmp_path / "budgeted"
+
+
+def test_an_arm_off_its_budget_is_marked_and_one_that_is_left_out_is_named(folder, tmp_path, capsys):
+    made = budgeted(folder, tmp_path, {"attention_sink": WHY, "memrope": ABSENT})
+    _, (published, equal, *_), _ = render(made)
+    assert (published.title, published.notes) == ("as published", [])
+    assert {row[0]: row[1] for row in published.rows} == {
+        "sliding_window": "300",
+        "memrope": "300",
+        "attention_sink": "300",
+    }
+    assert {row[0]: row[1] for row in equal.rows} == {
+        "sliding_window": "300",
+        "memrope.window=14": "300",
+        "attention_sink": "300 †",
+    }
+    notes = [
+        "Budget: 332 kB of cache.",
+        f"† attention_sink {WHY}.",
+        f"memrope is not in this table: {ABSENT}.",
+    ]
+    assert equal.notes == notes
+    text, page = ((made / name).read_text() for name in ("report.md", "report.html"))
+    equal_part = text.partition("## Equal budget")[2].partition("\n## ")[0]
+    assert re.search(r"^\| attention_sink \| 300 † \|", equal_part, re.MULTILINE)
+    for note in notes:
+        assert f"\n\n{note}\n" in equal_part
+        assert f'<p class="pale">{note}</p>' in page
+    compare([made])
+    said = " ".join(capsys.readouterr().out.split())
+    for note in notes:
+        assert note in said
+
+
+def test_a_table_of_which_every_arm_is_left_out_still_says_so(folder, tmp_path):
+    made = budgeted(folder, tmp_path, {"memrope": ABSENT})
+    path = made / "manifest.json"
+    manifest = json.loads(path.read_text())
+    for arm in manifest["asked"]["arms"]:
+        arm["tables"] = ["as published"]
+        if arm["label"] != "memrope":
+            arm |= {"budget_bytes": None, "budget_note": None}
+    path.write_text(json.dumps(manifest))
+    _, (_, equal, *_), _ = render(made)
+    assert (equal.title, equal.rows) == ("equal budget", [])
+    assert equal.notes == ["Budget: 332 kB of cache.", f"memrope is not in this table: {ABSENT}."]
+    assert f"memrope is not in this table: {ABSENT}." in (made / "report.html").read_text()
 
 
 def test_rendering_twice_gives_the_same(folder):

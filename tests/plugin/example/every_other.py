@@ -7,11 +7,12 @@ positions; drops the odd chunks when they leave `recent`, and the even ones when
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from annotated_types import Ge
 
+from harness.budget import Part, apportion
 from harness.errors import KnobError
 from harness.frames import FrameCache
 from harness.memory import Memory, MemorySpec, Strategy
@@ -41,6 +42,13 @@ class EveryOther(Strategy):
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.recent + self.thinned + spec.chunk
+
+    def resized(self, spec: MemorySpec, frames: int) -> EveryOther:
+        parts = {
+            name: Part(size, least=min(size, spec.chunk), step=spec.chunk, most=None if size else 0)
+            for name, size in self.knobs().items()
+        }
+        return replace(self, **apportion(frames, parts))
 
     def kept(self, frames: int, chunk: int) -> list[int]:
         """Ids of the frames that are kept after `frames` of them."""

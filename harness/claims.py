@@ -1,0 +1,61 @@
+"""Who has what of a campaign's folder: a lock a cell, which goes with the process that holds it."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from harness.errors import StoreError
+from harness.files import read_json, write_text
+
+
+@contextmanager
+def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
+    """Have `name` for oneself; False where another process has it.
+
+    about: what others may read of it meanwhile, beside who has it and since when.
+    """
+    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        yield False
+        return
+    holder = folder / f"{name}.json"
+    try:
+        who = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
+        write_text(holder, json.dumps({**who, **about}))
+        yield True
+    finally:
+        holder.unlink(missing_ok=True)
+        lock.release()
+
+
+def progress(folder: Path, name: str, done: int) -> None:
+    """Say how many latent frames are done of what this process has."""
+    holder = folder / f"{name}.json"
+    if holder.exists():
+        write_text(holder, json.dumps({**read_json(holder, ""), "done": done}))
+
+
+def held(folder: Path) -> dict[str, dict[str, Any]]:
+    """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
+    found = {}
+    for path in sorted(folder.glob("[!.]*.json")):
+        lock = FileLock(path.with_suffix(".lock"), timeout=0)
+        try:
+            lock.acquire()
+            lock.release()
+        except Timeout:
+            # It may be gone by now.
+            with suppress(StoreError):
+                found[path.stem] = read_json(path, "")
+    return found
