@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,6 +30,8 @@ class Legend:
         What rollouts of different arms have in common.
     incomplete
         How numbers are made where arms lack rollouts; empty where none does.
+    stale
+        Which arms other code made than today's, and what changed; empty where none.
     """
 
     numbers: str
@@ -37,14 +39,17 @@ class Legend:
     unmarked: tuple[str, ...]
     paired: str
     incomplete: str
+    stale: str = ""
 
     @property
     def short(self) -> str:
         """All of it that a terminal shows."""
-        return " ".join(part for part in (self.numbers, self.marks, *self.unmarked, self.incomplete) if part)
+        return " ".join(
+            part for part in (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale) if part
+        )
 
 
-def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Store]) -> Legend:
+def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str]) -> Legend:
     """Return how the tables of a report are to be read."""
     rows, baseline = found.rows, found.baseline
     # A metric may not apply to a rollout of one arm; a rollout is missing where none of its metrics is there.
@@ -90,4 +95,5 @@ def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Stor
         unmarked=unmarked,
         paired=paired,
         incomplete=incomplete,
+        stale="".join(f"Stale, made by other code: {label} ({why}). " for label, why in stale.items()).strip(),
     )

@@ -24,6 +24,7 @@ from reports.pool import Snapshot, opened, united
 from reports.quality import differences, filmed, sheets, switch_sheets, vbench_sheets
 from reports.ranking import matrices
 from reports.sheet import Sheet
+from reports.stale import mark, stale_arms
 from reports.tables import Entrant, cohorts_of, entrants, scores, tidy, troubles
 
 POOLED = Path("runs/pooled")
@@ -71,10 +72,12 @@ def render(
         *cost_sheets(found, runners, cohorts),
         *matrices(found, runners, lengths),
     ]
+    stale = stale_arms(stores, runners)
+    mark(shown, stale)
     try:
         written = _tables(place, table, found, runners)
         plots = draw_all(place / "plots", stores[0], table, scored, found, runners, cohorts)
-        legend = legend_of(found, runners, stores)
+        legend = legend_of(found, runners, stores, stale)
         pages = _pages(place, _told(stores, manifest, found, shown, plots, legend))
     except OSError as error:
         raise StoreError(f"cannot write to {place}: {error.strerror or error}; give --out another place") from None

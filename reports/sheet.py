@@ -75,7 +75,9 @@ def column(part: pd.DataFrame, arms: Sequence[str], spell: Spell, absent: str = 
         What stands for an arm that has no number.
     """
     rows = {row.arm: row for row in part.itertuples()}
-    more = next((digits for digits in range(MORE + 1) if not _hidden(rows.values(), spell, digits)), 1)
+    clear = [digits for digits in range(MORE + 1) if not _hidden(rows.values(), spell, digits)] or [1]
+    # One digit more where an interval would seem to have no width.
+    more = next((digits for digits in clear if digits < 2 and not _flat(rows.values(), spell, digits)), clear[0])
     hidden = _hidden(rows.values(), spell, more)
     counts = {row.count for row in rows.values() if row.count}
     cells = []
@@ -99,6 +101,16 @@ def column(part: pd.DataFrame, arms: Sequence[str], spell: Spell, absent: str = 
     (count,) = counts
     whole = max(row.of for row in rows.values())
     return cells, f"n={count}" if count == whole else f"n={count} of {whole}"
+
+
+def _flat(rows: Any, spell: Spell, more: int) -> bool:
+    """Whether an interval has ends that are printed alike."""
+    ends = [
+        (spell(row.low, np.nan, np.nan, more), spell(row.high, np.nan, np.nan, more))
+        for row in rows
+        if row.low < row.high
+    ]
+    return any(low == high for low, high in ends)
 
 
 def _hidden(rows: Any, spell: Spell, more: int) -> set[str]:

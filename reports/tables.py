@@ -82,7 +82,7 @@ def tidy(*stores: Store) -> pd.DataFrame:
     numbers: dict[str, list[Any]] = {name: [] for name in TIDY if name not in WORDS}
     loaded: dict[str, Suite] = {}
     for store in stores:
-        cells = [cell for cell in _cells(store) if cell.status == "ok"]
+        cells = [cell for cell in cells_of(store) if cell.status == "ok"]
         if not cells:
             raise StoreError(
                 f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}"
@@ -114,10 +114,10 @@ def entrants(*stores: Store) -> list[Entrant]:
     """The arms of campaigns in the order of the first manifest, with what their cells cost."""
     costs: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for store in stores:
-        for cell in _cells(store):
+        for cell in cells_of(store):
             # Suites of cost measure what a cell costs themselves.
             if cell.status == "ok" and cell.about["cost"]:
-                key = (cell.about["strategy"], _text(cell.about["knobs"]))
+                key = (cell.about["strategy"], knobs_text(cell.about["knobs"]))
                 costs.setdefault(key, []).append((cohort_name(cell.about, store.manifest()), cell.about["cost"]))
     arms = {arm["label"]: arm for store in reversed(stores) for arm in reversed(store.manifest()["asked"]["arms"])}
     found = []
@@ -141,11 +141,11 @@ def entrants(*stores: Store) -> list[Entrant]:
 
 def entrant_of(arm: Mapping[str, Any]) -> Entrant:
     """An arm as a manifest has it, of which no cell is known."""
-    knobs = json.loads(_text(arm["knobs"]))
+    knobs = json.loads(knobs_text(arm["knobs"]))
     return Entrant(
         label=arm["label"],
         strategy=arm["strategy"],
-        knobs=_text(arm["knobs"]),
+        knobs=knobs_text(arm["knobs"]),
         values=knobs,
         tables=tuple(arm["tables"]),
         cache_bytes=np.nan,
@@ -164,7 +164,7 @@ def cohorts_of(*stores: Store) -> dict[str, str]:
     found: dict[str, dict[str, Any]] = {}
     for store in stores:
         environments = store.manifest()["environments"]
-        for cell in _cells(store):
+        for cell in cells_of(store):
             if cell.status == "ok":
                 cohort = cohort_of(cell.about, environments.get(cell.about["environment"], {}))
                 found[content_id(cohort)] = cohort
@@ -200,7 +200,7 @@ def troubles(*stores: Store) -> list[tuple[str, str, str]]:
     """(status, which cells, reason) of everything that has no numbers."""
     found: dict[tuple[str, str, str], None] = {}
     for store in stores:
-        for cell in _cells(store):
+        for cell in cells_of(store):
             if cell.status != "ok":
                 task = cell.about["task"]
                 what = f"{cell.about['strategy']}, {task['scenario']}, {task['frames']} latent frames"
@@ -216,15 +216,15 @@ def troubles_by_arm(store: Store) -> list[tuple[str, str, str, str, str]]:
     """(arm, suite, scenario, status, reason) of every cell that was to be run and has no numbers."""
     labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
     found: dict[tuple[str, str, str, str, str], None] = {}
-    for cell in _cells(store):
+    for cell in cells_of(store):
         about = cell.about
         if cell.status not in ("ok", "skipped"):
-            arm = labels.get((about["strategy"], _text(about["knobs"])), about["strategy"])
+            arm = labels.get((about["strategy"], knobs_text(about["knobs"])), about["strategy"])
             found[arm, about["suite"], about["task"]["scenario"], cell.status, about["reason"]] = None
     return list(found)
 
 
-def _cells(store: Store) -> list[Stored]:
+def cells_of(store: Store) -> list[Stored]:
     """The finished cells that the manifest names; others may lie in the folder from an earlier request."""
     wanted = set(store.manifest()["asked"]["cells"])
     return [cell for cell in store.cells() if cell.id in wanted]
@@ -277,7 +277,7 @@ def _add(
         "backbone": about["backbone"],
         "strategy": about["strategy"],
         "arm": about.get("arm", about["strategy"]),
-        "knobs": _text(about["knobs"]),
+        "knobs": knobs_text(about["knobs"]),
         "suite": about["suite"],
         "suite_version": about["suite_version"],
         "scenario": task["scenario"],
@@ -304,5 +304,6 @@ def _add(
         values.append(columns[name])
 
 
-def _text(knobs: dict[str, Any]) -> str:
+def knobs_text(knobs: Mapping[str, Any]) -> str:
+    """Knobs as one text, which tells arms apart."""
     return json.dumps(knobs, sort_keys=True)

@@ -416,7 +416,7 @@ def test_commands_and_options_are_these() -> None:
                 "--weights",
                 "--size",
             ),
-            *("--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
+            *("--size", "--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
         "compare": ["folders", "--baseline", "--out", "--json"],
         "status": ["folder", "--json"],

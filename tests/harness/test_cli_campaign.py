@@ -104,7 +104,8 @@ def test_another_baseline_and_another_place(ran, tmp_path):
     assert not (tmp_path / "r/manifest.json").exists()
     said = horizon("compare", "c", "--baseline", "attention_sink", cwd=folder, code=2)
     assert said == (
-        "horizon: --baseline attention_sink: no arm is called so; there are: sliding_window, memrope, memrope.window=14\n"
+        "horizon: --baseline attention_sink: no arm is called so; there are: sliding_window, memrope, "
+        "memrope.window=14\n"
     )
 
 

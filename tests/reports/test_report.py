@@ -129,7 +129,7 @@ def test_the_page_stands_alone_and_says_it(folder):
     page = (folder / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "a &lt;cpu&gt; &amp; more" in page
-    assert "0.91 [0.78, 0.92] ▲" in page
+    assert '<td class="up">0.91<span class="range"> [0.78, 0.92] ▲</span></td>' in page
     assert "keeps every frame" in page
     assert "clip: needs weights" in page
     text = (folder / "report.md").read_text()
@@ -202,6 +202,24 @@ def test_a_table_of_which_every_arm_is_left_out_still_says_so(folder, tmp_path):
     assert (equal.title, equal.rows) == ("equal budget", [])
     assert equal.notes == ["Budget: 332 kB of cache.", f"memrope is not in this table: {ABSENT}."]
     assert f"memrope is not in this table: {ABSENT}." in (made / "report.html").read_text()
+
+
+def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypatch):
+    from reports import stale
+
+    shutil.copytree(folder, tmp_path / "c")
+    why = ["strategies/memrope changed"]
+    monkeypatch.setattr(stale.Today, "stale", lambda self, about: why if about["strategy"] == "memrope" else [])
+    _, shown, legend = render(tmp_path / "c")
+    named = [row[0] for sheet in shown for row in sheet.rows]
+    assert {name for name in named if "memrope" in name} == {
+        "memrope (stale)", "memrope.window=14 (stale)", "2 memrope (stale)", "2 memrope.window=14 (stale)"
+    }  # fmt: skip
+    assert not any("(stale)" in name for name in named if "memrope" not in name)
+    assert legend.stale.startswith("Stale, made by other code: memrope (strategies/memrope changed). Stale,")
+    for page in ("report.md", "report.html"):
+        assert legend.stale in (tmp_path / "c" / page).read_text()
+    assert stale.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
 
 
 def test_rendering_twice_gives_the_same(folder):

@@ -45,6 +45,14 @@ def test_where_no_digits_help_the_difference_is_printed():
     assert cells["memrope"] == "0.020 [0.010, 0.030] ▼ +1e-09"
 
 
+def test_an_interval_does_not_look_like_none():
+    cells, _ = printed(("a", 0.021, 0.019, 0.024, {}), ("b", 0.5, 0.4, 0.6, {}))
+    assert cells == {"a": "0.021 [0.019, 0.024]", "b": "0.500 [0.400, 0.600]"}
+    # But never at any price.
+    cells, _ = printed(("a", 0.021, 0.0209999, 0.0210001, {}), ("b", 0.5, 0.4, 0.6, {}))
+    assert cells["b"] == "0.50 [0.40, 0.60]"
+
+
 def test_two_digits_are_enough_where_nothing_is_hidden():
     cells, _ = printed(
         ("sliding_window", 0.13, 0.05, 0.24, {"better": "higher"}),
