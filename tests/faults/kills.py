@@ -30,7 +30,7 @@ GONE = 10.0
 
 def command(folder: Path, strategies: list[str], workers: int = 1) -> list[str]:
     chosen = [word for name in strategies for word in ("--strategy", name)]
-    options = ["--suite", "drift", "--save-every", "1", "--threads", "1", "--out", str(folder)]
+    options = ["--suite", "drift", "--tier", "gate", "--save-every", "1", "--threads", "1", "--out", str(folder)]
     return [sys.executable, "-m", "harness.cli", "run", *chosen, *options, "--workers", str(workers)]
 
 
