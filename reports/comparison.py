@@ -175,7 +175,7 @@ class _Column:
                 rows += self._differences([pair], mine)
         # What cannot differ (all differences are zero) is no member of the family (Tarone 1990).
         p = np.array([row["p"] for row in rows], float)
-        p[p < 1] = adjusted(p[p < 1])
+        p[p < 1] = adjusted(p[p < 1].tolist())
         return [
             {**row, "p_adjusted": float(each), "real": bool(each < 1 - LEVEL)}
             for row, each in zip(rows, p, strict=True)
