@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
 from harness.campaign import Cell
@@ -156,7 +156,7 @@ def run_cell(
             status, reason = outcome_of(error)
     good = status == "ok"
     observer = flight.observer
-    about = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
+    about: dict[str, Any] = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
     about["seconds"] = round(time.monotonic() - began, 3)
     if flight.began_in:
         about["began_in"] = flight.began_in
@@ -172,6 +172,12 @@ def keep(
     store: Store, backbone: Backbone, cell: Cell, outcome: Outcome, name: str = "", seconds: float | None = None
 ) -> None:
     """Put a cell of a `CostSuite` into the store, with what came of it. name: of the run. seconds: that it took."""
-    about = {"status": outcome.status, "reason": outcome.reason, "cost": {}, "machine": outcome.machine, "run": name}
-    about["seconds"] = None if seconds is None else round(seconds, 3)
+    about = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "cost": {},
+        "machine": outcome.machine,
+        "run": name,
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
     store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})

@@ -31,7 +31,7 @@ ROLLOUT = ("harness.rollout", "harness.task_rollout", "harness.noise")
 COST = ("harness.measuring", "harness.meter")
 """What runs every cell, and what measures a cell of a `CostSuite`."""
 PLUMBING = (
-    "harness.campaign", "harness.children", "harness.claims", "harness.cli", "harness.environment",
+    "harness.budget", "harness.campaign", "harness.children", "harness.claims", "harness.cli", "harness.environment",
     "harness.errors", "harness.files", "harness.films", "harness.knobs", "harness.manifest", "harness.outcome",
     "harness.provenance", "harness.registry", "harness.room", "harness.screening", "harness.store",
     "harness.suite",

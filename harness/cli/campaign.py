@@ -108,15 +108,16 @@ def run(
     told = manifest(asked, stage, planned, out.name)
     store.check(told)
     name = run_name() or uuid.uuid4().hex
+    looks = survey(store, planned, again, keep_stale, name)
+    if not dry_run:
+        store.begin(told)
     for line in absent(planned):
         aside.print(line, soft_wrap=True)
-    looks = survey(store, planned, again, keep_stale, name)
     if dry_run:
         list_cells(looks, stage)
         return
     for line in _plan_in_words(looks):
         console.print(line)
-    store.begin(told)
     with Ticker(planned) as ticker, _stoppable(), workers(workers_asked - 1, name, out / "flight", ticker.warn):
         execute(
             store,

@@ -11,7 +11,7 @@ from harness.cli.terminal import console, progress
 
 if TYPE_CHECKING:
     from harness.campaign import Cell
-    from harness.executor import Progress as Step
+    from harness.flight import Progress as Step
     from harness.store import Status
 
 STYLES = {"ok": "green", "skipped": "dim"}

@@ -404,6 +404,7 @@ def test_commands_and_options_are_these() -> None:
     inner = commands.pop("baseline").commands
     commands |= {f"baseline {name}": command for name, command in inner.items()}
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
+        "status": ["folder", "--json"],
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
             *(
@@ -416,10 +417,9 @@ def test_commands_and_options_are_these() -> None:
                 "--weights",
                 "--size",
             ),
-            *("--size", "--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
+            *("--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
         "compare": ["folders", "--baseline", "--out", "--json"],
-        "status": ["folder", "--json"],
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [
