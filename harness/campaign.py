@@ -36,7 +36,8 @@ class Campaign(BaseModel):
     dense window whose cached bytes every bounded strategy also gets, at most the backbone's trained range; 0 = only as
     published.
     weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
-    prompts instead of a suite's own. lossless: also keep videos without loss.
+    prompts instead of a suite's own. lossless: also keep videos without loss. baseline: the arm with which reports
+    compare the others, NAME or NAME.KNOB=VALUE.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,6 +57,7 @@ class Campaign(BaseModel):
     offload: bool = False
     prompts: str | None = None
     lossless: bool = False
+    baseline: str | None = None
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
@@ -98,6 +100,18 @@ class Arm:
         name = f"{self.name}.{knobs}" if knobs else self.name
         # Whoever reads a table must not take it for what the paper trained.
         return name if self.weights is None or self.weights.trained else f"{name} ({self.weights.about})"
+
+    def asked(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {
+            "label": self.label,
+            "strategy": self.name,
+            "knobs": self.strategy.knobs(),
+            "tables": list(self.tables),
+            "weights": None if self.weights is None else asdict(self.weights),
+            "budget_bytes": self.budget_bytes,
+            "budget_note": self.budget_note,
+        }
 
 
 @dataclass(frozen=True)
@@ -230,19 +244,9 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "tier": campaign.tier,
             "seed": campaign.seed,
             "suite_versions": {cell.suite.name: cell.suite.version for cell in planned},
-            "arms": [
-                {
-                    "label": arm.label,
-                    "strategy": arm.name,
-                    "knobs": arm.strategy.knobs(),
-                    "tables": list(arm.tables),
-                    "weights": None if arm.weights is None else asdict(arm.weights),
-                    "budget_bytes": arm.budget_bytes,
-                    "budget_note": arm.budget_note,
-                }
-                for arm in arms
-            ],
+            "arms": [arm.asked() for arm in arms],
             "cells": [cell.id for cell in planned],
+            **({"baseline": campaign.baseline} if campaign.baseline else {}),
         },
         "environment": environment(backbone),
         "plan": {
