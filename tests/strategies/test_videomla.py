@@ -67,7 +67,6 @@ def filled(layer: LatentAttention, seed: int = 0) -> LatentAttention:
     return layer
 
 
-@goldens.needs_scenes
 @pytest.mark.parametrize("evaluation", ["explicit", "absorbed"])
 @pytest.mark.parametrize(("variant", "window"), [("A", 7), ("B", 10)])
 @torch.no_grad()
@@ -94,7 +93,6 @@ def test_the_papers_equations(variant: str, window: int, evaluation: Evaluation)
                 assert (ours[0, 0] - theirs[slot]).abs().max() < 1e-9
 
 
-@goldens.needs_scenes
 def test_the_papers_svd() -> None:
     golden = goldens.load("mla_paper_equations", goldens.SCENES)
     keys, values = golden["svd.W_k"].double()[golden["svd.content_rows"]], golden["svd.W_v"].double()
