@@ -80,3 +80,10 @@ def test_the_gpus_campaign_can_be_read():
     assert (campaign.backbone, campaign.device) == ("wan-1.3b", "cuda")
     for suite in campaign.suites:
         assert campaign.tier in registry.load("suites", suite)().tiers
+
+
+def test_random_cases_are_tried_every_night():
+    workflow = LOADED["nightly"]
+    assert "schedule" in workflow["on"]
+    (job,) = workflow["jobs"].values()
+    assert any("nox -s fuzz" in step.get("run", "") for step in job["steps"])
