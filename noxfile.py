@@ -162,8 +162,8 @@ def viewers(session: nox.Session) -> None:
     """Test the viewers in the environments that they run in, VBench's own package included; ten minutes at first."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
     seen = ("tests/suites/test_footage.py", "tests/suites/test_flow.py", "tests/suites/test_perceptual.py")
-    python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL)
-    python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH)
+    python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
+    python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
 
 
 @nox.session

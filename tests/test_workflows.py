@@ -82,8 +82,9 @@ def test_the_gpus_campaign_can_be_read():
         assert campaign.tier in registry.load("suites", suite)().tiers
 
 
-def test_random_cases_are_tried_every_night():
+@pytest.mark.parametrize("session", ["fuzz", "viewers"])
+def test_what_a_push_leaves_out_runs_every_night(session):
     workflow = LOADED["nightly"]
     assert "schedule" in workflow["on"]
-    (job,) = workflow["jobs"].values()
-    assert any("nox -s fuzz" in step.get("run", "") for step in job["steps"])
+    scripts = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert any(f"nox -s {session}" in script for script in scripts)
