@@ -236,7 +236,7 @@ class SceneMemory(Memory):
         self.pool.add(self._scene(switch))
         rows, jumps = self.pool.recalled(switch, self.knobs)
         raw = [frame for frame in slots.tail if frame not in slots.carried]
-        raw = raw[len(raw) - transition.old_recent :] if transition.old_recent else []
+        raw = raw[max(0, len(raw) - transition.old_recent) :]
         if transition.source == "resink":
             raw = [*slots.head, *raw]
         recalls = transition.source in ("compress", "select")
