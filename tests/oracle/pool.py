@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from .dit import FrameKV
+from .matching import Script, by_frequency, by_words, cosine, feature
 
 
 @dataclass(frozen=True)
@@ -18,10 +18,14 @@ class Scene:
 
 
 class Pool:
-    """Scenes of one video in order, at most `most`. recalls: numbers from 1 of the scenes to recall, in order."""
+    """Scenes of one video in order, at most `most`. recalls: numbers from 1 of the scenes to recall, in order.
 
-    def __init__(self, most: int, recalls: tuple[int, ...]) -> None:
-        self.most, self.recalls = most, list(recalls)
+    script: what is said in each scene; without it prompts are compared by their embeddings. matching, known: knobs.
+    """
+
+    def __init__(self, most: int, recalls: tuple[int, ...], script: Script | None, matching: str, known: str) -> None:
+        self.most, self.recalls, self.script = most, list(recalls), script
+        self.matching, self.known = matching, known
         self.scenes: list[tuple[int, Scene]] = []
         self.ended = 0
         self.first: Scene | None = None
@@ -41,7 +45,7 @@ class Pool:
         self.first = None
         if kind == "hardcut":
             return self.scenes[-1][1], most
-        alike = [float(feature(scene.prompt) @ feature(prompt)) for _, scene in self.scenes]
+        alike = self.alike(prompt)
         chosen = alike.index(max(alike))
         if self.recalls:
             number = self.recalls.pop(0)
@@ -50,8 +54,13 @@ class Pool:
         share = (1 - alike[chosen]) / unlike if unlike > 0 else 0.0
         return self.scenes[chosen][1], round(least + min(1.0, max(0.0, share)) * (most - least))
 
-
-def feature(prompt: Tensor) -> Tensor:
-    """Mean of the rows that are not padding, of length 1."""
-    rows = torch.stack([row for row in prompt.float() if bool(row.any())])
-    return rows.mean(0) / rows.mean(0).norm()
+    def alike(self, prompt: Tensor) -> list[float]:
+        """How much each remembered scene resembles the one that begins, whose prompt is [L, text_dim]."""
+        if self.script is None:
+            return [cosine(feature(scene.prompt), feature(prompt)) for _, scene in self.scenes]
+        asked = self.script.texts[self.ended]
+        texts = [self.script.texts[ended - 1] for ended, _ in self.scenes]
+        corpus = self.script.texts if self.known == "script" else [*texts, asked]
+        if self.matching == "idf":
+            return by_frequency(asked, texts, corpus)
+        return by_words(asked, texts, corpus, self.script.encode)

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from .dit import Config, Weights, model_dtype
 from .latents import Latents
+from .matching import Encode, Script
 from .memories import Chunk, parse_knobs
 from .queries import Queries, QueryKnobs
 from .sampler import predict_clean, renoise, sigma_at, warp_steps
@@ -18,8 +19,8 @@ LATENT_SIZES = ("latent", "query_latent", "rope", "latent_norm")
 """Knobs of videomla that the shapes of its weights tell already."""
 SWITCH_KINDS = ("smooth", "hardcut", "recall")
 
-Switch = tuple[int, Tensor, str]
-"""Latent frame, embeddings [B, L, text_dim], kind."""
+Switch = tuple[int, Tensor, str] | tuple[int, Tensor, str, list[str]]
+"""Latent frame, embeddings [B, L, text_dim], kind, and maybe the prompts as text."""
 
 
 class Noise(Protocol):
@@ -64,12 +65,14 @@ class Memory(Protocol):
         """Pass `number` over latents [frames, C, H, W] of the chunk -> velocity; the clean one is committed."""
 
 
-def opened(weights: Weights, config: Config, strategy: str, knobs: Mapping[str, Any], n: int) -> Memory:
+def opened(
+    weights: Weights, config: Config, strategy: str, knobs: Mapping[str, Any], n: int, script: Script | None
+) -> Memory:
     """The memory of a new video. Knobs of videomla are its policy's, and `policy` its name."""
     if strategy == "echo_infinity":
         return Queries(weights, config, QueryKnobs(**knobs), n)
     if strategy == "echo_forcing":
-        return Scenes(weights, config, SceneKnobs(**knobs), n)
+        return Scenes(weights, config, SceneKnobs(**knobs), n, script)
     if strategy == "videomla":
         inner = {name: value for name, value in knobs.items() if name not in ("policy", *LATENT_SIZES)}
         return Latents(weights, config, parse_knobs(knobs["policy"], inner, n), n)
@@ -93,15 +96,18 @@ def rollout(
     steps: tuple[int, ...] = (1000, 750, 500, 250),
     shift: float = 5.0,
     independent_first_frame: bool = False,
+    texts: list[str] | None = None,
+    encode: Encode | None = None,
 ) -> Tensor:
     """Generate clean latents [B, latent_frames, C, H, W]; latent_size is (H, W).
 
     prompts [B, L, text_dim] hold until a switch (latent frame, embeddings, kind) takes effect, at the first
     chunk that starts at or after its frame. initial [B, F0, C, H, W] are the clean first frames of the video.
+    texts and the texts of switches tell scenes apart, with encode: strings to embeddings [N, L, text_dim].
     """
     dtype = model_dtype(weights)
     batch = prompts.shape[0]
-    if any(kind not in SWITCH_KINDS for _, _, kind in switches):
+    if any(switch[2] not in SWITCH_KINDS for switch in switches):
         raise ValueError(f"switch kinds are {SWITCH_KINDS}")
     timesteps = warp_steps(steps, shift)
     sigmas = [sigma_at(timestep, shift) for timestep in timesteps]
@@ -110,7 +116,11 @@ def rollout(
     given = 0 if initial is None else initial.shape[1]
     if initial is not None:
         video[:, :given] = initial
-    memories = [opened(weights, config, strategy, knobs, chunk) for _ in range(batch)]
+    scripts: list[Script | None] = [None] * batch
+    if texts is not None and encode is not None:
+        said = [texts, *(switch[3] for switch in sorted(switches, key=lambda each: each[0]) if len(switch) > 3)]
+        scripts = [Script([scene[row] for scene in said], encode) for row in range(batch)]
+    memories = [opened(weights, config, strategy, knobs, chunk, script) for script in scripts]
     generated = 0
     start = 0
     before: int | None = None

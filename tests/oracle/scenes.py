@@ -12,6 +12,7 @@ from torch import Tensor
 
 from .dit import Config, FrameKV, Weights, attend, linear, network, project_heads, token_grid, token_phases, turn
 from .echo_forcing import decay, recall_frame, score
+from .matching import Script
 from .memories import Chunk
 from .pool import Pool, Scene
 
@@ -54,6 +55,8 @@ class SceneKnobs:
     recall_drop_after: int = 5
     recall_jump_min: int = 0
     recall_jump_max: int = 6
+    matching: str = "similar"
+    known: str = "script"
     recalls: tuple[int, ...] = ()
     pool: int = 64
 
@@ -92,13 +95,15 @@ class Layer:
 class Scenes:
     """One video."""
 
-    def __init__(self, weights: Weights, config: Config, knobs: SceneKnobs, n: int) -> None:
+    def __init__(
+        self, weights: Weights, config: Config, knobs: SceneKnobs, n: int, script: Script | None = None
+    ) -> None:
         self.weights, self.config, self.knobs, self.n = weights, config, knobs, n
         self.window = knobs.anchors + knobs.compressed + knobs.recent + n
         self.anchors = knobs.anchors if knobs.hierarchy else knobs.sink
         self.compressed = knobs.compressed if knobs.hierarchy else 0
         self.period = knobs.rolling_cycle * n if knobs.hierarchy and knobs.anchors else 0
-        self.pool = Pool(knobs.pool, knobs.recalls)
+        self.pool = Pool(knobs.pool, knobs.recalls, script, knobs.matching, knobs.known)
         self.layers = [Layer() for _ in range(config["num_layers"])]
         self.start = self.chunks = self.jump = 0
         self.kind = ""

@@ -187,6 +187,8 @@ def scenes(draw: st.DrawFn, chunk: int, hierarchy: bool) -> dict[str, Any]:
         "old_recent": old_recent,
         "recall_jump_min": least,
         "recall_jump_max": least + draw(st.integers(0, 6)),
+        "matching": draw(st.sampled_from(["similar", "idf"])),
+        "known": draw(st.sampled_from(["script", "stream"])),
         "recalls": draw(st.sampled_from([(), (), (1,), (1, 2), (1, 1)])),
     }
     found["pool"] = 64 if found["recalls"] else draw(st.sampled_from([1, 2, 64]))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import random
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -38,6 +40,8 @@ class Video:
     switches: tuple[tuple[int, str], ...]
     seed: int
     dtype: str
+    spoken: bool = False
+    """Whether prompts are given as text, too."""
 
     @property
     def first(self) -> int:
@@ -91,6 +95,7 @@ def videos(draw: st.DrawFn, mode: Mode) -> Video:
         switches=entered,
         seed=draw(st.integers(0, 2**31)),
         dtype=draw(st.sampled_from(mode.dtypes)),
+        spoken=mode.strategy == "echo_forcing" and draw(st.booleans()),
     )
 
 
@@ -103,17 +108,17 @@ def both(mode: Mode, video: Video, knobs: dict[str, Any], options: dict[str, Any
     model = scramble(CausalWan(video.config).to(dtype), video.seed).requires_grad_(False)
     generator = torch.Generator().manual_seed(video.seed)
 
-    def random(*shape: int) -> Tensor:
+    def normal(*shape: int) -> Tensor:
         return torch.randn(shape, generator=generator).to(dtype)
 
-    text = random(video.batch, video.config.text_len, video.config.text_dim)
+    text = normal(video.batch, video.config.text_len, video.config.text_dim)
     switches = [
-        (frame, random(video.batch, video.config.text_len - 1, video.config.text_dim), kind)
+        (frame, normal(video.batch, video.config.text_len - 1, video.config.text_dim), kind)
         for frame, kind in video.switches
     ]
     initial = None
     if video.initial_chunks:
-        initial = random(video.batch, video.frames(video.initial_chunks), video.config.in_dim, *video.latent_size)
+        initial = normal(video.batch, video.frames(video.initial_chunks), video.config.in_dim, *video.latent_size)
     asked = {
         "prompts": text,
         "latent_frames": video.frames(video.chunks),
@@ -122,6 +127,10 @@ def both(mode: Mode, video: Video, knobs: dict[str, Any], options: dict[str, Any
         "switches": switches,
         "initial": initial,
     }
+    if video.spoken:
+        texts = spoken(video)
+        asked |= {"texts": texts[0], "encode": encoder(video)}
+        asked["switches"] = [(*switch, said) for switch, said in zip(switches, texts[1:], strict=True)]
     backbone = Backbone(
         model=model,
         sampler=Sampler(steps=video.steps, shift=video.shift),
@@ -164,3 +173,35 @@ def filled(chosen: Strategy, backbone: Backbone, seed: int) -> CausalWan:
             weight.copy_(noise)
     assert chosen.adapt(backbone).model is adapted, "another rollout would not see these parameters"
     return adapted
+
+
+VOCABULARY = ("fox", "den", "snow", "castle", "river", "boat", "moon", "the", "with", "again", "o'clock", "it", "Fox")
+
+
+def spoken(video: Video) -> list[list[str]]:
+    """Prompts of each scene, one a row. A word of its own, more often in later scenes, leaves no two alike."""
+    drawn = random.Random(video.seed)
+    return [
+        [
+            " ".join([*[f"scene{letter}"] * (number + 1), *drawn.choices(VOCABULARY, k=drawn.randint(0, 6))])
+            for _ in range(video.batch)
+        ]
+        for number, letter in zip(range(len(video.switches) + 1), "abcdefgh", strict=False)
+    ]
+
+
+def encoder(video: Video) -> Callable[[Sequence[str]], Tensor]:
+    """A text encoder with a random vector for every word, padded with zeros."""
+
+    def vector(word: str) -> Tensor:
+        drawn = random.Random(word)
+        return torch.tensor([drawn.gauss(0, 1) for _ in range(video.config.text_dim)])
+
+    def encode(texts: Sequence[str]) -> Tensor:
+        encoded = torch.zeros(len(texts), 16, video.config.text_dim)
+        for row, text in enumerate(texts):
+            for place, word in enumerate(text.split()):
+                encoded[row, place] = vector(word)
+        return encoded
+
+    return encode

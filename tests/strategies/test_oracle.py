@@ -41,10 +41,11 @@ def test_rollout_is_what_the_oracle_computes(mode: Mode, data: st.DataObject) ->
     check(mode, video, chosen, options)
 
 
-FOUND = {
+FOUND: dict[str, tuple[Mode, int, int, Any, dict[str, Any]]] = {
     # Anchors that the roll puts back have their full weight; they had the faded one of the carried frame.
     "carried_frames_roll": (
         Mode("echo_forcing"),
+        3,
         14,
         ((1, "recall"),),
         {"anchors": 4, "rolling_cycle": 2, "compressed": 1, "recall_decay": (0.2, 0.9), "recall_drop_after": 0},
@@ -52,19 +53,30 @@ FOUND = {
     # "resink" carries the first frame that the old scene's last chunk saw; it was the first one of the chunk after it.
     "resink_of_rolling_anchors": (
         Mode("echo_forcing"),
+        3,
         12,
         ((27, "hardcut"),),
         {"anchors": 6, "rolling_cycle": 2, "hardcut_source": "resink"},
     ),
     "resink_of_a_window_without_sink": (
         Mode("echo_forcing"),
+        3,
         12,
         ((27, "smooth"),),
         {"hierarchy": False, "sink": 0, "anchors": 3, "rolling_cycle": 0, "smooth_source": "resink"},
     ),
+    # A scene shorter than old_recent is carried whole; all but its last frames were left out.
+    "scene_shorter_than_what_is_carried": (
+        Mode("echo_forcing"),
+        2,
+        4,
+        ((1, "hardcut"), (3, "smooth")),
+        {"anchors": 4, "rolling_cycle": 1, "old_recent": 3},
+    ),
     # Alphas by token could not be applied to a latent entry, which has no heads.
     "adaptive_averages_of_latents": (
         Mode("videomla"),
+        3,
         8,
         (),
         {"policy": "memrope", "window": 8, "sink": 1, "alpha_short": 0.15, "pooling": "adaptive", "init": "released"},
@@ -74,6 +86,7 @@ FOUND = {
 
 @pytest.mark.parametrize("name", FOUND)
 def test_what_random_cases_have_found(name: str) -> None:
-    mode, chunks, switches, chosen = FOUND[name]
-    video = Video(SMALL, 3, False, (1000, 500), 5.0, chunks, 0, (2, 2), 1, switches, 1, "float64")
+    """Mode, latent frames of a chunk, chunks, switches and knobs that once differed."""
+    mode, chunk, chunks, switches, chosen = FOUND[name]
+    video = Video(SMALL, chunk, False, (1000, 500), 5.0, chunks, 0, (2, 2), 1, switches, 1, "float64")
     check(mode, video, chosen, {"layout": "chunk"})
