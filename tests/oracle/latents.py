@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from .dit import ROPE_THETA, Config, FrameKV, Weights, network, rms_norm, token_grid
-from .memories import View, slot_kv
+from .slots import View, slot_kv
 from .windowed import Windowed
 
 

@@ -18,7 +18,7 @@ from .dit import (
     rotate,
     token_grid,
 )
-from .memories import Chunk
+from .slots import Chunk
 
 FLUSH_KEEP = 2
 """Frames that a flush leaves besides the sink."""

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from .dit import Config, Weights, model_dtype
+from .knobs import parse_knobs
 from .latents import Latents
 from .matching import Encode, Script
-from .memories import Chunk, parse_knobs
 from .queries import Queries, QueryKnobs
 from .sampler import predict_clean, renoise, sigma_at, warp_steps
 from .scenes import SceneKnobs, Scenes
+from .slots import Chunk
 from .windowed import Windowed
 
 LATENT_SIZES = ("latent", "query_latent", "rope", "latent_norm")

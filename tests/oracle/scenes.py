@@ -13,8 +13,8 @@ from torch import Tensor
 from .dit import Config, FrameKV, Weights, attend, linear, network, project_heads, token_grid, token_phases, turn
 from .echo_forcing import decay, recall_frame, score
 from .matching import Script
-from .memories import Chunk
 from .pool import Pool, Scene
+from .slots import Chunk
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor
 
 from .dit import Config, FrameKV, Weights, forward, token_grid
-from .memories import Chunk, FrameSlot, Knobs, View, replay_before, slot_kv, visible
+from .knobs import Knobs
+from .memories import replay_before, visible
+from .slots import Chunk, FrameSlot, View, slot_kv
 
 Store = list[dict[FrameSlot, FrameKV]]
 """Per layer, everything one video ever committed."""
