@@ -151,7 +151,7 @@ def _write_all(film: Path, what: Footage, places: list[tuple[Path, int, int]]) -
 
 
 @cache
-def _options() -> dict[str, str]:
+def _options() -> dict[str, object]:
     """Options of x264 that make the same pictures the same bytes; see `INSTRUCTIONS`."""
     try:
         newer = "avx512" in CPU.read_text()
