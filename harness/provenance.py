@@ -296,6 +296,4 @@ class _Reader:
 
 
 def _is_type_checking(test: ast.expr) -> bool:
-    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
-        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
-    )
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))
