@@ -180,8 +180,10 @@ def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     if baseline is None:
         return
     there = store.manifest()["asked"]["arms"] if (store.folder / MANIFEST).exists() else []
-    arms = {id(cell.arm): cell.arm for cell in planned}.values()
-    choose([entrant_of(arm) for arm in [*(arm.asked() for arm in arms), *there]], baseline)
+    planned_arms = {id(cell.arm): cell.arm for cell in planned}.values()
+    # What is asked for again is in the folder, too.
+    arms = {arm["label"]: arm for arm in [*there, *(arm.asked() for arm in planned_arms)]}
+    choose([entrant_of(arm) for arm in arms.values()], baseline)
 
 
 def _plan_in_words(looks: Sequence[Look]) -> list[str]:
