@@ -89,11 +89,12 @@ def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Stor
     unmarked = tuple(f"No marks in {table}: {why}." for table, why in baseline.missing.items()) if baseline.arms else ()
     if any(rows.groupby("table")["arm"].nunique() > MOST):
         unmarked += (f"More than {MOST} arms: each is compared with the baseline only.",)
+    whys = {why: ", ".join(label for label, reason in stale.items() if reason == why) for why in stale.values()}
     return Legend(
         numbers="Means with their 95 % interval in brackets; n rollouts (or repeats) behind each.",
         marks=marks,
         unmarked=unmarked,
         paired=paired,
         incomplete=incomplete,
-        stale="".join(f"Stale, made by other code: {label} ({why}). " for label, why in stale.items()).strip(),
+        stale=" ".join(f"Stale, made by other code: {labels} ({why})." for why, labels in whys.items()),
     )
