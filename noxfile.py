@@ -6,8 +6,10 @@ nox would otherwise make an environment for each parametrised session. It is mad
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import os
+import random
 import sys
 import tomllib
 from pathlib import Path
@@ -49,9 +51,9 @@ def prepare(session: nox.Session, name: str) -> Path:
     return python
 
 
-def python(session: nox.Session, *arguments: str, environment: str = HORIZON) -> None:
-    """Run an environment's Python on a module and its arguments."""
-    path = {"PYTHONPATH": str(ROOT)}
+def python(session: nox.Session, *arguments: str, environment: str = HORIZON, **variables: str) -> None:
+    """Run an environment's Python on a module and its arguments, with these environment variables set."""
+    path = {"PYTHONPATH": str(ROOT), **variables}
     session.run(str(prepare(session, environment)), "-m", *arguments, external=True, env=path)
 
 
@@ -70,6 +72,22 @@ def tests(session: nox.Session) -> None:
     python(session, "pytest", "--numprocesses", "auto", "--dist", "worksteal", *session.posargs)
     session.notify("lint")
     session.notify("types")
+
+
+@nox.session
+def fuzz(session: nox.Session) -> None:
+    """Random cases of every property, new ones each time, whole rollouts against the oracle first of all.
+    `-- --cases 200 --seed 7`: cases a test, and the seed of a run that is to be replayed; the rest goes to pytest."""
+    options = argparse.ArgumentParser("nox -s fuzz --")
+    options.add_argument("--cases", type=int, default=200, help="random cases a test, and a mode of a strategy")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of all cases")
+    asked, rest = options.parse_known_args(session.posargs)
+    again = " ".join([f"--cases {asked.cases} --seed {asked.seed}", *rest])
+    session.log(f"These cases again: nox -s fuzz -- {again}")
+    parallel = ("--numprocesses", "auto", "--dist", "worksteal")
+    seeded = f"--hypothesis-seed={asked.seed}"
+    # Hypothesis marks its tests.
+    python(session, "pytest", *parallel, "-m", "hypothesis", seeded, *rest, HORIZON_CASES=str(asked.cases))
 
 
 @nox.session
@@ -144,8 +162,8 @@ def viewers(session: nox.Session) -> None:
     """Test the viewers in the environments that they run in, VBench's own package included; ten minutes at first."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
     seen = ("tests/suites/test_footage.py", "tests/suites/test_flow.py", "tests/suites/test_perceptual.py")
-    python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL)
-    python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH)
+    python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
+    python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
 
 
 @nox.session

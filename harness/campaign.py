@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import itertools
-import math
 import random
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
@@ -18,12 +16,13 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.budget import USUAL_WINDOW, at_equal_budget, budget_bytes
 from harness.environment import environment, weights_hash
-from harness.errors import CampaignError, PresetError, did_you_mean
+from harness.errors import CampaignError, did_you_mean
 from harness.files import load_toml
 from harness.knobs import changed_fields, knobs_set, spelled
-from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED, LARGEST_SIDE, MOST_ARMS
+from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED
 from harness.manifest import content_id
 from harness.memory import Strategy, Weights
+from harness.options import check_grid, computing, options_of
 from harness.provenance import CellCode, code_of
 from harness.records import told
 from harness.suite import CostSuite, Suite, Task
@@ -37,11 +36,11 @@ class Campaign(BaseModel):
 
     strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
     values to go through, for each knob of a strategy; every combination is an arm. A knob that an arm of `strategies`
-    names itself keeps its value there. equal_budget: latent frames of the
-    dense window whose cached bytes every bounded strategy also gets, at most the backbone's trained range; 0 = only as
-    published.
+    names itself keeps its value there. equal_budget: latent frames of the dense window whose cached bytes every bounded
+    strategy also gets, at most the backbone's trained range; 0 = only as published.
     weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
-    prompts instead of a suite's own. lossless: also keep videos without loss.
+    prompts instead of a suite's own. lossless: also keep videos without loss. baseline: the arm with which reports
+    compare the others, NAME or NAME.KNOB=VALUE.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,35 +60,12 @@ class Campaign(BaseModel):
     offload: bool = Field(False, strict=True)
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
+    baseline: str | None = None
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
         options = options_of(self.weights, self.size, self.tiling, self.offload)
         return registry.backbone(self.backbone, device=computing(self.device), dtype=self.dtype, **options)
-
-
-def computing(device: str) -> str:
-    """Return the name of a device that computes. Raises PresetError for "meta", where tensors have shapes only."""
-    if device.partition(":")[0] == "meta":
-        raise PresetError(
-            "device 'meta' holds shapes and no numbers; allowed: cpu, cuda (horizon plan uses shapes only)"
-        )
-    return device
-
-
-def options_of(
-    weights: str | None = None, size: str | None = None, tiling: bool = False, offload: bool = False
-) -> dict[str, Any]:
-    """Options of a backbone as they are asked for; those that are left out stay the backbone's own."""
-    options: dict[str, Any] = {"weights": weights, "tiling": tiling or None, "offload": offload or None}
-    if size is not None:
-        found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
-        if found is None or not all(1 <= int(side) <= LARGEST_SIDE for side in found.groups()):
-            raise CampaignError(
-                f"size {size[:40]!r}: write height x width in pixels, each 1 to {LARGEST_SIDE:,}, for instance 480x832"
-            )
-        options["size"] = (int(found[1]), int(found[2]))
-    return {key: value for key, value in options.items() if value is not None}
 
 
 @dataclass(frozen=True)
@@ -114,6 +90,18 @@ class Arm:
         name = f"{self.name}.{knobs}" if knobs else self.name
         # Whoever reads a table must not take it for what the paper trained.
         return name if self.weights is None or self.weights.trained else f"{name} ({self.weights.about})"
+
+    def asked(self) -> dict[str, Any]:
+        """What a manifest says of it."""
+        return {
+            "label": self.label,
+            "strategy": self.name,
+            "knobs": self.strategy.knobs(),
+            "tables": list(self.tables),
+            "weights": None if self.weights is None else asdict(self.weights),
+            "budget_bytes": self.budget_bytes,
+            "budget_note": self.budget_note,
+        }
 
 
 @dataclass(frozen=True)
@@ -162,7 +150,7 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
         if name not in {text.partition(".")[0] for text in names}:
             raise CampaignError(f"knobs.{name}: that strategy is not in this campaign; it has {', '.join(names)}")
     budget = budget_bytes(backbone, campaign.equal_budget)
-    _check_number(campaign, names)
+    check_grid(campaign.knobs, names)
     found: dict[tuple[str, str], Arm] = {}
     for text in names:
         name, given = registry.parse_knobs(text)
@@ -182,20 +170,6 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
                 key = (name, repr(fitted or made))
                 found[key] = replace(found[key], budget_bytes=budget, budget_note=note)
     return list(found.values())
-
-
-def _check_number(campaign: Campaign, names: Sequence[str]) -> None:
-    """Raise CampaignError for a knob without values, and for more arms than a campaign may have; none is made yet."""
-    number = 0
-    for text in names:
-        counts = []
-        for knob, values in campaign.knobs.get(text.partition(".")[0], {}).items():
-            if values == []:
-                raise CampaignError(f"knobs.{text.partition('.')[0]}.{knob} is an empty list; give it values")
-            counts.append(len(values) if isinstance(values, list) else 1)
-        number += math.prod(counts)
-    if number > MOST_ARMS:
-        raise CampaignError(f"the grid of knobs has {number:,} arms; at most {MOST_ARMS:,}: give fewer values")
 
 
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
@@ -265,19 +239,9 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "tier": campaign.tier,
             "seed": campaign.seed,
             "suite_versions": {cell.suite.name: cell.suite.version for cell in planned},
-            "arms": [
-                {
-                    "label": arm.label,
-                    "strategy": arm.name,
-                    "knobs": arm.strategy.knobs(),
-                    "tables": list(arm.tables),
-                    "weights": None if arm.weights is None else asdict(arm.weights),
-                    "budget_bytes": arm.budget_bytes,
-                    "budget_note": arm.budget_note,
-                }
-                for arm in arms
-            ],
+            "arms": [arm.asked() for arm in arms],
             "cells": [cell.id for cell in planned],
+            **({"baseline": campaign.baseline} if campaign.baseline else {}),
         },
         "environment": environment(backbone),
         "plan": {

@@ -36,8 +36,13 @@ class Entries:
         return Entries(*(function(x) for x in self.tensors))
 
     def mix(self, other: Entries, share: float | Tensor) -> Entries:
-        """`share` of `other` and the rest of these."""
-        return Entries(*(share * y + (1 - share) * x for x, y in zip(self.tensors, other.tensors, strict=True)))
+        """`share` of `other` and the rest of these. share: one number, or one a token, [B, 1, S]."""
+
+        def mixed(x: Tensor, y: Tensor) -> Tensor:
+            part = share.reshape(*share.shape, *[1] * (x.ndim - share.ndim)) if isinstance(share, Tensor) else share
+            return part * y + (1 - part) * x
+
+        return Entries(*map(mixed, self.tensors, other.tensors))
 
     @staticmethod
     def cat(parts: Sequence[Entries]) -> Entries:

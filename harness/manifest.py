@@ -96,8 +96,10 @@ def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
         budget = {key: told[key] for key in ("budget_bytes", "budget_note") if key in told}
         arms[arm["label"]] = {**arm, **budget, "tables": list(dict.fromkeys(tables))}
     cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
+    baseline = {"baseline": asked["baseline"]} if asked.get("baseline") else {}
     return {
         **known,
+        **baseline,
         SUITES: {**(known.get(SUITES) or {}), **(asked.get(SUITES) or {})},
         "arms": list(arms.values()),
         "cells": cells,

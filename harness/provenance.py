@@ -33,9 +33,8 @@ COST = ("harness.measuring", "harness.meter")
 PLUMBING = (
     "harness.budget", "harness.campaign", "harness.children", "harness.claims", "harness.cli", "harness.environment",
     "harness.errors", "harness.files", "harness.films", "harness.knobs", "harness.lifeline", "harness.limits",
-    "harness.manifest", "harness.outcome", "harness.provenance", "harness.records", "harness.registry",
-    "harness.room", "harness.screening", "harness.store",
-    "harness.suite",
+    "harness.manifest", "harness.options", "harness.outcome", "harness.pictures", "harness.provenance",
+    "harness.records", "harness.registry", "harness.room", "harness.screening", "harness.store", "harness.suite",
 )  # fmt: skip
 """Those that find, declare, check, store or show, and compute no number."""
 LOOKED_AT_LATER = ("suites.viewing",)
@@ -297,6 +296,4 @@ class _Reader:
 
 
 def _is_type_checking(test: ast.expr) -> bool:
-    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
-        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
-    )
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))

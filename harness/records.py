@@ -1,8 +1,9 @@
-"""The readers of a campaign's folder: manifest, cells, records and pictures are checked before anything uses them.
+"""The readers of a campaign's folder: manifest, cells and records are checked before anything uses them.
 
 A folder may come from another machine, from a full disk, or from a person who edited it. Every reader returns plain
 data of the declared types, or raises StoreError: one line with the file, what is wrong in it, and a remedy that removes
-nothing. What viewers saw is read by `harness.films`, which may import the standard library only.
+nothing. Pictures are read by `harness.pictures`; what viewers saw is read by `harness.films`, which may import the
+standard library only.
 """
 
 from __future__ import annotations
@@ -59,6 +60,7 @@ class _Asked(_Model):
     suite_versions: dict[str, str]
     arms: list[_Arm]
     cells: list[Name]
+    baseline: str | None = None
 
 
 class _Run(_Model):
@@ -193,20 +195,6 @@ def read_record(path: Path, about: Mapping[str, Any]) -> list[list[Any]]:
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"{path}: not a record of Horizon ({error}); {remedy}") from None
     return found
-
-
-def read_pictures(path: Path) -> dict[str, np.ndarray]:
-    """Return the pictures of a cell by name. Raises StoreError for a file that is damaged, or that runs code."""
-    remedy = f"move {path} away: the numbers of the cell stay, its pictures are left out"
-    try:
-        if not path.is_file():
-            raise ValueError("not a regular file")
-        with np.load(path) as file:
-            return dict(file)
-    except Exception as error:
-        # A damaged archive meets its reader with errors of any kind, zlib.error and EOFError among them.
-        words = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise StoreError(f"{path}: not pictures of Horizon ({words}); {remedy}") from None
 
 
 def not_finite(samples: Iterable[Sample]) -> str | None:

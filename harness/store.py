@@ -35,7 +35,8 @@ from harness.errors import StoreError
 from harness.files import write_text, write_whole
 from harness.films import digest, unite, views
 from harness.manifest import check_same, first, joined
-from harness.records import read_cell, read_manifest, read_pictures, read_record
+from harness.pictures import check_pictures, read_pictures
+from harness.records import read_cell, read_manifest, read_record
 from harness.suite import Sample
 
 Status = records.Status
@@ -77,6 +78,12 @@ class Stored:
         """Some of its pictures, by name; none where it has none."""
         path = self.folder / PICTURES
         return read_pictures(path) if os.path.lexists(path) else {}
+
+    def check_pictures(self) -> None:
+        """Raise StoreError where `pictures` would, as far as a glance tells."""
+        path = self.folder / PICTURES
+        if os.path.lexists(path):
+            check_pictures(path)
 
 
 class Store:

@@ -40,7 +40,9 @@ class Margin:
 class Metric:
     """What a number is: its unit, which way is better, between which bounds it lies, and how it is got.
 
-    margin: how a gate judges it at the longest horizon of a scenario; None where no gate looks at it.
+    margin: how a gate judges it at the longest horizon of a scenario; None where no gate looks at it. until_horizon:
+    seconds that end with the video, whose length is then the upper bound. yardstick: the strategy to which it measures
+    the distance; that strategy is at 0 by definition, and no report marks or ranks it there.
     """
 
     unit: str
@@ -49,6 +51,8 @@ class Metric:
     low: float | None = None
     high: float | None = None
     margin: Margin | None = None
+    until_horizon: bool = False
+    yardstick: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,79 +1,98 @@
-"""The part of a report about what it costs: rates, waits and bytes with their intervals."""
+"""The part of a report about what it costs: rates, waits and bytes with their intervals, one table a cohort."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
-from reports.tables import Entrant, Sheet, marked
+from reports.columns import BYTES, RATES
+from reports.comparison import Comparison
+from reports.sheet import Sheet, Spell, column, number
+from reports.tables import Entrant
 
-RATES = (
-    ("stream", "dit_fps", "DiT (FPS)"),
-    ("stream", "stream_fps", "with decoder"),
-    ("stream", "wall_fps", "with start-up"),
-    ("switches", "first_ms", "first picture (ms)"),
-    ("switches", "chunk_p50_ms", "chunk p50"),
-    ("switches", "chunk_p90_ms", "p90"),
-    ("switches", "chunk_p99_ms", "p99"),
-    ("switches", "switch_ms", "after a switch"),
-)
-BYTES = (
-    ("stream", "cache_bytes", "cached"),
-    ("stream", "planned_cache_bytes", "planned"),
-    ("stream", "planned_laid_out_bytes", "laid out, planned"),
-    ("stream", "weights_bytes", "weights"),
-    ("stream", "encoder_bytes", "text encoder"),
-    ("stream", "decoder_bytes", "decoder"),
-    ("stream", "peak_bytes", "peak"),
-    ("stream", "planned_peak_bytes", "peak, planned"),
-    ("stream", "growth_bytes", "cache grows a chunk by"),
-    ("stream", "process_growth_bytes", "process grows a chunk by"),
-)
 SUITES = ("fps", "latency", "vram")
 
 
-def cost_sheets(rows: pd.DataFrame, field: Sequence[Entrant]) -> list[Sheet]:
-    """A table of rates and waits, and of one of bytes; those that were measured."""
-    mine = rows[rows["suite"].isin(SUITES)]
-    found = []
+def cost_sheets(found: Comparison, field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:
+    """Return a table of rates and waits and one of bytes for each cohort; those that were measured.
+
+    Parameters
+    ----------
+    cohorts
+        What a cohort is, in words, by its short name.
+    """
+    rows = found.rows[found.rows["suite"].isin(SUITES)]
+    made = []
     for title, columns in (("what it costs: speed", RATES), ("what it costs: memory", BYTES)):
-        there = set(zip(mine["scenario"], mine["metric"], strict=True))
-        shown = [column for column in columns if column[:2] in there]
-        # A suite that was asked for says what it could not tell.
-        if shown and title.endswith("speed") and ("switches", "chunk_p50_ms") in there:
-            shown = [column for column in columns if column in shown or column[1] == "chunk_p99_ms"]
-        if shown:
-            arms = [entrant.label for entrant in field if entrant.label in set(mine["arm"])]
-            lines = [[arm, *(_entry(mine, arm, scenario, metric) for scenario, metric, _ in shown)] for arm in arms]
-            found.append(Sheet(title, ["strategy", *(head for *_, head in shown)], lines))
-    return found
+        names = list(dict.fromkeys(rows["cohort"]))
+        for cohort in names:
+            mine = rows[rows["cohort"] == cohort]
+            there = set(zip(mine["scenario"], mine["metric"], strict=True))
+            shown = [each for each in columns if each[:2] in there]
+            # A suite that was asked for says what it could not tell.
+            if shown and columns is RATES and ("switches", "chunk_p50_ms") in there:
+                shown = [each for each in columns if each in shown or each[1] == "chunk_p99_ms"]
+            if shown:
+                on = f", on {cohorts.get(cohort) or cohort or 'a machine that its folder does not name'}"
+                sheet = Sheet(title + on * (len(names) > 1), [])
+                _fill(sheet, mine, field, shown)
+                made.append(sheet)
+    return [*made, *_as_it_happened(field, cohorts)]
 
 
-def speeds(rows: pd.DataFrame) -> dict[str, float]:
-    """Pixel frames a second of the DiT, by arm; empty where they were not measured."""
-    part = rows[(rows["suite"] == "fps") & (rows["metric"] == "dit_fps")].drop_duplicates("arm")
+def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], shown: Sequence[tuple[str, str, str]]) -> None:
+    arms = [entrant.label for entrant in field if entrant.label in set(rows["arm"])]
+    sheet.add("strategy", arms)
+    for scenario, metric, head in shown:
+        part = rows[(rows["scenario"] == scenario) & (rows["metric"] == metric)]
+        # An arm stands in several tables with the same numbers, and is compared within the first.
+        part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()].drop_duplicates("arm")
+        unit = set(part["unit"])
+        small = bool((part["mean"] < 1000).all())
+        spell = _bytes if any(each.startswith("B") for each in unit) else number(1 if small else 0)
+        cells, count = column(part, arms, spell, "n too small" if metric == "chunk_p99_ms" else "n/a")
+        sheet.add(head, cells, count)
+
+
+def _as_it_happened(field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:
+    """What cells took on each cohort, where they ran on several: these columns are left out of the other tables."""
+    names = list(dict.fromkeys(cohort for entrant in field for cohort in entrant.by_cohort))
+    made = []
+    for cohort in names if len(names) > 1 else ():
+        arms = [entrant for entrant in field if cohort in entrant.by_cohort]
+        timings = [entrant.by_cohort[cohort] for entrant in arms]
+        sheet = Sheet(f"as it happened, on {cohorts.get(cohort) or cohort or 'a machine without a name'}", [])
+        sheet.add("strategy", [entrant.label for entrant in arms])
+        sheet.add("chunk (ms)", [f"{timing.chunk_ms:.0f}" for timing in timings])
+        if any(np.isfinite(timing.switch_ms) for timing in timings):
+            sheet.add("a switch (ms)", [f"{timing.switch_ms:.1f}" for timing in timings])
+        made.append(sheet)
+    return made
+
+
+def speeds(rows: pd.DataFrame, cohort: str | None = None) -> dict[str, float]:
+    """Return pixel frames a second of the DiT by arm, on one cohort where there are several; empty where they were not
+    measured."""
+    part = rows[(rows["suite"] == "fps") & (rows["metric"] == "dit_fps")]
+    if cohort is not None:
+        part = part[part["cohort"] == cohort]
+    part = part.drop_duplicates("arm").dropna(subset="mean")
     return dict(zip(part["arm"], part["mean"], strict=True))
 
 
-def _entry(rows: pd.DataFrame, arm: str, scenario: str, metric: str) -> str:
-    part = rows[(rows["arm"] == arm) & (rows["scenario"] == scenario) & (rows["metric"] == metric)]
-    if part.empty:
-        return "n too small" if metric == "chunk_p99_ms" else "n/a"
-    row = part.loc[part["horizon_latent_frames"].idxmax()]
-    half = (row["high"] - row["low"]) / 2
-    if row["unit"].startswith("B"):
-        return in_bytes(row["mean"], half)
-    digits = 1 if row["mean"] < 1000 else 0
-    spread = f" ± {half:.{digits}f}" if np.isfinite(half) else ""
-    return f"{row['mean']:,.{digits}f}{spread}{marked(row)}"
-
-
-def in_bytes(value: float, half: float = 0.0) -> str:
-    """Bytes in the unit that suits them, with half of their interval where that shows."""
+def in_bytes(value: float, low: float = np.nan, high: float = np.nan, more: int = 0) -> str:
+    """Return bytes in the unit that suits them, with both ends of their interval where these show."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(value) >= size:
-            spread = f" ± {half / size:.2f}" if np.isfinite(half) and half / size >= 0.005 else ""
-            return f"{value / size:.2f}{spread} {unit}"
+            said = [f"{each / size:.{2 + more}f}" for each in (value, low, high)]
+            return (
+                f"{said[0]} {unit}"
+                if not low < high or said[1] == said[2]
+                else f"{said[0]} [{said[1]}, {said[2]}] {unit}"
+            )
     return f"{round(value)} B"
+
+
+_bytes: Spell = in_bytes

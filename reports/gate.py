@@ -35,7 +35,8 @@ class Finding:
     """What the gate says of one metric of one arm in one scenario.
 
     base, head: means. loss: how much worse the head is, positive is worse; a share of the base where `relative`, else
-    in the metric's unit. p: over the family (Benjamini-Hochberg). metric is empty for what has no numbers.
+    in the metric's unit. p: over the family (Benjamini-Hochberg). metric is empty for what has no numbers. count, of:
+    rollouts (or repeats) that both runs have, which the numbers are of, and how many there are in all.
     """
 
     arm: str
@@ -53,6 +54,15 @@ class Finding:
     loss: Interval = UNKNOWN
     relative: bool = False
     p: float = np.nan
+    count: int = 0
+    of: int = 0
+
+    @property
+    def behind(self) -> str:
+        """How many rollouts the numbers are of, in words; empty where there are none."""
+        if not self.count:
+            return ""
+        return str(self.count) if self.count == self.of else f"{self.count} of {self.of}"
 
     @property
     def place(self) -> str:
@@ -129,19 +139,19 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
             continue
         rows = mine[key]
         frames = rows["horizon_latent_frames"].max()
-        rows = rows[rows["horizon_latent_frames"] == frames]
-        first = rows.iloc[0]
+        first = rows[rows["horizon_latent_frames"] == frames].iloc[0]
+        rows = at_its_end(rows)
         found = replace(found, unit=first["unit"], better=first["better"], horizon_seconds=first["horizon_seconds"])
         if versions.get(suite) != known.get(suite, versions.get(suite)):
             yield replace(found, state="mismatch", reason="the suite is of another version")
             continue
         others = theirs.get(key, rows.iloc[:0])
-        lengths = set(others["horizon_seconds"])
-        others = others[others["horizon_latent_frames"] == frames]
-        if lengths and others.empty:
-            reason = f"after {first['horizon_seconds']:g} s; the baseline has it after {max(lengths):g} s"
+        if len(others) and others["horizon_latent_frames"].max() != frames:
+            longest = others["horizon_seconds"].max()
+            reason = f"after {first['horizon_seconds']:g} s; the baseline has it after {longest:g} s"
             yield replace(found, state="mismatch", reason=reason)
             continue
+        others = at_its_end(others)
         if others.empty:
             if key[:3] not in before:
                 yield replace(found, head=float(rows["value"].mean()), reason="new: the baseline does not have it")
@@ -149,10 +159,18 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
         yield _measured(found, rows, others, together, shown[key[:3]])
 
 
+def at_its_end(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each rollout at its own longest horizon: films may be of several lengths."""
+    if rows["horizon_latent_frames"].nunique() < 2:
+        return rows
+    longest = rows.groupby(["prompt", "seed", "repeat"], observed=True)["horizon_latent_frames"].transform("max")
+    return rows[rows["horizon_latent_frames"] == longest]
+
+
 def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together: bool, shown: set[int]) -> Finding:
-    both = rows.merge(others, on=["prompt", "seed"], suffixes=("", "_base"), how="inner").dropna(
-        subset=["value", "value_base"]
-    )
+    keys = ["prompt", "seed", "horizon_latent_frames"]
+    both = rows.merge(others, on=keys, suffixes=("", "_base"), how="inner").dropna(subset=["value", "value_base"])
+    whole = len({*rows[keys].itertuples(index=False, name=None), *others[keys].itertuples(index=False, name=None)})
     # Rollouts that are there and have lost this number must not drop out of the comparison.
     had = others[others["seed"].isin(shown)].dropna(subset=["value"])
     if len(had) > len(both):
@@ -161,13 +179,15 @@ def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together
     repeated = bool(rows["repeat"].any() or others["repeat"].any())
     if repeated and not together:
         mine, theirs = (side["value"].dropna().to_numpy(float) for side in (rows, others))
-        pairs = None
+        pairs, count = None, min(len(mine), len(theirs))
+        whole = count
     else:
         mine, theirs = both["value"].to_numpy(float), both["value_base"].to_numpy(float)
         pairs = both["seed"].to_numpy(), both["repeat"].to_numpy() if repeated else np.zeros(len(both), int)
+        count = len(both)
     if not len(mine) or not len(theirs):
         return replace(found, state="mismatch", reason="no rollout has a value in both")
-    return weighed(found, mine, theirs, pairs)
+    return weighed(replace(found, count=count, of=whole), mine, theirs, pairs)
 
 
 def weighed(

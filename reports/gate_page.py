@@ -14,13 +14,13 @@ import numpy as np
 from harness.files import write_text
 from reports.cost import in_bytes
 from reports.gate import EXIT, Finding, Verdict
-from reports.tables import Sheet
+from reports.sheet import Sheet
 
 SIGNS = {
     "pass": "✓", "improved": "▲", "no_baseline": "+", "inconclusive": "?", "mismatch": "≠", "infra_error": "!",
     "regression": "✗",
 }  # fmt: skip
-HEADS = ("", "strategy", "metric", "scenario", "baseline", "now", "worse by", "allowed")
+HEADS = ("", "strategy", "metric", "scenario", "n", "baseline", "now", "worse by", "allowed")
 LOUD = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no_baseline")
 
 
@@ -62,7 +62,7 @@ def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
         if state == "no_baseline" and not everything:
             new = Counter(finding.arm for finding in shown)
             made.rows += [
-                [SIGNS[state], arm, f"{count} numbers", "", "", "", "new: the baseline does not have them", ""]
+                [SIGNS[state], arm, f"{count} numbers", "", "", "", "", "new: the baseline does not have them", ""]
                 for arm, count in new.items()
             ]
         else:
@@ -91,7 +91,8 @@ def markdown(verdict: Verdict) -> str:
         lines += ["", "Not as in the baseline:", "", *(f"- {note}" for note in verdict.notes)]
     lines += [
         "",
-        "worse by: 95 % interval of the paired difference; a minus is better. A regression is real over all gated "
+        'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
+        "the paired difference; a minus is better. A regression is real over all gated "
         "numbers (Benjamini-Hochberg, 5 %) and beyond what is allowed; to pass, the whole interval must lie within it.",
     ]
     return "\n".join(lines) + "\n"
@@ -149,7 +150,7 @@ def _row(finding: Finding) -> list[str]:
     if finding.reason:
         numbers[2:] = finding.reason, ""
     told = "" if finding.margin.gated else ", told only"
-    return [SIGNS[finding.state], finding.arm, f"{metric}{told}", finding.scenario, *numbers]
+    return [SIGNS[finding.state], finding.arm, f"{metric}{told}", finding.scenario, finding.behind, *numbers]
 
 
 def _number(finding: Finding, value: float) -> str:

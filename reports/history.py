@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from harness.errors import HorizonError, StoreError
 from harness.suite import Margin
+from reports.bounded import Scale
 from reports.evidence import Evidence, read
+from reports.gate import at_its_end
+from reports.paired import side_by_side
 from reports.plots import save
 from reports.policy import declared
 
@@ -41,7 +45,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Series:
-    """Means of one number over the runs that have it, and its steps."""
+    """Means of one number over the runs that have it, and its steps. count: how many rollouts (or repeats) the means
+    are of, in words."""
 
     arm: str
     suite: str
@@ -52,6 +57,7 @@ class Series:
     runs: Sequence[str]
     values: np.ndarray
     steps: Sequence[Step] = field(default=())
+    count: str = ""
 
 
 def load(folder: Path) -> list[Evidence]:
@@ -91,15 +97,13 @@ def steps(runs: Sequence[Evidence], metrics: Sequence[str] | None = None) -> lis
         if name not in known:
             raise HorizonError(f"--metric {name}: not in these runs; there are: {', '.join(known)}")
     wanted = set(metrics or [f"{suite}.{metric}" for suite, metric in policy])
-    found: dict[tuple[str, str, str, str], list[tuple[int, float, str, str]]] = {}
+    found: dict[tuple[str, str, str, str], list[tuple[int, pd.DataFrame]]] = {}
     for number, run in enumerate(runs):
         scores = run.scores[(run.scores["suite"] + "." + run.scores["metric"]).isin(wanted)]
         keys = ["arm", "suite", "scenario", "metric"]
         for key, part in scores.groupby(keys, observed=True, sort=True):
-            longest = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
-            mean, first = float(longest["value"].mean()), longest.iloc[0]
-            found.setdefault(key, []).append((number, mean, first["unit"], first["better"]))
-    return [_series(key, rows, runs, policy.get((key[1], key[3]), Margin())) for key, rows in found.items()]
+            found.setdefault(key, []).append((number, at_its_end(part)))
+    return [_series(key, parts, runs, policy.get((key[1], key[3]), Margin())) for key, parts in found.items()]
 
 
 def draw(series: Sequence[Series], path: Path) -> None:
@@ -124,7 +128,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
                 f"{step.told} at {step.run}", (step.place - 0.5, 1), xycoords=("data", "axes fraction"),
                 xytext=(3, -9), textcoords="offset points", fontsize=7, color=colour,
             )  # fmt: skip
-        axis.set_title(f"{each.arm}: {each.metric}", fontsize=9, loc="left")
+        axis.set_title(f"{each.arm}: {each.metric}, {each.count}", fontsize=9, loc="left")
         axis.set_ylabel(each.unit, fontsize=8)
         axis.tick_params(labelsize=7)
         axis.margins(y=0.25)
@@ -140,13 +144,41 @@ def _there(run: Evidence) -> set[tuple[str, str]]:
 
 
 def _series(
-    key: tuple[str, str, str, str], rows: list[tuple[int, float, str, str]], runs: Sequence[Evidence], margin: Margin
+    key: tuple[str, str, str, str],
+    parts: Sequence[tuple[int, pd.DataFrame]],
+    runs: Sequence[Evidence],
+    margin: Margin,
 ) -> Series:
-    numbers, values, units, better = (list(each) for each in zip(*rows, strict=True))
-    names = [_name(runs[number]) for number in numbers]
-    found = Series(*key, units[-1], better[-1], names, np.array(values, float))
+    """Means over the rollouts that the runs have in common: one that lost its hardest has not become better."""
+    rows = pd.concat([part.assign(run=place) for place, (_, part) in enumerate(parts)], ignore_index=True)
+    codes = rows.groupby(["prompt", "seed", "horizon_latent_frames"], sort=False, observed=True).ngroup().to_numpy()
+    values = np.full((codes.max() + 1, len(parts)), np.nan)
+    values[codes, rows["run"].to_numpy()] = rows["value"].to_numpy(float)
+    side = side_by_side(values, np.arange(len(values)), Scale())
+    # Repeats of a measurement are no pairs from one day to another.
+    repeated = bool(rows["repeat"].any())
+    means = np.nanmean(values, axis=0) if repeated else side.mean
+    count = np.isfinite(values).sum(0) if repeated else side.count
+    shown = [place for place in range(len(parts)) if np.isfinite(means[place])]
+    numbers = [parts[place][0] for place in shown]
+    first = rows.iloc[-1]
+    found = Series(
+        *key,
+        unit=first["unit"],
+        better=first["better"],
+        runs=[_name(runs[number]) for number in numbers],
+        values=means[shown],
+        count=_count(count[shown], len(values), repeated),
+    )
     commits = [runs[number].commit for number in numbers]
-    return Series(**{**vars(found), "steps": _steps(found, commits, margin)})
+    return replace(found, steps=_steps(found, commits, margin))
+
+
+def _count(counts: np.ndarray, whole: int, repeated: bool) -> str:
+    low, high = counts.min(initial=whole), counts.max(initial=0)
+    if low != high:
+        return f"n={low} to {high}"
+    return f"n={low}" if low == whole or repeated else f"n={low} of {whole}"
 
 
 def _steps(series: Series, commits: Sequence[str], margin: Margin) -> list[Step]:

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 
 from harness.campaign import PUBLISHED
-from reports.panels import dress, entered, keep, legend, mark, panels_of, styles
+from reports.curve import curves_of
+from reports.panels import Cast, dress, entered, keep, legend, panels_of
 from reports.plots import INK
-from reports.stats import interval
-from reports.tables import Entrant
 
 SHOWN = (
     ("new_scene", "what the switch changes"),
@@ -24,37 +23,39 @@ SHOWN = (
 
 def attributes(
     table: pd.DataFrame,
-    field: Sequence[Entrant],
+    cast: Cast,
     scenario: str,
     switches: Sequence[tuple[int, str]],
     path: Path,
 ) -> None:
-    """Share of attributes seen, with 95 % intervals: of the new scene, of the old one, of the first; a row each.
+    """Draw the share of attributes seen, with 95 % intervals: of the new scene, of the old one, of the first; a row
+    each.
 
     switches: (latent frame, kind) of each.
     """
-    part = table[table["scenario"] == scenario]
+    whole = table[table["scenario"] == scenario]
     figure, axes = panels_of(1, len(SHOWN))
     for axis, (metric, title) in zip(axes, SHOWN, strict=True):
-        for entrant, mine in entered(part[part["metric"] == metric].dropna(subset="value"), field, PUBLISHED):
-            seconds = (mine["horizon_seconds"] / mine["horizon_latent_frames"]).iloc[0]
-            points = [
-                (end * seconds, found.mean, found.low, found.high)
-                for end, values in mine.groupby("at_frame")
-                for found in [interval(values["value"].to_numpy(float), values["seed"].to_numpy())]
-            ]
-            style = styles(field)[entrant.label]
+        part = whole[whole["metric"] == metric].dropna(subset="value")
+        there = entered(part, cast.field, PUBLISHED)
+        if not there:
+            continue
+        first = part.iloc[0]
+        seconds = first["horizon_seconds"] / first["horizon_latent_frames"]
+        found = curves_of(part, there)
+        for label, points in found.points.items():
+            style = cast.looks[label]
             # Marks, because many a curve lies under another one.
-            marker: dict[str, Any] = {"marker": mark(field, entrant.label), "markersize": 3.5}
-            for piece in _pieces(np.array(points), [at * seconds for at, _ in switches]):
+            marker: dict[str, Any] = {"marker": cast.marks[label], "markersize": 3.5}
+            for piece in _pieces(points, [at for at, _ in switches]):
                 times, means, lows, highs = piece.T
-                axis.plot(times, means, label=entrant.label, linewidth=1.6, **marker, **style)
-                axis.fill_between(times, lows, highs, color=style["color"], alpha=0.1, linewidth=0)
+                axis.plot(seconds * times, means, label=found.names[label], linewidth=1.6, **marker, **style)
+                axis.fill_between(seconds * times, lows, highs, color=style["color"], alpha=0.1, linewidth=0)
         for at, kind in switches:
             axis.axvline(at * seconds, color=INK, linewidth=0.8, linestyle=":")
             if axis is axes[0]:
                 axis.annotate(kind, (at * seconds, 1.06), fontsize=8, color=INK, annotation_clip=False)
-        dress(axis, "", "seconds of video" if axis is axes[-1] else "", title)
+        dress(axis, "", "seconds of video" if axis is axes[-1] else "", f"{title}\n{found.count}")
         axis.set_ylim(-0.02, 1.04)
         axis.set_xlim(left=0)
     figure.align_ylabels(axes)

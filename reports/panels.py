@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from reports.baseline import Baseline
 from reports.plots import INK, PALE, save
-from reports.tables import BASELINE, Entrant
+from reports.tables import Entrant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,34 +22,59 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8
 """Okabe and Ito's colours, which colour-blind readers tell apart, and two more."""
 DASHES = ("-", "--", "-.", ":", (0, (9, 3)), (0, (7, 2, 1, 2, 1, 2)), (0, (1, 4)), (0, (3, 1, 1, 1)))
 MARKS = "osD^vP*X"
+MOST = 24
+"""Arms that a plot shows beside the baseline: of more nobody can tell the lines apart."""
 FAR = 300
 """Ratio of a logarithmic axis's ends up to which it says more than the powers of ten."""
 
 
-def styles(field: Sequence[Entrant]) -> dict[str, dict[str, Any]]:
-    """One look for each arm of a report: a colour a strategy (the baseline is grey), a dash a variant of it."""
-    names = sorted({entrant.strategy for entrant in field} - {BASELINE})
-    found: dict[str, dict[str, Any]] = {}
-    for entrant in field:
-        colour = PALE if entrant.strategy == BASELINE else PALETTE[names.index(entrant.strategy) % len(PALETTE)]
-        variants = [other.label for other in field if other.strategy == entrant.strategy]
-        found[entrant.label] = {"color": colour, "linestyle": DASHES[variants.index(entrant.label) % len(DASHES)]}
-    return found
+@dataclass(frozen=True)
+class Cast:
+    """The arms that the plots of a report show, and how each of them looks.
+
+    Parameters
+    ----------
+    field
+        The arms, at most `MOST` of them.
+    looks
+        Colour and line style by label: a colour a strategy (the baseline is grey), a dash a variant of it.
+    marks
+        A marker by label, for where curves lie upon each other or are single points.
+    cohorts
+        Short names of the machines that costs were measured on, in the order of their line styles.
+    left_out
+        How many arms are not shown.
+    """
+
+    field: Sequence[Entrant]
+    looks: Mapping[str, dict[str, Any]]
+    marks: Mapping[str, str]
+    cohorts: Sequence[str] = ("",)
+    left_out: int = 0
 
 
-def mark(field: Sequence[Entrant], label: str) -> str:
-    """A marker for an arm, for where curves lie upon each other or are single points."""
-    return MARKS[[entrant.label for entrant in field].index(label) % len(MARKS)]
+def cast(field: Sequence[Entrant], baseline: Baseline, cohorts: Sequence[str] = ("",)) -> Cast:
+    """Return how the arms of a report look in its plots; the baseline is always among them."""
+    labels = baseline.labels()
+    first = {entrant.label for entrant in (*(e for e in field if e.label in labels), *field)[: MOST + len(labels)]}
+    shown = [entrant for entrant in field if entrant.label in first][: MOST + len(labels)]
+    grey = {entrant.strategy for entrant in shown if entrant.label in labels}
+    names = sorted({entrant.strategy for entrant in shown} - grey)
+    looks: dict[str, dict[str, Any]] = {}
+    count: dict[str, int] = {}
+    for entrant in shown:
+        place = count[entrant.strategy] = count.get(entrant.strategy, -1) + 1
+        colour = PALE if entrant.strategy in grey else PALETTE[names.index(entrant.strategy) % len(PALETTE)]
+        looks[entrant.label] = {"color": colour, "linestyle": DASHES[place % len(DASHES)]}
+    marks = {entrant.label: MARKS[place % len(MARKS)] for place, entrant in enumerate(shown)}
+    return Cast(shown, looks, marks, cohorts, len(field) - len(shown))
 
 
 def entered(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tuple[Entrant, pd.DataFrame]]:
-    """The rows of each arm of a table; the longest rollouts only, where an arm has others."""
-    found = []
-    for entrant in field:
-        mine = part[(part["strategy"] == entrant.strategy) & (part["knobs"] == entrant.knobs)]
-        if table in entrant.tables and len(mine):
-            found.append((entrant, mine))
-    return found
+    """Return the rows of each arm of a table; arms without rows are left out."""
+    rows = dict(list(part.groupby(["strategy", "knobs"], observed=True, sort=False)))
+    there = [(entrant, rows.get((entrant.strategy, entrant.knobs))) for entrant in field if table in entrant.tables]
+    return [(entrant, mine) for entrant, mine in there if mine is not None]
 
 
 def unit(part: pd.DataFrame) -> str:

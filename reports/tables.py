@@ -1,10 +1,10 @@
-"""From a campaign's folder to tables: tidy samples, scores a rollout, and comparisons with intervals."""
+"""From campaigns' folders to tables: tidy samples, scores a rollout, the arms and what they cost, what went wrong."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,7 @@ from harness.manifest import content_id
 from harness.screening import remedies, seen_in
 from harness.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite
-from reports.stats import Interval, interval
 
-BASELINE = "sliding_window"
 TIDY = (
     "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
     "suite_version", "scenario", "prompt", "seed", "repeat", "horizon_latent_frames", "horizon_seconds", "metric",
@@ -34,9 +32,18 @@ WORDS = (
 
 
 @dataclass(frozen=True)
+class Timing:
+    """What cells happened to take on one cohort, without care: milliseconds of a chunk of a whole batch, and of a
+    prompt switch alone; NaN where nothing was measured."""
+
+    chunk_ms: float = np.nan
+    switch_ms: float = np.nan
+
+
+@dataclass(frozen=True)
 class Entrant:
-    """A strategy with its knobs in a report. chunk_ms: of a whole batch; switch_ms: of a prompt switch alone, and
-    switch_frames: latent frames that it replays. budget_bytes, budget_note: as those of an arm of a campaign."""
+    """A strategy with its knobs in a report. switch_frames: latent frames that a prompt switch replays. by_cohort: what
+    its cells took, by the cohort that they ran on. budget_bytes, budget_note: as those of an arm of a campaign."""
 
     label: str
     strategy: str
@@ -44,21 +51,10 @@ class Entrant:
     values: dict[str, Any]
     tables: tuple[str, ...]
     cache_bytes: float
-    chunk_ms: float
-    switch_ms: float = np.nan
     switch_frames: float = np.nan
+    by_cohort: Mapping[str, Timing] = field(default_factory=dict)
     budget_bytes: int | None = None
     budget_note: str | None = None
-
-
-@dataclass
-class Sheet:
-    """One table of a report, as text: a heading, its columns, a row an arm; what is to be said of it, a line each."""
-
-    title: str
-    heads: list[str]
-    rows: list[list[str]] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
 
 
 def suite_named(name: str) -> Suite:
@@ -67,19 +63,36 @@ def suite_named(name: str) -> Suite:
     return found
 
 
-def tidy(store: Store) -> pd.DataFrame:
-    """All samples of the finished cells that are part of the campaign, one a row."""
-    cells = [cell for cell in _cells(store) if cell.status == "ok"]
-    if not cells:
-        raise StoreError(f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}")
+def observed_by(table: pd.DataFrame) -> str:
+    """What makes two rollouts one observation: the seed of a world that is known (two prompts with one seed show one
+    world); else the prompt, since films of one prompt are alike whatever their seed."""
+    return "seed" if set(table["backbone"].unique()) == {"pocket"} else "prompt"
+
+
+def rollouts_of(part: pd.DataFrame, by: str) -> tuple[np.ndarray, np.ndarray]:
+    """Number the rollouts of some rows; returns the number of each row's, and of each rollout the column `by`."""
+    codes = part.groupby(["prompt", "seed"], sort=False, observed=True).ngroup().to_numpy()
+    _, first = np.unique(codes, return_index=True)
+    return codes, part[by].to_numpy(object)[first]
+
+
+def tidy(*stores: Store) -> pd.DataFrame:
+    """All samples of the finished cells that are part of the campaigns, one a row."""
     words: dict[str, _Words] = {name: _Words() for name in WORDS}
     numbers: dict[str, list[Any]] = {name: [] for name in TIDY if name not in WORDS}
-    manifest, suites = store.manifest(), {cell.about["suite"] for cell in cells}
-    loaded = {name: suite_named(name) for name in suites}
-    later = seen_in(store)
-    for cell in cells:
-        lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
-        _add(cell, lines, manifest, loaded[cell.about["suite"]], words, numbers)
+    loaded: dict[str, Suite] = {}
+    for store in stores:
+        cells = [cell for cell in cells_of(store) if cell.status == "ok"]
+        if not cells:
+            raise StoreError(
+                f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}"
+            )
+        manifest, later = store.manifest(), seen_in(store)
+        for cell in cells:
+            name = cell.about["suite"]
+            loaded[name] = loaded.get(name) or suite_named(name)
+            lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
+            _add(cell, lines, manifest, loaded[name], words, numbers)
     table = {name: words[name].column() if name in words else np.concatenate(numbers[name]) for name in TIDY}
     return pd.DataFrame(table)
 
@@ -97,34 +110,85 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def entrants(store: Store) -> list[Entrant]:
-    """The arms of a campaign in the order of its manifest, with what their cells cost."""
-    costs: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for cell in _cells(store):
-        # Suites of cost measure what a cell costs themselves.
-        if cell.status == "ok" and cell.about["cost"]:
-            key = (cell.about["strategy"], _text(cell.about["knobs"]))
-            costs.setdefault(key, []).append(cell.about["cost"])
+def entrants(*stores: Store) -> list[Entrant]:
+    """The arms of campaigns in the order of the first manifest, with what their cells cost."""
+    costs: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+    for store in stores:
+        for cell in cells_of(store):
+            # Suites of cost measure what a cell costs themselves.
+            if cell.status == "ok" and cell.about["cost"]:
+                key = (cell.about["strategy"], knobs_text(cell.about["knobs"]))
+                costs.setdefault(key, []).append((cohort_name(cell.about, store.manifest()), cell.about["cost"]))
+    arms = {arm["label"]: arm for store in reversed(stores) for arm in reversed(store.manifest()["asked"]["arms"])}
     found = []
-    for arm in store.manifest()["asked"]["arms"]:
-        cost = costs.get((arm["strategy"], _text(arm["knobs"])), [])
-        turns = [turn for each in cost for turn in each["switches"]]
+    for arm in reversed(arms.values()):
+        plain = entrant_of(arm)
+        mine = costs.get((plain.strategy, plain.knobs), [])
+        turns = [turn for _, cost in mine for turn in cost["switches"]]
         found.append(
-            Entrant(
-                label=arm["label"],
-                strategy=arm["strategy"],
-                knobs=_text(arm["knobs"]),
-                values=arm["knobs"],
-                tables=tuple(arm["tables"]),
-                cache_bytes=max((each["cache_bytes"] for each in cost), default=np.nan),
-                chunk_ms=float(np.median([each["chunk_ms"] for each in cost])) if cost else np.nan,
-                switch_ms=1000 * float(np.median([each["seconds"] for each in turns])) if turns else np.nan,
+            replace(
+                plain,
+                cache_bytes=max((cost["cache_bytes"] for _, cost in mine), default=np.nan),
                 switch_frames=max((each["frames"] for each in turns), default=np.nan),
-                budget_bytes=arm.get("budget_bytes"),
-                budget_note=arm.get("budget_note"),
+                by_cohort={
+                    cohort: _timing([cost for known, cost in mine if known == cohort])
+                    for cohort in dict.fromkeys(cohort for cohort, _ in mine)
+                },
             )
         )
     return found
+
+
+def entrant_of(arm: Mapping[str, Any]) -> Entrant:
+    """An arm as a manifest has it, of which no cell is known."""
+    knobs = json.loads(knobs_text(arm["knobs"]))
+    return Entrant(
+        label=arm["label"],
+        strategy=arm["strategy"],
+        knobs=knobs_text(arm["knobs"]),
+        values=knobs,
+        tables=tuple(arm["tables"]),
+        cache_bytes=np.nan,
+        budget_bytes=arm.get("budget_bytes"),
+        budget_note=arm.get("budget_note"),
+    )
+
+
+def cohort_name(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """The short name of the machine, kernels and versions that a cell ran on."""
+    return content_id(cohort_of(about, manifest["environments"].get(about["environment"], {})))
+
+
+def cohorts_of(*stores: Store) -> dict[str, str]:
+    """What the cohorts of campaigns are, in words, by their short names: the hardware, and whatever differs."""
+    found: dict[str, dict[str, Any]] = {}
+    for store in stores:
+        environments = store.manifest()["environments"]
+        for cell in cells_of(store):
+            if cell.status == "ok":
+                cohort = cohort_of(cell.about, environments.get(cell.about["environment"], {}))
+                found[content_id(cohort)] = cohort
+    keys = dict.fromkeys(key for cohort in found.values() for key in cohort)
+    unlike = [key for key in keys if len({str(cohort.get(key)) for cohort in found.values()}) > 1]
+    return {
+        name: ", ".join(f"{key} {_brief(cohort.get(key))}" if key != "hardware" else str(cohort.get(key))
+                        for key in dict.fromkeys(("hardware", *unlike)))
+        for name, cohort in found.items()
+    }  # fmt: skip
+
+
+def _brief(value: Any) -> str:
+    """A value in a few letters; of digests the first."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:9] if len(text) >= 16 and all(each in "0123456789abcdef" for each in text) else text
+
+
+def _timing(costs: Sequence[Mapping[str, Any]]) -> Timing:
+    turns = [turn["seconds"] for cost in costs for turn in cost["switches"]]
+    return Timing(
+        chunk_ms=float(np.median([cost["chunk_ms"] for cost in costs])),
+        switch_ms=1000 * float(np.median(turns)) if turns else np.nan,
+    )
 
 
 def table_names(field: Sequence[Entrant]) -> list[str]:
@@ -132,65 +196,19 @@ def table_names(field: Sequence[Entrant]) -> list[str]:
     return list(dict.fromkeys(name for entrant in field for name in entrant.tables))
 
 
-def compared(scored: pd.DataFrame, field: Sequence[Entrant]) -> pd.DataFrame:
-    """Every score of every arm, by scenario and horizon, with its interval and its paired difference to the baseline.
-
-    The baseline of a table is its arm of `sliding_window`. `real` says whether the interval of the difference excludes
-    zero. Columns: table, arm, suite, scenario, horizon_seconds, metric, unit, better, count, mean, low, high,
-    difference, difference_low, difference_high, real.
-    """
-    rows = []
-    keys = ["suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better"]
-    by_arm = {
-        arm: part.set_index(["prompt", "seed"])
-        for arm, part in scored.groupby(["strategy", "knobs"], observed=True, sort=False)
-    }
-    for table in table_names(field):
-        within = [
-            entrant for entrant in field if table in entrant.tables and (entrant.strategy, entrant.knobs) in by_arm
-        ]
-        base = next((e for e in within if e.strategy == BASELINE), None)
-        based = {} if base is None else dict(list(by_arm[base.strategy, base.knobs].groupby(keys, observed=True)))
-        for entrant in within:
-            for key, part in by_arm[entrant.strategy, entrant.knobs].groupby(keys, observed=True, sort=True):
-                own = _interval(part["value"])
-                row = {"table": table, "arm": entrant.label, **dict(zip(keys, key, strict=True))}
-                row |= {"count": own.count, "mean": own.mean, "low": own.low, "high": own.high}
-                other = based.get(key)
-                if other is not None and entrant is not base:
-                    off = _interval((part["value"] - other["value"]).dropna())
-                    row |= {"difference": off.mean, "difference_low": off.low, "difference_high": off.high}
-                    row["real"] = off.excludes_zero
-                rows.append(row)
-    found = pd.DataFrame(rows)
-    for name in ("difference", "difference_low", "difference_high", "real"):
-        if name not in found:
-            found[name] = np.nan
-    return found
-
-
-def marked(row: pd.Series) -> str:
-    """What a table writes behind a value of `compared`: ▲ or ▼ where its difference to the baseline is real."""
-    if not (row["real"] is True or row["real"] == 1):
-        return ""
-    return " ▲" if (row["difference"] > 0) == (row["better"] == "higher") else " ▼"
-
-
-def troubles(store: Store) -> list[tuple[str, str, str]]:
+def troubles(*stores: Store) -> list[tuple[str, str, str]]:
     """(status, which cells, reason) of everything that has no numbers."""
     found: dict[tuple[str, str, str], None] = {}
-    for cell in _cells(store):
-        if cell.status != "ok":
-            task = cell.about["task"]
-            found[
-                cell.status,
-                f"{cell.about['strategy']}, {task['scenario']}, {task['frames']} latent frames",
-                cell.about["reason"],
-            ] = None
-        for metric, remedy in cell.about["skipped_metrics"].items():
+    for store in stores:
+        for cell in cells_of(store):
+            if cell.status != "ok":
+                task = cell.about["task"]
+                what = f"{cell.about['strategy']}, {task['scenario']}, {task['frames']} latent frames"
+                found[cell.status, what, cell.about["reason"]] = None
+            for metric, remedy in cell.about["skipped_metrics"].items():
+                found["skipped", metric, remedy] = None
+        for metric, remedy in remedies(store).items():
             found["skipped", metric, remedy] = None
-    for metric, remedy in remedies(store).items():
-        found["skipped", metric, remedy] = None
     return list(found)
 
 
@@ -198,15 +216,15 @@ def troubles_by_arm(store: Store) -> list[tuple[str, str, str, str, str]]:
     """(arm, suite, scenario, status, reason) of every cell that was to be run and has no numbers."""
     labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
     found: dict[tuple[str, str, str, str, str], None] = {}
-    for cell in _cells(store):
+    for cell in cells_of(store):
         about = cell.about
         if cell.status not in ("ok", "skipped"):
-            arm = labels.get((about["strategy"], _text(about["knobs"])), about["strategy"])
+            arm = labels.get((about["strategy"], knobs_text(about["knobs"])), about["strategy"])
             found[arm, about["suite"], about["task"]["scenario"], cell.status, about["reason"]] = None
     return list(found)
 
 
-def _cells(store: Store) -> list[Stored]:
+def cells_of(store: Store) -> list[Stored]:
     """The finished cells that the manifest names; others may lie in the folder from an earlier request."""
     wanted = set(store.manifest()["asked"]["cells"])
     return [cell for cell in store.cells() if cell.id in wanted]
@@ -239,7 +257,6 @@ def _add(
 ) -> None:
     """Append the samples of a cell to every column."""
     about, task, declared = cell.about, cell.about["task"], suite.all_metrics
-    environments = manifest["environments"]
     which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
     codes, found = pd.factorize(np.array(names, object))
@@ -256,11 +273,11 @@ def _add(
         "cell": cell.id,
         "code": (about.get("code") or {}).get("digest", ""),
         "environment": about["environment"],
-        "cohort": content_id(cohort_of(about, environments.get(about["environment"], {}))),
+        "cohort": cohort_name(about, manifest),
         "backbone": about["backbone"],
         "strategy": about["strategy"],
         "arm": about.get("arm", about["strategy"]),
-        "knobs": _text(about["knobs"]),
+        "knobs": knobs_text(about["knobs"]),
         "suite": about["suite"],
         "suite_version": about["suite_version"],
         "scenario": task["scenario"],
@@ -287,10 +304,6 @@ def _add(
         values.append(columns[name])
 
 
-def _interval(values: pd.Series) -> Interval:
-    """Rollouts are drawn by seed: two prompts with one seed show one world."""
-    return interval(values.to_numpy(float), values.index.get_level_values("seed").to_numpy())
-
-
-def _text(knobs: dict[str, Any]) -> str:
+def knobs_text(knobs: Mapping[str, Any]) -> str:
+    """Knobs as one text, which tells arms apart."""
     return json.dumps(knobs, sort_keys=True)

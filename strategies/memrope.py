@@ -143,11 +143,11 @@ class _Averages(FrameCache):
         return [average.mix(pooled, alpha) for average, alpha in zip(averages, alphas, strict=True)]
 
     def _adapted(self, alpha: float, short: Entries, pooled: Entries) -> Tensor:
-        """A short alpha a token, from 0.1 to 5 times `alpha` with the change of its key; [B, 1, S, 1, 1]."""
+        """A short alpha a token, from 0.1 to 5 times `alpha` with the change of its key; [B, 1, S]."""
         keys = self.spec.layout.keys
         change = (keys(pooled) - keys(short)).norm(dim=-1).mean(-1)
         change = change / (change.amax(-1, keepdim=True) + 1e-8)
-        return (0.1 * alpha + change * (5 - 0.1) * alpha)[..., None, None]
+        return 0.1 * alpha + change * (5 - 0.1) * alpha
 
     def stored(self) -> Iterable[Tensor]:
         memories = [x for averages in self.averages for entries in averages for x in entries.tensors]

@@ -46,7 +46,7 @@ class Distance(QualitySuite):
     @property
     def metrics(self) -> Mapping[str, Metric]:
         about = "squared difference of the next chunk to that of full attention, of the latents' variance"
-        return {"distance": Metric("% of variance", "lower", about, 0)}
+        return {"distance": Metric("% of variance", "lower", about, 0, yardstick="full")}
 
     def remedy(self, backbone: Backbone) -> str | None:
         return None if backbone.prompts else "needs a backbone with example prompts"

@@ -20,7 +20,7 @@ from harness.pocket.probe import SEEN
 from harness.pocket.world import film
 from harness.suite import Margin, Metric, Observer, Place, Row, Task
 from suites.camera import Camera
-from suites.filmed import Filmed, trends
+from suites.filmed import Filmed, trends, without_themselves
 from suites.horizons import HORIZONS
 from suites.measures import picture_metrics
 from suites.sentences import half_said, scripts
@@ -47,7 +47,9 @@ LEVELS = {
     "guard": Metric("share", "higher", "not blank, frozen or looped: 0 voids identity", 0, 1),
     "seam": Metric("1", "lower", "change across chunk boundaries beyond that inside of chunks", -1, 1),
 }
-SURVIVAL = Metric("s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0)
+SURVIVAL = Metric(
+    "s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0, until_horizon=True
+)
 TRACKED = ("unsaid_identity", "identity", "ssim")
 """Levels of which contrast and slope are scored."""
 SEEN_LATER = ("psnr", "lpips", "dino", "clip", "clip_score")
@@ -60,7 +62,7 @@ class Drift(Filmed):
     """Identity, motion and looks of a video over its length, against a known truth or against its own beginning."""
 
     name = "drift"
-    version = "1"
+    version = "2"
     tiers = ("gate", "quick", "full", "long", "day")
 
     @property
@@ -128,12 +130,11 @@ class Drift(Filmed):
         scored = []
         for horizon in sorted({*HORIZONS, *length}):
             rows = (length == horizon) | ((length > horizon) & (horizon in HORIZONS))
-            if not rows.any():
+            if not rows.any() or ends[0] > horizon:
                 continue
             within, here = ends <= horizon, values[rows]
             early, late = (
-                _windows(ends, 0, AT_ENDS * horizon),
-                within & _windows(ends, (1 - AT_ENDS) * horizon, horizon),
+                _overlaps(ends, *span) for span in ((0, AT_ENDS * horizon), ((1 - AT_ENDS) * horizon, horizon))
             )
             metric = about["metric"].to_numpy()[rows]
             part = about[rows].assign(horizon_latent_frames=horizon, horizon_seconds=horizon * rate[rows])
@@ -143,29 +144,30 @@ class Drift(Filmed):
             ) -> None:
                 scored.append(part[which].assign(metric=name, at_frame=horizon, value=numbers[which]))
 
-            level = _mean(here[:, late])
+            level = _mean(here, late)
             scored.append(part.assign(at_frame=horizon, value=level))
-            contrast = level - _mean(here[:, early])
+            contrast = level - _mean(here, early)
             slope = _slope(ends[within], here[:, within]) / rate[rows] * 60
             for name in (*TRACKED, *SEEN_LATER):
                 score(f"{name}_contrast", metric == name, contrast)
                 score(f"{name}_slope", metric == name, slope)
             lost = _lost(ends[within], here[:, within]) * rate[rows]
             score("survival", metric == "unsaid_identity", lost)
-        return pd.concat(scored, ignore_index=True).dropna(subset="value").reset_index(drop=True)
+        found = pd.concat(scored, ignore_index=True).dropna(subset="value")
+        return without_themselves(found).reset_index(drop=True)
 
 
-def _windows(ends: np.ndarray, after: float, until: float) -> np.ndarray:
-    """Windows that lie mostly between two times; the one that holds the middle where none does."""
+def _overlaps(ends: np.ndarray, after: float, until: float) -> np.ndarray:
+    """Return how many latent frames of each window lie between two times; `ends` are the times at which windows end."""
     starts = np.concatenate(([0], ends[:-1]))
-    middles = (starts + ends) / 2
-    inside = (middles > after) & (middles <= until)
-    return inside if inside.any() else (starts < (after + until) / 2) & (ends >= (after + until) / 2)
+    return np.clip(np.minimum(ends, until) - np.maximum(starts, after), 0, None)
 
 
-def _mean(values: np.ndarray) -> np.ndarray:
-    counts = np.isfinite(values).sum(1)
-    return np.where(counts > 0, np.nansum(values, 1) / np.maximum(counts, 1), np.nan)
+def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return the weighted mean of each row's finite values; NaN where there is none."""
+    there = np.where(np.isfinite(values), weights, 0.0)
+    total = there.sum(1)
+    return np.where(total > 0, (np.nan_to_num(values) * there).sum(1) / np.maximum(total, 1e-9), np.nan)
 
 
 def _slope(ends: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import CampaignError
 from harness.suite import Metric, PictureMetric, QualitySuite, Row, Task
-from suites.camera import CURVES
+from suites.camera import BEGINNING, CURVES
 from suites.measures import picture_metrics
 from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
 from suites.viewing.perceptual import METRICS
 from suites.viewing.vbench_scores import DIMENSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SWITCHED = ("smooth", "hardcut", "recall", "six")
 """Scenarios with prompt switches; in all others a video has one prompt."""
@@ -95,6 +98,21 @@ def trends(levels: Mapping[str, Metric]) -> dict[str, Metric]:
         found[f"{name}_contrast"] = Metric(level.unit, level.better, f"{name}: end minus beginning", low, spread)
         found[f"{name}_slope"] = Metric(f"{level.unit}/min", level.better, f"{name}: change a minute")
     return found
+
+
+def without_themselves(scored: pd.DataFrame) -> pd.DataFrame:
+    """Return scores without those that compare a film with itself.
+
+    Films are compared with their own first seconds. Of a film (or of a beginning of one) that is no longer than these
+    seconds nothing else is there: it would score 100 dB and stand in one column with films that were really compared.
+    Scores of a backbone whose truth is known stay as they are.
+    """
+    if "psnr" not in set(scored["metric"]):
+        return scored
+    compared = {*picture_metrics()[0], "psnr", "lpips", "dino", "clip"}
+    names = compared | {f"{name}_{trend}" for name in compared for trend in ("contrast", "slope")}
+    alone = scored["metric"].isin(names) & (scored["horizon_latent_frames"] <= BEGINNING)
+    return scored[~alone]
 
 
 def _kind(prompt: Prompt) -> str:

@@ -23,7 +23,7 @@ from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
 from harness.suite import Margin, Metric, Observer, Place, Row, Task
 from suites.camera import Camera
-from suites.filmed import Filmed
+from suites.filmed import Filmed, without_themselves
 from suites.scenes import LEAKS, Scenes
 from suites.sentences import scripts
 
@@ -124,7 +124,7 @@ class Interactive(Filmed):
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         mean = scored.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
         # A horizon's scores are those of the whole video.
-        return pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"]))
+        return without_themselves(pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"])))
 
 
 def _task(name: str, length: int, seeds: range) -> Task:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.suite import Metric, Observer, Place, Task
 from suites.camera import Camera
-from suites.filmed import Filmed, declared
+from suites.filmed import Filmed, declared, without_themselves
 from suites.viewing.vbench_scores import DIMENSIONS, SCORES, scores
 
 if TYPE_CHECKING:
@@ -78,18 +78,46 @@ class VbenchLong(Filmed):
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         last = seen.sort_values("at_frame").groupby(keys, observed=True, sort=False)["value"].last().reset_index()
         film = [name for name in keys if name not in ("metric", "unit", "better")]
-        arm = [name for name in film if name not in ("prompt", "seed", "cell", "repeat")]
-        made = [last]
+        # Films of one arm go together, whichever machine drew them.
+        single = ("prompt", "seed", "cell", "repeat", "code", "environment", "cohort", "campaign")
+        arm = [name for name in film if name not in single]
+        made, shared = [last], _shared(last, arm)
         for group, rows in last.groupby(arm, observed=True, sort=False):
             own = {key: _scores(part) for key, part in rows.groupby(film, observed=True, sort=False)}
-            about = {**dict(zip(arm, group, strict=True)), "prompt": EVERYTHING, "seed": 0, "cell": "", "repeat": 0}
-            for name, value in _scores(rows).items():
+            about: dict[str, object] = dict.fromkeys((name for name in single if name in film), "")
+            about |= {**dict(zip(arm, group, strict=True)), "prompt": EVERYTHING, "seed": 0, "repeat": 0}
+            # What needs all films of an arm is of the films that the arms have in common.
+            both = rows[[film in shared.get(group, {film}) for film in zip(rows["prompt"], rows["seed"], strict=True)]]
+            for name, value in _scores(both).items():
                 if all(name in found for found in own.values()):
                     made += [_row(dict(zip(film, key, strict=True)), name, found[name]) for key, found in own.items()]
                 else:
                     made.append(_row(about, name, value))
         found = pd.concat(made, ignore_index=True)
-        return pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"]))
+        return without_themselves(pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"])))
+
+
+def _shared(last: pd.DataFrame, arm: Sequence[str]) -> dict[tuple[object, ...], set[tuple[str, int]]]:
+    """The films, by prompt and seed, that each arm shares with those that have at least half as many as the fullest; an
+    arm that has fewer, or shares none, is left out: its scores are of its own films."""
+    films = {
+        group: set(zip(rows["prompt"], rows["seed"], strict=True))
+        for group, rows in last.groupby(list(arm), observed=True, sort=False)
+    }
+    alike = [name for name in arm if name not in ("strategy", "arm", "knobs", "weights")]
+    found = {}
+    for group, mine in films.items():
+        about = dict(zip(arm, group, strict=True))
+        others = [
+            theirs
+            for other, theirs in films.items()
+            if all(dict(zip(arm, other, strict=True))[name] == about[name] for name in alike)
+        ]
+        most = max(map(len, others))
+        shared = set.intersection(*(each for each in others if 2 * len(each) >= most))
+        if shared and 2 * len(mine) >= most:
+            found[group] = shared
+    return found
 
 
 def _scores(rows: pd.DataFrame) -> dict[str, float]:

@@ -1,5 +1,6 @@
 """One thread a test process: the models are tiny, and the tests run in parallel, with processes of their own."""
 
+import importlib.util
 import os
 
 # Read when torch is loaded, by this process and by those that tests start: threads that wait for a core that another
@@ -10,6 +11,9 @@ import pytest
 import torch
 
 torch.set_num_threads(1)
+if importlib.util.find_spec("hypothesis"):
+    # Profiles of random cases are the default from here on; viewers' environments have no Hypothesis.
+    from tests import cases  # noqa: F401
 
 
 @pytest.fixture(scope="session")

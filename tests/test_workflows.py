@@ -80,3 +80,11 @@ def test_the_gpus_campaign_can_be_read():
     assert (campaign.backbone, campaign.device) == ("wan-1.3b", "cuda")
     for suite in campaign.suites:
         assert campaign.tier in registry.load("suites", suite)().tiers
+
+
+@pytest.mark.parametrize("session", ["fuzz", "viewers"])
+def test_what_a_push_leaves_out_runs_every_night(session):
+    workflow = LOADED["nightly"]
+    assert "schedule" in workflow["on"]
+    scripts = [step.get("run", "") for job in workflow["jobs"].values() for step in job["steps"]]
+    assert any(f"nox -s {session}" in script for script in scripts)

@@ -1,4 +1,4 @@
-"""The commands that measure: `horizon run | compare | merge`."""
+"""The commands that measure: `horizon run | merge | films`."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
-from rich.text import Text
 
 from harness.cli import checks
+from harness.cli.compare import OUT, BaselineOption
 from harness.cli.terminal import (
     Json,
     OffloadOption,
@@ -24,18 +24,14 @@ from harness.cli.terminal import (
     aside,
     console,
     print_json,
-    table,
 )  # fmt: skip
 from harness.cli.ticker import Ticker
 from harness.errors import CampaignError
 
 if TYPE_CHECKING:
+    from harness.campaign import Cell
     from harness.executor import Look
-    from harness.store import Status
-
-OUT = Path("runs/compare")
-ASIDE = ("chunk (ms)", "identity", "identity, from text", "motion")
-"""Columns of the report that are not shown on the terminal."""
+    from harness.store import Status, Store
 
 
 @app.command()
@@ -85,6 +81,7 @@ def run(
         Path | None, typer.Option(help="Prompts or scripts of your own: .txt, a line each; .jsonl.")
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep videos without loss.")] = False,
+    baseline: BaselineOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with time and disk, run nothing.")] = False,
 ) -> None:
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
@@ -102,6 +99,7 @@ def run(
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "prompts": prompts and str(prompts), "lossless": lossless or None,
+        "baseline": baseline,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
     asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
@@ -112,6 +110,7 @@ def run(
         torch.set_num_threads(threads)
     stage = asked.stage()
     planned = cells(asked, stage)
+    _named(asked.baseline, planned, Store(out))
     for line in warnings(planned, stage):
         aside.print(line)
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
@@ -153,31 +152,6 @@ def run(
 
 
 @app.command()
-def compare(
-    folder: Annotated[Path, typer.Argument(help="The folder of a campaign.")] = OUT, as_json: Json = False
-) -> None:
-    """Make the report of a campaign: tables with intervals, plots and a page."""
-    from reports.report import render
-
-    written, sheets = render(folder)
-    if as_json:
-        print_json({"written": [str(path) for path in written]})
-        return
-    for sheet in sheets:
-        # What does not fit beside the rest is in the page.
-        columns = [place for place, head in enumerate(sheet.heads) if head not in ASIDE]
-        shown = table(*(sheet.heads[place] for place in columns), title=sheet.title)
-        for row in sheet.rows:
-            shown.add_row(Text(row[0], "bold"), *(row[place] for place in columns[1:]))
-        console.print(shown)
-        for note in sheet.notes:
-            console.print(Text(note, "dim"))
-        console.print()
-    console.print("± half of a 95 % interval; ▲ ▼ a real difference to sliding_window of the same table.", style="dim")
-    console.print(f"{written[0]}")
-
-
-@app.command()
 def merge(
     target: Annotated[Path, typer.Argument(help="The folder that gets everything.")],
     sources: Annotated[list[Path], typer.Argument(help="Folders of the same campaign, from other machines.")],
@@ -205,6 +179,21 @@ def films(
     console.print(
         f"{path}: {len(found)} films, {sum(film.frames / film.rate for film in found) / 60:.1f} minutes in all"
     )
+
+
+def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
+    """Raise UnknownNameError, before the first frame, for a baseline that no arm is called."""
+    from harness.store import MANIFEST
+    from reports.baseline import choose
+    from reports.tables import entrant_of
+
+    if baseline is None:
+        return
+    there = store.manifest()["asked"]["arms"] if (store.folder / MANIFEST).exists() else []
+    planned_arms = {id(cell.arm): cell.arm for cell in planned}.values()
+    # What is asked for again is in the folder, too.
+    arms = {arm["label"]: arm for arm in [*there, *(arm.asked() for arm in planned_arms)]}
+    choose([entrant_of(arm) for arm in arms.values()], baseline)
 
 
 def _plan_in_words(looks: Sequence[Look]) -> list[str]:

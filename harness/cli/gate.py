@@ -45,7 +45,10 @@ def gate(
         str | None,
         typer.Option(help="Measure this commit, branch or checkout beside this one. Default: where main was left."),
     ] = None,
-    baseline: Annotated[Path | None, typer.Option(help="A run's folder, or a file of `horizon baseline`.")] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(help="A run's folder, a file of `horizon baseline`, or an arm of RUN that the others must match."),
+    ] = None,
     measure: Annotated[bool, typer.Option("--measure", help="With --baseline: measure this code first.")] = False,
     campaign: Annotated[Path | None, typer.Option(help="A TOML file. Default: every strategy, tier gate.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
@@ -66,6 +69,7 @@ def gate(
     """Is a run worse than its baseline, in quality, speed or memory? 0: no. 1: yes. 2: they cannot be compared."""
     from harness import trees
     from harness.rounds import Rounds
+    from reports.arm_gate import beside
     from reports.evidence import read
     from reports.gate import EXIT
     from reports.gate_page import write
@@ -74,7 +78,10 @@ def gate(
         raise BaselineError("give --against (a commit, branch or checkout) or --baseline (a folder or file), not both")
     margins = partial(_margins, policy)
     if baseline is not None and not measure:
-        verdict = _judged(_run(run), read(baseline), margins)
+        mine = _run(run)
+        # A name that is no file is one of the run's own arms.
+        arm = not baseline.exists() and baseline.suffix != ".parquet" and len(baseline.parts) == 1
+        verdict = _judged(*(beside(mine, str(baseline)) if arm else (mine, read(baseline))), margins)
     else:
         asked = _campaign(campaign, strategy)
         # A mistake in it must not wait until all is measured.
@@ -277,7 +284,7 @@ def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
 
     loud = sheet(verdict)
     if loud.rows:
-        shown = table("", "", "baseline", "now", "worse by", "allowed")
+        shown = table("", "", "n", "baseline", "now", "worse by", "allowed")
         for sign, arm, metric, scenario, *numbers in loud.rows:
             shown.add_row(sign, Text(f"{arm}: {metric}" + (f" in {scenario}" if scenario else ""), "bold"), *numbers)
         console.print(shown)

@@ -47,7 +47,7 @@ def sample(
     import torch
 
     from harness import registry
-    from harness.campaign import computing, options_of
+    from harness.options import computing, options_of
     from harness.sample import sample as pieces
     from harness.sample import script_of
     from harness.video import VideoWriter
@@ -115,7 +115,7 @@ def train(
     import torch
 
     from harness import registry
-    from harness.campaign import computing
+    from harness.options import computing
     from harness.training.school import Request, School, chosen
     from harness.training.study import read_log, run
     from reports.plots import training_curve

@@ -15,8 +15,9 @@ has the opposite sign (`amplitude="paper"`). History: the paper speaks of the sc
 code knows the whole script when it matches scenes (`known="script"`); in a stream only what was said so far is known
 (`known="stream"`). It works on one video at a time; here every row of a batch chooses its own tokens and scenes.
 
-Its own: anchors that do not roll at all where `rolling_cycle` is 0; a prompt of which no telling word is left is
-matched whole; without texts, prompts are matched by their embeddings.
+Its own: anchors that do not roll at all where `rolling_cycle` is 0; blocks of anchors begin at whole chunks of the
+first frames, also where carried frames that never leave shift the clock by less than a chunk; a prompt of which no
+telling word is left is matched whole; without texts, prompts are matched by their embeddings.
 """
 
 from strategies.echo_forcing.strategy import EchoForcing

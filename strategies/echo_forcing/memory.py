@@ -161,11 +161,12 @@ class SceneMemory(Memory):
         if own.fade is None:
             return None
         weights = own.fade.new_ones(spec.batch, slots.frames, spec.frame_tokens)
-        window = [*slots.anchors, *[None] * (slots.compressed_room * slots.rolled), *slots.tail]
-        for number, frame in enumerate(slots.carried):
-            for slot, other in enumerate(window):
-                if frame == other:
-                    weights[:, slot] = own.fade[:, number]
+        # What the roll puts back among the anchors has its full weight again.
+        full = slots.refilled + slots.compressed_room * slots.rolled
+        window = [*slots.anchors[: len(slots.anchors) - slots.refilled], *[None] * full, *slots.tail]
+        for slot, frame in enumerate(window):
+            if frame in slots.carried:
+                weights[:, slot] = own.fade[:, slots.carried.index(frame)]
         return weights.flatten(1)
 
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
@@ -235,9 +236,9 @@ class SceneMemory(Memory):
         self.pool.add(self._scene(switch))
         rows, jumps = self.pool.recalled(switch, self.knobs)
         raw = [frame for frame in slots.tail if frame not in slots.carried]
-        raw = raw[len(raw) - transition.old_recent :] if transition.old_recent else []
+        raw = raw[max(0, len(raw) - transition.old_recent) :]
         if transition.source == "resink":
-            raw = [*(slots.anchors or slots.tail)[:1], *raw]
+            raw = [*slots.head, *raw]
         recalls = transition.source in ("compress", "select")
         carried = [RECALLED, *raw] if recalls else raw
         for number, own in enumerate(self.layers):

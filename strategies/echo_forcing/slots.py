@@ -34,6 +34,7 @@ class Slots:
     window: latent frames in all, a chunk included. anchors_room, compressed_room, recent_room: frames of each part once
     the window is full. period: how many first frames anchors come from, 0 for anchors that stay. history_room: frames
     that compression chooses from. keepsakes: which frames of a scene, counted from its start, are needed at its end.
+    keeps_head: whether the first whole frame that the latest chunk saw is needed until the next chunk.
     """
 
     window: int
@@ -43,11 +44,15 @@ class Slots:
     period: int
     history_room: int
     keepsakes: tuple[int, ...] = ()
+    keeps_head: bool = False
 
     scene_start: int = 0
     chunks: int = 0
     """Committed chunks of the scene."""
     rolled: bool = False
+    refilled: int = 0
+    """Newest anchors that come from the roll, not from where they stood when the window became full."""
+    head: list[int] = field(default_factory=list)
     carried: list[int] = field(default_factory=list)
     anchors: list[int] = field(default_factory=list)
     tail: list[int] = field(default_factory=list)
@@ -57,10 +62,10 @@ class Slots:
 
     def enter(self, start: int, carried: Iterable[int]) -> None:
         """A new scene begins at absolute frame `start` behind these carried frames."""
-        self.scene_start, self.chunks, self.rolled = start, 0, False
+        self.scene_start, self.chunks, self.rolled, self.refilled = start, 0, False, 0
         self.carried = list(carried)
         self.tail = list(self.carried)
-        self.anchors, self.firsts, self.history, self.kept = [], [], [], []
+        self.anchors, self.head, self.firsts, self.history, self.kept = [], [], [], [], []
 
     def append(self, start: int, frames: int) -> None:
         """Frames were committed."""
@@ -79,6 +84,7 @@ class Slots:
 
     def make_room(self) -> list[int]:
         """Evict until the next chunk fits. Returns the frames in the place of the compressed ones, the first time."""
+        self.head = (self.anchors or self.tail)[:1] if self.keeps_head else []
         clock = self.tail[-1] + 1 - self.scene_start + len(self.carried)
         over = self.frames + self.chunk - self.window
         if over <= 0:
@@ -96,6 +102,7 @@ class Slots:
             if clock >= self.window:
                 block = anchor_block(self.firsts, clock, self.window, self.chunk)
                 self.anchors = shifted[: self.anchors_room - self.chunk] + block
+                self.refilled = min(self.refilled + self.chunk, self.anchors_room)
             else:  # only where a first chunk is shorter than the others
                 self.anchors = shifted + self.anchors[len(self.anchors) - over :]
         return middle
@@ -108,7 +115,7 @@ class Slots:
     @property
     def live(self) -> set[int]:
         """Frames that play any part."""
-        return {*self.anchors, *self.tail, *self.firsts, *self.history, *self.kept}
+        return {*self.anchors, *self.tail, *self.firsts, *self.history, *self.kept, *self.head}
 
     def state_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -143,6 +143,7 @@ class EchoForcing(Strategy):
             period=self.rolling_cycle * spec.chunk if self.hierarchy and self.anchors else 0,
             history_room=max(self.history, window),
             keepsakes=tuple(sorted(keepsakes)),
+            keeps_head="resink" in sources,
         )
 
     def open(self, spec: MemorySpec) -> Memory:
@@ -169,6 +170,12 @@ class EchoForcing(Strategy):
             )
         if not self.hierarchy and self.sink > window - chunk:
             raise KnobError(f"echo_forcing: sink {self.sink} leaves no room for a chunk in a window of {window}")
+        behind = window - chunk - self.sink
+        if not self.hierarchy and self.old_recent > behind:
+            raise KnobError(
+                f"echo_forcing: old_recent {self.old_recent} is more than the {behind} latent frames behind sink "
+                f"{self.sink} that are there at a switch; lower one of them"
+            )
         if self.old_recent > self.recent:
             raise KnobError(
                 f"echo_forcing: old_recent {self.old_recent} is more than the {self.recent} recent latent frames that "

@@ -23,6 +23,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -41,8 +42,15 @@ SHORTEST = 2
 """Frames of a clip at least: consistency compares neighbours."""
 ENCODER_THREADS = 4
 """The same everywhere: what x264 writes depends on it."""
-ENCODING = f"libx264, yuv420p, default quality, {ENCODER_THREADS} threads, PyAV {av.__version__}"
+INSTRUCTIONS = "avx2"
+"""The newest x86 instructions that x264 may use. With AVX-512 its macroblock tree writes other motion vectors for the
+same pictures from time to time, with one thread too (x264 as in PyAV 18.1)."""
+ENCODING = (
+    f"libx264, yuv420p, default quality, {ENCODER_THREADS} threads, {INSTRUCTIONS} at most, PyAV {av.__version__}"
+)
 """How clips are written, for the record."""
+CPU = Path("/proc/cpuinfo")
+"""Where the processor's instructions are listed, on Linux."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +150,17 @@ def _write_all(film: Path, what: Footage, places: list[tuple[Path, int, int]]) -
                     del running[path]
 
 
+@cache
+def _options() -> dict[str, object]:
+    """Options of x264 that make the same pictures the same bytes; see `INSTRUCTIONS`."""
+    try:
+        newer = "avx512" in CPU.read_text()
+    except OSError:
+        newer = False
+    # Only where AVX-512 is listed: x264 does not check that the processor has the instructions named here.
+    return {"x264-params": f"asm={INSTRUCTIONS}"} if newer else {}
+
+
 @contextmanager
 def _encoder(path: Path, what: Footage) -> Iterator[Callable[[Picture], None]]:
     if what.height % 2 or what.width % 2:
@@ -154,6 +173,7 @@ def _encoder(path: Path, what: Footage) -> Iterator[Callable[[Picture], None]]:
         stream = container.add_stream("libx264", rate=max(1, int(what.rate)))
         stream.width, stream.height, stream.pix_fmt = what.width, what.height, "yuv420p"
         stream.codec_context.thread_count = ENCODER_THREADS
+        stream.options = _options()
 
         def add(picture: Picture) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))

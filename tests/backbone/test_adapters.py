@@ -1,6 +1,5 @@
 """LoRA adapters: merged is as good as unmerged, and what does not fit is refused."""
 
-import peft
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -59,6 +58,9 @@ def layers(base):
 )
 @pytest.mark.parametrize("kind", ["safetensors", "bin"])
 def test_merged_equals_what_peft_computes(tmp_path, options, kind):
+    # It takes two seconds to load, which every process that collects this file would spend.
+    import peft
+
     base = published.model()
     wrapped = peft.get_peft_model(published.model(), peft.LoraConfig(target_modules=layers(base), **options))
     generator = torch.Generator().manual_seed(2)

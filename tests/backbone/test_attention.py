@@ -8,7 +8,7 @@ from typing import get_args
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError
 from harness.workbench import CONFIG
+from tests.cases import cases
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")
 
@@ -43,7 +44,7 @@ def triple(
     return [(2 * torch.randn(shape, generator=generator, dtype=torch.float64)).to(dtype) for shape in shapes]
 
 
-@settings(deadline=None, max_examples=40)
+@cases(40)
 @given(
     seed=st.integers(0, 999),
     batch=st.integers(1, 2),

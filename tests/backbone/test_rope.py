@@ -4,7 +4,7 @@ import cmath
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -49,7 +49,6 @@ def test_pairs_of_the_axes(head_dim: int, expected: tuple[int, int, int]) -> Non
     assert tuple(len(axis) for axis in head_radians(head_dim)) == expected
 
 
-@settings(deadline=None)
 @given(head_dim=head_dims, time=positions, row=st.integers(0, 60), column=st.integers(0, 60), seed=st.integers(0, 99))
 def test_rotation_is_the_papers(head_dim: int, time: float, row: int, column: int, seed: int) -> None:
     x = vectors(seed, 1, 1, 1, head_dim)
@@ -58,7 +57,6 @@ def test_rotation_is_the_papers(head_dim: int, time: float, row: int, column: in
     assert torch.view_as_complex(ours.view(-1, 2)).tolist() == pytest.approx(theirs, abs=EXACT)
 
 
-@settings(deadline=None)
 @given(head_dim=head_dims, start=st.integers(0, int(FAR)), distance=distances, shift=distances, seed=st.integers(0, 99))
 def test_attention_depends_on_distances_only(
     head_dim: int, start: int, distance: float, shift: float, seed: int
@@ -88,7 +86,6 @@ def test_positions_matter() -> None:
     assert len(seen) == 6
 
 
-@settings(deadline=None)
 @given(head_dim=head_dims, time=positions, seed=st.integers(0, 99))
 def test_norms_are_kept(head_dim: int, time: float, seed: int) -> None:
     x = vectors(seed, 2, 6, 3, head_dim)
@@ -96,7 +93,6 @@ def test_norms_are_kept(head_dim: int, time: float, seed: int) -> None:
     torch.testing.assert_close(turned.norm(dim=-1), x.norm(dim=-1), rtol=1e-12, atol=0)
 
 
-@settings(deadline=None)
 @given(
     head_dim=head_dims,
     times=st.lists(positions, min_size=1, max_size=4),

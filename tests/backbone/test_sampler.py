@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -95,7 +95,6 @@ def test_an_impossible_context_noise_is_refused(timestep: float) -> None:
         Sampler(context_noise=timestep)
 
 
-@settings(deadline=None)
 @given(sigma=st.floats(0, 1), seed=st.integers(0, 999), scale=st.sampled_from([1e-3, 1.0, 30.0]))
 def test_denoising_undoes_noising(sigma: float, seed: int, scale: float) -> None:
     """With the true flow, noise - clean, every noise level leads back to the clean latents."""

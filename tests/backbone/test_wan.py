@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -20,6 +20,7 @@ from harness.noise import PairedNoise
 from harness.rollout import rollout
 from strategies.full import Full
 from strategies.memrope import MemRoPE
+from tests.cases import cases
 from tests.oracle import dit as oracle
 
 SIZES: dict[str, Any] = {
@@ -245,7 +246,7 @@ def test_time_features(width: int) -> None:
         torch.testing.assert_close(ours, oracle.sinusoid(timestep, width), rtol=0, atol=1e-12)
 
 
-@settings(deadline=None, max_examples=10)
+@cases(10)
 @given(seed=SEEDS, timestep=st.floats(0, 1000), length=st.integers(1, 6))
 def test_a_pass_is_the_oracles(seed: int, timestep: float, length: int) -> None:
     """Plain loops over a plain dict of weights."""
@@ -265,7 +266,7 @@ def test_a_pass_is_the_oracles(seed: int, timestep: float, length: int) -> None:
     torch.testing.assert_close(flow[0], expected, rtol=0, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@cases(20)
 @given(seed=SEEDS, timesteps=st.lists(st.floats(0, 1000), min_size=3, max_size=3))
 def test_rows_at_their_own_timesteps(model: CausalWan, seed: int, timesteps: list[float]) -> None:
     """Rows of a batch, each at its own noise level, are what they are alone."""
@@ -276,7 +277,7 @@ def test_rows_at_their_own_timesteps(model: CausalWan, seed: int, timesteps: lis
         torch.testing.assert_close(together[row, None], alone, rtol=0, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@cases(20)
 @given(seed=SEEDS, timesteps=st.lists(st.floats(0, 1000), min_size=3, max_size=3))
 def test_frames_at_their_own_timesteps(seed: int, timesteps: list[float]) -> None:
     """Where self-attention adds nothing, frames do not see each other: each is what it is alone, at its timestep."""
@@ -290,7 +291,7 @@ def test_frames_at_their_own_timesteps(seed: int, timesteps: list[float]) -> Non
         torch.testing.assert_close(together[:, frame, None], alone, rtol=0, atol=2e-5)
 
 
-@settings(deadline=None, max_examples=20)
+@cases(20)
 @given(seed=SEEDS, timestep=st.floats(0, 1000))
 def test_a_shared_timestep_is_one_for_every_frame(model: CausalWan, seed: int, timestep: float) -> None:
     """[1, 1] takes a fused norm; [1, F], [B, 1] and [B, F] do not."""

@@ -48,7 +48,7 @@ def make(folder: Path, seed: int) -> int:
     ]
     asked = {
         "backbone": "pocket", "weights": "w", "dtype": "float32", "tier": "full", "seed": 0, "arms": arms,
-        "suite_versions": {"drift": ["1"], "fps": ["1"]}, "cells": list(cells),
+        "suite_versions": {"drift": "1", "fps": "1"}, "cells": list(cells),
     }  # fmt: skip
     store.begin({"name": "million", "asked": asked, "environment": ENVIRONMENT, "beside": "million"})
     for cell, (suite, scenario, name, number) in cells.items():

@@ -417,9 +417,9 @@ def test_commands_and_options_are_these() -> None:
                 "--weights",
                 "--size",
             ),
-            *("--tiling", "--offload", "--prompts", "--lossless", "--dry-run"),
+            *("--tiling", "--offload", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
-        "compare": ["folder", "--json"],
+        "compare": ["folders", "--baseline", "--out", "--json"],
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [

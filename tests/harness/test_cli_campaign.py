@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -77,6 +78,60 @@ def test_compare_shows_tables_and_writes_the_page(ran):
     written = json.loads(horizon("compare", "c", "--json", cwd=folder))["written"]
     assert {"c/report.html", "c/report.md", "c/table.csv", "c/records.parquet"} <= set(written)
     assert all((folder / path).stat().st_size > 1000 for path in written)
+
+
+def test_tables_fit_eighty_columns(ran, monkeypatch):
+    folder, _ = ran
+    for columns in ("80", "60"):
+        monkeypatch.setenv("COLUMNS", columns)
+        said = subprocess.run(
+            command("compare", "c"), check=True, cwd=folder, env=os.environ | {"COLUMNS": columns},
+            capture_output=True, text=True, timeout=300,
+        ).stdout  # fmt: skip
+        assert max(len(line.rstrip()) for line in said.splitlines()) <= int(columns)
+        assert "n=3" in said
+        assert re.search(r"^ +\[\d\.\d\d, 1\.00\]", said, re.MULTILINE)
+        assert "who beats whom, as published" in said
+        assert "memrope.window=14" in said
+
+
+def test_another_baseline_and_another_place(ran, tmp_path):
+    folder, _ = ran
+    said = horizon("compare", "c", "--baseline", "memrope", "--out", str(tmp_path / "r"), cwd=folder)
+    assert "worse than memrope of the same table" in " ".join(said.split())
+    assert said.splitlines()[-1].endswith("r/report.html")
+    assert (tmp_path / "r/pairs.csv").exists()
+    assert not (tmp_path / "r/manifest.json").exists()
+    said = horizon("compare", "c", "--baseline", "attention_sink", cwd=folder, code=2)
+    assert said == (
+        "horizon: --baseline attention_sink: no arm is called so; there are: sliding_window, memrope, "
+        "memrope.window=14\n"
+    )
+
+
+def test_a_run_keeps_what_it_is_to_be_compared_with(ran, tmp_path):
+    folder, _ = ran
+    subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
+    options = [*ARMS, "--out", "c", "--threads", "1", "--baseline"]
+    horizon("run", *options, "memrope", cwd=tmp_path)
+    assert json.loads((tmp_path / "c/manifest.json").read_text())["asked"]["baseline"] == "memrope"
+    assert "worse than memrope of" in " ".join(horizon("compare", "c", cwd=tmp_path).split())
+    # Without the option it stays what it was, and a name that no arm has is refused before anything runs.
+    horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
+    assert json.loads((tmp_path / "c/manifest.json").read_text())["asked"]["baseline"] == "memrope"
+    said = horizon("run", *ARMS, "--out", "none", "--baseline", "memrop", cwd=tmp_path, code=2)
+    assert "--baseline memrop: no arm is called so (did you mean 'memrope'?); there are: sliding_window, " in said
+    assert not (tmp_path / "none").exists()
+
+
+def test_seeds_go_together(ran, tmp_path):
+    folder, _ = ran
+    other = tmp_path / "other"
+    horizon("run", *ARMS, "--seed", "1", "--out", str(other), "--threads", "1", cwd=folder)
+    said = horizon("compare", "c", str(other), "--out", str(tmp_path / "both"), cwd=folder)
+    assert "n=6" in said
+    said = horizon("compare", "c", "c", cwd=folder, code=2)
+    assert said.startswith("horizon: c and c are both of seed 0: no rollout may count twice")
 
 
 def test_a_strategy_can_be_added_later(ran, tmp_path):

@@ -21,8 +21,10 @@ def test_a_stopwatch_tells_the_time_between_marks():
         time.sleep(pause)
         clock.mark()
     long, short = clock.seconds()
-    assert 0.05 <= long < time.perf_counter() - began
-    assert short < long
+    assert long >= 0.05
+    # Nothing more about the short one: on a busy machine it may be long, too.
+    assert short >= 0
+    assert long + short < time.perf_counter() - began
 
 
 def test_pinned_to_as_many_cores_as_threads():
@@ -45,8 +47,9 @@ def test_the_peak_begins_anew_where_it_is_forgotten():
 
 def test_a_vigil_tells_how_much_of_the_machine_there_was():
     with meter.Vigil(CPU) as vigil:
-        until = time.perf_counter() + 0.3
-        while time.perf_counter() < until:
+        # Of this process's own time: a busy machine gives it less than the clock on the wall.
+        until = time.process_time() + 0.3
+        while time.process_time() < until:
             pass
     vigil.check()
     about = vigil.about()

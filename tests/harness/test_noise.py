@@ -7,7 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -27,7 +27,6 @@ def drawn(noise: PairedNoise, draw: Draw, *shape: int) -> Tensor:
     return noise.initial(chunk, size) if step is None else noise.renoise(chunk, step, size)
 
 
-@settings(deadline=None)
 @given(rows=st.lists(ROWS, min_size=1, max_size=4), draws=st.lists(DRAWS, min_size=1, max_size=6), data=st.data())
 def test_a_row_is_the_same_in_any_batch_place_and_order(
     rows: list[tuple[int, str]], draws: list[Draw], data: st.DataObject
@@ -42,7 +41,6 @@ def test_a_row_is_the_same_in_any_batch_place_and_order(
             assert torch.equal(x, alone[row, draw])
 
 
-@settings(deadline=None)
 @given(key=st.tuples(ROWS, DRAWS), other=st.tuples(ROWS, DRAWS))
 def test_another_seed_prompt_chunk_or_step_is_other_noise(
     key: tuple[tuple[int, str], Draw], other: tuple[tuple[int, str], Draw]

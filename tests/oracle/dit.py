@@ -7,7 +7,7 @@ position every frame sits, and that is the only way position reaches the network
 
 import cmath
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -18,6 +18,8 @@ Weights = Mapping[str, Tensor]
 Config = Mapping[str, Any]
 FrameKV = tuple[Tensor, Tensor]
 """Un-rotated keys and values of one latent frame in one layer, each [N, heads, head_dim]."""
+Attention = Callable[[int, Tensor], Tensor]
+"""Self-attention of a layer: its number and its input [T, N, dim] -> its output [T, N, dim]."""
 
 ROPE_THETA = 10000.0
 SINUSOID_PERIOD = 10000.0
@@ -78,17 +80,25 @@ def sinusoid(timestep: float, freq_dim: int) -> Tensor:
 def frame_phases(position: int, rows: int, columns: int, head_dim: int) -> Tensor:
     """Unit complex numbers that turn one frame's channel pairs: [rows * columns, head_dim / 2] (spec 1.3).
 
-    The pairs of a head are temporal, then height, then width; height and width count from the frame's corner.
+    Height and width count from the frame's corner.
+    """
+    places = [(position, row, column) for row in range(rows) for column in range(columns)]
+    return token_phases(places, head_dim)
+
+
+def token_phases(places: Sequence[tuple[int, int, int]], head_dim: int) -> Tensor:
+    """Unit complex numbers for tokens at (time, row, column): [len(places), head_dim / 2] (spec 1.3).
+
+    The pairs of a head are temporal, then height, then width.
     """
     dim_space = 2 * (head_dim // 6)
     dim_time = head_dim - 2 * dim_space
     tokens: list[list[complex]] = []
-    for row in range(rows):
-        for column in range(columns):
-            phases: list[complex] = []
-            for index, dim_axis in ((position, dim_time), (row, dim_space), (column, dim_space)):
-                phases.extend(cmath.exp(1j * index * ROPE_THETA ** (-2 * j / dim_axis)) for j in range(dim_axis // 2))
-            tokens.append(phases)
+    for position, row, column in places:
+        phases: list[complex] = []
+        for index, dim_axis in ((position, dim_time), (row, dim_space), (column, dim_space)):
+            phases.extend(cmath.exp(1j * index * ROPE_THETA ** (-2 * j / dim_axis)) for j in range(dim_axis // 2))
+        tokens.append(phases)
     return torch.tensor(tokens, dtype=torch.complex128)
 
 
@@ -97,9 +107,14 @@ def rotate(x: Tensor, positions: Sequence[int], rows: int, columns: int) -> Tens
     if x.shape[0] != len(positions):
         raise ValueError(f"{x.shape[0]} frames but {len(positions)} temporal positions")
     phases = torch.stack([frame_phases(position, rows, columns, x.shape[-1]) for position in positions])
+    return turn(x, phases)
+
+
+def turn(x: Tensor, phases: Tensor) -> Tensor:
+    """Multiply neighbouring channels of x [..., heads, head_dim] as complex numbers by phases [..., head_dim / 2]."""
     # Neighbouring channels 2i, 2i + 1 are the real and the imaginary part of one number.
     pairs = torch.complex(x[..., 0::2].double(), x[..., 1::2].double())
-    turned = pairs * phases.unsqueeze(2)
+    turned = pairs * phases.unsqueeze(-2)
     rotated = torch.empty(x.shape, dtype=torch.float64)
     rotated[..., 0::2] = turned.real
     rotated[..., 1::2] = turned.imag
@@ -202,21 +217,12 @@ def embed_text(weights: Weights, config: Config, prompt: Tensor) -> Tensor:
     return linear(gelu_tanh(linear(padded, weights, "text_embedding.0")), weights, "text_embedding.2")
 
 
-def forward(
-    weights: Weights,
-    config: Config,
-    latents: Tensor,
-    timestep: float,
-    prompt: Tensor,
-    positions: Sequence[int],
-    context: Sequence[Sequence[FrameKV]],
-    context_positions: Sequence[int],
-) -> tuple[Tensor, list[list[FrameKV]]]:
-    """One pass of the network over the latent frames of a chunk (spec 1.2).
+def network(
+    weights: Weights, config: Config, latents: Tensor, timestep: float, prompt: Tensor, attention: Attention
+) -> Tensor:
+    """One pass of the network over the latent frames of a chunk -> velocity [T, C, H, W] (spec 1.2).
 
-    latents [T, C, H, W] are all at the same timestep (0..1000 scale) and at temporal `positions`; prompt is
-    [L <= text_len, text_dim]. context[layer] lists the slots that are visible besides the chunk itself, at
-    `context_positions`. Returns the velocity [T, C, H, W] and, per layer, the keys and values of every frame.
+    latents [T, C, H, W] are all at the same timestep (0..1000 scale); prompt is [L <= text_len, text_dim].
     """
     frames, _, height, width = latents.shape
     dim, eps = config["dim"], config["eps"]
@@ -228,16 +234,12 @@ def forward(
     time = linear(silu(linear(features, weights, "time_embedding.0")), weights, "time_embedding.2")
     time_six = linear(silu(time), weights, "time_projection.1").view(frames, 6, dim)
 
-    chunk_kv: list[list[FrameKV]] = []
     for layer in range(config["num_layers"]):
         name = f"blocks.{layer}"
         modulation = weights[f"{name}.modulation"] + time_six
         shift_sa, scale_sa, gate_sa, shift_ffn, scale_ffn, gate_ffn = modulation.chunk(6, dim=1)
 
-        y = layer_norm(x, eps) * (1 + scale_sa) + shift_sa
-        y, key, value = self_attention(weights, config, layer, y, positions, context[layer], context_positions, grid)
-        chunk_kv.append(list(zip(key, value, strict=True)))
-        x = x + gate_sa * y
+        x = x + gate_sa * attention(layer, layer_norm(x, eps) * (1 + scale_sa) + shift_sa)
 
         y = layer_norm(x, eps) * weights[f"{name}.norm3.weight"] + weights[f"{name}.norm3.bias"]
         x = x + cross_attention(weights, config, layer, y, text)
@@ -248,4 +250,30 @@ def forward(
     # The head is modulated by the time embedding itself, not by its six-fold projection.
     shift, scale = (weights["head.modulation"] + time.unsqueeze(1)).chunk(2, dim=1)
     out = linear(layer_norm(x, eps) * (1 + scale) + shift, weights, "head.head")
-    return assemble_patches(config, out, grid), chunk_kv
+    return assemble_patches(config, out, grid)
+
+
+def forward(
+    weights: Weights,
+    config: Config,
+    latents: Tensor,
+    timestep: float,
+    prompt: Tensor,
+    positions: Sequence[int],
+    context: Sequence[Sequence[FrameKV]],
+    context_positions: Sequence[int],
+) -> tuple[Tensor, list[list[FrameKV]]]:
+    """One pass of the network with dense attention to whole frames (spec 1.2).
+
+    The chunk is at temporal `positions`. context[layer] lists the slots that are visible besides the chunk itself, at
+    `context_positions`. Returns the velocity [T, C, H, W] and, per layer, the keys and values of every frame.
+    """
+    grid = token_grid(config, latents.shape[2], latents.shape[3])
+    chunk_kv: list[list[FrameKV]] = []
+
+    def attention(layer: int, x: Tensor) -> Tensor:
+        y, key, value = self_attention(weights, config, layer, x, positions, context[layer], context_positions, grid)
+        chunk_kv.append(list(zip(key, value, strict=True)))
+        return y
+
+    return network(weights, config, latents, timestep, prompt, attention), chunk_kv

@@ -6,17 +6,22 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from .dit import Config, FrameKV, Weights, forward, model_dtype, token_grid
-from .memories import Chunk, FrameSlot, View, parse_knobs, replay_before, slot_kv, visible
+from .dit import Config, Weights, model_dtype
+from .knobs import parse_knobs
+from .latents import Latents
+from .matching import Encode, Script
+from .queries import Queries, QueryKnobs
 from .sampler import predict_clean, renoise, sigma_at, warp_steps
+from .scenes import SceneKnobs, Scenes
+from .slots import Chunk
+from .windowed import Windowed
 
+LATENT_SIZES = ("latent", "query_latent", "rope", "latent_norm")
+"""Knobs of videomla that the shapes of its weights tell already."""
 SWITCH_KINDS = ("smooth", "hardcut", "recall")
 
-Switch = tuple[int, Tensor, str]
-"""Latent frame, embeddings [B, L, text_dim], kind."""
-
-Store = list[dict[FrameSlot, FrameKV]]
-"""Per layer, everything one video ever committed."""
+Switch = tuple[int, Tensor, str] | tuple[int, Tensor, str, list[str]]
+"""Latent frame, embeddings [B, L, text_dim], kind, and maybe the prompts as text."""
 
 
 class Noise(Protocol):
@@ -48,38 +53,31 @@ def due_switch(switches: Sequence[Switch], previous_start: int | None, start: in
     return due
 
 
-def run_pass(
-    weights: Weights,
-    config: Config,
-    latents: Tensor,
-    timestep: float,
-    prompt: Tensor,
-    view: View,
-    store: Store,
-) -> tuple[Tensor, list[list[FrameKV]]]:
-    """One network pass over latents [frames, C, H, W] of one video, seeing the slots of the view."""
-    rows, columns = token_grid(config, latents.shape[2], latents.shape[3])
-    head_dim = config["dim"] // config["num_heads"]
-    blank = torch.zeros(rows * columns, config["num_heads"], head_dim, dtype=latents.dtype)
-    context = [[slot_kv(slot, layer_store, blank) for slot in view.slots] for layer_store in store]
-    return forward(weights, config, latents, timestep, prompt, view.current_positions, context, view.positions)
+class Memory(Protocol):
+    """The memory of one video: its passes, and what they leave behind."""
+
+    def enter(self, current: Chunk, past: Tensor, prompts: tuple[Tensor, Tensor]) -> None:
+        """A chunk begins, and before it the switch that it names.
+
+        past: clean latents [start, C, H, W] of all frames before. prompts: of the chunk before, and of this one.
+        """
+
+    def run(self, latents: Tensor, timestep: float, number: int, *, clean: bool) -> Tensor:
+        """Pass `number` over latents [frames, C, H, W] of the chunk -> velocity; the clean one is committed."""
 
 
-def commit(
-    weights: Weights,
-    config: Config,
-    latents: Tensor,
-    prompt: Tensor,
-    view: View,
-    store: Store,
-    frames: Sequence[int],
-    generation: int,
-) -> None:
-    """Write the keys and values of clean latents [frames, C, H, W] into the store: one pass at timestep 0."""
-    _, chunk_kv = run_pass(weights, config, latents, 0.0, prompt, view, store)
-    for layer_store, frame_kvs in zip(store, chunk_kv, strict=True):
-        for frame, frame_kv in zip(frames, frame_kvs, strict=True):
-            layer_store[FrameSlot(frame, generation)] = frame_kv
+def opened(
+    weights: Weights, config: Config, strategy: str, knobs: Mapping[str, Any], n: int, script: Script | None
+) -> Memory:
+    """The memory of a new video. Knobs of videomla are its policy's, and `policy` its name."""
+    if strategy == "echo_infinity":
+        return Queries(weights, config, QueryKnobs(**knobs), n)
+    if strategy == "echo_forcing":
+        return Scenes(weights, config, SceneKnobs(**knobs), n, script)
+    if strategy == "videomla":
+        inner = {name: value for name, value in knobs.items() if name not in ("policy", *LATENT_SIZES)}
+        return Latents(weights, config, parse_knobs(knobs["policy"], inner, n), n)
+    return Windowed(weights, config, parse_knobs(strategy, knobs, n), n)
 
 
 @torch.no_grad()
@@ -99,16 +97,18 @@ def rollout(
     steps: tuple[int, ...] = (1000, 750, 500, 250),
     shift: float = 5.0,
     independent_first_frame: bool = False,
+    texts: list[str] | None = None,
+    encode: Encode | None = None,
 ) -> Tensor:
     """Generate clean latents [B, latent_frames, C, H, W]; latent_size is (H, W).
 
     prompts [B, L, text_dim] hold until a switch (latent frame, embeddings, kind) takes effect, at the first
     chunk that starts at or after its frame. initial [B, F0, C, H, W] are the clean first frames of the video.
+    texts and the texts of switches tell scenes apart, with encode: strings to embeddings [N, L, text_dim].
     """
     dtype = model_dtype(weights)
     batch = prompts.shape[0]
-    parsed = parse_knobs(strategy, knobs, chunk)
-    if any(kind not in SWITCH_KINDS for _, _, kind in switches):
+    if any(switch[2] not in SWITCH_KINDS for switch in switches):
         raise ValueError(f"switch kinds are {SWITCH_KINDS}")
     timesteps = warp_steps(steps, shift)
     sigmas = [sigma_at(timestep, shift) for timestep in timesteps]
@@ -117,45 +117,41 @@ def rollout(
     given = 0 if initial is None else initial.shape[1]
     if initial is not None:
         video[:, :given] = initial
-    stores: list[Store] = [[{} for _ in range(config["num_layers"])] for _ in range(batch)]
-    history: list[Chunk] = []
+    scripts: list[Script | None] = [None] * batch
+    if texts is not None and encode is not None:
+        said = [texts, *(switch[3] for switch in sorted(switches, key=lambda each: each[0]) if len(switch) > 3)]
+        scripts = [Script([scene[row] for scene in said], encode) for row in range(batch)]
+    memories = [opened(weights, config, strategy, knobs, chunk, script) for script in scripts]
     generated = 0
     start = 0
+    before: int | None = None
     for frames in chunk_lengths(latent_frames, chunk, independent_first_frame):
         end = start + frames
         if start < given < end:
             raise ValueError(f"the {given} initial frames end inside a chunk")
-        switch = due_switch(switches, history[-1].start if history else None, start)
+        switch = due_switch(switches, before, start)
         current = Chunk(start, frames, None if switch is None else switch[2])
-        if switch is not None:
-            prompts = switch[1]
-        replay = replay_before(parsed, chunk, history, current)
-        view = visible(parsed, chunk, history, current)
+        old, prompts = prompts, prompts if switch is None else switch[1]
+        for row, memory in enumerate(memories):
+            memory.enter(current, video[row, :start], (old[row], prompts[row]))
 
-        if replay is not None:
-            replayed, generation = replay.frames, replay.generation
-            for row in range(batch):
-                clean = video[row, replayed]
-                commit(weights, config, clean, prompts[row], replay.view, stores[row], replayed, generation)
-
+        passes = 0
         if start >= given:
             shape = (batch, frames, config["in_dim"], *latent_size)
             noisy = noise.initial(generated, shape).to(dtype)
             clean = torch.empty(shape, dtype=dtype)
             for step, (timestep, sigma) in enumerate(zip(timesteps, sigmas, strict=True)):
-                for row in range(batch):
-                    prompt, store = prompts[row], stores[row]
-                    velocity, _ = run_pass(weights, config, noisy[row], timestep, prompt, view, store)
+                for row, memory in enumerate(memories):
+                    velocity = memory.run(noisy[row], timestep, step, clean=False)
                     clean[row] = predict_clean(noisy[row], velocity, sigma)
                 if step + 1 < len(timesteps):
                     fresh = noise.renoise(generated, step, shape).to(dtype)
                     noisy = renoise(clean, fresh, sigmas[step + 1])
             video[:, start:end] = clean
             generated += 1
+            passes = len(timesteps)
 
-        for row in range(batch):
-            clean = video[row, start:end]
-            commit(weights, config, clean, prompts[row], view, stores[row], current.ids, 0)
-        history.append(current)
-        start = end
+        for row, memory in enumerate(memories):
+            memory.run(video[row, start:end], 0.0, passes, clean=True)
+        before, start = start, end
     return video

@@ -1,8 +1,6 @@
 """The oracle replays every golden rollout of the upstream pipelines (spec section 8)."""
 
 import json
-import os
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -10,17 +8,12 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from tests.goldens import WINDOWS
+
 from .rollout import Switch, rollout
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-GOLDENS = Path(os.environ.get("HORIZON_GOLDENS") or REPOSITORY.parent / "shared" / "goldens")
-WINDOWS = GOLDENS / "windows"
 CHUNK = 3
 TOLERANCE = 2e-5
-
-pytestmark = pytest.mark.skipif(
-    not WINDOWS.is_dir(), reason=f"no golden rollouts in {WINDOWS}; set HORIZON_GOLDENS to their folder"
-)
 
 
 class Case(NamedTuple):

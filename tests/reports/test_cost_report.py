@@ -6,10 +6,11 @@ import pytest
 from harness import registry
 from harness.store import Store
 from harness.suite import Sample
+from reports.comparison import compared
 from reports.cost import speeds
 from reports.panels import front
 from reports.report import render
-from reports.tables import compared, entrants, scores, tidy
+from reports.tables import entrants, scores, tidy
 
 ARMS = {"sliding_window": (0.1, 4e6), "memrope": (0.11, 2e6)}
 ENDS = range(3, 481, 3)
@@ -66,15 +67,16 @@ def folder(tmp_path_factory):
 
 
 def test_tables_of_speed_and_memory(folder):
-    _, sheets = render(folder)
+    _, sheets, _ = render(folder)
     speed, memory = sheets
+    assert set(speed.counts) == {"", "n=4"}
     assert (speed.title, memory.title) == ("what it costs: speed", "what it costs: memory")
     slow = dict(zip(speed.heads, speed.rows[1], strict=True))
     assert slow["strategy"] == "memrope"
     # Repeats differ by a third, and in every one of them memrope is slower: that is seen because they are paired.
     assert slow["DiT (FPS)"].endswith("▼")
     assert slow["p99"] != "n too small"
-    assert dict(zip(memory.heads, memory.rows[1], strict=True))["cached"] == "2.00 MB"
+    assert dict(zip(memory.heads, memory.rows[1], strict=True))["cached"] == "2.00 MB ▲"
     for plot in ("chunk-latency", "cost-over-the-video"):
         assert (folder / f"plots/{plot}.png").read_bytes().startswith(b"\x89PNG")
     assert "DiT (FPS)" in (folder / "report.md").read_text()
@@ -83,8 +85,7 @@ def test_tables_of_speed_and_memory(folder):
 def test_repeats_are_told_apart_in_the_records(folder):
     table = tidy(Store(folder))
     assert sorted(table["repeat"].unique()) == [0, 1, 2, 3]
-    rows = compared(scores(table), entrants(Store(folder)))
-    by_arm = speeds(rows)
+    by_arm = speeds(compared(scores(table), entrants(Store(folder))).rows)
     assert by_arm["sliding_window"] / by_arm["memrope"] == pytest.approx(1.1, rel=0.01)
 
 

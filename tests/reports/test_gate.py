@@ -9,7 +9,8 @@ import pytest
 
 from harness.errors import BaselineError
 from harness.suite import Margin
-from reports.evidence import nothing, only_arms, united
+from reports.arm_gate import beside
+from reports.evidence import Evidence, nothing, only_arms, united
 from reports.gate import EXIT, judge, unsure
 from reports.gate_page import as_json, headline, junit, markdown, sheet, write
 from reports.policy import declared, read_policy, written
@@ -280,3 +281,49 @@ def test_findings_are_whole():
     (finding, *_) = verdict(whole(1), whole(2)).findings
     assert replace(finding, state="pass").place == "memrope: unsaid_identity in steady"
     assert finding.horizon_seconds == 60
+
+
+def test_how_many_rollouts_a_number_is_of():
+    found = verdict(whole(1), whole(2))
+    by_metric = {row[2]: row[4] for row in sheet(found, everything=True).rows}
+    assert by_metric == {"unsaid_identity": "16", "chunk_p50_ms": "6", "cache_bytes": "2"}
+    base = {("memrope", "unsaid_identity"): [0.9, 0.8, 0.7, 0.6]}
+    fewer = evidence(base)
+    fewer = replace(fewer, scores=fewer.scores.iloc[:2])
+    (finding,) = judge(evidence(base), fewer, POLICY).findings
+    assert finding.behind == "2 of 4"
+    assert (finding.base, finding.head) == (pytest.approx(0.85), pytest.approx(0.85))
+    assert "| 2 of 4 |" in markdown(judge(evidence(base), fewer, POLICY))
+
+
+def test_films_of_all_lengths_are_judged():
+    """Three films of 6 s and one of 12 s: the three must not drop out of the verdict."""
+    scores = evidence({("memrope", "unsaid_identity"): [0.9] * 4}).scores
+    lengths = scores.assign(horizon_latent_frames=[24, 24, 24, 48], horizon_seconds=[6.0, 6, 6, 12])
+    worse = lengths.assign(value=[0.5, 0.5, 0.5, 0.9])
+    head, base = (Evidence(evidence({}).source, MANIFEST, each) for each in (worse, lengths))
+    (finding,) = judge(head, base, POLICY).findings
+    assert finding.count == 4
+    assert finding.head == pytest.approx(0.6)
+    assert finding.state != "pass"
+
+
+def test_an_arm_may_be_what_the_others_must_match():
+    run = evidence(whole(1, arms=("memrope", "videomla"), slower=("videomla",), forgetful=("videomla",)))
+    found = judge(*beside(run, "memrope"), POLICY)
+    assert found.together
+    assert states(found) == {
+        ("videomla", "unsaid_identity"): "regression",
+        ("videomla", "chunk_p50_ms"): "regression",
+        ("videomla", "cache_bytes"): "pass",
+    }
+    assert states(judge(*beside(run, "videomla"), POLICY))["memrope", "chunk_p50_ms"] == "improved"
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("memrop", r"no such file, and no arm of this run \(did you mean 'memrope'\?\); its arms: memrope, videomla")],
+)
+def test_an_arm_that_is_not_there_is_one_line(name, says):
+    with pytest.raises(BaselineError, match=says):
+        beside(evidence(whole(1)), name)

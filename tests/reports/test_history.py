@@ -54,6 +54,18 @@ def test_few_runs_have_no_steps_and_false_ones_are_rare(tmp_path):
     assert not found(tmp_path / "many")["chunk_p50_ms"].steps
 
 
+def test_a_run_that_lost_its_hardest_rollouts_has_not_become_better(tmp_path):
+    easy, hard = [0.9] * 8, [0.3] * 8
+    for number in range(12):
+        values = {("memrope", "unsaid_identity"): easy + hard if number < 6 else easy}
+        about = {**MANIFEST, "when": f"2026-11-{number + 1:02}T00:00:00+00:00"}
+        save(evidence(values, about), tmp_path / f"run-{number:02}.parquet")
+    (series,) = steps(load(tmp_path))
+    assert series.values == pytest.approx([0.9] * 12)
+    assert series.count == "n=8 of 16"
+    assert not series.steps
+
+
 def test_the_picture_is_drawn(tmp_path):
     kept(tmp_path / "runs", [20.0] * 6 + [24.0] * 6)
     draw(steps(load(tmp_path / "runs")), tmp_path / "history.png")

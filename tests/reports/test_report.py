@@ -9,12 +9,13 @@ import pandas as pd
 import pytest
 
 from harness import registry
-from harness.cli.campaign import compare
+from harness.cli.compare import compare
 from harness.errors import StoreError
 from harness.store import Store
 from harness.suite import Sample
+from reports.comparison import compared
 from reports.report import render
-from reports.tables import TIDY, compared, entrants, scores, tidy
+from reports.tables import TIDY, entrants, scores, tidy
 from suites.strip import ROWS
 from suites.watch import edges
 
@@ -102,7 +103,7 @@ def found(folder, table, arm, metric="unsaid_identity", scenario="steady", secon
 def test_what_is_better_is_called_better_and_what_is_not_is_not(folder):
     row = found(folder, "as published", "memrope")
     assert row.mean == pytest.approx(0.91, abs=0.01)
-    assert row.difference == pytest.approx(row.mean)
+    assert row.difference == pytest.approx(row.mean, abs=1e-4)
     assert row.real
     early = found(folder, "as published", "memrope", seconds=30.0)
     assert (early.difference, early.real) == (0, False)
@@ -128,11 +129,12 @@ def test_the_page_stands_alone_and_says_it(folder):
     page = (folder / "report.html").read_text()
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "a &lt;cpu&gt; &amp; more" in page
-    assert "0.91 ± 0.00 ▲" in page
+    assert '<td class="up">0.91<span class="range"> [0.78, 0.92] ▲</span></td>' in page
     assert "keeps every frame" in page
     assert "clip: needs weights" in page
     text = (folder / "report.md").read_text()
-    assert re.search(r"\| memrope \| 300 \| 21 \| 0.91 ± 0.00 ▲ \|", text)
+    assert re.search(r"\| memrope \| 300 \| 21 \| 0.91 \[0.78, 0.92\] ▲ \|", text)
+    assert "unsaid identity, n=16 |" in text
     for name in re.findall(r"\]\((plots/[^)]+)\)", text):
         assert (folder / name).stat().st_size > 5000
         assert (folder / name).with_suffix(".svg").exists() or "filmstrips" in name
@@ -157,8 +159,7 @@ def budgeted(folder, tmp_path, notes):
 
 def test_an_arm_off_its_budget_is_marked_and_one_that_is_left_out_is_named(folder, tmp_path, capsys):
     made = budgeted(folder, tmp_path, {"attention_sink": WHY, "memrope": ABSENT})
-    _, shown = render(made)
-    published, equal = shown
+    _, (published, equal, *_), _ = render(made)
     assert (published.title, published.notes) == ("as published", [])
     assert {row[0]: row[1] for row in published.rows} == {
         "sliding_window": "300",
@@ -182,7 +183,7 @@ def test_an_arm_off_its_budget_is_marked_and_one_that_is_left_out_is_named(folde
     for note in notes:
         assert f"\n\n{note}\n" in equal_part
         assert f'<p class="pale">{note}</p>' in page
-    compare(made)
+    compare([made])
     said = " ".join(capsys.readouterr().out.split())
     for note in notes:
         assert note in said
@@ -197,10 +198,28 @@ def test_a_table_of_which_every_arm_is_left_out_still_says_so(folder, tmp_path):
         if arm["label"] != "memrope":
             arm |= {"budget_bytes": None, "budget_note": None}
     path.write_text(json.dumps(manifest))
-    _, (_, equal) = render(made)
+    _, (_, equal, *_), _ = render(made)
     assert (equal.title, equal.rows) == ("equal budget", [])
     assert equal.notes == ["Budget: 332 kB of cache.", f"memrope is not in this table: {ABSENT}."]
     assert f"memrope is not in this table: {ABSENT}." in (made / "report.html").read_text()
+
+
+def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypatch):
+    from reports import stale
+
+    shutil.copytree(folder, tmp_path / "c")
+    why = ["strategies/memrope changed"]
+    monkeypatch.setattr(stale.Today, "stale", lambda self, about: why if about["strategy"] == "memrope" else [])
+    _, shown, legend = render(tmp_path / "c")
+    named = [row[0] for sheet in shown for row in sheet.rows]
+    assert {name for name in named if "memrope" in name} == {
+        "memrope (stale)", "memrope.window=14 (stale)", "2 memrope (stale)", "2 memrope.window=14 (stale)"
+    }  # fmt: skip
+    assert not any("(stale)" in name for name in named if "memrope" not in name)
+    assert legend.stale.startswith("Stale, made by other code: memrope (strategies/memrope changed). Stale,")
+    for page in ("report.md", "report.html"):
+        assert legend.stale in (tmp_path / "c" / page).read_text()
+    assert stale.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
 
 
 def test_rendering_twice_gives_the_same(folder):
@@ -230,8 +249,9 @@ def test_an_empty_folder_says_what_to_do(tmp_path):
 def test_comparison_needs_no_baseline(folder):
     store = Store(folder)
     field = [entrant for entrant in entrants(store) if entrant.strategy == "memrope"]
-    rows = compared(scores(tidy(store)), field)
-    assert rows["difference"].isna().all()
+    found = compared(scores(tidy(store)), field)
+    assert found.rows["difference"].isna().all()
+    assert "sliding_window, the default baseline, is not among its arms" in found.baseline.missing["as published"]
 
 
 SWITCHED = [(21, "smooth", 2.0), (42, "hardcut", 5.0), (63, "smooth", None), (84, "recall", 9.0), (105, "hardcut", 1.0)]
@@ -281,14 +301,14 @@ def switched(tmp_path_factory):
 
 
 def test_prompt_switches_have_tables_of_their_own(switched):
-    made, sheets = render(switched)
-    switches, price = sheets
+    made, sheets, _ = render(switched)
+    switches, price, _ = sheets
     assert switches.title == "prompt switches"
     by_arm = {row[0]: dict(zip(switches.heads, row, strict=True)) for row in switches.rows}
     assert by_arm["sliding_window"]["median response"] == "never"
     assert by_arm["memrope"]["median response"] == "5 frames"
-    assert by_arm["memrope"]["followed"] == "0.80 ± 0.00 ▲"
-    assert by_arm["memrope"]["old scene stays"] == "0.20 ± 0.00 ▲"
+    assert by_arm["memrope"]["followed"] == "0.80 [0.69, 0.82] ▲"
+    assert by_arm["memrope"]["old scene stays"] == "0.20 [0.18, 0.31] ▲"
     assert [row[:3] for row in price.rows] == [["sliding_window", "20.0", "9"], ["memrope", "20.0", "9"]]
     names = [path.name for path in made]
     assert "prompt-switches.png" in names

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -19,9 +19,10 @@ from strategies.echo_forcing import EchoForcing
 from strategies.echo_forcing.compression import Calibration, Scoring, choose
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.scenes import idf, recall_frame, recall_jump, similar, telling, words
+from tests.cases import cases
 from tests.oracle import echo_forcing as oracle
 
-CASES = settings(max_examples=200, deadline=None)
+CASES = cases(25)
 SEEDS = st.integers(0, 2**31)
 
 
@@ -181,6 +182,7 @@ def test_every_knob_keeps_what_a_memory_owes(text: str) -> None:
         ({"smooth_decay": (0.9, 0.8)}, "give the smaller factor first"),
         ({"recall_jump_min": 7}, "recall_jump_min 7 is above recall_jump_max 6"),
         ({"hierarchy": False, "sink": 19}, "sink 19 leaves no room"),
+        ({"hierarchy": False, "sink": 17}, "old_recent 2 is more than the 1 latent frames behind sink 17"),
         ({"gate": "on"}, "allowed: released | paper | off"),
         ({"recalls": (0,)}, "recalls"),
     ],

@@ -20,7 +20,6 @@ from strategies.echo_forcing.scenes import features
 from tests import goldens
 
 TOLERANCE = 2e-5
-pytestmark = goldens.needs_scenes
 TEXTS = ["the first scene", "the second scene", "the third scene", "the fourth scene"]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -23,9 +23,10 @@ from harness.workbench import CONFIG, LATENT_SIZE, Watched, Workbench, watched
 from strategies.echo_infinity import EchoInfinity
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape
 from strategies.echo_infinity.memory import QueryMemory
+from tests.cases import cases
 from tests.oracle import echo_infinity as oracle
 
-CASES = settings(max_examples=200, deadline=None)
+CASES = cases(25)
 
 
 def bench(**knobs: Any) -> Workbench:

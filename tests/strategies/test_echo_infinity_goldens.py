@@ -17,7 +17,6 @@ from strategies.echo_infinity.memory import QueryMemory
 from tests import goldens
 
 TOLERANCE = 2e-5
-pytestmark = goldens.needs_scenes
 
 
 def encoder_weights() -> dict[str, Tensor]:

@@ -19,7 +19,6 @@ from harness.rollout import Chunk, rollout
 from tests import goldens
 
 TOLERANCE = 2e-5
-pytestmark = goldens.needs_windows
 
 
 @dataclass(frozen=True)

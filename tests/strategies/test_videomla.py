@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -30,6 +30,7 @@ from strategies.videomla import VideoMLA
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes, turned_pairs
 from strategies.videomla.initial import by_weights, decompose, principal, share, split_channels
 from tests import goldens
+from tests.cases import cases
 from tests.oracle import videomla as oracle
 
 NAMES = ("down_kv", "down_q", "up_k", "up_v", "up_q", "rope_k", "rope_q", "o")
@@ -67,7 +68,6 @@ def filled(layer: LatentAttention, seed: int = 0) -> LatentAttention:
     return layer
 
 
-@goldens.needs_scenes
 @pytest.mark.parametrize("evaluation", ["explicit", "absorbed"])
 @pytest.mark.parametrize(("variant", "window"), [("A", 7), ("B", 10)])
 @torch.no_grad()
@@ -94,7 +94,6 @@ def test_the_papers_equations(variant: str, window: int, evaluation: Evaluation)
                 assert (ours[0, 0] - theirs[slot]).abs().max() < 1e-9
 
 
-@goldens.needs_scenes
 def test_the_papers_svd() -> None:
     golden = goldens.load("mla_paper_equations", goldens.SCENES)
     keys, values = golden["svd.W_k"].double()[golden["svd.content_rows"]], golden["svd.W_v"].double()
@@ -102,7 +101,7 @@ def test_the_papers_svd() -> None:
     assert (up @ down - golden["svd.M_rank_dc"]).abs().max() < 1e-9
 
 
-@settings(max_examples=200, deadline=None)
+@cases(25)
 @given(
     seed=st.integers(0, 2**31),
     heads=st.integers(1, 3),

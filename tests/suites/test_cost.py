@@ -114,7 +114,8 @@ def test_bytes_in_their_unit():
     assert [in_bytes(x) for x in (0.0, -0.2, 999, 1500, 2.5e6, 3.45e9)] == [
         "0 B", "0 B", "999 B", "1.50 kB", "2.50 MB", "3.45 GB",
     ]  # fmt: skip
-    assert in_bytes(2.5e6, 1e5) == "2.50 ± 0.10 MB"
+    assert in_bytes(2.5e6, 2.4e6, 2.65e6) == "2.50 [2.40, 2.65] MB"
+    assert in_bytes(2.5e6, 2.499e6, 2.501e6) == "2.50 MB"
 
 
 def test_the_default_campaign_is_about_quality():

@@ -11,7 +11,7 @@ from harness import registry
 from harness.pocket.world import CLOTH, film, look
 from harness.suite import Row, Task
 from reports.tables import suite_named
-from suites.drift import _lost, _slope, _windows
+from suites.drift import _lost, _mean, _overlaps, _slope
 from suites.watch import Watch, edges, scripts
 from tests.suites import fake
 
@@ -133,8 +133,8 @@ def scored(curve, frames=240):
 
 def test_scores_of_a_known_curve():
     found = scored(lambda end: 1 - end / 480)
-    # The windows that lie in the last 15 % end at 225 and 240.
-    assert found["unsaid_identity", 240] == pytest.approx(1 - 232.5 / 480)
+    # The last 15 % are 36 latent frames: 6 of the window that ends at 210, and the windows that end at 225 and 240.
+    assert found["unsaid_identity", 240] == pytest.approx(1 - (6 * 210 + 15 * 225 + 15 * 240) / 36 / 480)
     assert found["unsaid_identity_slope", 240] == pytest.approx(-0.5)
     assert found["unsaid_identity_contrast", 240] < -0.3
     assert found["survival", 240] == 60
@@ -153,4 +153,37 @@ def test_windows_without_a_number_do_not_count():
     assert _slope(ends, np.array([[1.0, np.nan, 0.0], [np.nan] * 3]))[0] == pytest.approx(-1 / 21)
     assert np.isnan(_slope(ends, np.array([[np.nan] * 3]))[0])
     assert _lost(ends, np.array([[1.0, np.nan, np.nan]])) == [9]
-    assert _windows(ends, 0, 1).tolist() == [True, False, False]
+    assert _overlaps(ends, 0, 1).tolist() == [1, 0, 0]
+    weights = _overlaps(ends, 8, 25)
+    assert weights.tolist() == [1, 12, 4]
+    assert _mean(np.array([[1.0, 0.0, np.nan], [np.nan] * 3]), weights)[0] == pytest.approx(1 / 13)
+    assert np.isnan(_mean(np.array([[np.nan] * 3]), weights)[0])
+
+
+def test_the_last_15_percent_are_the_last_15_percent():
+    """A window that begins before them counts with the part of it that lies in them, in either direction."""
+    curve = {195: 0.9, 210: 0.34, 225: 0.13, 240: 0.13}
+    found = scored(lambda end: curve.get(end, 1.0))
+    assert found["unsaid_identity", 240] == pytest.approx((6 * 0.34 + 30 * 0.13) / 36)
+
+
+@pytest.mark.parametrize(("frames", "longest"), [(18, 18), (21, 21), (120, 120)])
+def test_films_are_not_compared_with_themselves(frames, longest):
+    """Of five seconds or less nothing but the beginning itself is there: it would score 100 dB."""
+    rows = [
+        table(lambda end, value=value: value, frames, metric)
+        for metric, value in (("psnr", 100.0), ("ssim", 1.0), ("lpips", 0.0), ("guard", 1.0), ("clip_score", 20.0))
+    ]
+    found = suite_named("drift").scores(pd.concat(rows, ignore_index=True))
+    at = {metric: set(part["horizon_latent_frames"]) for metric, part in found.groupby("metric")}
+    assert longest in at["guard"]
+    assert longest in at["clip_score"]
+    for metric in ("psnr", "ssim", "lpips", "psnr_contrast"):
+        assert at.get(metric, set()) == ({120} if frames == 120 else set())
+
+
+def test_known_truths_are_compared_at_five_seconds_too():
+    assert ("ssim", 21) in {
+        (row.metric, row.horizon_latent_frames)
+        for row in suite_named("drift").scores(table(lambda end: 0.9, 120, "ssim")).itertuples()
+    }

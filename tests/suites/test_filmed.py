@@ -144,6 +144,22 @@ def test_dimensions_of_different_films_make_the_total_of_an_arm():
     assert len(found[found["metric"] == "scene"]) == 4
 
 
+def test_a_total_is_of_the_films_that_arms_have_in_common():
+    """A film that failed under one arm must not count for the other one alone."""
+    every = (*QUALITY, *SEMANTIC)
+    rows = [
+        (arm, f"prompt of {name} {n}", n, name, 120, 0.9 if n == 2 else 0.5)
+        for arm in ("memrope", "full")
+        for name in every
+        for n in range(3 if arm == "memrope" else 2)
+    ]
+    found = VbenchLong().scores(samples(rows))
+    together = found[found["prompt"] == EVERYTHING].set_index(["strategy", "metric"])["value"]
+    alike = scores(dict.fromkeys(every, 0.5))["total_score"]
+    assert together["memrope", "total_score"] == pytest.approx(alike)
+    assert together["full", "total_score"] == pytest.approx(alike)
+
+
 def test_prompts_that_fit_no_scenario_are_a_mistake(paper, tmp_path, monkeypatch):
     monkeypatch.setattr("harness.campaign.weights_hash", lambda backbone: "0")
     path = tmp_path / "mine.txt"

@@ -1,3 +1,4 @@
+import importlib
 import json
 import string
 import subprocess
@@ -20,7 +21,7 @@ from suites.viewing.weights import allow_torchvision
 from tests.suites.filmed import texture, write
 
 allow_torchvision()
-transformers = pytest.importorskip("transformers")
+transformers = importlib.import_module("transformers")
 
 PICTURES = ("dino", "recall_dino", "recall_dino_chance", "clip", "clip_score", "clip_score_scene", "clip_old")
 LONG = "a very long story of a red cube that nobody will ever read to its end"

@@ -1,26 +1,18 @@
-"""Where the published code's numbers are, and how a rollout replays them."""
+"""The numbers that published code computed (see README.md), and how a rollout replays them."""
 
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
-import pytest
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
 from harness.backbone.wan import CausalWan, WanConfig
 
-FOLDER = Path(os.environ.get("HORIZON_GOLDENS", Path(__file__).resolve().parents[2] / "shared" / "goldens"))
+FOLDER = Path(__file__).parent
 WINDOWS, SCENES = FOLDER / "windows", FOLDER / "scenes"
-needs_windows = pytest.mark.skipif(
-    not WINDOWS.is_dir(), reason=f"{WINDOWS} is not there; set HORIZON_GOLDENS to the folder of the published numbers"
-)
-needs_scenes = pytest.mark.skipif(
-    not SCENES.is_dir(), reason=f"{SCENES} is not there; set HORIZON_GOLDENS to the folder of the published numbers"
-)
 
 
 class Replayed:

@@ -1,0 +1,99 @@
+"""The command that reads: `horizon compare`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import wrap
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.text import Text
+
+from harness.cli.terminal import Json, app, console, print_json, table
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from reports.sheet import Sheet
+
+OUT = Path("runs/compare")
+WIDE = 28
+"""Letters of an arm's name in a line of a table."""
+BETWEEN = 2
+"""Spaces between columns."""
+BaselineOption = Annotated[
+    str | None,
+    typer.Option(
+        "--baseline",
+        help="The arm with which others are compared: NAME, a label, or NAME.KNOB=VALUE. Default: sliding_window.",
+    ),
+]
+
+
+@app.command()
+def compare(
+    folders: Annotated[
+        list[Path] | None,
+        typer.Argument(help="A campaign's folder; several that differ in their seed only make one table."),
+    ] = None,
+    baseline: BaselineOption = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Where the report goes. Default: FOLDER; of several folders: runs/pooled."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make the report of a campaign, or of several seeds of one: tables with intervals, plots and a page."""
+    from reports.report import render
+
+    written, sheets, legend = render(*(folders or [OUT]), out=out, baseline=baseline)
+    if as_json:
+        print_json({"written": [str(path) for path in written]})
+        return
+    for sheet in sheets:
+        # A title is not folded to the width of its table.
+        console.print(sheet.title, style="bold")
+        for shown in fitted(sheet, console.width):
+            console.print(shown)
+            console.print()
+        for note in sheet.notes:
+            console.print(note + "\n", style="dim")
+    console.print(legend.short, style="dim")
+    console.print(f"{written[0]}")
+
+
+def fitted(sheet: Sheet, width: int) -> list[Table]:
+    """Return a report's table as one that fits a terminal, or as several below each other, each with the arms' names.
+
+    An interval stands below its mean, and a count below its heading. Columns that are aside are in the page only.
+    """
+    from reports.columns import ASIDE
+
+    counts = sheet.counts or [""] * len(sheet.heads)
+    columns = []
+    for place, head in enumerate(sheet.heads):
+        cells = [row[place].replace(" [", "\n[") for row in sheet.rows]
+        words = [*head.split(), counts[place], *(line for cell in cells for line in cell.splitlines())]
+        widest = max(map(len, words), default=0)
+        if place == 0 or head not in ASIDE:
+            # Wrapped here: a column that is narrower than its heading would be folded.
+            lines = [*wrap(head, max(widest, 1)), *([counts[place]] if counts[place] else [])]
+            columns.append(("\n".join(lines), cells, widest))
+    first, *rest = columns
+    name = min(first[2], WIDE)
+    blocks: list[list[tuple[str, list[str], int]]] = [[]]
+    left = width - name
+    for column in rest:
+        if blocks[-1] and left < column[2] + BETWEEN:
+            blocks.append([])
+            left = width - name
+        blocks[-1].append(column)
+        left -= column[2] + BETWEEN
+    made = []
+    for block in blocks:
+        shown = table(first[0], *(head for head, *_ in block))
+        shown.columns[0].max_width = WIDE
+        for place, label in enumerate(first[1]):
+            shown.add_row(Text(label, "bold"), *(cells[place] for _, cells, _ in block))
+        made.append(shown)
+    return made

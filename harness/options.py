@@ -1,0 +1,54 @@
+"""Options of a campaign that are checked before anything is built from them: device, size, and the grid of knobs."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from harness.errors import CampaignError, PresetError
+from harness.limits import LARGEST_SIDE, MOST_ARMS
+
+
+def computing(device: str) -> str:
+    """Return the name of a device that computes. Raises PresetError for "meta", where tensors have shapes only."""
+    if device.partition(":")[0] == "meta":
+        raise PresetError(
+            "device 'meta' holds shapes and no numbers; allowed: cpu, cuda (horizon plan uses shapes only)"
+        )
+    return device
+
+
+def options_of(
+    weights: str | None = None, size: str | None = None, tiling: bool = False, offload: bool = False
+) -> dict[str, Any]:
+    """Options of a backbone as they are asked for; those that are left out stay the backbone's own."""
+    options: dict[str, Any] = {"weights": weights, "tiling": tiling or None, "offload": offload or None}
+    if size is not None:
+        found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
+        if found is None or not all(1 <= int(side) <= LARGEST_SIDE for side in found.groups()):
+            raise CampaignError(
+                f"size {size[:40]!r}: write height x width in pixels, each 1 to {LARGEST_SIDE:,}, for instance 480x832"
+            )
+        options["size"] = (int(found[1]), int(found[2]))
+    return {key: value for key, value in options.items() if value is not None}
+
+
+def check_grid(knobs: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Raise CampaignError for a knob without values, and for more arms than a campaign may have; no arm is made here.
+
+    Parameters
+    ----------
+    knobs: values, or lists of values to go through, by knob and strategy. names: the strategies, as they are asked for.
+    """
+    number = 0
+    for text in names:
+        name, counts = text.partition(".")[0], []
+        for knob, values in knobs.get(name, {}).items():
+            if values == []:
+                raise CampaignError(f"knobs.{name}.{knob} is an empty list; give it values")
+            counts.append(len(values) if isinstance(values, list) else 1)
+        number += math.prod(counts)
+    if number > MOST_ARMS:
+        raise CampaignError(f"the grid of knobs has {number:,} arms; at most {MOST_ARMS:,}: give fewer values")

@@ -1,0 +1,51 @@
+"""The reader of a cell's pictures, an archive of arrays that must hold numbers and run nothing."""
+
+from __future__ import annotations
+
+import math
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from harness.errors import StoreError
+
+MOST = 2**32
+"""Bytes of an array."""
+_HEADS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+
+
+def read_pictures(path: Path) -> dict[str, np.ndarray]:
+    """Return the pictures of a cell by name. Raises StoreError for a file that is damaged, or that runs code."""
+    check_pictures(path)
+    try:
+        with np.load(path) as file:
+            return dict(file)
+    except Exception as error:
+        # A damaged archive meets its reader with errors of any kind, zlib.error and EOFError among them.
+        raise _no_pictures(path, error) from None
+
+
+def check_pictures(path: Path) -> None:
+    """Raise StoreError for pictures that are damaged or run code, as far as the heads of their arrays tell."""
+    try:
+        if not path.is_file():
+            raise ValueError("not a regular file")
+        with zipfile.ZipFile(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as member:
+                    version = np.lib.format.read_magic(member)
+                    read = _HEADS[version]
+                    shape, _, kind = read(member)
+                if kind.kind not in "biuf" or math.prod(shape) * kind.itemsize > MOST:
+                    raise ValueError(f"{name} holds no numbers, or too many")
+    except Exception as error:
+        raise _no_pictures(path, error) from None
+
+
+def _no_pictures(path: Path, error: Exception) -> StoreError:
+    words = next(iter(str(error).splitlines()), "") or type(error).__name__
+    return StoreError(
+        f"{path}: not pictures of Horizon ({words}); move {path} away: the numbers of the cell stay, its pictures are "
+        "left out"
+    )

@@ -1,0 +1,100 @@
+"""How the tables of a report are to be read: what a number is of, what marks mean, and why there are none."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from harness.store import Store
+from reports.comparison import MOST, Comparison
+from reports.cost import SUITES
+from reports.quality import shown_columns
+from reports.tables import Entrant
+
+
+@dataclass(frozen=True)
+class Legend:
+    """Sentences about a report's tables.
+
+    Parameters
+    ----------
+    numbers
+        What stands in the cells.
+    marks
+        What ▲ and ▼ mean; or, where there are none, why.
+    unmarked
+        Why a table has no marks, where others have.
+    paired
+        What rollouts of different arms have in common.
+    incomplete
+        How numbers are made where arms lack rollouts; empty where none does.
+    stale
+        Which arms other code made than today's, and what changed; empty where none.
+    """
+
+    numbers: str
+    marks: str
+    unmarked: tuple[str, ...]
+    paired: str
+    incomplete: str
+    stale: str = ""
+
+    @property
+    def short(self) -> str:
+        """All of it that a terminal shows."""
+        return " ".join(
+            part for part in (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale) if part
+        )
+
+
+def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str]) -> Legend:
+    """Return how the tables of a report are to be read."""
+    rows, baseline = found.rows, found.baseline
+    # A metric may not apply to a rollout of one arm; a rollout is missing where none of its metrics is there.
+    most = rows.groupby(["table", "suite", "scenario", "horizon_latent_frames", "cohort", "arm"])[["own", "of"]].max()
+    unlike = bool((most["own"] < most["of"]).any())
+    columns = set(shown_columns(rows))
+    seen = [each in columns for each in zip(rows["scenario"], rows["metric"], strict=True)]
+    shown = rows[np.array(seen, bool) | rows["suite"].isin(SUITES)]
+    lacking = shown[shown["own"] < shown["of"]]
+    column = ["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"]
+    disjoint = bool((lacking[lacking["count"] > 0].groupby(column)["count"].nunique() > 1).any())
+    known = stores[0].manifest()["asked"]["backbone"] == "pocket"
+    alike = "carries on the same true scenes" if known else "draws the same prompts"
+    paired = f"Rollouts are paired: every arm {alike} with the same noise."
+    incomplete = ""
+    if unlike:
+        paired = f"Rollouts are paired where arms have them in common: {alike}, with the same noise."
+        paired = paired.replace("carries on", "they carry on").replace("draws", "they draw")
+    if len(lacking):
+        incomplete = (
+            "Some arms lack rollouts, for instance (2 of 4): the numbers of such a column are of the rollouts that its "
+            "arms have in common (n=2 of 4)."
+        )
+        if disjoint:
+            incomplete += " Where arms have none in common each number says of how many it is, and nothing is compared."
+    marks = (
+        f"▲ better, ▼ worse than {baseline.name} of the same table: real below 0.05 after the correction for all pairs "
+        "of arms in the column."
+    )
+    labels = list(dict.fromkeys(entrant.label for entrant in field))
+    if not baseline.arms:
+        why = "; ".join(dict.fromkeys(baseline.missing.values()))
+        others = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
+        marks = f"No marks: {why}. Give --baseline one of: {others}."
+    elif not found.rows["difference"].notna().any():
+        marks = f"No marks: nothing stands beside {baseline.name}."
+    unmarked = tuple(f"No marks in {table}: {why}." for table, why in baseline.missing.items()) if baseline.arms else ()
+    if any(rows.groupby("table")["arm"].nunique() > MOST):
+        unmarked += (f"More than {MOST} arms: each is compared with the baseline only.",)
+    whys = {why: ", ".join(label for label, reason in stale.items() if reason == why) for why in stale.values()}
+    return Legend(
+        numbers="Means with their 95 % interval in brackets; n rollouts (or repeats) behind each.",
+        marks=marks,
+        unmarked=unmarked,
+        paired=paired,
+        incomplete=incomplete,
+        stale=" ".join(f"Stale, made by other code: {labels} ({why})." for why, labels in whys.items()),
+    )

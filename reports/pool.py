@@ -1,0 +1,114 @@
+"""Campaigns that are read together: the same was asked for with several seeds, and their rollouts make one table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.manifest import SHARED
+from harness.store import Store, Stored
+
+ITS_OWN = ("seed", "cells", "baseline")
+"""What may differ between campaigns of one table."""
+
+
+class Snapshot(Store):
+    """A campaign's folder as it is now: every cell and the manifest are read once, however often they are asked for."""
+
+    @cached_property
+    def _manifest(self) -> dict[str, Any]:
+        return super().manifest()
+
+    @cached_property
+    def _cells(self) -> list[Stored]:
+        return list(super().cells())
+
+    def manifest(self) -> dict[str, Any]:
+        return self._manifest
+
+    def cells(self) -> Iterator[Stored]:
+        return iter(self._cells)
+
+
+def opened(folders: Sequence[Path]) -> list[Snapshot]:
+    """Return the campaigns of one table.
+
+    Raises
+    ------
+    StoreError
+        Where two differ in more than their seed (the message names the first difference), or have the same seed.
+    """
+    stores = [Snapshot(folder) for folder in folders]
+    first, *rest = stores
+    asked = first.manifest()["asked"]
+    seeds = {asked.get("seed"): first}
+    for store in rest:
+        mine = store.manifest()["asked"]
+        for key in (*SHARED, *sorted({*asked, *mine} - set(SHARED))):
+            one, other = (_plain(key, each.get(key)) for each in (mine, asked))
+            if key not in ITS_OWN and one != other:
+                raise StoreError(
+                    f"{store.folder} does not go into one table with {first.folder}: its {key} "
+                    f"{_said(one, other)}; only campaigns that differ in their seed do"
+                )
+        known = seeds.setdefault(mine.get("seed"), store)
+        if known is not store:
+            raise StoreError(
+                f"{store.folder} and {known.folder} are both of seed {mine.get('seed')}: no rollout may count twice; "
+                "give each seed once"
+            )
+    if rest and asked["backbone"] != "pocket":
+        _same_prompts(stores)
+    return stores
+
+
+def united(stores: Sequence[Store]) -> dict[str, Any]:
+    """Return what the manifests of campaigns of one table say together: the name, and what was asked for."""
+    manifests = [store.manifest() for store in stores]
+    asked = dict(manifests[0]["asked"])
+    if len(stores) > 1:
+        asked["seed"] = [manifest["asked"].get("seed") for manifest in manifests]
+        asked["cells"] = [cell for manifest in manifests for cell in manifest["asked"]["cells"]]
+    asked["baseline"] = next((m["asked"]["baseline"] for m in manifests if m["asked"].get("baseline")), None)
+    return {**manifests[0], "name": " + ".join(str(manifest["name"]) for manifest in manifests), "asked": asked}
+
+
+def _same_prompts(stores: Sequence[Store]) -> None:
+    """Raise StoreError where one campaign has prompts that another one lacks, and the other way round."""
+    first, *rest = (
+        {row["script"][0][1] for cell in store.cells() for row in cell.about["task"]["rows"]} for store in stores
+    )
+    for store, prompts in zip(stores[1:], rest, strict=True):
+        mine, theirs = sorted(prompts - first), sorted(first - prompts)
+        if mine and theirs:
+            raise StoreError(
+                f"{store.folder} does not go into one table with {stores[0].folder}: its prompts differ, the first is "
+                f"{_short(mine[0])}, not {_short(theirs[0])}; only campaigns that differ in their seed do"
+            )
+
+
+def _plain(key: str, value: Any) -> Any:
+    """A value in the form in which campaigns are compared: arms by label, and whose parameters they have."""
+    if key != "arms" or value is None:
+        return value
+    return {arm["label"]: [arm["knobs"], arm["tables"], (arm.get("weights") or {}).get("digest")] for arm in value}
+
+
+def _said(one: Any, other: Any) -> str:
+    """Where two values differ, in words; of mappings the first key that does."""
+    if isinstance(one, Mapping) and isinstance(other, Mapping):
+        missing = [key for key in other if key not in one]
+        more = [key for key in one if key not in other]
+        if missing or more:
+            return f"lack {missing[0]}" if missing else f"have {more[0]} besides"
+        key = next(key for key in one if one[key] != other[key])
+        return f"differ in {key}: {_short(one[key])}, not {_short(other[key])}"
+    return f"is {_short(one)}, not {_short(other)}"
+
+
+def _short(value: Any) -> str:
+    text = " ".join(str(value).split())
+    return text if len(text) <= 60 else text[:57] + "..."

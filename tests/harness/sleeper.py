@@ -1,0 +1,7 @@
+"""A process that says its id and then does nothing."""
+
+import os
+import time
+
+print(os.getpid(), flush=True)
+time.sleep(600)

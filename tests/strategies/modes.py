@@ -1,0 +1,205 @@
+"""The modes of every strategy that are compared with the oracle, and how the knobs left open by a mode are drawn."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from hypothesis import strategies as st
+
+
+@dataclasses.dataclass(frozen=True)
+class Mode:
+    """One way to use a strategy; the knobs not fixed here are drawn.
+
+    switches, most_switches: fewest and most prompt switches. chunks: most chunks. layers: most layers. dtypes: of the
+    model.
+    """
+
+    strategy: str
+    fixed: dict[str, Any] = dataclasses.field(default_factory=dict)
+    switches: int = 0
+    most_switches: int = 2
+    chunks: int = 10
+    layers: int = 2
+    dtypes: tuple[str, ...] = ("float32", "float64")
+
+    def __str__(self) -> str:
+        return "-".join([self.strategy, *map(str, self.fixed.values())])
+
+    def made(self, knobs: dict[str, Any]) -> dict[str, Any]:
+        """Knobs as the strategy itself takes them."""
+        if self.strategy == "echo_infinity":
+            return knobs | {"parameters": "untrained"}
+        if self.strategy != "videomla":
+            return knobs
+        sizes = {name: knobs[name] for name in SIZES if name in knobs}
+        inner = {name: value for name, value in knobs.items() if name not in ("policy", *SIZES)}
+        text = ",".join(f"{name}={'none' if value is None else value}" for name, value in inner.items())
+        policy = f"[{knobs['policy']}.{text}]" if inner else knobs["policy"]
+        return {"policy": policy, "parameters": "random", **sizes}
+
+
+SIZES = ("latent", "query_latent", "rope", "latent_norm")
+SWITCHING = [("keep", 0), ("flush", 1), ("recache", 1), ("recache_all", 1)]
+POSITIONS = ("absolute", "relative")
+WINDOWS = [
+    Mode("full"),
+    *(
+        Mode(name, {"positions": positions, "on_switch": on_switch}, switches)
+        for name in ("sliding_window", "attention_sink")
+        for positions in POSITIONS
+        for on_switch, switches in SWITCHING
+    ),
+    Mode("infinity_rope", {"pinned_at": None}, 1),
+    Mode("infinity_rope", {}, 1),
+    *(
+        Mode("memrope", {"pooling": pooling, "init": init})
+        for pooling in ("chunk", "position", "adaptive")
+        for init in ("released", "paper")
+    ),
+]
+QUERIES = [
+    Mode("echo_infinity", {"positions": positions, "on_switch": on_switch}, switches, layers=3)
+    for positions in POSITIONS
+    for on_switch, switches in SWITCHING
+]
+# In float32 two tokens may be scored so nearly alike that rounding decides which is chosen.
+SCENES = [
+    Mode("echo_forcing", {"hierarchy": hierarchy, "compressed_rope": rope}, switches, most, 16, dtypes=("float64",))
+    for hierarchy, rope, switches, most in (
+        (True, "slot", 0, 0),
+        (True, "slot", 1, 4),
+        (True, "time", 0, 3),
+        (True, "original", 0, 3),
+        (False, "slot", 1, 4),
+    )
+]
+LATENTS = [
+    Mode("videomla", {"policy": policy, "evaluation": evaluation}, switches)
+    for policy, switches in (
+        ("full", 0), ("sliding_window", 0), ("attention_sink", 1), ("infinity_rope", 1), ("memrope", 0)
+    )
+    for evaluation in ("explicit", "absorbed")
+]  # fmt: skip
+MODES = [*WINDOWS, *QUERIES, *SCENES, *LATENTS]
+
+
+@st.composite
+def knobs(draw: st.DrawFn, mode: Mode, chunk: int, layers: int, dim: int, head: int) -> dict[str, Any]:
+    """Knobs that fit: sinks larger than a chunk, and windows it does not divide, included."""
+    if mode.strategy == "videomla":
+        policy = mode.fixed["policy"]
+        drawn = draw(windows(policy, chunk))
+        if policy in ("sliding_window", "attention_sink"):
+            drawn |= {
+                "positions": draw(st.sampled_from(POSITIONS)),
+                "on_switch": draw(st.sampled_from([name for name, _ in SWITCHING])),
+            }
+        if policy == "memrope":
+            drawn |= {"pooling": draw(st.sampled_from(["chunk", "position", "adaptive"]))}
+            drawn |= {"init": draw(st.sampled_from(["released", "paper"]))}
+        sizes = {
+            "latent": draw(st.integers(1, dim)),
+            "query_latent": draw(st.integers(1, dim)),
+            "rope": 2 * draw(st.integers(0, (head - 1) // 2)),
+            "latent_norm": draw(st.booleans()),
+        }
+        return drawn | sizes | {"policy": policy}
+    if mode.strategy == "echo_infinity":
+        return draw(queries(chunk, layers)) | mode.fixed
+    if mode.strategy == "echo_forcing":
+        return draw(scenes(chunk, mode.fixed["hierarchy"])) | mode.fixed
+    return draw(windows(mode.strategy, chunk)) | mode.fixed
+
+
+@st.composite
+def windows(draw: st.DrawFn, strategy: str, chunk: int) -> dict[str, Any]:
+    """Knobs of policies that keep whole frames."""
+    sink = draw(st.sampled_from(range(6)))
+    room = draw(st.sampled_from(range(10)))
+    if strategy == "sliding_window":
+        return {"window": chunk + room}
+    if strategy == "attention_sink":
+        return {"window": sink + chunk + room, "sink": sink}
+    if strategy == "infinity_rope":
+        return {
+            "window": sink + chunk + room,
+            "sink": sink,
+            "flush_keep": draw(st.integers(0, 3)),
+            "cut": draw(st.sampled_from([0, 45, 2000])),
+            "pinned_at": draw(st.none() | st.integers(sink + chunk - 1, 25)),
+        }
+    if strategy == "memrope":
+        long, short = draw(st.sampled_from([(0.01, 0.1), (0.3, None), (None, 0.2), (0.5, 0.15)]))
+        memories = (long is not None) + (short is not None)
+        return {"window": sink + memories + chunk + room, "sink": sink, "alpha_long": long, "alpha_short": short}
+    return {}
+
+
+@st.composite
+def queries(draw: st.DrawFn, chunk: int, layers: int) -> dict[str, Any]:
+    """Knobs of echo_infinity."""
+    sink, memory = draw(st.integers(0, 4)), draw(st.integers(0, 3))
+    window = sink + chunk + draw(st.integers(0, 7))
+    return {
+        "window": window,
+        "sink": sink,
+        "memory": memory,
+        "reach": window + memory + draw(st.integers(0, 9)),
+        "update": draw(st.sampled_from(["first_pass", "first_pass", "clean", "never"])),
+        "groups": draw(st.integers(1, layers)),
+        "source": draw(st.sampled_from(["last", "middle", "group"])),
+        "encoder_layers": draw(st.integers(1, 2)),
+        "gate": draw(st.booleans()),
+        "residual": draw(st.sampled_from([False, False, True])),
+        "sink_anchor": draw(st.booleans()),
+        "normed_keys": draw(st.booleans()),
+        "memory_recache": draw(st.booleans()),
+    }
+
+
+@st.composite
+def scenes(draw: st.DrawFn, chunk: int, hierarchy: bool) -> dict[str, Any]:
+    """Knobs of echo_forcing."""
+    anchors = draw(st.sampled_from([0, *range(chunk, chunk + 6)]))
+    compressed, recent = draw(st.integers(0, 3)), chunk + draw(st.integers(0, 2))
+    past = anchors + compressed + recent
+    old_recent = draw(st.integers(0, min(3, recent)))
+    rates = st.tuples(st.floats(0.2, 1), st.floats(0.2, 1)).map(lambda pair: tuple(sorted(pair)))
+    least = draw(st.integers(0, 4))
+    found: dict[str, Any] = {
+        "sink": draw(st.integers(0, past - old_recent)),
+        "anchors": anchors,
+        "rolling_cycle": draw(st.integers(0, min(4, past // chunk))) if hierarchy else 0,
+        "compressed": compressed,
+        "recent": recent,
+        "gate": draw(st.sampled_from(["released", "paper", "off"])),
+        "sharpness": draw(st.sampled_from([0.0, 1.0, 3.0])),
+        "amplitude": draw(st.sampled_from(["released", "paper", "off"])),
+        "fusion": draw(st.sampled_from(["sum", "max"])),
+        "max_reuse": draw(st.sampled_from([None, 1, 2, 8])),
+        "history": draw(st.integers(1, 20)),
+        "recall_frame": draw(st.sampled_from(["score_weighted", "token_select"])),
+        "base_weight": draw(st.sampled_from([0.9, 0.0, 0.5, 1.0])),
+        "stride": draw(st.integers(1, 4)),
+        "candidates": draw(st.integers(1, 12)),
+        "old_recent": old_recent,
+        "recall_jump_min": least,
+        "recall_jump_max": least + draw(st.integers(0, 6)),
+        "matching": draw(st.sampled_from(["similar", "idf"])),
+        "known": draw(st.sampled_from(["script", "stream"])),
+        "recalls": draw(st.sampled_from([(), (), (1,), (1, 2), (1, 1)])),
+    }
+    found["pool"] = 64 if found["recalls"] else draw(st.sampled_from([1, 2, 64]))
+    for kind in ("smooth", "hardcut", "recall"):
+        sources = ["compress", "select", "nothing"] + ["resink"] * (kind != "recall")
+        found |= {
+            f"{kind}_source": draw(st.sampled_from(sources)),
+            f"{kind}_weight": draw(st.sampled_from([1.0, 0.8, 1.5])),
+            f"{kind}_decay": draw(rates | st.just((1.0, 1.0))),
+            f"{kind}_drop_after": draw(st.integers(0, 5)),
+        }
+        if kind != "recall":
+            found[f"{kind}_jump"] = draw(st.sampled_from([0, 5, 45]))
+    return found
