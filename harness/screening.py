@@ -93,17 +93,17 @@ def _films(cell: Stored) -> list[Film]:
         if path is None or rate is None or WINDOWS not in files:
             continue
         ends, pixel = _ends(files[WINDOWS], path), partial(_pixel, per_latent=cell.about["pictures_per_latent"])
-        begins = [start for start, _ in row["script"]]
-        if len(task["boundaries"]) != len(begins):
+        begins, boundaries = [start for start, _ in row["script"]], task.get("boundaries", ["smooth"])
+        if len(boundaries) != len(begins):
             raise StoreError(
-                f"{cell.folder}: {len(begins)} scenes and {len(task['boundaries'])} boundaries; move it out of the "
+                f"{cell.folder}: {len(begins)} scenes and {len(boundaries)} boundaries; move it out of the "
                 "campaign's folder and run the same command again"
             )
         stops = [*begins[1:], task["frames"]]
         windows = tuple(Span(pixel(a), pixel(b), b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
         acts = tuple(
             Act(pixel(begin), pixel(stop), stop, text, boundary)
-            for begin, stop, (_, text), boundary in zip(begins, stops, row["script"], task["boundaries"], strict=True)
+            for begin, stop, (_, text), boundary in zip(begins, stops, row["script"], boundaries, strict=True)
         )
         found.append(
             Film(

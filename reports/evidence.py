@@ -254,5 +254,13 @@ def _who() -> str:
     try:
         done = subprocess.run(["git", "config", "user.name"], check=True, capture_output=True, text=True, timeout=10)
     except (OSError, subprocess.SubprocessError):
+        return _user()
+    return done.stdout.strip() or _user()
+
+
+def _user() -> str:
+    try:
         return getpass.getuser()
-    return done.stdout.strip() or getpass.getuser()
+    except (KeyError, OSError):
+        # A container may run as a number that the system has no name for.
+        raise BaselineError("this user has no name here; say with --who who accepts the baseline") from None

@@ -11,6 +11,19 @@ from harness.backbone.wan import CausalWan
 from harness.suite import Metric, QualitySuite, Row, Sample, Task
 from harness.workbench import CONFIG, LATENT_SIZE
 
+ASKED = {
+    "backbone": "toy", "weights": "0", "dtype": "float32", "tier": "quick", "seed": 0, "suite_versions": {"toy": "1"},
+    "arms": [], "cells": [],
+}  # fmt: skip
+"""What a manifest says was asked for."""
+ABOUT = {
+    "status": "ok", "reason": "", "backbone": "toy", "strategy": "full", "knobs": {}, "suite": "toy",
+    "suite_version": "1", "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "cost": {},
+    "task": {"scenario": "plain", "frames": 6, "given": 0, "rows": [{"seed": 0, "script": [[0, "a"]]}],
+             "boundaries": ["smooth"], "forced": False},
+}  # fmt: skip
+"""What a finished cell says of itself."""
+
 
 def encode(prompts):
     """Embeddings that are a function of the prompt's text."""

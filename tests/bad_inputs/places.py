@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from harness.backbone.artifacts import cache_folder
+from harness.files import write_text
 from harness.films import read_films, shard
 from suites.viewing.footage import footage
 from tests.bad_inputs.checker import Bad
@@ -43,8 +45,16 @@ def _x(here: Path) -> Path:
     return campaign(here / "x")
 
 
+def _kept() -> None:
+    write_text(cache_folder() / "text" / "a", "what can be computed again")
+
+
 ACCEPT = ("baseline", "accept", "x", "--to", "b.parquet", "--why", "a test", "--who", "Ada")
 NOBODY = (("HOME", None), ("HORIZON_CACHE", None), ("HF_HUB_CACHE", None), ("HF_HOME", None), ("XDG_CACHE_HOME", None))
+NAMELESS = (
+    *((name, None) for name in ("LOGNAME", "USER", "LNAME", "USERNAME")), ("GIT_CONFIG_GLOBAL", "/dev/null"),
+    ("GIT_CONFIG_SYSTEM", "/dev/null"), ("GIT_DIR", "/nowhere"),
+)  # fmt: skip
 FORMAT = '{"format": 1, "films": '
 
 ROWS = [
@@ -89,6 +99,11 @@ ROWS = [
         "cannot write a/b.parquet", _with(_x, file("a", "x"))),
     Bad("no folder that a variable names", ("describe", "self-forcing"),
         "nowhere: no such folder of weights.*HORIZON_WEIGHTS", env=(("HORIZON_WEIGHTS", "nowhere"),)),
+    Bad("a cache that is a file", ("keep",), "a/b.*: .*; HORIZON_CACHE names another place for it", file("a", "x"),
+        _kept, (("HORIZON_CACHE", "a/b"),)),
+    Bad("a home that cannot be written", ("keep",), "/dev/null/.cache.*; HORIZON_CACHE names another place for it",
+        call=_kept, env=(*NOBODY, ("HOME", "/dev/null"))),
+    Bad("a user without a name", ACCEPT[:-2], "this user has no name here; say with --who", _x, env=NAMELESS),
     Bad("a user without a home", ("describe", "longlive"), "no home folder.*set HF_HUB_CACHE", env=NOBODY),
     Bad("weights in nobody's home", ("describe", "longlive"), "no home folder.*set HORIZON_WEIGHTS",
         env=(*NOBODY, ("HORIZON_WEIGHTS", "~/weights"))),

@@ -6,6 +6,7 @@ from harness import registry
 from harness.budget import dense_bytes
 from harness.campaign import EQUAL, PUBLISHED, absent, arms, cells, make_campaign, manifest, read_campaign
 from harness.errors import CampaignError, KnobError
+from harness.suite import Row, Task
 from tests import toy
 
 
@@ -153,3 +154,35 @@ def test_what_a_suite_does_not_have(backbone, suites):
         CampaignError, match="suite drift cannot run on toy: it needs a backbone with a text encoder and a codec"
     ):
         cells(make_campaign({}), backbone)
+
+
+def test_a_knob_that_an_arm_names_itself_keeps_its_value(tmp_path, backbone):
+    # One arm at 9, beside a grid of 12 and 15 for the arm that names none.
+    path = tmp_path / "ov.toml"
+    path.write_text(
+        'strategies = ["memrope.window=9", "memrope"]\nsuites = ["distance"]\nequal_budget = 0\n'
+        "[knobs]\nmemrope.window = [12, 15]\nmemrope.sink = [1]\n",
+        encoding="utf-8",
+    )
+    found = arms(read_campaign(path), backbone)
+    assert [(arm.strategy.knobs()["window"], arm.strategy.knobs()["sink"]) for arm in found] == [
+        (9, 1), (12, 1), (15, 1),
+    ]  # fmt: skip
+
+
+def test_a_grid_is_counted_before_it_is_made(backbone):
+    asked = make_campaign({"strategies": ["memrope"], "knobs": {"memrope": {"window": list(range(10**5))}}})
+    with pytest.raises(CampaignError, match="has 100,000 arms; at most 10,000"):
+        arms(asked, backbone)
+
+
+def test_a_seed_of_a_rollout_fits_a_table(monkeypatch, backbone):
+    class Far(toy.Toy):
+        def tasks(self, backbone, tier, seed=0):
+            return [Task("plain", 30, 0, (Row(2**63, ((0, "a"),)),))]
+
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda group, name: Far if name == "toy" else load(group, name))
+    asked = make_campaign({"strategies": ["full"], "suites": ["toy"], "equal_budget": 0})
+    with pytest.raises(CampaignError, match="gives a rollout the seed 9223372036854775808; allowed: 0 to"):
+        cells(asked, backbone)

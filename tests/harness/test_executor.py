@@ -26,7 +26,7 @@ def planned(backbone, monkeypatch):
 
 def begun(folder, planned):
     store = Store(folder)
-    asked = {"arms": [], "cells": [cell.id for cell in planned]}
+    asked = {**toy.ASKED, "cells": [cell.id for cell in planned]}
     store.begin({"name": "x", "asked": asked, "environment": {}})
     return store
 
@@ -194,3 +194,15 @@ def test_prompts_of_all_cells_are_made_ready_once_before_the_first_frame(tmp_pat
     text.said.clear()
     run(store, told, planned)
     assert text.said == [("ready", [])]
+
+
+def test_a_number_that_is_not_finite_is_a_status_and_no_record(tmp_path, backbone, planned, monkeypatch):
+    def broken(self):
+        return [*self.taken[:-1], self.taken[-1]._replace(value=float("nan"))]
+
+    monkeypatch.setattr(toy.Watch, "samples", broken)
+    store = begun(tmp_path / "x", planned[:1])
+    run(store, backbone, planned[:1])
+    found = store.find(planned[0].id)
+    assert (found.status, found.samples()) == ("nan", [])
+    assert found.about["reason"] == "level of rollout 1 is nan at latent frame 30"

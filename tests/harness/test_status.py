@@ -5,15 +5,16 @@ import pytest
 from harness.errors import StoreError
 from harness.status import status
 from harness.store import Store
+from tests import toy
 
-ABOUT = {"status": "ok", "reason": "", "cost": {}, "strategy": "mine", "suite": "toy", "seconds": 10.0}
+ABOUT = {**toy.ABOUT, "strategy": "mine", "seconds": 10.0}
 
 
 @pytest.fixture
 def store(tmp_path):
     found = Store(tmp_path / "c")
     plan = {name: ["mine", "toy", "plain", 30, 2] for name in "abcd"} | {"e": ["mine", "clock", "stream", 60, 1]}
-    asked = {"arms": [], "cells": list("abcde")}
+    asked = {**toy.ASKED, "cells": list("abcde")}
     found.begin({"name": "c", "asked": asked, "environment": {}, "plan": plan})
     return found
 

@@ -13,16 +13,8 @@ from harness.films import Film, Part, View, add, shard, views
 from harness.manifest import content_id
 from harness.store import CELL, MANIFEST, RECORD, Store, merge
 from harness.suite import Sample
+from tests.toy import ABOUT, ASKED
 
-ASKED = {
-    "backbone": "toy", "weights": "0", "dtype": "float32", "tier": "quick", "seed": 0, "suite_versions": {"toy": "1"},
-}  # fmt: skip
-ABOUT = {
-    "status": "ok", "reason": "", "backbone": "toy", "strategy": "full", "knobs": {}, "suite": "toy",
-    "suite_version": "1", "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "cost": {},
-    "task": {"scenario": "plain", "frames": 6, "given": 0, "rows": [{"seed": 0, "script": [[0, "a"]]}],
-             "boundaries": ["smooth"], "forced": False},
-}  # fmt: skip
 SAMPLES = [Sample(0, "level", 3, 0.5), Sample(0, "level", 6, None)]
 
 

@@ -18,6 +18,7 @@ from reports.report import render
 from reports.tables import TIDY, entrants, scores, tidy
 from suites.strip import ROWS
 from suites.watch import edges
+from tests.toy import ASKED
 
 SEEDS = range(100, 116)
 ARMS = {
@@ -230,7 +231,7 @@ def test_rendering_twice_gives_the_same(folder):
 
 def test_metrics_of_another_version_are_named(folder, tmp_path):
     store = Store(tmp_path)
-    asked = {"arms": [], "cells": ["a"]}
+    asked = {**ASKED, "cells": ["a"]}
     store.begin({"name": "x", "asked": asked, "environment": {}})
     about = json.loads((folder / "cells" / "steady-0" / "cell.json").read_text())
     store.finish("a", about, [Sample(0, "vigour", 9, 1.0)], {})
@@ -241,7 +242,7 @@ def test_metrics_of_another_version_are_named(folder, tmp_path):
 def test_an_empty_folder_says_what_to_do(tmp_path):
     with pytest.raises(StoreError, match="no campaign there; make one with: horizon run"):
         render(tmp_path)
-    Store(tmp_path).begin({"name": "x", "asked": {"arms": [], "cells": []}, "environment": {}})
+    Store(tmp_path).begin({"name": "x", "asked": ASKED, "environment": {}})
     with pytest.raises(StoreError, match="no finished cell in it yet"):
         render(tmp_path)
 

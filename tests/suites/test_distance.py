@@ -15,7 +15,7 @@ from harness.rollout import rollout
 from harness.store import Store
 from reports.tables import scores, tidy
 from suites.distance import Comparison, Distance
-from tests.toy import backbone
+from tests.toy import ASKED, backbone
 
 
 def toy() -> Any:
@@ -119,7 +119,7 @@ def test_a_campaign_of_it_scores_the_mean_of_its_chunks(tmp_path) -> None:  # ty
     strategy = registry.strategy("sliding_window", window=6)
     (task,) = Distance().tasks(stage, "quick")
     cell = CampaignCell("a" * 16, Arm("sliding_window", strategy, ("as published",)), Distance(), task)
-    store.begin({"name": "run", "asked": {"cells": [cell.id], "arms": []}, "environment": {}})
+    store.begin({"name": "run", "asked": {**ASKED, "cells": [cell.id]}, "environment": {}})
     run_cell(store, stage, cell)
     found = store.find(cell.id)
     assert found is not None

@@ -274,3 +274,18 @@ def test_files_that_are_not_there_or_not_text(tmp_path):
     (tmp_path / "latin.txt").write_bytes("caf\xe9".encode("latin-1"))
     with pytest.raises(PromptError, match=r"cannot read .*latin\.txt: not UTF-8 .* at byte 3"):
         from_file(tmp_path / "latin.txt")
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": "a red fox in the snow", "frames": 24},
+        {"script": "a red fox in the snow", "frames": 24},
+        {"prompts": ["a red fox in the snow"], "frames": 24},
+    ],
+)
+def test_every_record_may_say_how_long_its_video_is(tmp_path, record):
+    path = tmp_path / "pf.jsonl"
+    path.write_text(json.dumps(record) + "\n", encoding="utf-8")
+    (prompt,) = from_file(path).prompts
+    assert (prompt.frames, script(prompt, rate=4, chunk=3).frames) == (24, 24)
