@@ -25,6 +25,7 @@ from harness.memory import Strategy, Weights
 from harness.options import check_grid, computing, options_of
 from harness.provenance import CellCode, code_of
 from harness.records import told
+from harness.request import beyond_training
 from harness.suite import CostSuite, Suite, Task
 
 PUBLISHED, EQUAL = "as published", "equal budget"
@@ -260,10 +261,9 @@ def _codes(planned: Sequence[Cell]) -> list[CellCode]:
 
 def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str | None]]:
     """A task, or for an unbounded memory its beginning, and the rest as skipped with the reason."""
-    limit = backbone.trained_frames
-    if arm.strategy.bounded or task.frames <= limit:
+    limit, reason = backbone.trained_frames, beyond_training(backbone, arm.name, arm.strategy, task.frames)
+    if reason is None:
         return [(task, None)]
-    reason = f"{arm.name} keeps every frame; beyond the {limit} latent frames of its training it is not defined"
     rows = tuple(replace(row, script=tuple(part for part in row.script if part[0] < limit)) for row in task.rows)
     prefix = replace(task, frames=limit, rows=rows)
     # A scenario that is cut short in the middle of what it is about says nothing.

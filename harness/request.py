@@ -212,3 +212,11 @@ def _check_finite(name: str, x: Tensor) -> None:
     bad = 0 if x.device.type == "meta" else int((~torch.isfinite(x)).sum())
     if bad:
         raise NotFiniteError(f"{name} hold {bad} NaN or infinite values of {x.numel()}; only finite ones are allowed")
+
+
+def beyond_training(backbone: Backbone, name: str, strategy: Strategy, frames: int) -> str | None:
+    """Why the strategy called `name` is not defined over so many latent frames; None where it is."""
+    limit = backbone.trained_frames
+    if strategy.bounded or frames <= limit:
+        return None
+    return f"{name} keeps every frame; beyond the {limit} latent frames of its training it is not defined"

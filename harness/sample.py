@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.errors import PresetError
+from harness.errors import NotFiniteError, PresetError
 from harness.limits import LONGEST
 from harness.memory import Strategy
 from harness.noise import PairedNoise
@@ -30,7 +30,8 @@ class Piece:
 def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int = 0) -> Iterator[Piece]:
     """Decode one rollout of a script chunk by chunk; nothing that is yielded is kept.
 
-    Raises PresetError for a backbone without a text encoder or a codec, and what `rollout` raises.
+    Raises PresetError for a backbone without a text encoder or a codec, NotFiniteError where a chunk is no video, and
+    what `rollout` raises.
     """
     text, codec = backbone.text, backbone.codec
     if text is None or codec is None:
@@ -80,4 +81,9 @@ def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Sc
 
 def _decoded(chunks: Iterator[Chunk], decode: Callable[[Tensor], Tensor], rate: float) -> Iterator[Piece]:
     for chunk in chunks:
-        yield Piece(decode(chunk.latents)[0].float().cpu(), chunk.start / rate)
+        pictures = decode(chunk.latents)[0].float().cpu()
+        for what, values in (("latents", chunk.latents), ("pictures", pictures)):
+            if not bool(values.isfinite().all()):
+                at = f"latent frame {chunk.start} ({chunk.start / rate:g} s)"
+                raise NotFiniteError(f"{what} are not finite from {at} on")
+        yield Piece(pictures, chunk.start / rate)

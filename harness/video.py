@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -11,8 +13,10 @@ from typing import Any
 
 import av
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
+from harness.errors import PresetError
 from harness.files import write_whole
 
 SMALLEST = 384
@@ -45,9 +49,8 @@ class VideoWriter:
         self.lossless, self.enlarge, self.about = lossless, enlarge, dict(about or {})
         self.frames = 0
         self.pieces = pieces
-        for left in path.parent.glob(f"{path.stem}.*.part{path.suffix}"):
-            number = left.name.removeprefix(f"{path.stem}.").partition(".")[0]
-            if number.isdigit() and int(number) >= pieces:
+        for number, left in _pieces_of(path).items():
+            if number >= pieces:
                 left.unlink()
         self._container: Any = None
         self._stream: Any = None
@@ -141,6 +144,30 @@ class VideoWriter:
                         packet.stream = stream
                         whole.mux(packet)
                     shown += frames / self.rate
+
+
+def _pieces_of(path: Path) -> dict[int, Path]:
+    """The pieces of this video that are there, by their numbers; not those of one whose name merely begins alike."""
+    name = re.compile(rf"{re.escape(path.stem)}\.(\d{{4,}})\.part{re.escape(path.suffix)}")
+    there = path.parent.iterdir() if path.parent.is_dir() else ()
+    return {int(found[1]): each for each in there if (found := name.fullmatch(each.name))}
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Have a video's path for oneself. Raises PresetError where another process is writing it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.lock")
+    lock = FileLock(beside, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise PresetError(f"{path}: another process is writing this video; give --out another name") from None
+    try:
+        yield
+    finally:
+        beside.unlink(missing_ok=True)
+        lock.release()
 
 
 def read_about(path: Path) -> dict[str, Any]:

@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
+from harness.errors import NotFiniteError
 from harness.files import write_text
 from harness.screening import WINDOWS
 from harness.suite import Margin, Metric, Place, Sample, Task
@@ -84,6 +85,9 @@ class Camera:
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decoder(latents).float()
+        if not bool(pictures.isfinite().all()):
+            # As whole numbers they would be black, and a film like any other.
+            raise NotFiniteError(f"pictures are not finite from latent frame {start} on")
         if self.last is not None and self.last.device != pictures.device:
             self._move(pictures.device)
         if not self.writers:

@@ -79,10 +79,11 @@ def timed(
     )
     clock.mark()
     latest: deque[Tensor] = deque(maxlen=2)
+    pictures: Tensor | None = None
     for chunk in chunks:
         clock.mark()
         if decoder is not None:
-            decoder(chunk.latents)
+            pictures = decoder(chunk.latents)
         clock.mark()
         timing.ends.append(chunk.start + chunk.latents.shape[1])
         latest.append(chunk.latents)
@@ -93,6 +94,8 @@ def timed(
     timing.before = seconds[0]
     timing.drawn, timing.decoded = seconds[1::3], seconds[2::3]
     _check(*latest)
+    if pictures is not None and not bool(pictures.isfinite().all()):
+        raise NotFiniteError("pictures are not finite")
     return timing
 
 

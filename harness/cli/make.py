@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,10 +12,14 @@ from rich.progress import Progress, TaskID
 
 from harness.cli import checks
 from harness.cli.terminal import OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress
-from harness.errors import HorizonError, PresetError
+from harness.errors import HorizonError, NotFiniteError, PresetError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from harness.backbone.presets import Backbone
+    from harness.sample import Piece
+    from harness.video import VideoWriter
 
 STRIP = 12
 """Pictures of a filmstrip."""
@@ -48,30 +53,48 @@ def sample(
 
     from harness import registry
     from harness.options import computing, options_of
+    from harness.request import beyond_training
     from harness.sample import sample as pieces
     from harness.sample import script_of
-    from harness.video import VideoWriter
+    from harness.video import VideoWriter, writing
     from reports.plots import filmstrip
 
     if out.suffix != ".mp4":
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
-    _, made = registry.parse_strategy(strategy)
+    name, made = registry.parse_strategy(strategy)
     options = options_of(str(weights) if weights else None, size, tiling, offload)
     stage = registry.backbone(backbone, device=computing(device), **options)
     learned = made.weights(stage)
     if learned is not None and not learned.trained:
         console.print(f"{strategy} on {backbone}: {learned.about}", style="yellow")
     script = script_of(stage, prompt, seconds)
-    stream, frames = pieces(stage, made, script, seed=seed), script.frames
-    length = frames / stage.latents_per_second
+    beyond = beyond_training(stage, name, made, script.frames)
+    if beyond:
+        console.print(beyond, style="yellow", soft_wrap=True)
+    stream = pieces(stage, made, script, seed=seed)
     _make_folder(out.parent)
-    shown: list[tuple[str, Tensor]] = []
-    began = time.monotonic()
-    stopped = False
     assert stage.codec is not None
     about = {"title": prompt, "prompt": prompt, "strategy": strategy, "backbone": backbone, "seed": seed}
-    with progress() as bar, VideoWriter(out, stage.codec.frames_per_second, about=about, enlarge=True) as video:
-        task = bar.add_task(f"{strategy} {prompt!r}", total=frames, rate="")
+    with writing(out), VideoWriter(out, stage.codec.frames_per_second, about=about, enlarge=True) as video:
+        shown, code = _filmed(stream, video, stage, script.frames, f"{strategy} {prompt!r}")
+    if not shown:
+        raise typer.Exit(code)
+    strip = out.with_suffix(".png")
+    filmstrip([torch.stack([picture for _, picture in shown])], strip, [time for time, _ in shown], title=prompt)
+    console.print(f"{video.frames / stage.codec.frames_per_second:g} s of video: {out}, {strip}")
+    if code:
+        raise typer.Exit(code)
+
+
+def _filmed(
+    stream: Iterable[Piece], video: VideoWriter, stage: Backbone, frames: int, title: str
+) -> tuple[list[tuple[str, Tensor]], int]:
+    """Write pieces as they come; returns pictures for a filmstrip with their times, and the exit code."""
+    length = frames / stage.latents_per_second
+    shown: list[tuple[str, Tensor]] = []
+    began = time.monotonic()
+    with progress() as bar:
+        task = bar.add_task(title, total=frames, rate="")
         try:
             for piece in stream:
                 video.write(piece.pictures)
@@ -84,14 +107,11 @@ def sample(
                     rate=f"{done:.1f} of {length:g} s of video, {done / (time.monotonic() - began):.1f} x real time",
                 )
         except KeyboardInterrupt:
-            stopped = True
-    if not shown:
-        raise typer.Exit(130)
-    strip = out.with_suffix(".png")
-    filmstrip([torch.stack([picture for _, picture in shown])], strip, [time for time, _ in shown], title=prompt)
-    console.print(f"{video.frames / stage.codec.frames_per_second:g} s of video: {out}, {strip}")
-    if stopped:
-        raise typer.Exit(130)
+            return shown, 130
+        except NotFiniteError as error:
+            console.print(f"{error}; the video ends there", style="bold red", soft_wrap=True)
+            return shown, 1
+    return shown, 0
 
 
 @app.command()

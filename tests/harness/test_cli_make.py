@@ -40,8 +40,9 @@ def test_sample_makes_a_video_and_a_filmstrip(tmp_path):
 def test_sample_stopped_by_ctrl_c_keeps_what_it_made(tmp_path):
     command = [sys.executable, "-c", MAIN, "sample", "a thing", "--seconds", "100000", "--out", "deep/down/v.mp4"]
     process = interruptible(command, tmp_path)
-    part, deadline = tmp_path / "deep/down/v.part.mp4", time.monotonic() + 120
-    while not (part.exists() and part.stat().st_size > 20_000) and time.monotonic() < deadline:
+    part, deadline = tmp_path / "deep/down/v.0000.part.mp4", time.monotonic() + 240
+    while not (part.exists() and part.stat().st_size > 20_000):
+        assert time.monotonic() < deadline, "no picture was written"
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     out, err = process.communicate(timeout=60)
@@ -49,7 +50,79 @@ def test_sample_stopped_by_ctrl_c_keeps_what_it_made(tmp_path):
     assert "Traceback" not in err
     assert "deep/down/v.mp4" in out
     assert length(tmp_path / "deep/down/v.mp4") > 4
-    assert not part.exists()
+    assert sorted(path.name for path in part.parent.iterdir()) == ["v.mp4", "v.png"]
+
+
+NEIGHBOURS = """
+import sys, torch
+from pathlib import Path
+from harness.video import VideoWriter, writing
+with writing(Path("v1.5.mp4")), VideoWriter(Path("v1.5.mp4"), 4) as video:
+    video.write(torch.rand(2, 3, 24, 24))
+    print("writes", flush=True)
+    sys.stdin.readline()
+    video.write(torch.rand(2, 3, 24, 24))
+"""
+
+
+def test_two_processes_never_mix_their_videos(tmp_path):
+    other = subprocess.Popen(
+        [sys.executable, "-c", NEIGHBOURS], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "writes\n"
+    there = {path.name for path in tmp_path.glob("v1.5.*.part.mp4")}
+    # The same path is refused with the path, and nothing of it is touched.
+    refused = horizon("sample", "a disc", "--seconds", "3", "--out", "v1.5.mp4", cwd=tmp_path)
+    said = "horizon: v1.5.mp4: another process is writing this video; give --out another name\n"
+    assert (refused.returncode, refused.stderr) == (2, said)
+    # One whose name begins alike, and one whose name would be a pattern, leave it alone.
+    for name in ("v1.mp4", "v[1].mp4"):
+        done = horizon("sample", "a disc", "--seconds", "3", "--out", name, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert length(tmp_path / name) == 12
+    assert {path.name for path in tmp_path.glob("v1.5.*.part.mp4")} == there
+    other.communicate("\n", timeout=60)
+    assert other.returncode == 0
+    assert length(tmp_path / "v1.5.mp4") == 4
+    assert not list(tmp_path.glob("*.part.*"))
+    assert not list(tmp_path.glob(".*.lock"))
+
+
+BROKEN = """
+import torch
+from harness.pocket import preset
+whole = preset.pocket
+def broken(device="cpu", dtype="float32"):
+    backbone = whole(device, dtype)
+    decoder = backbone.codec.decoder
+    def late():
+        decode, seen = decoder(), []
+        def decoded(latents):
+            seen.append(latents)
+            return decode(latents) * (1 if len(seen) < 3 else torch.nan)
+        return decoded
+    backbone.codec.decoder = late
+    return backbone
+preset.pocket = broken
+"""
+
+
+def test_pictures_that_are_no_numbers_are_told_of_and_not_filmed(tmp_path):
+    command = [sys.executable, "-c", BROKEN + MAIN, "sample", "a thing", "--seconds", "6"]
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert "pictures are not finite from latent frame 6 (1.5 s) on; the video ends there" in done.stdout
+    assert length(tmp_path / "sample.mp4") == 6
+
+
+def test_full_attention_beyond_its_training_is_told_of(tmp_path):
+    done = horizon("sample", "a thing", "--strategy", "full", "--seconds", "12", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "full keeps every frame; beyond the 36 latent frames of its training it is not defined" in done.stdout
+    assert (
+        "keeps every frame"
+        not in horizon("sample", "a thing", "--strategy", "full", "--seconds", "6", cwd=tmp_path).stdout
+    )
 
 
 @pytest.mark.parametrize(

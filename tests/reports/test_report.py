@@ -217,7 +217,7 @@ def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypat
         "memrope (stale)", "memrope.window=14 (stale)", "2 memrope (stale)", "2 memrope.window=14 (stale)"
     }  # fmt: skip
     assert not any("(stale)" in name for name in named if "memrope" not in name)
-    assert legend.stale.startswith("Stale, made by other code: memrope (strategies/memrope changed). Stale,")
+    assert legend.stale == "Stale, made by other code: memrope, memrope.window=14 (strategies/memrope changed)."
     for page in ("report.md", "report.html"):
         assert legend.stale in (tmp_path / "c" / page).read_text()
     assert stale.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
