@@ -108,7 +108,7 @@ class _Task(_Model):
 
 class _Cost(_Model):
     chunk_ms: Finite
-    cache_bytes: Count
+    cache_bytes: Annotated[Finite, Field(ge=0)]
     switches: list[dict[str, Finite]]
 
 
@@ -280,7 +280,8 @@ def _check(model: type[BaseModel], path: Path, text: bytes, remedy: str) -> None
 def told(error: ValidationError) -> str:
     """Return the first thing that is wrong, with its place, in a few words."""
     wrong = error.errors(include_url=False)[0]
-    place = ".".join(map(str, wrong["loc"]))
+    # What is one of several kinds names the kind too, which is no part of the file.
+    place = ".".join(part for part in map(str, wrong["loc"]) if not part.startswith(("_", "dict[")))
     if wrong["type"] == "missing":
         return f"{place} is missing"
     words = wrong["msg"].removeprefix("Value error, ")

@@ -16,6 +16,9 @@ WAITING, RUNNING, STALE = "waiting", "running", "stale"
 ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")
 """States as they are told, beside the statuses of finished cells."""
 
+NEEDED = {"cell", "arm", "suite", "frames"}
+"""What a process says of the cell that it has."""
+
 
 @dataclass(frozen=True)
 class Held:
@@ -57,7 +60,7 @@ def status(store: Store, now: float | None = None) -> Status:
             f"{store.folder / MANIFEST}: damaged ({len(unplanned)} of its cells have no plan); run the same command "
             "again, which writes it"
         )
-    held = [_held(claim, now or time.time()) for claim in store.held().values() if "cell" in claim]
+    held = [_held(claim, now or time.time()) for claim in store.held().values() if claim.keys() >= NEEDED]
     at_work = {each.cell: each for each in held}
     counts: Counter[str] = Counter()
     why: Counter[str] = Counter()

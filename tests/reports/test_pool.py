@@ -98,7 +98,8 @@ def test_every_cell_is_read_once(seeds, monkeypatch):
     reads = []
     from harness import store
 
-    read = store.read_json
-    monkeypatch.setattr(store, "read_json", lambda path, *rest: reads.append(path) or read(path, *rest))
+    for name in ("read_cell", "read_manifest"):
+        read = getattr(store, name)
+        monkeypatch.setattr(store, name, lambda path, read=read: reads.append(path) or read(path))
     render(seeds[0])
     assert len(reads) == len(set(reads)) == 1 + len(list(Snapshot(seeds[0]).cells()))
