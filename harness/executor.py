@@ -143,7 +143,7 @@ def run_cell(
     """Run one cell to its end and put it into the store, whatever becomes of it. name: of the run."""
     began = time.monotonic()
     if isinstance(cell.suite, CostSuite) and cell.skip is None:
-        outcome = measured(cell, backbone, timeout)
+        outcome = measured(cell, backbone, timeout, store.flight)
         keep(store, backbone, cell, outcome, name, time.monotonic() - began)
         report(Progress(cell, cell.task.frames))
         return

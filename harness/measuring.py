@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+from filelock import FileLock
 
 from harness.backbone.presets import Backbone
 from harness.children import MODULE, child
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
     from harness.store import Status
 
 
+MEASURING = "measuring"
+"""Of the folder and the lock of the process that measures now."""
+
+
 class Outcome(NamedTuple):
     """What came of a measurement, and what there is to know about the machine meanwhile."""
 
@@ -44,8 +51,12 @@ class Outcome(NamedTuple):
     machine: dict[str, Any]
 
 
-def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Outcome:
-    """Measure a cell of a `CostSuite` in a process of its own, with as many threads as this one has."""
+def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place: Path | None = None) -> Outcome:
+    """Measure a cell of a `CostSuite` in a process of its own, with as many threads as this one has.
+
+    place: a folder that all processes of a campaign share, for the files of the process. It holds a lock while it
+    measures, so that it is alone even if the process that started one before it has died.
+    """
     job = {
         "backbone": backbone.name,
         "device": str(backbone.model.device),
@@ -57,8 +68,9 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Ou
         "task": asdict(cell.task),
         "threads": torch.get_num_threads(),
         "code": None if cell.code is None else cell.code.all.digest,
+        "lock": None if place is None else str((place / f"{MEASURING}.lock").resolve()),
     }
-    with tempfile.TemporaryDirectory(prefix="horizon-") as folder:
+    with _workspace(place) as folder:
         asked, told = Path(folder, "asked.json"), Path(folder, "told.json")
         asked.write_text(json.dumps(job))
         command = [*MODULE, "harness.measuring", str(asked), str(told), repr(time.time())]
@@ -75,6 +87,22 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None) -> Ou
             return Outcome(status, f"its process ended with {process.returncode}: {last}", [], {})
         result = json.loads(told.read_text())
     return Outcome(result["status"], result["reason"], [Sample(*each) for each in result["samples"]], result["machine"])
+
+
+@contextmanager
+def _workspace(place: Path | None) -> Iterator[Path]:
+    """A folder for what parent and child tell each other; what a parent left that was killed is removed first."""
+    if place is None:
+        with tempfile.TemporaryDirectory(prefix="horizon-") as folder:
+            yield Path(folder)
+        return
+    folder = place / MEASURING
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def main(asked: Path, told: Path, began: float) -> None:
@@ -95,7 +123,8 @@ def main(asked: Path, told: Path, began: float) -> None:
             )
         return suite, backbone, strategy
 
-    outcome = observed(prepared, _task(job["task"]), began)
+    with FileLock(job["lock"]) if job.get("lock") else nullcontext():
+        outcome = observed(prepared, _task(job["task"]), began)
     whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
     told.write_text(json.dumps(outcome._replace(machine=whole)._asdict()))
 

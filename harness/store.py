@@ -94,6 +94,11 @@ class Store:
         self.environment = ""
         """Digest of the environment of this process, once a run has begun."""
 
+    @property
+    def flight(self) -> Path:
+        """Where processes that share the campaign keep locks, and what is under way."""
+        return self._path("flight")
+
     def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
         """Write the manifest, or add a run to the one that is there; returns the one that holds.
 
@@ -153,15 +158,15 @@ class Store:
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
         """Have a cell for oneself; False where another process has it. A dead process has nothing."""
-        return claim(self._path("flight"), cell, about or {})
+        return claim(self.flight, cell, about or {})
 
     def progress(self, cell: str, done: int) -> None:
         """Say how many latent frames of a cell that this process has are done."""
-        progress(self._path("flight"), cell, done)
+        progress(self.flight, cell, done)
 
     def held(self) -> dict[str, dict[str, Any]]:
         """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
-        return held(self._path("flight"))
+        return held(self.flight)
 
     def save(self, cell: str, state: Mapping[str, Any]) -> None:
         """Keep where a cell under way goes on after a crash."""
@@ -225,7 +230,7 @@ class Store:
 
     def _prepare(self) -> None:
         try:
-            self._path("flight").mkdir(parents=True, exist_ok=True)
+            self.flight.mkdir(parents=True, exist_ok=True)
             self._path("cells").mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot write to {self.folder}: {error.strerror}; give --out another place") from None

@@ -127,7 +127,7 @@ def run(
         return
     for line in _plan_in_words(looks):
         console.print(line)
-    with Ticker(planned) as ticker, _stoppable(), workers(workers_asked - 1, name, out / "flight", ticker.warn):
+    with Ticker(planned) as ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
         execute(
             store,
             stage,

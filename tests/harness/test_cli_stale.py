@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import time
 
+import psutil
 import pytest
 
-from tests.plugin.acme import horizon, install
+from tests.plugin.acme import ROOT, horizon, install
 
 RUN = ("run", "--backbone", "toy", "--suite", "toy", "--equal-budget", "0", "--out", "c", "--threads", "1")
 BOTH = (*RUN, "--strategy", "mine", "--strategy", "sliding_window")
@@ -135,3 +140,50 @@ def test_an_old_folder_is_refused_in_one_line(tmp_path):
     (tmp_path / "c" / "manifest.json").write_text('{"format": 1, "name": "c"}')
     said = horizon(tmp_path, "compare", "c", code=2)
     assert said == "horizon: c/manifest.json: format 1, this Horizon reads 2; run the campaign anew\n"
+
+
+SLOW = """
+    def measure(self, backbone, strategy, task, began):
+        import os, pathlib, time
+        mark = pathlib.Path(os.environ["MARKS"], str(os.getpid()))
+        mark.touch()
+        while not pathlib.Path(os.environ["MARKS"], "go").exists():
+            time.sleep(0.02)
+        mark.unlink()
+"""
+
+
+@pytest.mark.parametrize("how", ["kill", "terminate"])
+def test_what_measures_leaves_with_its_parent_and_nothing_is_measured_beside_it(acme, tmp_path, how):
+    folder, marks = acme.parent, tmp_path / "marks"
+    marks.mkdir()
+    edit(folder / "acme_toys.py", "    def measure(self, backbone, strategy, task, began):\n", SLOW)
+    words = [word if word != "toy" or number == 2 else "clock" for number, word in enumerate(RUN)]
+    variables = {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), "MARKS": str(marks)}
+    command = [sys.executable, "-P", "-c", "from harness.cli import main; main()", *words, "--strategy", "mine"]
+    parent = subprocess.Popen(command, cwd=folder, env=os.environ | variables, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 240
+    while not list(marks.iterdir()):
+        assert parent.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    (mark,) = marks.iterdir()
+    child = psutil.Process(int(mark.name))
+    getattr(parent, how)()
+    parent.wait()
+    gone, _ = psutil.wait_procs([child], timeout=60)
+    assert gone
+    mark.unlink()
+    (marks / "go").touch()
+    said = horizon(folder, *words, "--strategy", "mine", MARKS=str(marks))
+    assert said.splitlines()[-1] == "c: 3 ok"
+    assert not (folder / "c" / "flight" / "measuring").exists()
+
+
+def test_the_environment_names_packages_of_third_parties(acme):
+    folder = acme.parent
+    horizon(folder, *RUN, "--strategy", "mine")
+    environments = json.loads((folder / "c" / "manifest.json").read_text())["environments"]
+    (environment,) = environments.values()
+    assert environment["plugins"]["acme"]["version"] == "1.0"
+    assert {"cpu", "threads", "attention", "dtype", "device", "packages", "machine"} <= environment.keys()

@@ -144,7 +144,7 @@ def test_nothing_else_of_the_campaign_runs_while_one_is_measured(registered, mon
     (tmp_path / "run/cells").mkdir()
     busy, seen = threading.Lock(), []
 
-    def measure(cell, backbone, timeout):
+    def measure(cell, backbone, timeout, place):
         assert busy.acquire(blocking=False), "two at once"
         with store.claim(ALONE) as mine:
             assert not mine
