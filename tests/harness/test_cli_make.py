@@ -129,7 +129,7 @@ def test_full_attention_beyond_its_training_is_told_of(tmp_path):
     ("arguments", "says"),
     [
         (["sample", "a red dics"], "does not know the word 'dics'; nearest: disc"),
-        (["sample", "a disc", "--seconds", "0"], "a video of 0 s cannot be"),
+        (["sample", "a disc", "--seconds", "0"], "0 is not a number of seconds above 0"),
         (["sample", "a disc", "--strategy", "memrop"], "did you mean 'memrope'"),
         (["sample", "a disc", "--backbone", "wan"], "no backbones entry is called 'wan'"),
         (["sample", "a disc", "--device", "tpu"], "device 'tpu' is not here; allowed: cpu"),
