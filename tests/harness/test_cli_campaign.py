@@ -203,7 +203,7 @@ def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
         (["run", "--strategy", "memrope.sink=x"], "knob sink = 'x' is not allowed"),
         (
             ["run", "--backbone", "wan-1.3b", "--device", "meta"],
-            "suite drift cannot run on wan-1.3b: it needs a backbone with a text",
+            "device 'meta' holds shapes and no numbers; allowed: cpu, cuda",
         ),
         (["run", "--retry", "bad"], "--retry bad: allowed: ok, oom, nan, timeout, skipped, failed"),
         (["run", "--device", "mps9"], "device 'mps9' is not here"),
