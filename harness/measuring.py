@@ -93,8 +93,8 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
 def _workspace(place: Path | None) -> Iterator[Path]:
     """A folder for what parent and child tell each other; what a parent left that was killed is removed first."""
     if place is None:
-        with tempfile.TemporaryDirectory(prefix="horizon-") as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix="horizon-") as aside:
+            yield Path(aside)
         return
     folder = place / MEASURING
     shutil.rmtree(folder, ignore_errors=True)
