@@ -128,7 +128,8 @@ def test_a_run_ends_in_films_and_a_report(ran):
     beginning = table[(table["metric"] == "psnr") & (table["at_frame"] == 21)]["value"]
     assert len(beginning) == 4
     manifest = json.loads((folder / "c/manifest.json").read_text())
-    assert len(manifest["environment"]["files"]["checkpoints/self_forcing_dmd.pt"]) == 64
+    (environment,) = manifest["environments"].values()
+    assert len(environment["files"]["checkpoints/self_forcing_dmd.pt"]) == 64
 
 
 def test_strategies_share_the_noise_until_they_remember_different_things(ran):
@@ -175,7 +176,7 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
         add(store.folder, "perceptual", view, "lpips", Part(skipped="no weights; fetch them"), {})
     render(folder / "c")
     report = (folder / "c/report.md").read_text()
-    assert "| DINO |" in report
+    assert "| DINO, n=1 |" in report
     assert "skipped: lpips: no weights; fetch them" in report
     assert '- perceptual, dino: `{"model": "tiny"}`' in report
     # Another way to look does not go together with it.
@@ -196,7 +197,7 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
         about["files"][film.path.name] = "0" * 64
         cell.write_text(json.dumps(about))
     render(folder / "c")
-    assert "| DINO |" not in (folder / "c/report.md").read_text()
+    assert "| DINO" not in (folder / "c/report.md").read_text()
 
 
 def test_a_killed_film_goes_on_and_ends_with_the_same_pictures(ran, weights):
