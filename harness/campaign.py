@@ -18,7 +18,7 @@ from harness.budget import USUAL_WINDOW, at_equal_budget, budget_bytes
 from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
 from harness.files import load_toml
-from harness.knobs import changed_fields, knobs_set, spelled
+from harness.knobs import changed_fields, knobs_set, typed
 from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED
 from harness.manifest import content_id
 from harness.memory import Strategy, Weights
@@ -76,8 +76,6 @@ class Arm:
     name: str
     strategy: Strategy
     tables: tuple[str, ...]
-    unlike: tuple[tuple[str, Any], ...] = ()
-    """Knobs that differ from the defaults."""
     weights: Weights | None = None
     """Where parameters of its own come from, if it has any."""
     budget_bytes: int | None = None
@@ -87,7 +85,7 @@ class Arm:
 
     @property
     def label(self) -> str:
-        knobs = ",".join(f"{knob}={spelled(value)}" for knob, value in self.unlike)
+        knobs = typed(self.strategy)
         name = f"{self.name}.{knobs}" if knobs else self.name
         # Whoever reads a table must not take it for what the paper trained.
         return name if self.weights is None or self.weights.trained else f"{name} ({self.weights.about})"
@@ -277,5 +275,4 @@ def _add(found: dict[tuple[str, str], Arm], backbone: Backbone, name: str, strat
     if known is not None:
         found[key] = replace(known, tables=tuple(dict.fromkeys((*known.tables, table))))
         return
-    unlike = tuple((knob, value) for knob, value in strategy.knobs().items() if knob in knobs_set(strategy))
-    found[key] = Arm(name, strategy, (table,), unlike, strategy.weights(backbone))
+    found[key] = Arm(name, strategy, (table,), strategy.weights(backbone))

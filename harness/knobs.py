@@ -58,9 +58,8 @@ def spelled(value: Any) -> str:
 
 def typed(strategy: Any) -> str:
     """The knobs of a strategy that differ from their defaults, as they are typed: "window=9,sink=1"."""
-    usual = describe_knobs(type(strategy))
-    unlike = {knob: value for knob, value in strategy.knobs().items() if usual[knob].get("default", ...) != value}
-    return ",".join(f"{knob}={spelled(value)}" for knob, value in unlike.items())
+    changed = changed_fields(strategy)
+    return ",".join(f"{knob}={spelled(value)}" for knob, value in strategy.knobs().items() if knob in changed)
 
 
 def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:
