@@ -21,8 +21,8 @@ from harness.training import study
 from harness.training.school import Request
 from harness.training.study import Trains
 
-ORDER = ("drawing", "foundation", "probe")
-BEFORE = {"foundation": "drawing"}
+ORDER = ("drawing", "foundation", "memories", "probe")
+BEFORE = {"foundation": "drawing", "memories": "foundation"}
 """Whose weights a stage begins with."""
 PICTURES = 4096
 """From which the codec's components are taken."""
