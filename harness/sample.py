@@ -54,9 +54,11 @@ def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Sc
     """The script that a prompt is, of so many seconds, rounded up to whole chunks.
 
     Without them it is as long as it says, 30 s where it does not. Raises PresetError for a length that cannot be,
-    PromptError for a script that cannot be read.
+    PromptError for a script that cannot be read, or that the backbone's world cannot show.
     """
     script = parse_script(text, rate=backbone.latents_per_second, chunk=backbone.chunk)
+    if backbone.check_script is not None:
+        backbone.check_script([(cue.start, cue.text) for cue in script.cues])
     if seconds is None:
         if "[" in text or len(script.cues) > 1:
             return script

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
-from harness.pocket.language import Saying, WordEncoder
+from harness.pocket.language import Saying, WordEncoder, parse
 from harness.pocket.lessons import HELD_OUT, clips
 from harness.pocket.probe import Probe
+from harness.pocket.scenes import check
 from harness.pocket.world import PIXELS, Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -66,8 +68,14 @@ def assembled(model: CausalWan, codec: PatchCodec) -> Backbone:
         text=WordEncoder(),
         codec=codec,
         clips=partial(clips, codec, CHUNK),
+        check_script=check_script,
         prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )
+
+
+def check_script(scenes: Sequence[tuple[int, str]]) -> None:
+    """Raise PromptError for scenes that cannot follow one another: a return to what was never there, a wrong number."""
+    check([Scene(start, parse(text)) for start, text in scenes])
 
 
 @cache

@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harness.backbone.presets import build
+from harness.backbone.presets import build, check_device
 from harness.errors import HorizonError
 from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
@@ -35,6 +35,7 @@ def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
             f"the pocket is trained as it is, not {request.what} for {request.backbone or 'pocket'}; write: horizon "
             "train pocket"
         )
+    check_device(request.device)
     folder, seed = request.folder, request.seed
     codec = fitted_codec(folder)
     if stage == "probe":
