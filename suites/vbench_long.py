@@ -52,7 +52,7 @@ class VbenchLong(Filmed):
     def remedy(self, backbone: Backbone) -> str | None:
         if backbone.name == "pocket":
             return (
-                "looks at real videos, and those of the pocket are drawings of 24 pixels: give --backbone self-forcing"
+                "looks at real videos, and those of the pocket are drawings of 32 pixels: give --backbone self-forcing"
             )
         return super().remedy(backbone)
 
