@@ -7,7 +7,9 @@ Ctrl-C, 70 a mistake of Horizon's own (with a traceback).
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
 import traceback
 
 import typer
@@ -50,6 +52,23 @@ def main() -> None:
         traceback.print_exc()
         sys.exit(70)
     sys.exit(code or 0)
+
+
+def _stop_at_once_the_second_time() -> None:
+    """Let a second Ctrl-C end the process where it is, since the first one is being tidied up after: what is kept of a
+    campaign or a video is whole whenever a process dies."""
+
+    def again(*_: object) -> None:
+        os._exit(130)
+
+    def first(*_: object) -> None:
+        signal.signal(signal.SIGINT, again)
+        raise KeyboardInterrupt
+
+    # Where Ctrl-C is ignored, as in the background, it stays ignored; and only the main thread may ask for signals.
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if usual and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, first)
 
 
 def _discard_output() -> None:

@@ -193,6 +193,19 @@ def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
     assert "as published" in horizon("compare", "c", cwd=tmp_path)
 
 
+def test_ctrl_c_twice_stops_at_once_without_a_traceback(tmp_path):
+    options = ["run", *ARMS, "--out", "c", "--threads", "1", "--workers", "2"]
+    process = interruptible(command(*options), tmp_path)
+    assert process.stdout.readline().startswith("1/12 ok")
+    for _ in range(3):
+        process.send_signal(signal.SIGINT)
+        time.sleep(0.01)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert err.splitlines() in ([], ["horizon: stopped; the same command goes on from here"])
+
+
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
