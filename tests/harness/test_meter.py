@@ -37,12 +37,16 @@ def test_pinned_to_as_many_cores_as_threads():
 @pytest.mark.skipif(not os.path.exists("/proc/self/clear_refs"), reason="peaks are read from /proc")
 def test_the_peak_begins_anew_where_it_is_forgotten():
     gone = torch.ones(40_000_000)
-    assert meter.resident_peak() >= gone.nbytes
+    whole, size = meter.resident_peak(), gone.nbytes
+    assert whole >= size
     del gone
     meter.forget_peak()
-    before = meter.resident_peak()
+    # A system may take other pages of this process back at any time, so only what must be there is compared.
+    assert meter.resident_peak() < whole - 0.5 * size
     more = torch.ones(10_000_000)
-    assert 0.9 * more.nbytes < meter.resident_peak() - before < 1.5 * more.nbytes
+    peak, now = meter.resident_peak(), meter.resident()
+    assert more.nbytes <= peak < whole
+    assert peak > now - 0.1 * more.nbytes
 
 
 def test_a_vigil_tells_how_much_of_the_machine_there_was():
