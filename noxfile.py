@@ -27,7 +27,7 @@ RECIPES = {
     PERCEPTUAL: ["--requirement", "suites/viewing/perceptual.txt"],
     VBENCH: ["--requirement", "suites/viewing/vbench.txt"],
 }
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Cells of the pocket are small: a process a core does nearly twice as much as one on two. What is given again wins."""
 QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
@@ -41,13 +41,13 @@ def prepare(session: nox.Session, name: str) -> Path:
     files = ["constraints.txt", "pyproject.toml" if name == HORIZON else recipe[-1]]
     content = b"".join((ROOT / file).read_bytes() for file in files)
     stamp, digest = home / "recipe.sha256", hashlib.sha256(content + str(ROOT).encode()).hexdigest()
-    if stamp.is_file() and stamp.read_text() == digest:
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == digest:
         return python
     session.run(sys.executable, "-m", "venv", "--clear", str(home), external=True)
     pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     session.run(*pip, "--constraint", "constraints.txt", *recipe, external=True)
     # Written last: an interrupted installation is started again, not taken for a finished one.
-    stamp.write_text(digest)
+    stamp.write_text(digest, encoding="utf-8")
     return python
 
 
@@ -69,7 +69,9 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
 def tests(session: nox.Session) -> None:
     """All tests in parallel, then lint and types. What follows -- goes to pytest."""
     # Whoever is done early takes over what others still have before them: the slowest tests come last.
-    python(session, "pytest", "--numprocesses", "auto", "--dist", "worksteal", *session.posargs)
+    # Reading or writing a text without naming its encoding is an error (PEP 597).
+    words = ("--numprocesses", "auto", "--dist", "worksteal", *session.posargs)
+    python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
     session.notify("lint")
     session.notify("types")
 

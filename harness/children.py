@@ -20,7 +20,8 @@ modules: one of the user's that is called `harness` or `strategies` must not sta
 
 def environment_of_child() -> dict[str, str]:
     """Variables with which a child imports the code that this process has imported."""
-    found = dict(os.environ)
+    # What the two say to each other is UTF-8, whatever the locale.
+    found = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     root = Path(harness.__file__).resolve().parents[1]
     if is_checkout(root):
         paths = [str(root), *found.get("PYTHONPATH", "").split(os.pathsep)]
@@ -39,7 +40,9 @@ def child(
     reading, writing = os.pipe()
     try:
         environment = {**environment_of_child(), **(variables or {})}
-        process = subprocess.Popen(command, stdin=reading, text=True, env=environment, **options)
+        process = subprocess.Popen(
+            command, stdin=reading, encoding="utf-8", errors="replace", env=environment, **options
+        )
     finally:
         os.close(reading)
     try:

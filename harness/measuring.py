@@ -72,7 +72,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
     }
     with _workspace(place) as folder:
         asked, told = Path(folder, "asked.json"), Path(folder, "told.json")
-        asked.write_text(json.dumps(job))
+        asked.write_text(json.dumps(job), encoding="utf-8")
         command = [*MODULE, "harness.measuring", str(asked), str(told), repr(time.time())]
         pipe = subprocess.PIPE
         with child(command, stdout=pipe, stderr=pipe) as process:
@@ -85,7 +85,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
             # The system kills what takes all memory.
             status: Status = "oom" if process.returncode == -signal.SIGKILL else "failed"
             return Outcome(status, f"its process ended with {process.returncode}: {last}", [], {})
-        result = json.loads(told.read_text())
+        result = json.loads(told.read_text(encoding="utf-8"))
     return Outcome(result["status"], result["reason"], [Sample(*each) for each in result["samples"]], result["machine"])
 
 
@@ -109,7 +109,7 @@ def main(asked: Path, told: Path, began: float) -> None:
     """Measure what a file asks for, and write what came of it."""
     from harness import registry
 
-    job = json.loads(asked.read_text())
+    job = json.loads(asked.read_text(encoding="utf-8"))
     cores = pin(job["threads"])
 
     def prepared() -> tuple[CostSuite, Backbone, Strategy]:
@@ -126,7 +126,7 @@ def main(asked: Path, told: Path, began: float) -> None:
     with FileLock(job["lock"]) if job.get("lock") else nullcontext():
         outcome = observed(prepared, _task(job["task"]), began)
     whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
-    told.write_text(json.dumps(outcome._replace(machine=whole)._asdict()))
+    told.write_text(json.dumps(outcome._replace(machine=whole)._asdict()), encoding="utf-8")
 
 
 def observed(

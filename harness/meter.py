@@ -78,7 +78,7 @@ def resident() -> int:
 def forget_peak() -> None:
     """Let `resident_peak` start again from here, where the system can."""
     try:
-        Path("/proc/self/clear_refs").write_text("5")
+        Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return
 
@@ -86,7 +86,7 @@ def forget_peak() -> None:
 def resident_peak() -> int:
     """The most bytes of this process in memory since `forget_peak`."""
     try:
-        lines = Path("/proc/self/status").read_text().splitlines()
+        lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
         return resident()
     return next((1024 * int(line.split()[1]) for line in lines if line.startswith("VmHWM")), resident())

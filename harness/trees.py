@@ -95,7 +95,8 @@ def environment(tree: Tree, folder: Path) -> dict[str, str]:
     metadata = f"Metadata-Version: 2.1\nName: {project['name']}\nVersion: {project['version']}\n"
     write_text(about / "METADATA", metadata)
     paths = [str(about.parent.resolve()), str(tree.path.resolve()), *os.environ.get("PYTHONPATH", "").split(os.pathsep)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in paths if path)}
+    path = os.pathsep.join(path for path in paths if path)
+    return {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONPATH": path}
 
 
 def last_line(text: str) -> str:
@@ -106,7 +107,7 @@ def last_line(text: str) -> str:
 def _project(tree: Tree) -> dict[str, Any]:
     file = tree.path / "pyproject.toml"
     try:
-        project: dict[str, Any] = tomllib.loads(file.read_text())["project"]
+        project: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
         if not {"name", "version", "entry-points"} <= set(project):
             raise KeyError("entry-points")
     except (OSError, ValueError, KeyError) as error:
@@ -117,7 +118,12 @@ def _project(tree: Tree) -> dict[str, Any]:
 def _git(repository: Path, ref: str, *words: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(repository), *words], check=True, capture_output=True, text=True, timeout=120
+            ["git", "-C", str(repository), *words],
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=120,
         )
     except FileNotFoundError:
         raise TreeError("git is not installed; give --against a folder with a checkout, or use --baseline") from None

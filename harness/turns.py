@@ -52,7 +52,7 @@ def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[
     ]
     done = subprocess.run(
         command, cwd=tree.path, env=environment(tree, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, check=False,
+        stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
     # 1 is also what it ends with if some cells failed: then all of them are there, and the gate tells which.
     store = Store(out)
@@ -115,7 +115,7 @@ def _token(out: Path) -> str:
     file = out / "beside"
     if not file.exists():
         write_text(file, uuid.uuid4().hex)
-    return file.read_text()
+    return file.read_text(encoding="utf-8")
 
 
 class _Worker:
@@ -153,7 +153,7 @@ class _Worker:
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         if not line:
-            said = last_line(self.log.read_text())
+            said = last_line(self.log.read_text(encoding="utf-8", errors="replace"))
             raise TreeError(f"{self.tree.path}: its process ended with {self.process.wait()}: {said}")
         found: dict[str, Any] = json.loads(line)
         if "error" in found:
@@ -166,10 +166,10 @@ def _worker(tree: Tree, job: Mapping[str, Any], folder: Path) -> Iterator[_Worke
     folder.mkdir(parents=True, exist_ok=True)
     variables = {**environment(tree, folder), "OMP_NUM_THREADS": str(job["threads"])}
     pipe, log = subprocess.PIPE, folder / "process.log"
-    with log.open("w") as errors:
+    with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [sys.executable, *AS_IT_IS, "-m", "harness.turns"], cwd=tree.path, env=variables, stdin=pipe, stdout=pipe,
-            stderr=errors, text=True,
+            stderr=errors, encoding="utf-8",
         )  # fmt: skip
     try:
         assert process.stdin is not None

@@ -252,7 +252,14 @@ def _digest(frame: pd.DataFrame, about: Mapping[str, Any]) -> str:
 
 def _who() -> str:
     try:
-        done = subprocess.run(["git", "config", "user.name"], check=True, capture_output=True, text=True, timeout=10)
+        done = subprocess.run(
+            ["git", "config", "user.name"],
+            check=True,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=10,
+        )
     except (OSError, subprocess.SubprocessError):
         return _user()
     return done.stdout.strip() or _user()

@@ -16,6 +16,12 @@ if importlib.util.find_spec("hypothesis"):
     from tests import cases  # noqa: F401
 
 
+@pytest.fixture(scope="session", autouse=True)
+def strict_encodings_here_only():
+    """Processes that tests start print no warnings about files that libraries read without naming an encoding."""
+    os.environ.pop("PYTHONWARNDEFAULTENCODING", None)
+
+
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """A folder of tiny weights in the published formats, which tests only read."""

@@ -19,7 +19,7 @@ def interruptible(command: list[str], folder: Path) -> subprocess.Popen[str]:
     """Start a command that Ctrl-C can stop, also where the tests themselves run in the background, which cannot be."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -37,7 +37,7 @@ def killed_twice(code: str, folder: Path, *, steps: int = 60) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert read_log(folder)[-1]["step"] < steps
-    with (folder / "log.jsonl").open("a") as stream:
+    with (folder / "log.jsonl").open("a", encoding="utf-8") as stream:
         stream.write('{"step": 59, "lo')  # as a kill in the middle of a line leaves it
     subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True)
 

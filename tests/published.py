@@ -46,7 +46,7 @@ def make(folder: Path) -> Path:
     """All files of both published backbones, with their sums."""
     for part in ("checkpoints", "models"):
         (folder / part).mkdir(parents=True)
-    (folder / "config.json").write_text(json.dumps(CONFIG))
+    (folder / "config.json").write_text(json.dumps(CONFIG), encoding="utf-8")
     state = model().state_dict()
     torch.save(
         {"generator_ema": {f"model.{name}": x for name, x in state.items()}}, folder / "checkpoints/self_forcing_dmd.pt"
@@ -105,4 +105,4 @@ def sums(folder: Path) -> None:
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path.parent != folder
     ]
-    (folder / SUMS).write_text("\n".join(lines) + "\n")
+    (folder / SUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -12,45 +12,48 @@ TEST_COMMAND = "pip install nox && nox -s tests"
 
 
 def blocks(page: str, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
 def test_the_strategy_on_the_page_is_the_one_that_is_installed() -> None:
     example = ROOT / "tests/plugin/example"
-    assert blocks("docs/own-strategy.md", "python") == [(example / "every_other.py").read_text()]
+    assert blocks("docs/own-strategy.md", "python") == [(example / "every_other.py").read_text(encoding="utf-8")]
     (entry,) = blocks("docs/own-strategy.md", "toml")
-    assert entry in (example / "pyproject.toml").read_text()
+    assert entry in (example / "pyproject.toml").read_text(encoding="utf-8")
 
 
 def test_the_invariants_on_the_page_are_those_that_are_run() -> None:
     from harness.verify import CHECKS
 
-    page = (ROOT / "docs/own-strategy.md").read_text()
+    page = (ROOT / "docs/own-strategy.md").read_text(encoding="utf-8")
     assert [name for name in re.findall(r"^\| ([^|`]+?) \|", page, re.MULTILINE) if name in CHECKS] == list(CHECKS)
 
 
 def test_python_in_the_readme_runs() -> None:
     (code,) = blocks("README.md", "python")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.splitlines()[-1] == "57 torch.Size([1, 3, 16, 6, 6])"
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
     assert TEST_COMMAND in blocks("README.md", "bash")[0]
-    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == TEST_COMMAND
+    assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == TEST_COMMAND
 
 
 def test_every_strategy_has_a_page_with_its_knobs() -> None:
     from harness.knobs import describe_knobs, spelled
     from harness.registry import found, strategy_class
 
-    readme, index = (ROOT / "README.md").read_text(), (ROOT / "docs/strategies/README.md").read_text()
+    readme, index = (
+        (ROOT / "README.md").read_text(encoding="utf-8"),
+        (ROOT / "docs/strategies/README.md").read_text(encoding="utf-8"),
+    )
     for name, point in found("strategies").items():
         if not point.value.startswith("strategies."):
             continue
         assert f"| `{name}` |" in readme
         assert f"[{name}]({name}.md)" in index
-        page = (ROOT / f"docs/strategies/{name}.md").read_text()
+        page = (ROOT / f"docs/strategies/{name}.md").read_text(encoding="utf-8")
         rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (.+?) \| [^|]+ \|$", page, re.MULTILINE)
         on_page = {knob: (default, allowed.replace("\\|", "|")) for knob, default, allowed in rows}
         knobs = describe_knobs(strategy_class(name)).items()

@@ -15,8 +15,12 @@ from harness.campaign import read_campaign
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 # YAML takes the key "on" for a yes.
-LOADED = {file.stem: {("on" if key is True else key): value for key, value in yaml.safe_load(file.read_text()).items()}
-          for file in FILES}  # fmt: skip
+LOADED = {
+    file.stem: {
+        ("on" if key is True else key): value for key, value in yaml.safe_load(file.read_text(encoding="utf-8")).items()
+    }
+    for file in FILES
+}
 STEPS = [
     pytest.param(step, id=f"{name}-{job}-{step.get('name', step.get('uses', '?')).partition('@')[0]}")
     for name, workflow in LOADED.items()
@@ -27,7 +31,7 @@ STEPS = [
 
 def listed(*words):
     command = [sys.executable, "-m", "nox", "--list", "--json", *words]
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, encoding="utf-8").stdout
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -38,7 +42,7 @@ def test_every_step(step):
             assert step["with"]["persist-credentials"] is False
         return
     script = step["run"]
-    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    subprocess.run(["bash", "-n"], input=script, encoding="utf-8", check=True)
     # What somebody can choose (a branch's name, a label) comes in as a variable, never as code.
     assert "${{" not in script
     for name in re.findall(r"nox -s (\w+)", script):
@@ -50,7 +54,7 @@ def test_nobody_gets_more_than_needed(name):
     workflow = LOADED[name]
     assert workflow["permissions"] == {"contents": "read"}
     assert "pull_request_target" not in workflow["on"]
-    assert "secrets." not in (ROOT / ".github" / "workflows" / f"{name}.yml").read_text()
+    assert "secrets." not in (ROOT / ".github" / "workflows" / f"{name}.yml").read_text(encoding="utf-8")
     assert all(job["timeout-minutes"] <= 90 for job in workflow["jobs"].values())
 
 
@@ -76,7 +80,7 @@ def test_the_page_says_what_really_keeps_forks_out():
 def test_the_matrix_has_every_strategy():
     done = subprocess.run(
         [sys.executable, str(ROOT / ".github" / "matrix.py")], input=listed("--session", "bench"), check=True,
-        capture_output=True, text=True,
+        capture_output=True, encoding="utf-8",
     )  # fmt: skip
     name, _, value = done.stdout.strip().partition("=")
     assert name == "strategies"

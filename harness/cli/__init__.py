@@ -6,6 +6,7 @@ Ctrl-C, 70 a mistake of Horizon's own (with a traceback).
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import sys
@@ -27,6 +28,7 @@ __all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 def main() -> None:
     """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
     leave_if_worker()
+    _print_in_any_locale()
     try:
         no_empty_words(sys.argv[1:])
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
@@ -69,6 +71,13 @@ def _stop_at_once_the_second_time() -> None:
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if usual and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, first)
+
+
+def _print_in_any_locale() -> None:
+    """Let a character that the terminal's encoding lacks be printed as a question mark, and not end the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _discard_output() -> None:

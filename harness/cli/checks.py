@@ -72,6 +72,15 @@ def place(path: Path | None) -> Path | None:
     return path
 
 
+def typed(text: str) -> str:
+    """Return a text that was typed in UTF-8 under a locale whose encoding lacks its letters, with those letters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return os.fsencode(text).decode("utf-8", "surrogateescape")
+    return text
+
+
 def no_empty_words(words: Sequence[str]) -> None:
     """Raise CampaignError for an empty argument: an empty path would mean the folder in which the command runs."""
     named = words[:1] and words[0] in NAMED

@@ -97,7 +97,7 @@ def gate(
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
     written = write(verdict, out or (run.parent if run.suffix == ".parquet" else run), code)
     if as_json:
-        print(written[1].read_text(), end="")
+        print(written[1].read_text(encoding="utf-8"), end="")
     else:
         _tell(verdict, written)
     raise typer.Exit(code)
@@ -138,7 +138,7 @@ def aa(
     found = calibrate(pairs, states, margins(pairs[0][0].suites()), gates)
     written = write(found, out)
     if as_json:
-        print(written[1].read_text(), end="")
+        print(written[1].read_text(encoding="utf-8"), end="")
         return
     heads, lines = rows(found)
     shown = table(*heads, title="the same code against itself")

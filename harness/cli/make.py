@@ -30,8 +30,9 @@ def sample(
     prompt: Annotated[
         str,
         typer.Argument(
+            callback=checks.typed,
             help="For the pocket e.g. 'a large red disc slides fast on blue with dots'; or scenes with their lengths, "
-            "'a thing [10s] | now a white cross [20s#] | cut to a disc [10s]': # before a hard cut, @ before a recall."
+            "'a thing [10s] | now a white cross [20s#] | cut to a disc [10s]': # before a hard cut, @ before a recall.",
         ),
     ],
     strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",

@@ -61,8 +61,8 @@ def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, fl
     log = trainer.folder / LOG
     # Steps after the last checkpoint are taken again.
     lines = [line for line in read_log(trainer.folder) if line["step"] <= trainer.step]
-    write_whole(log, lambda path: path.write_text("".join(json.dumps(line) + "\n" for line in lines)))
-    with log.open("a") as stream:
+    write_whole(log, lambda path: path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"))
+    with log.open("a", encoding="utf-8") as stream:
         while trainer.step < trainer.steps:
             line = trainer.advance()
             stream.write(json.dumps(line) + "\n")
@@ -77,7 +77,7 @@ def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, fl
 def read_log(folder: Path) -> list[dict[str, float]]:
     """The lines of a folder's log, without one that a kill cut short."""
     lines, path = [], folder / LOG
-    for text in path.read_text().splitlines() if path.exists() else []:
+    for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
             lines.append(json.loads(text))
         except json.JSONDecodeError:

@@ -154,7 +154,7 @@ def _write_all(film: Path, what: Footage, places: list[tuple[Path, int, int]]) -
 def _options() -> dict[str, object]:
     """Options of x264 that make the same pictures the same bytes; see `INSTRUCTIONS`."""
     try:
-        newer = "avx512" in CPU.read_text()
+        newer = "avx512" in CPU.read_text(encoding="utf-8")
     except OSError:
         newer = False
     # Only where AVX-512 is listed: x264 does not check that the processor has the instructions named here.

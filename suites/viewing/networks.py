@@ -175,7 +175,7 @@ def prepared(pixels: Tensor, square: Square) -> Tensor:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text())
+        found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise StoreError(f"{path}: cannot be read ({error})") from None
     return found if isinstance(found, dict) else {}

@@ -204,7 +204,7 @@ def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, va
     path = folder / VIEWS / VIEWER / CLIPS / f"{film.id}.json"
     listed = [{"name": clip.path.name, "start": clip.start, "end": clip.end} for clip in clips]
     kept = {"format": FORMAT, "film": film.id, "sha256": film.sha256, "clips": listed}
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
     same = all(known.get(name) == value for name, value in kept.items())
     scores = {**(known["scores"] if same else {}), metric: list(values)}
     write_text(path, json.dumps({**kept, "scores": scores}, indent=1) + "\n")
@@ -217,16 +217,16 @@ def _prompt(film: Film) -> str:
 def _commit(git: Path) -> str | None:
     """The commit that is checked out, read without git."""
     if git.is_file():
-        git = git.parent / git.read_text().removeprefix("gitdir:").strip()
+        git = git.parent / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
     if not (git / "HEAD").is_file():
         return None
-    head = (git / "HEAD").read_text().strip()
+    head = (git / "HEAD").read_text(encoding="utf-8").strip()
     if not head.startswith("ref:"):
         return head
     name = head.removeprefix("ref:").strip()
     if (git / name).is_file():
-        return (git / name).read_text().strip()
-    packed = (git / "packed-refs").read_text().splitlines() if (git / "packed-refs").is_file() else []
+        return (git / name).read_text(encoding="utf-8").strip()
+    packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines() if (git / "packed-refs").is_file() else []
     return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
 
 

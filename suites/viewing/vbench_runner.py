@@ -81,7 +81,7 @@ class Package:
             }
             with tempfile.TemporaryDirectory(dir=self.folder) as place:
                 listing = Path(place) / "full_info.json"
-                listing.write_text(json.dumps([entry]))
+                listing.write_text(json.dumps([entry]), encoding="utf-8")
                 _, found = compute(str(listing), self.device, models, **needs.PARAMETERS.get(dimension, {}))
         # MUSIQ counts to 100; the average that VBench prints is divided, the values by clip are not.
         scale = 100.0 if dimension == "imaging_quality" else 1.0

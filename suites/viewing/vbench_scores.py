@@ -125,7 +125,7 @@ SCORES = {
 @cache
 def tables() -> dict[str, Any]:
     """The configuration tables of VBench-Long: clip lengths, weights, mappings."""
-    found: dict[str, Any] = json.loads(TABLES.read_text())
+    found: dict[str, Any] = json.loads(TABLES.read_text(encoding="utf-8"))
     return found
 
 

@@ -152,7 +152,7 @@ def test_names_and_alphas_of_other_writers(tmp_path, way):
 def test_an_adapter_whose_scale_is_not_known_is_refused(tmp_path, beside, more, says):
     torch.save({**published.lora(published.model()), **more}, tmp_path / "lora.pt")
     if beside is not None:
-        (tmp_path / "adapter_config.json").write_text(beside)
+        (tmp_path / "adapter_config.json").write_text(beside, encoding="utf-8")
     with pytest.raises(CheckpointError, match=says) as caught:
         read_adapter(tmp_path / "lora.pt")
     assert "\n" not in str(caught.value)

@@ -38,7 +38,7 @@ def test_a_folder_of_weights_goes_before_the_hub_s_cache(tmp_path, place):
 
 
 def test_files_of_folders_are_not_taken_by_their_bare_names(tmp_path):
-    (tmp_path / "config.json").write_text("{}")
+    (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert find([CONFIG], tmp_path)[0].path is None
 
 
@@ -75,7 +75,7 @@ def test_weights_of_one_s_own_are_those_whose_sums_the_folder_lists(tmp_path):
     (tmp_path / "model.pt").write_bytes(b"mine, too")
     digest = hashlib.sha256(b"mine").hexdigest()
     (tmp_path / "SHA256SUMS").write_text(
-        f"{digest}  vae/other.bin\n{hashlib.sha256(b'mine, too').hexdigest()} *model.pt\n\n"
+        f"{digest}  vae/other.bin\n{hashlib.sha256(b'mine, too').hexdigest()} *model.pt\n\n", encoding="utf-8"
     )
     found = gathered([CHECKPOINT, CONFIG], tmp_path, "tiny")
     assert {path: each.own for path, each in found.items()} == {"checkpoints/model.pt": True, "vae/other.bin": True}
@@ -89,7 +89,7 @@ def test_weights_of_one_s_own_are_those_whose_sums_the_folder_lists(tmp_path):
 
 
 def test_sums_that_are_none_say_which_line(tmp_path):
-    (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  vae/x\nnonsense\n")
+    (tmp_path / "SHA256SUMS").write_text("0" * 64 + "  vae/x\nnonsense\n", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"SHA256SUMS, line 2: not a sum; write it with: sha256sum"):
         find([CHECKPOINT], tmp_path)
 

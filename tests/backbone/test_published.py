@@ -146,13 +146,13 @@ def test_a_truncated_checkpoint_is_refused(own, size):
 
 
 def test_a_checkpoint_of_another_architecture_is_refused(own):
-    (own / "config.json").write_text(json.dumps({**published.CONFIG, "num_layers": 3}))
+    (own / "config.json").write_text(json.dumps({**published.CONFIG, "num_layers": 3}), encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"another architecture: missing blocks\.2"):
         made("self-forcing", own)
-    (own / "config.json").write_text(json.dumps({**published.CONFIG, "in_dim": 8, "out_dim": 8}))
+    (own / "config.json").write_text(json.dumps({**published.CONFIG, "in_dim": 8, "out_dim": 8}), encoding="utf-8")
     with pytest.raises(CheckpointError, match="another size"):
         made("self-forcing", own)
-    (own / "config.json").write_text("[]")
+    (own / "config.json").write_text("[]", encoding="utf-8")
     with pytest.raises(CheckpointError, match="not the sizes of a Wan DiT"):
         made("self-forcing", own)
 
@@ -192,12 +192,12 @@ def test_examples_to_calibrate_with_are_in_no_suite():
 
 def test_files_that_nobody_checked_are_refused(own):
     """transformers prefers a single file to shards, and peft an adapter to none."""
-    (own / "text_encoder/adapter_config.json").write_text("{}")
+    (own / "text_encoder/adapter_config.json").write_text("{}", encoding="utf-8")
     with pytest.raises(CheckpointError, match=r"text_encoder: holds files that nobody checked: adapter_config\.json"):
         made("self-forcing", own)
 
 
 def test_sizes_of_one_s_own_are_part_of_what_was_loaded(own):
     before = weights_hash(made("self-forcing", own))
-    (own / "config.json").write_text(json.dumps({**published.CONFIG, "eps": 1e-2}))
+    (own / "config.json").write_text(json.dumps({**published.CONFIG, "eps": 1e-2}), encoding="utf-8")
     assert weights_hash(made("self-forcing", own)) != before

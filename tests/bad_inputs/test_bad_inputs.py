@@ -108,5 +108,5 @@ def test_a_process_of_its_own_says_the_same(argv, setup, words, tmp_path):
     setup(tmp_path)
     before = listing(tmp_path)
     command = [sys.executable, "-m", "harness.cli", *argv]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=LIMIT, check=False)
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=LIMIT, check=False)
     assert faults(done.returncode, "", done.stderr, words, before, listing(tmp_path)) == []

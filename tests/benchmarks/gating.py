@@ -85,7 +85,7 @@ def changed(kind: str, amount: float, folder: Path) -> Path:
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", folder)
     file = folder / "strategies" / "memrope.py"
-    file.write_text(file.read_text() + CHANGES[kind].format(amount=amount))
+    file.write_text(file.read_text(encoding="utf-8") + CHANGES[kind].format(amount=amount), encoding="utf-8")
     return folder
 
 
@@ -93,7 +93,9 @@ def tried(kind: str, tree: Path, out: Path, number: int) -> tuple[Evidence, Evid
     """MemRoPE of the changed tree beside this one, as `horizon gate` measures them with its default budget."""
     out.mkdir(parents=True, exist_ok=True)
     campaign = out / "campaign.toml"
-    campaign.write_text(f'suites = ["{SUITES[kind]}"]\ntier = "gate"\nequal_budget = 0\nseed = {10 * number}\n')
+    campaign.write_text(
+        f'suites = ["{SUITES[kind]}"]\ntier = "gate"\nequal_budget = 0\nseed = {10 * number}\n', encoding="utf-8"
+    )
     words = [str(out), "--against", str(ROOT), "--campaign", str(campaign), "--strategy", ARM, "--minutes", "2.5"]
     # The changed tree is this code; the clean one is what it is measured against.
     subprocess.run(

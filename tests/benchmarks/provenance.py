@@ -34,7 +34,7 @@ def main() -> None:
     runs = []
     for _ in range(parser.parse_args().runs):
         # A process each: whoever has computed a digest keeps it.
-        done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, text=True)
+        done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, encoding="utf-8")
         runs.append([float(word) for word in done.stdout.split()])
     wall, own = (statistics.median(values) for values in zip(*runs, strict=True))
     print(f"digests and environment: {wall:.3f} s, {own:.3f} s of this process (median of {len(runs)})")

@@ -33,7 +33,7 @@ def load(name: str, folder: Path = WINDOWS) -> dict[str, Tensor]:
 
 
 def model() -> CausalWan:
-    config = json.loads((WINDOWS / "config.json").read_text())["model"]
+    config = json.loads((WINDOWS / "config.json").read_text(encoding="utf-8"))["model"]
     wan = CausalWan(WanConfig.from_json(config))
     wan.load_state_dict(load("weights"))
     return wan.requires_grad_(False)

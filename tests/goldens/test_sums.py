@@ -6,7 +6,9 @@ import pytest
 
 from tests import goldens
 
-SUMS = dict(reversed(line.split("  ", 1)) for line in (goldens.FOLDER / "SHA256SUMS").read_text().splitlines())
+SUMS = dict(
+    reversed(line.split("  ", 1)) for line in (goldens.FOLDER / "SHA256SUMS").read_text(encoding="utf-8").splitlines()
+)
 
 
 def test_every_file_is_listed():

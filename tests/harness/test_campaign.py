@@ -23,7 +23,9 @@ def suites(monkeypatch):
 
 def test_a_file_says_what_to_run(tmp_path):
     path = tmp_path / "c.toml"
-    path.write_text('strategies = ["memrope"]\ntier = "full"\n[knobs]\nmemrope.alpha_long = [0.001, 0.1]\n')
+    path.write_text(
+        'strategies = ["memrope"]\ntier = "full"\n[knobs]\nmemrope.alpha_long = [0.001, 0.1]\n', encoding="utf-8"
+    )
     campaign = read_campaign(path)
     assert campaign.strategies == ("memrope",)
     assert campaign.knobs == {"memrope": {"alpha_long": [0.001, 0.1]}}
@@ -41,7 +43,7 @@ def test_a_file_says_what_to_run(tmp_path):
 )
 def test_a_file_that_is_wrong(tmp_path, text, says):
     path = tmp_path / "c.toml"
-    path.write_text(text)
+    path.write_text(text, encoding="utf-8")
     with pytest.raises(CampaignError, match=says):
         read_campaign(path)
 

@@ -18,7 +18,7 @@ with child([*MODULE, "tests.harness.sleeper"], stdout=sys.stdout):
 
 @pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_a_child_leaves_when_its_parent_is_killed(how):
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
+    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, encoding="utf-8")
     try:
         pid = int(parent.stdout.readline())
         sleeper = psutil.Process(pid)
@@ -44,7 +44,7 @@ def test_a_child_is_gone_when_its_block_ends_and_gets_its_variables():
 
 def test_a_module_is_run_with_its_arguments(tmp_path):
     file = tmp_path / "x.json"
-    file.write_text('{"a":   [1]}')
+    file.write_text('{"a":   [1]}', encoding="utf-8")
     with child([*MODULE, "json.tool", "--compact", str(file)], stdout=subprocess.PIPE) as process:
         assert process.stdout.read() == '{"a":[1]}\n'
         process.stdout.close()

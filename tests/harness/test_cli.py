@@ -361,7 +361,7 @@ def run(code: str, *argv: str, **options: Any) -> subprocess.Popen[str]:
         env=environment | {"OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
+        encoding="utf-8",
         **options,
     )
 
@@ -394,7 +394,7 @@ finally:
 
 
 def test_console_script_is_the_same_command() -> None:
-    done = subprocess.run([CONSOLE, "lst"], capture_output=True, text=True, check=False)
+    done = subprocess.run([CONSOLE, "lst"], capture_output=True, encoding="utf-8", check=False)
     assert is_one_line(Said(done.returncode, done.stdout, done.stderr))
 
 

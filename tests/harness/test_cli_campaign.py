@@ -33,7 +33,7 @@ def command(*arguments):
 def horizon(*arguments, cwd, code=0):
     environment = os.environ | {"COLUMNS": "120"}
     done = subprocess.run(
-        command(*arguments), check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300
+        command(*arguments), check=False, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=300
     )
     assert done.returncode == code, done.stderr or done.stdout
     return done.stderr if code == 2 else done.stdout
@@ -49,7 +49,7 @@ def test_a_run_says_a_line_a_cell_and_a_second_one_does_nothing(ran):
     folder, said = ran
     assert said.splitlines()[0] == "1/12 ok sliding_window steady 60"
     assert said.splitlines()[-1] == "c: 12 ok"
-    manifest = json.loads((folder / "c/manifest.json").read_text())
+    manifest = json.loads((folder / "c/manifest.json").read_text(encoding="utf-8"))
     assert len(manifest["asked"]["cells"]) == 12
     assert [manifest["environments"][run["environment"]]["threads"] for run in manifest["runs"]] == [1]
     before = {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
@@ -86,7 +86,7 @@ def test_tables_fit_eighty_columns(ran, monkeypatch):
         monkeypatch.setenv("COLUMNS", columns)
         said = subprocess.run(
             command("compare", "c"), check=True, cwd=folder, env=os.environ | {"COLUMNS": columns},
-            capture_output=True, text=True, timeout=300,
+            capture_output=True, encoding="utf-8", timeout=300,
         ).stdout  # fmt: skip
         assert max(len(line.rstrip()) for line in said.splitlines()) <= int(columns)
         assert "n=3" in said
@@ -114,11 +114,11 @@ def test_a_run_keeps_what_it_is_to_be_compared_with(ran, tmp_path):
     subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
     options = [*ARMS, "--out", "c", "--threads", "1", "--baseline"]
     horizon("run", *options, "memrope", cwd=tmp_path)
-    assert json.loads((tmp_path / "c/manifest.json").read_text())["asked"]["baseline"] == "memrope"
+    assert json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["asked"]["baseline"] == "memrope"
     assert "worse than memrope of" in " ".join(horizon("compare", "c", cwd=tmp_path).split())
     # Without the option it stays what it was, and a name that no arm has is refused before anything runs.
     horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
-    assert json.loads((tmp_path / "c/manifest.json").read_text())["asked"]["baseline"] == "memrope"
+    assert json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["asked"]["baseline"] == "memrope"
     said = horizon("run", *ARMS, "--out", "none", "--baseline", "memrop", cwd=tmp_path, code=2)
     assert "--baseline memrop: no arm is called so (did you mean 'memrope'?); there are: sliding_window, " in said
     assert not (tmp_path / "none").exists()
@@ -142,8 +142,8 @@ def test_a_strategy_can_be_added_later(ran, tmp_path):
     )
     assert said.splitlines()[-1] == "c: 4 ok"
     horizon("compare", "c", cwd=tmp_path)
-    assert "| attention_sink |" in (tmp_path / "c/report.md").read_text()
-    assert "| memrope |" in (tmp_path / "c/report.md").read_text()
+    assert "| attention_sink |" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
+    assert "| memrope |" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
 
 
 def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
@@ -158,7 +158,7 @@ def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
 def test_what_is_not_at_the_equal_budget_is_said_before_anything_runs(tmp_path):
     arguments = ("run", "--suite", "drift", "--strategy", "full", "--out", "c")
     done = subprocess.run(
-        command(*arguments, "--dry-run"), check=True, cwd=tmp_path, capture_output=True, text=True, timeout=300
+        command(*arguments, "--dry-run"), check=True, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300
     )
     assert "full is not at the equal budget: Full keeps every frame" in done.stderr
     assert "Full keeps" not in horizon(*arguments, "--equal-budget", "0", "--dry-run", cwd=tmp_path)

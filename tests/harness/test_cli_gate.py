@@ -48,14 +48,14 @@ def test_exit_codes(run, runs, name, words, code, state):
     ended, out, _ = run("gate", runs / name, "--baseline", runs / "base" / "head.parquet", *words)
     assert ended == code
     assert f"{state}: " in out
-    told = json.loads((runs / name / "gate.json").read_text())
+    told = json.loads((runs / name / "gate.json").read_text(encoding="utf-8"))
     assert (told["state"], told["exit_code"]) == (state, code)
     assert {path.name for path in (runs / name).iterdir()} == {"head.parquet", "gate.md", "gate.json", "junit.xml"}
 
 
 def test_a_policy_decides(run, runs):
     policy = runs / "policy.toml"
-    policy.write_text("[latency.chunk_p50_ms]\nrelative = 0.2\n")
+    policy.write_text("[latency.chunk_p50_ms]\nrelative = 0.2\n", encoding="utf-8")
     words = ("gate", runs / "slow", "--baseline", runs / "base" / "head.parquet", "--policy", policy)
     assert run(*words)[0] == 0
     code, out, _ = run(*words, "--json")
@@ -94,7 +94,7 @@ def test_a_baseline_moves_on_purpose(run, runs):
     assert [note["why"] for note in json.loads(out)["accepted"]] == ["first", "better, if slower"]
     assert "better, if slower" in run("baseline", "show", file)[1]
     assert run("gate", runs / "slow", "--baseline", file)[0] == 0
-    assert "accepted 20" in (runs / "slow" / "gate.md").read_text()
+    assert "accepted 20" in (runs / "slow" / "gate.md").read_text(encoding="utf-8")
     file.write_bytes(file.read_bytes()[:-50])
     spoilt = file.read_bytes()
     assert run("baseline", "accept", runs / "base", "--to", file, "--why", "again")[0] == 2
@@ -107,7 +107,7 @@ def test_noise_of_runs_that_are_there(run, tmp_path):
         folder.mkdir()
         save(evidence(whole(number)), folder / "head.parquet")
         save(evidence(whole(number + 50)), folder / "base.parquet")
-        (folder / "gate.json").write_text("{}")
+        (folder / "gate.json").write_text("{}", encoding="utf-8")
     code, out, _ = run("aa", tmp_path, "--runs", 3, "--gates", 20)
     assert code == 0
     assert "real gates of the same code: 3 pass" in out

@@ -18,7 +18,9 @@ MAIN = "from harness.cli import main; main()"
 def horizon(*arguments, cwd):
     environment = os.environ | {"COLUMNS": "200"}
     command = [sys.executable, "-c", MAIN, *arguments]
-    return subprocess.run(command, check=False, cwd=cwd, env=environment, capture_output=True, text=True, timeout=300)
+    return subprocess.run(
+        command, check=False, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=300
+    )
 
 
 def length(path):
@@ -67,7 +69,11 @@ with writing(Path("v1.5.mp4")), VideoWriter(Path("v1.5.mp4"), 4) as video:
 
 def test_two_processes_never_mix_their_videos(tmp_path):
     other = subprocess.Popen(
-        [sys.executable, "-c", NEIGHBOURS], cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", NEIGHBOURS],
+        cwd=tmp_path,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        encoding="utf-8",
     )
     assert other.stdout.readline() == "writes\n"
     there = {path.name for path in tmp_path.glob("v1.5.*.part.mp4")}
@@ -109,7 +115,7 @@ preset.pocket = broken
 
 def test_pictures_that_are_no_numbers_are_told_of_and_not_filmed(tmp_path):
     command = [sys.executable, "-c", BROKEN + MAIN, "sample", "a thing", "--seconds", "6"]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300)
     assert done.returncode == 1, done.stderr
     assert "pictures are not finite from latent frame 6 (1.5 s) on; the video ends there" in done.stdout
     assert length(tmp_path / "sample.mp4") == 6
@@ -145,7 +151,7 @@ def test_full_attention_beyond_its_training_is_told_of(tmp_path):
     ],
 )
 def test_mistakes_are_one_line(tmp_path, arguments, says):
-    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "taken").write_text("a file", encoding="utf-8")
     done = horizon(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert says in done.stderr

@@ -45,7 +45,7 @@ def horizon(*words, cwd, code=0):
         cwd=cwd,
         env=environment(cwd),
         capture_output=True,
-        text=True,
+        encoding="utf-8",
         timeout=500,
     )
     assert done.returncode == code, done.stderr or done.stdout
@@ -53,7 +53,7 @@ def horizon(*words, cwd, code=0):
 
 
 def asked(weights, folder, name="self-forcing"):
-    (folder / "prompts.jsonl").write_text("".join(json.dumps(record) + "\n" for record in PROMPTS))
+    (folder / "prompts.jsonl").write_text("".join(json.dumps(record) + "\n" for record in PROMPTS), encoding="utf-8")
     return (
         *(
             "run",
@@ -98,7 +98,7 @@ def here(tmp_path, monkeypatch, own_cache, capsys):
 @pytest.fixture(scope="module")
 def ran(weights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("published")
-    (folder / "films.toml").write_text("equal_budget = 0\n")
+    (folder / "films.toml").write_text("equal_budget = 0\n", encoding="utf-8")
     words = asked(weights, folder)
     said = horizon(words[0], "films.toml", *words[1:], "--out", "c", cwd=folder)
     return folder, said
@@ -113,21 +113,21 @@ def test_a_run_ends_in_films_and_a_report(ran):
         lossless = frames(path.with_suffix(".mkv"))
         assert lossless.shape == (105, *published.SIZE, 3)
         about = read_about(path)
-        cell = json.loads((path.parents[1] / "cell.json").read_text())
+        cell = json.loads((path.parents[1] / "cell.json").read_text(encoding="utf-8"))
         assert about["cell"] == path.parents[1].name
         assert about["campaign"] == "c"
         assert (about["strategy"], about["seed"]) == (cell["strategy"], cell["task"]["rows"][0]["seed"])
         assert about["prompt"].startswith(cell["task"]["rows"][0]["script"][0][1])
     assert not list((folder / "c/flight").glob("*.files"))
     horizon("compare", "c", cwd=folder)
-    report = (folder / "c/report.md").read_text()
+    report = (folder / "c/report.md").read_text(encoding="utf-8")
     assert "PSNR (dB)" in report
     assert "draws the same prompts with the same noise" in report
     table = pd.read_parquet(folder / "c/records.parquet")
     assert set(table["scenario"]) == {"steady", "recall"}
     beginning = table[(table["metric"] == "psnr") & (table["at_frame"] == 21)]["value"]
     assert len(beginning) == 4
-    manifest = json.loads((folder / "c/manifest.json").read_text())
+    manifest = json.loads((folder / "c/manifest.json").read_text(encoding="utf-8"))
     (environment,) = manifest["environments"].values()
     assert len(environment["files"]["checkpoints/self_forcing_dmd.pt"]) == 64
 
@@ -136,7 +136,7 @@ def test_strategies_share_the_noise_until_they_remember_different_things(ran):
     folder, _ = ran
     by_strategy = {}
     for path in (folder / "c/cells").rglob("0.mkv"):
-        cell = json.loads((path.parents[1] / "cell.json").read_text())
+        cell = json.loads((path.parents[1] / "cell.json").read_text(encoding="utf-8"))
         if cell["task"]["scenario"] == "steady":
             by_strategy[cell["strategy"]] = frames(path)
     sink, window = by_strategy["attention_sink"].astype(int), by_strategy["sliding_window"].astype(int)
@@ -148,7 +148,7 @@ def test_films_are_listed_for_viewers(ran):
     folder, _ = ran
     told = json.loads(horizon("films", "c", "--json", cwd=folder))
     assert len(told["films"]) == 4
-    listed = json.loads((folder / "c/films.json").read_text())["films"]
+    listed = json.loads((folder / "c/films.json").read_text(encoding="utf-8"))["films"]
     back = next(film for film in listed if film["scenario"] == "recall")
     assert [(act["start"], act["end"], act["boundary"]) for act in back["acts"]] == [
         (0, 33, "smooth"),
@@ -175,7 +175,7 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
         view = add(store.folder, "perceptual", view, "dino", Part(samples), {"model": "tiny", "film": number})
         add(store.folder, "perceptual", view, "lpips", Part(skipped="no weights; fetch them"), {})
     render(folder / "c")
-    report = (folder / "c/report.md").read_text()
+    report = (folder / "c/report.md").read_text(encoding="utf-8")
     assert "| DINO, n=1 |" in report
     assert "skipped: lpips: no weights; fetch them" in report
     assert '- perceptual, dino: `{"model": "tiny"}`' in report
@@ -193,11 +193,11 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
     # A film that was made again is not what was looked at.
     for film in films:
         cell = film.path.parents[1] / "cell.json"
-        about = json.loads(cell.read_text())
+        about = json.loads(cell.read_text(encoding="utf-8"))
         about["files"][film.path.name] = "0" * 64
-        cell.write_text(json.dumps(about))
+        cell.write_text(json.dumps(about), encoding="utf-8")
     render(folder / "c")
-    assert "| DINO" not in (folder / "c/report.md").read_text()
+    assert "| DINO" not in (folder / "c/report.md").read_text(encoding="utf-8")
 
 
 def test_a_killed_film_goes_on_and_ends_with_the_same_pictures(ran, weights):
@@ -274,7 +274,7 @@ def test_describe_says_what_is_there_and_what_is_missing(weights, here):
     ],
 )
 def test_what_cannot_be_is_one_line(tmp_path, here, words, message):
-    (tmp_path / "prompts.txt").write_text("a fox\n")
+    (tmp_path / "prompts.txt").write_text("a fox\n", encoding="utf-8")
     code, said = here("run", *words)
     assert code == 2
     assert message in said
@@ -289,3 +289,50 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path, here, weights):
     assert code == 2
     assert "refused, because reading it would execute code" in said
     assert not (tmp_path / "ran").exists()
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LANG": "C"}
+"""A locale whose encoding holds no letter beyond ASCII, in which Python takes it at its word."""
+
+
+def test_a_prompt_keeps_its_letters_in_any_locale(weights, tmp_path):
+    text = "café au lait, 東京, 🦊"
+    record = {"id": "cafe", "prompts": [text], "frames": 6}
+    (tmp_path / "cafe.jsonl").write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
+    variables = {**environment(tmp_path), **ASCII}
+    set_up = ("--backbone", "self-forcing", "--weights", weights, "--size", SIZE)
+    cells = (
+        "--prompts",
+        "cafe.jsonl",
+        "--tier",
+        "gate",
+        "--suite",
+        "drift",
+        "--strategy",
+        "sliding_window",
+        "--threads",
+        "1",
+    )
+
+    def said(*words, **more):
+        done = subprocess.run(
+            [*HORIZON, *map(str, words)], check=False, cwd=tmp_path, env=more or variables, capture_output=True,
+            timeout=500,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+        return done.stdout.decode("utf-8", "replace")
+
+    said("run", *set_up, *cells, "--out", "there")
+    said("run", *set_up, *cells, "--out", "here", **environment(tmp_path))
+    for folder in ("here", "there"):
+        (film,) = (tmp_path / folder).rglob("0.mp4")
+        assert read_about(film)["prompt"] == text
+        (cell,) = (tmp_path / folder).rglob("cell.json")
+        assert json.loads(cell.read_text(encoding="utf-8"))["task"]["rows"][0]["script"][0][1] == text
+    # A campaign that was made in one locale is gone on with, joined and shown in the other.
+    assert "1 kept" in said("run", *set_up, *cells, "--out", "here")
+    said("merge", "both", "here", "there")
+    said("compare", "both")
+    said("compare", "here", **environment(tmp_path))
+    said("sample", text, "--strategy", "sliding_window", *set_up, "--seconds", "1", "--out", "one.mp4")
+    assert read_about(tmp_path / "one.mp4")["prompt"] == text

@@ -23,13 +23,13 @@ def acme(tmp_path):
 
 
 def edit(strategy, old, new):
-    text = strategy.read_text()
+    text = strategy.read_text(encoding="utf-8")
     assert old in text
-    strategy.write_text(text.replace(old, new))
+    strategy.write_text(text.replace(old, new), encoding="utf-8")
 
 
 def records(folder):
-    return {path.parent.name: path.read_text() for path in folder.glob("c/cells/*/record.jsonl")}
+    return {path.parent.name: path.read_text(encoding="utf-8") for path in folder.glob("c/cells/*/record.jsonl")}
 
 
 def test_an_edited_strategy_is_run_again_and_nothing_else_is(acme):
@@ -98,13 +98,17 @@ def test_retries_happen_once_whoever_makes_them(acme):
     folder = acme.parent
     edit(acme, OPENS, OPENS + FAILS)
     horizon(folder, *RUN, "--strategy", "mine", code=1)
-    attempts = {path: json.loads(path.read_text())["attempt"] for path in folder.glob("c/cells/*/cell.json")}
+    attempts = {
+        path: json.loads(path.read_text(encoding="utf-8"))["attempt"] for path in folder.glob("c/cells/*/cell.json")
+    }
     (folder / "opened").unlink()
     said = horizon(folder, *RUN, "--strategy", "mine", "--retry", "failed", "--workers", "3", code=1)
     assert "2 again" in said
-    again = {path: json.loads(path.read_text())["attempt"] for path in folder.glob("c/cells/*/cell.json")}
+    again = {
+        path: json.loads(path.read_text(encoding="utf-8"))["attempt"] for path in folder.glob("c/cells/*/cell.json")
+    }
     assert all(again[path] != attempts[path] for path in attempts)
-    assert (folder / "opened").read_text() == "xx"
+    assert (folder / "opened").read_text(encoding="utf-8") == "xx"
 
 
 def test_a_folder_that_is_called_like_the_package_does_not_stand_in_for_it(acme):
@@ -112,7 +116,7 @@ def test_a_folder_that_is_called_like_the_package_does_not_stand_in_for_it(acme)
     elsewhere = folder / "elsewhere"
     for name in ("harness", "strategies", "suites"):
         (elsewhere / name).mkdir(parents=True)
-        (elsewhere / name / "__init__.py").write_text("raise SystemExit('the wrong one')\n")
+        (elsewhere / name / "__init__.py").write_text("raise SystemExit('the wrong one')\n", encoding="utf-8")
     words = [word if word != "toy" or number == 2 else "clock" for number, word in enumerate(RUN)]
     assert horizon(folder, *words, "--strategy", "mine", cwd=elsewhere).splitlines()[-1] == "c: 3 ok"
 
@@ -131,13 +135,16 @@ def test_a_newly_installed_metric_changes_no_id_and_makes_nothing_stale(acme):
     folder = acme.parent
     horizon(folder, *RUN, "--strategy", "mine")
     points = folder / "acme-1.0.dist-info" / "entry_points.txt"
-    points.write_text(points.read_text() + "[horizon.metrics]\nanother = suites.measures:Sharpness\n")
+    points.write_text(
+        points.read_text(encoding="utf-8") + "[horizon.metrics]\nanother = suites.measures:Sharpness\n",
+        encoding="utf-8",
+    )
     assert horizon(folder, *RUN, "--strategy", "mine").splitlines() == ["2 kept", "c: 2 ok"]
 
 
 def test_an_old_folder_is_refused_in_one_line(tmp_path):
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "manifest.json").write_text('{"format": 1, "name": "c"}')
+    (tmp_path / "c" / "manifest.json").write_text('{"format": 1, "name": "c"}', encoding="utf-8")
     said = horizon(tmp_path, "compare", "c", code=2)
     assert said == "horizon: c/manifest.json: format 1, this Horizon reads 2; run the campaign anew\n"
 
@@ -183,7 +190,7 @@ def test_what_measures_leaves_with_its_parent_and_nothing_is_measured_beside_it(
 def test_the_environment_names_packages_of_third_parties(acme):
     folder = acme.parent
     horizon(folder, *RUN, "--strategy", "mine")
-    environments = json.loads((folder / "c" / "manifest.json").read_text())["environments"]
+    environments = json.loads((folder / "c" / "manifest.json").read_text(encoding="utf-8"))["environments"]
     (environment,) = environments.values()
     assert environment["plugins"]["acme"]["version"] == "1.0"
     assert {"cpu", "threads", "attention", "dtype", "device", "packages", "machine"} <= environment.keys()

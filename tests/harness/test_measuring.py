@@ -86,10 +86,10 @@ def test_what_goes_wrong_in_the_process_is_the_cells_status(tmp_path, monkeypatc
                  "rows": [{"seed": 0, "script": [[0, "a"]]}]},
     }  # fmt: skip
     asked, answer = tmp_path / "asked.json", tmp_path / "told.json"
-    asked.write_text(json.dumps(job))
+    asked.write_text(json.dumps(job), encoding="utf-8")
     monkeypatch.setattr(measuring, "pin", lambda threads: [])
     measuring.main(asked, answer, 0.0)
-    told = json.loads(answer.read_text())
+    told = json.loads(answer.read_text(encoding="utf-8"))
     assert told["status"] == "failed"
     assert "window 4 is smaller than" in told["reason"]
     assert told["samples"] == []

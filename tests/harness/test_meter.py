@@ -30,7 +30,7 @@ def test_a_stopwatch_tells_the_time_between_marks():
 def test_pinned_to_as_many_cores_as_threads():
     asked = "import os, torch; from harness import meter; c = meter.pin(1); "
     asked += "assert torch.get_num_threads() == 1; assert sorted(os.sched_getaffinity(0)) == c; print(len(c))"
-    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", asked], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "1"
 
 

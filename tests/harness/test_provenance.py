@@ -143,7 +143,7 @@ def test_what_a_digest_sees(tmp_path, before, after, same):
     digests = []
     for number, text in enumerate((before, after)):
         path = tmp_path / f"{number}.py"
-        path.write_text(text)
+        path.write_text(text, encoding="utf-8")
         digests.append(provenance._read(path, "m", frozenset())[0])
     assert (digests[0] == digests[1]) == same
 
@@ -151,15 +151,15 @@ def test_what_a_digest_sees(tmp_path, before, after, same):
 def test_relative_and_nested_imports_are_followed(tmp_path, monkeypatch):
     package = tmp_path / "acme_memory"
     package.mkdir()
-    (package / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("", encoding="utf-8")
     (package / "main.py").write_text(
-        "from . import near\ndef f():\n    import acme_helper\n    from .deep.er import x\n"
+        "from . import near\ndef f():\n    import acme_helper\n    from .deep.er import x\n", encoding="utf-8"
     )
-    (package / "near.py").write_text("")
+    (package / "near.py").write_text("", encoding="utf-8")
     (package / "deep").mkdir()
-    (package / "deep" / "__init__.py").write_text("")
-    (package / "deep" / "er.py").write_text("import numpy, torch.nn, os.path\nx = 1\n")
-    (tmp_path / "acme_helper.py").write_text("")
+    (package / "deep" / "__init__.py").write_text("", encoding="utf-8")
+    (package / "deep" / "er.py").write_text("import numpy, torch.nn, os.path\nx = 1\n", encoding="utf-8")
+    (tmp_path / "acme_helper.py").write_text("", encoding="utf-8")
     monkeypatch.syspath_prepend(tmp_path)
     clear()
     provenance.source_file.cache_clear()

@@ -97,7 +97,9 @@ def test_what_a_kill_leaves_can_be_played(tmp_path):
         "video = VideoWriter(Path(sys.argv[1]), 4.0)\n"
         "while True: video.write(torch.rand(8, 3, 24, 24)); print(video.frames, flush=True)\n"
     )
-    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "v.mp4")], stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, str(tmp_path / "v.mp4")], stdout=subprocess.PIPE, encoding="utf-8"
+    )
     deadline = time.monotonic() + 120
     while int(process.stdout.readline()) < 400 and time.monotonic() < deadline:
         pass

@@ -64,13 +64,13 @@ def test_lists_of_prompts_and_switches_are_read(tmp_path):
         {"prompts": ["a", "b", "c"], "switch_frame_indices": "40, 80"},
         {"prompts": ["a", "b"], "frames": 21, "boundaries": ["recall"]},
     ]
-    file.write_text("\n".join(json.dumps(record) for record in records) + "\n\n")
+    file.write_text("\n".join(json.dumps(record) for record in records) + "\n\n", encoding="utf-8")
     first, second = read_scripts(file, frames=120, rate=4, chunk=3)
     assert first == Script((Cue(0, "a"), Cue(40, "b"), Cue(80, "c")), 120)
     assert second == Script((Cue(0, "a"), Cue(9, "b", "recall")), 21)
-    (tmp_path / "one.json").write_text(json.dumps(records))
+    (tmp_path / "one.json").write_text(json.dumps(records), encoding="utf-8")
     assert read_scripts(tmp_path / "one.json", frames=120, rate=4, chunk=3) == [first, second]
-    (tmp_path / "lines.txt").write_text("a [3s#] | b\n\nc\n")
+    (tmp_path / "lines.txt").write_text("a [3s#] | b\n\nc\n", encoding="utf-8")
     assert len(read_scripts(tmp_path / "lines.txt", frames=None, rate=4, chunk=3)) == 2
 
 
@@ -90,7 +90,7 @@ def test_lists_of_prompts_and_switches_are_read(tmp_path):
 )
 def test_a_file_that_cannot_be_read(tmp_path, content, words):
     file = tmp_path / "prompts.jsonl"
-    file.write_text(content)
+    file.write_text(content, encoding="utf-8")
     with pytest.raises(PromptError, match=words):
         read_scripts(file, frames=None, rate=4, chunk=3)
 

@@ -137,7 +137,7 @@ def test_a_cell_belongs_to_one_process_and_a_dead_one_has_nothing(store):
 )
 def test_a_manifest_that_cannot_be_read(store, name, text, says):
     path = store.folder / name
-    path.unlink() if text is None else path.write_text(text)
+    path.unlink() if text is None else path.write_text(text, encoding="utf-8")
     with pytest.raises(StoreError, match=says):
         store.manifest()
 
@@ -145,20 +145,20 @@ def test_a_manifest_that_cannot_be_read(store, name, text, says):
 @pytest.mark.parametrize("text", ["nonsense", '{"a": 1}\n', "[1, 2]\n", "[[]"])
 def test_a_record_that_cannot_be_read(store, text):
     store.finish("a", ABOUT, SAMPLES, {})
-    (store.folder / "cells" / "a" / RECORD).write_text(text)
+    (store.folder / "cells" / "a" / RECORD).write_text(text, encoding="utf-8")
     with pytest.raises(StoreError, match=r"not a record of Horizon .*; move .* away and run the same command again"):
         store.find("a").samples()
 
 
 def test_a_cell_that_cannot_be_read(store):
     store.finish("a", ABOUT, SAMPLES, {})
-    (store.folder / "cells" / "a" / CELL).write_text("{")
+    (store.folder / "cells" / "a" / CELL).write_text("{", encoding="utf-8")
     with pytest.raises(StoreError, match=r"cell.json: cannot be read .*; move .* away and run the same command again"):
         store.find("a")
 
 
 def test_a_folder_that_cannot_be_written(tmp_path):
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(StoreError, match=r"cannot write to .*; give --out another place"):
         Store(tmp_path / "file").begin(manifest())
 
@@ -178,7 +178,12 @@ def test_folders_of_several_machines_go_together(tmp_path):
     assert merge(tmp_path / "all", [one, two, failed]) == 4
     found = {cell.id: cell.status for cell in Store(tmp_path / "all").cells()}
     assert found == {"a": "ok", "b": "ok", "c": "ok", "d": "failed"}
-    assert json.loads((tmp_path / "all" / MANIFEST).read_text())["asked"]["cells"] == ["a", "b", "c", "d"]
+    assert json.loads((tmp_path / "all" / MANIFEST).read_text(encoding="utf-8"))["asked"]["cells"] == [
+        "a",
+        "b",
+        "c",
+        "d",
+    ]
     assert merge(tmp_path / "all", [one]) == 0
 
 

@@ -30,14 +30,14 @@ def copy(tmp_path):
 
 
 def append(file, text):
-    file.write_text(file.read_text() + text)
+    file.write_text(file.read_text(encoding="utf-8") + text, encoding="utf-8")
 
 
 def test_a_tree_is_known_by_its_code(copy):
     first = trees.tree(copy)
     (copy / "harness" / "__pycache__").mkdir()
-    (copy / "harness" / "__pycache__" / "x.pyc").write_text("x")
-    (copy / "README.md").write_text("said differently")
+    (copy / "harness" / "__pycache__" / "x.pyc").write_text("x", encoding="utf-8")
+    (copy / "README.md").write_text("said differently", encoding="utf-8")
     assert trees.tree(copy) == first
     append(copy / "suites" / "__init__.py", "# another\n")
     assert trees.tree(copy).digest != first.digest
@@ -52,7 +52,7 @@ def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
         "    return [*_stored(self), self.extra]\n\n\nFrameCache.stored = _more\n",
     )
     campaign = tmp_path / "campaign.toml"
-    campaign.write_text(turns._toml(VRAM))
+    campaign.write_text(turns._toml(VRAM), encoding="utf-8")
     out = tmp_path / "out"
 
     def gate(*words):
@@ -88,8 +88,10 @@ def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
 
 def test_a_tree_is_asked_for_what_it_knows_and_a_mistake_in_one_strategy_is_told(copy, tmp_path):
     """The other tree lacks a strategy, and cannot open another one."""
-    project = (copy / "pyproject.toml").read_text()
-    (copy / "pyproject.toml").write_text(project.replace('memrope = "strategies.memrope:MemRoPE"\n', ""))
+    project = (copy / "pyproject.toml").read_text(encoding="utf-8")
+    (copy / "pyproject.toml").write_text(
+        project.replace('memrope = "strategies.memrope:MemRoPE"\n', ""), encoding="utf-8"
+    )
     wrong = "\n\ndef _no(self, spec):\n    raise IndexError('on purpose')\n\n\nSlidingWindow.open = _no\n"
     append(copy / "strategies" / "sliding_window.py", wrong)
     tree = trees.tree(copy)
@@ -104,15 +106,17 @@ def test_a_tree_is_asked_for_what_it_knows_and_a_mistake_in_one_strategy_is_told
 
 
 def test_each_tree_registers_its_own_names(copy, tmp_path):
-    project = (copy / "pyproject.toml").read_text()
+    project = (copy / "pyproject.toml").read_text(encoding="utf-8")
     point = 'sliding_window = "strategies.sliding_window:SlidingWindow"\n'
-    (copy / "pyproject.toml").write_text(project.replace(point, point + point.replace("sliding_window =", "twin =")))
+    (copy / "pyproject.toml").write_text(
+        project.replace(point, point + point.replace("sliding_window =", "twin =")), encoding="utf-8"
+    )
     # What an installation left there long ago.
     (copy / "horizon_bench.egg-info").mkdir()
     (copy / "horizon_bench.egg-info" / "PKG-INFO").write_text(
-        "Metadata-Version: 2.1\nName: horizon-bench\nVersion: 0\n"
+        "Metadata-Version: 2.1\nName: horizon-bench\nVersion: 0\n", encoding="utf-8"
     )
-    (copy / "horizon_bench.egg-info" / "entry_points.txt").write_text("[horizon.strategies]\n")
+    (copy / "horizon_bench.egg-info" / "entry_points.txt").write_text("[horizon.strategies]\n", encoding="utf-8")
     words = "from harness import registry; print(list(registry.found('strategies')))"
     for tree, there in ((copy, True), (ROOT, False)):
         environment = trees.environment(trees.tree(tree), tmp_path / "out")
@@ -122,7 +126,7 @@ def test_each_tree_registers_its_own_names(copy, tmp_path):
             env=environment,
             check=True,
             capture_output=True,
-            text=True,
+            encoding="utf-8",
         )
         assert ("'twin'" in done.stdout) == there
 
@@ -137,7 +141,7 @@ def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
         trees.tree(tmp_path)
     with pytest.raises(TreeError, match=r"no tier 'gat'; allowed: gate"):
         turns.cost({"head": trees.tree(ROOT)}, {"head": {**VRAM, "tier": "gat"}}, tmp_path / "cost", threads=1)
-    (copy / "pyproject.toml").write_text("<<<<<<<")
+    (copy / "pyproject.toml").write_text("<<<<<<<", encoding="utf-8")
     with pytest.raises(TreeError, match=r"pyproject.toml: not this project's \(TOMLDecodeError"):
         trees.environment(trees.tree(copy), tmp_path / "out")
 
@@ -149,13 +153,13 @@ def repository(tmp_path):
 
     def commit(text):
         for name in ("pyproject.toml", "harness/turns.py"):
-            (folder / name).write_text(text)
+            (folder / name).write_text(text, encoding="utf-8")
         git("add", "-A")
         git("-c", "user.name=A", "-c", "user.email=a@b", "commit", "-qm", text)
         return git("rev-parse", "HEAD")
 
     def git(*words):
-        done = subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, text=True)
+        done = subprocess.run(["git", "-C", folder, *words], check=True, capture_output=True, encoding="utf-8")
         return done.stdout.strip()
 
     git("init", "-q", "-b", "main")
@@ -166,13 +170,13 @@ def test_what_a_checkout_is_compared_with(repository, tmp_path):
     folder, commit, git = repository
     one, two = commit("# 1"), commit("# 2")
     assert trees.before(folder) == one
-    (folder / "pyproject.toml").write_text("# 3")
+    (folder / "pyproject.toml").write_text("# 3", encoding="utf-8")
     assert trees.before(folder) == two
     git("checkout", "-qb", "topic")
     commit("# 4")
     assert trees.before(folder) == two
     first = trees.checked_out("main~1", folder, tmp_path / "trees")
-    assert (first.path / "pyproject.toml").read_text() == "# 1"
+    assert (first.path / "pyproject.toml").read_text(encoding="utf-8") == "# 1"
     assert trees.checked_out(one, folder, tmp_path / "trees") == first
     assert trees.checked_out(str(first.path), folder, tmp_path / "trees") == first
     with pytest.raises(TreeError, match=r"--against nothing: .*; give a commit, branch, tag, or a folder"):

@@ -61,7 +61,7 @@ class StoredNoise:
 def test_golden_rollout(name: str) -> None:
     """Every final latent of the stored rollout, within the tolerance that its README recommends."""
     case = CASES[name]
-    config = json.loads((WINDOWS / "config.json").read_text())["model"]
+    config = json.loads((WINDOWS / "config.json").read_text(encoding="utf-8"))["model"]
     inputs = load_file(WINDOWS / "inputs.safetensors")
     expected = load_file(WINDOWS / f"{name}.safetensors")["latents"]
     switches: list[Switch] = []

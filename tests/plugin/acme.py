@@ -76,11 +76,11 @@ def install(folder: Path) -> Path:
     """Put the package into a folder; returns the file of its strategy."""
     about = folder / "acme-1.0.dist-info"
     about.mkdir(parents=True)
-    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n")
-    (about / "entry_points.txt").write_text(POINTS)
-    (folder / "acme_toys.py").write_text(TOYS)
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: acme\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(POINTS, encoding="utf-8")
+    (folder / "acme_toys.py").write_text(TOYS, encoding="utf-8")
     strategy = folder / "acme_mine.py"
-    strategy.write_text(STRATEGY)
+    strategy.write_text(STRATEGY, encoding="utf-8")
     return strategy
 
 
@@ -89,7 +89,7 @@ def horizon(folder: Path, *words: str, code: int = 0, cwd: Path | None = None, *
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), "COLUMNS": "200", **variables}
     command = [sys.executable, "-P", "-c", "from harness.cli import main; main()", *words]
     done = subprocess.run(
-        command, check=False, cwd=cwd or folder, env=environment, capture_output=True, text=True, timeout=300
+        command, check=False, cwd=cwd or folder, env=environment, capture_output=True, encoding="utf-8", timeout=300
     )
     assert done.returncode == code, done.stderr or done.stdout
     return done.stderr if code == 2 else done.stdout

@@ -20,17 +20,17 @@ def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", code, *argv]
     # From another directory, so that nothing is found because it happens to lie where the tests run.
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
 
 
 def distribution(folder: Path, name: str, entry: str, modules: dict[str, str]) -> None:
     """What pip leaves behind of a package that registers one strategy."""
     for module, source in modules.items():
-        (folder / f"{module}.py").write_text(source)
+        (folder / f"{module}.py").write_text(source, encoding="utf-8")
     metadata = folder / f"{name.replace('-', '_')}-1.0.dist-info"
     metadata.mkdir()
-    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
-    (metadata / "entry_points.txt").write_text(f"[horizon.strategies]\n{entry}\n")
+    (metadata / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n", encoding="utf-8")
+    (metadata / "entry_points.txt").write_text(f"[horizon.strategies]\n{entry}\n", encoding="utf-8")
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source, target = tmp_path_factory.mktemp("source") / "example", tmp_path_factory.mktemp("target")
     shutil.copytree(EXAMPLE, source)  # a build leaves files beside what it builds
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps", "--no-build-isolation"]
-    done = subprocess.run([*command, "--target", target, source], capture_output=True, text=True, check=False)
+    done = subprocess.run([*command, "--target", target, source], capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return target
 
@@ -103,7 +103,7 @@ def arms(folder: Path, *strategies: str) -> list[str]:
     """The arms of a campaign of these strategies, a line each."""
     environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-c", ARMS, *strategies]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=True)
     return done.stdout.splitlines()
 
 

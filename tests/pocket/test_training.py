@@ -190,5 +190,5 @@ def test_the_loss_minds_the_object_most():
 
 
 def test_the_log_is_lines_of_json(undisturbed):
-    first = json.loads((undisturbed / "log.jsonl").read_text().splitlines()[0])
+    first = json.loads((undisturbed / "log.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert {"step", "loss", "seconds", "frames"} <= first.keys()

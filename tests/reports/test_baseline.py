@@ -71,7 +71,7 @@ def test_without_the_default_there_are_no_marks_and_the_legend_says_why(tmp_path
         "No marks: sliding_window, the default baseline, is not among its arms. Give --baseline one of: memrope, full."
     )
     for page in ("report.html", "report.md"):
-        text = (folder / page).read_text()
+        text = (folder / page).read_text(encoding="utf-8")
         assert "No marks: sliding_window" in text
         assert "worse than" not in text
 
@@ -83,7 +83,7 @@ def test_another_baseline_turns_the_marks_round(tmp_path):
     _, (sheet, *_), legend = render(folder, baseline="memrope")
     assert [row[-1][-1] for row in sheet.rows] == ["▼", "0"]
     assert "worse than memrope of the same table" in legend.marks
-    assert "Against `memrope`" not in (folder / "report.md").read_text()  # films have no headline score
+    assert "Against `memrope`" not in (folder / "report.md").read_text(encoding="utf-8")  # films have no headline score
 
 
 def test_what_a_campaign_was_run_with_holds_until_another_is_given(tmp_path):

@@ -56,8 +56,8 @@ def test_margins_that_noise_asks_for_can_be_used(tmp_path):
     page, data, policy = write(found, tmp_path)
     proposed = read_policy(policy, ["drift", "latency", "vram"])["latency", "chunk_p50_ms"]
     assert proposed.relative > POLICY["latency", "chunk_p50_ms"].relative
-    assert json.loads(data.read_text())["false_alarms"] == found.false_alarms
-    assert headline(found) in page.read_text()
+    assert json.loads(data.read_text(encoding="utf-8"))["false_alarms"] == found.false_alarms
+    assert headline(found) in page.read_text(encoding="utf-8")
     assert "latency.chunk_p50_ms" in markdown(found)
 
 

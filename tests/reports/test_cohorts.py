@@ -89,7 +89,7 @@ def test_each_machine_has_a_table_of_its_own_with_its_name(tmp_path):
     assert titles["as it happened, on a cpu, threads 1"].rows[0] == ["sliding_window", "100"]
     assert titles["as it happened, on another, threads 2"].rows[0] == ["sliding_window", "50"]
     for page in ("report.html", "report.md"):
-        text = (path / page).read_text()
+        text = (path / page).read_text(encoding="utf-8")
         assert "hat it costs: speed, on another, threads 2" in text
     table = pd.read_csv(path / "table.csv")
     assert table["chunk_ms"].isna().all()

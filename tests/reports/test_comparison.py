@@ -64,7 +64,7 @@ def test_means_and_differences_are_over_the_rollouts_that_arms_share(tmp_path):
     assert "of 4" not in cells(sheet)["sliding_window"]["PSNR (dB)"]
     assert "in common" in legend.incomplete
     for page in ("report.html", "report.md"):
-        text = (folder / page).read_text()
+        text = (folder / page).read_text(encoding="utf-8")
         assert "every arm draws the same prompts" not in text
         assert "(2 of 4)" in text
         assert "n=2 of 4" in text
@@ -75,7 +75,7 @@ def test_complete_arms_say_so(tmp_path):
     _, (sheet, *_), legend = render(folder)
     assert count(sheet, "PSNR (dB)") == "n=2"
     assert legend.incomplete == ""
-    assert "every arm draws the same prompts" in (folder / "report.md").read_text()
+    assert "every arm draws the same prompts" in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_an_arm_that_hardly_has_any_does_not_take_them_from_the_others(tmp_path):
@@ -100,7 +100,7 @@ def test_arms_with_other_prompts_are_not_compared(tmp_path):
     assert not row(comparison, "memrope").real
     _, (sheet, *_), legend = render(folder)
     assert cells(sheet)["memrope"]["PSNR (dB)"] == "15.00 (1 of 2)"
-    assert "every arm draws the same prompts" not in (folder / "report.html").read_text()
+    assert "every arm draws the same prompts" not in (folder / "report.html").read_text(encoding="utf-8")
     assert legend.marks == "No marks: nothing stands beside sliding_window."
 
 
@@ -122,7 +122,7 @@ def test_films_of_five_seconds_do_not_stand_with_the_others(tmp_path):
     psnr = rows[rows["metric"] == "psnr"]
     assert psnr["mean"].max() < 20
     assert set(psnr["horizon_latent_frames"]) == {120}
-    assert "100.00" not in (folder / "report.md").read_text()
+    assert "100.00" not in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_marks_are_corrected_for_all_pairs_of_their_column():
@@ -161,7 +161,7 @@ def test_all_pairs_are_written_and_the_matrix_counts_them(tmp_path):
     assert matrix.rows == [
         ["1 sliding_window", "·", "0", "0"], ["2 memrope", "2", "·", "0"], ["3 attention_sink", "2", "0", "·"]
     ]  # fmt: skip
-    text = (folder / "report.md").read_text()
+    text = (folder / "report.md").read_text(encoding="utf-8")
     assert "## Who beats whom, as published" in text
     assert "| 2 memrope | 2 | · | 0 |" in text
 
@@ -175,7 +175,7 @@ def test_the_yardstick_is_not_marked_for_being_itself(tmp_path):
     }
     campaign(folder, rollouts, backbone="pocket", suite="distance")
     for path in (folder / "cells").glob("*/cell.json"):
-        path.write_text(path.read_text().replace('"steady"', '"forced"'))
+        path.write_text(path.read_text(encoding="utf-8").replace('"steady"', '"forced"'), encoding="utf-8")
     _, (sheet, *_), _ = render(folder)
     shown = cells(sheet)
     assert shown["full"]["distance to full (%)"] == "0.00 (itself)"
@@ -187,7 +187,7 @@ def test_the_yardstick_is_not_marked_for_being_itself(tmp_path):
 def test_what_is_neither_better_nor_worse_has_no_mark(tmp_path):
     folder = campaign(tmp_path / "c", films({"sliding_window": [1.0] * 12, "memrope": [1.5] * 12}, metric="sharpness"))
     for path in (folder / "cells").glob("*/record.jsonl"):
-        assert "sharpness" in path.read_text()
+        assert "sharpness" in path.read_text(encoding="utf-8")
     assert row(found(folder), "memrope", "sharpness").real
     rollouts = {
         name: [(f"p{n}", n, 120, {"sharpness": value, "psnr": value, "guard": 1}) for n in range(12)]

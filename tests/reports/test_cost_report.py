@@ -79,7 +79,7 @@ def test_tables_of_speed_and_memory(folder):
     assert dict(zip(memory.heads, memory.rows[1], strict=True))["cached"] == "2.00 MB ▲"
     for plot in ("chunk-latency", "cost-over-the-video"):
         assert (folder / f"plots/{plot}.png").read_bytes().startswith(b"\x89PNG")
-    assert "DiT (FPS)" in (folder / "report.md").read_text()
+    assert "DiT (FPS)" in (folder / "report.md").read_text(encoding="utf-8")
 
 
 def test_repeats_are_told_apart_in_the_records(folder):

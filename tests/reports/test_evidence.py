@@ -79,11 +79,11 @@ def not_json(file):
 
 
 def text(file):
-    file.write_text("arm,metric\n")
+    file.write_text("arm,metric\n", encoding="utf-8")
 
 
 def empty(file):
-    file.write_text("")
+    file.write_text("", encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_mistakes_when_accepting(made, tmp_path):
         read(tmp_path / "none.parquet")
     with pytest.raises(StoreError, match="no campaign there"):
         read(tmp_path)
-    (tmp_path / "file").write_text("")
+    (tmp_path / "file").write_text("", encoding="utf-8")
     with pytest.raises(BaselineError, match="cannot write"):
         accept(made, tmp_path / "file" / "base.parquet", "why", "Ada")
     assert os.listdir(tmp_path) == ["file"]
@@ -132,10 +132,12 @@ def test_mistakes_when_accepting(made, tmp_path):
 @pytest.mark.parametrize(
     ("spoil", "says"),
     [
-        (lambda cell, manifest: cell.write_text("{}"), "damaged"),
-        (lambda cell, manifest: cell.write_text("{"), "cannot be read"),
+        (lambda cell, manifest: cell.write_text("{}", encoding="utf-8"), "damaged"),
+        (lambda cell, manifest: cell.write_text("{", encoding="utf-8"), "cannot be read"),
         (
-            lambda cell, manifest: cell.with_name("record.jsonl").write_text('[0, "cache_bytes", 3, 1]\n'),
+            lambda cell, manifest: cell.with_name("record.jsonl").write_text(
+                '[0, "cache_bytes", 3, 1]\n', encoding="utf-8"
+            ),
             "not a record",
         ),
         (lambda cell, manifest: manifest["asked"].update(cells=5), "damaged"),
@@ -151,9 +153,9 @@ def test_folders_that_were_spoilt_are_one_line(tmp_path, spoil, says):
     folder = campaign(tmp_path / "run")
     assert len(read(folder).scores)
     file = folder / "manifest.json"
-    manifest = json.loads(file.read_text())
+    manifest = json.loads(file.read_text(encoding="utf-8"))
     spoil(next(folder.glob("cells/*/cell.json")), manifest)
-    file.write_text(json.dumps(manifest))
+    file.write_text(json.dumps(manifest), encoding="utf-8")
     with pytest.raises(StoreError, match=says) as caught:
         read(folder)
     assert "\n" not in str(caught.value)

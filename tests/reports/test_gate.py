@@ -209,24 +209,24 @@ def test_knobs_and_parameters_that_changed_are_told():
 def test_the_pages_say_the_same(tmp_path):
     found = verdict(whole(1, slower=("videomla",)), whole(2, arms=("memrope", "videomla")))
     page, data, cases = write(found, tmp_path / "out")
-    told = json.loads(data.read_text())
+    told = json.loads(data.read_text(encoding="utf-8"))
     assert (told["state"], told["exit_code"], told["together"]) == ("regression", 1, True)
     worst = next(each for each in told["findings"] if each["state"] == "regression")
     assert worst["arm"] == "videomla"
     assert worst["loss"]["mean"] == pytest.approx(0.1, abs=0.03)
     assert told["head"]["cohort"]["cpu"] == "a cpu"
-    root = ET.fromstring(cases.read_text())
+    root = ET.fromstring(cases.read_text(encoding="utf-8"))
     assert (root.get("tests"), root.get("failures"), root.get("errors")) == ("6", "1", "0")
     (failed,) = root.findall(".//failure/..")
     assert (failed.get("classname"), failed.get("name")) == ("videomla", "latency.switches.chunk_p50_ms")
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     assert "# Gate: ✗ regression" in text
     assert "| ✗ | videomla | chunk_p50_ms | switches |" in text
     assert "5 % and 0.2 ms" in text
     assert headline(found) == "regression: videomla: chunk_p50_ms in switches (5 pass, 1 regression)"
     assert len(sheet(found).rows) == 1
     assert len(sheet(found, everything=True).rows) == 6
-    assert "NaN" not in data.read_text()
+    assert "NaN" not in data.read_text(encoding="utf-8")
 
 
 def test_a_mismatch_is_an_error_in_every_page():
@@ -239,12 +239,14 @@ def test_a_mismatch_is_an_error_in_every_page():
 
 def test_a_policy_file_changes_margins_and_survives_being_written(tmp_path):
     file = tmp_path / "policy.toml"
-    file.write_text("[latency.chunk_p50_ms]\nrelative = 0.2\n[drift.identity]\nabsolute = 0.1\ngated = false\n")
+    file.write_text(
+        "[latency.chunk_p50_ms]\nrelative = 0.2\n[drift.identity]\nabsolute = 0.1\ngated = false\n", encoding="utf-8"
+    )
     policy = read_policy(file, ["drift", "latency", "vram"])
     assert policy["latency", "chunk_p50_ms"] == Margin(relative=0.2, absolute=0.2)
     assert policy["drift", "identity"] == Margin(absolute=0.1, gated=False)
     assert policy["vram", "cache_bytes"] == POLICY["vram", "cache_bytes"]
-    file.write_text(written(policy, "made"))
+    file.write_text(written(policy, "made"), encoding="utf-8")
     assert read_policy(file, ["drift", "latency", "vram"]) == policy
 
 
@@ -262,7 +264,7 @@ def test_a_policy_file_changes_margins_and_survives_being_written(tmp_path):
 )
 def test_mistakes_in_a_policy_are_one_line(tmp_path, text, says):
     file = tmp_path / "policy.toml"
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     with pytest.raises(BaselineError, match=says):
         read_policy(file, ["drift", "latency", "vram"])
     with pytest.raises(BaselineError, match="cannot read"):

@@ -33,7 +33,7 @@ def test_three_seeds_make_one_table(seeds, tmp_path):
     assert not alone["real"].any()
     samples = pd.read_parquet(tmp_path / "all" / "records.parquet")
     assert sorted(samples["campaign"].unique()) == ["0", "1", "2"]
-    assert "seeds 0, 1, 2" in (tmp_path / "all" / "report.md").read_text()
+    assert "seeds 0, 1, 2" in (tmp_path / "all" / "report.md").read_text(encoding="utf-8")
     assert all(path.is_relative_to(tmp_path / "all") for path in written)
     assert not (seeds[1] / "report.html").exists()
 

@@ -127,13 +127,13 @@ def test_tables_are_compared_within_themselves(folder):
 
 
 def test_the_page_stands_alone_and_says_it(folder):
-    page = (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert "a &lt;cpu&gt; &amp; more" in page
     assert '<td class="up">0.91<span class="range"> [0.78, 0.92] ▲</span></td>' in page
     assert "keeps every frame" in page
     assert "clip: needs weights" in page
-    text = (folder / "report.md").read_text()
+    text = (folder / "report.md").read_text(encoding="utf-8")
     assert re.search(r"\| memrope \| 300 \| 21 \| 0.91 \[0.78, 0.92\] ▲ \|", text)
     assert "unsaid identity, n=16 |" in text
     for name in re.findall(r"\]\((plots/[^)]+)\)", text):
@@ -150,11 +150,11 @@ def budgeted(folder, tmp_path, notes):
     """The same campaign, where arms were asked to hold the budget, with these notes by label."""
     shutil.copytree(folder, tmp_path / "budgeted")
     path = tmp_path / "budgeted" / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_text(encoding="utf-8"))
     for arm in manifest["asked"]["arms"]:
         if arm["label"] in notes or "equal budget" in arm["tables"]:
             arm |= {"budget_bytes": BUDGET, "budget_note": notes.get(arm["label"])}
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest), encoding="utf-8")
     return tmp_path / "budgeted"
 
 
@@ -178,7 +178,7 @@ def test_an_arm_off_its_budget_is_marked_and_one_that_is_left_out_is_named(folde
         f"memrope is not in this table: {ABSENT}.",
     ]
     assert equal.notes == notes
-    text, page = ((made / name).read_text() for name in ("report.md", "report.html"))
+    text, page = ((made / name).read_text(encoding="utf-8") for name in ("report.md", "report.html"))
     equal_part = text.partition("## Equal budget")[2].partition("\n## ")[0]
     assert re.search(r"^\| attention_sink \| 300 † \|", equal_part, re.MULTILINE)
     for note in notes:
@@ -193,16 +193,16 @@ def test_an_arm_off_its_budget_is_marked_and_one_that_is_left_out_is_named(folde
 def test_a_table_of_which_every_arm_is_left_out_still_says_so(folder, tmp_path):
     made = budgeted(folder, tmp_path, {"memrope": ABSENT})
     path = made / "manifest.json"
-    manifest = json.loads(path.read_text())
+    manifest = json.loads(path.read_text(encoding="utf-8"))
     for arm in manifest["asked"]["arms"]:
         arm["tables"] = ["as published"]
         if arm["label"] != "memrope":
             arm |= {"budget_bytes": None, "budget_note": None}
-    path.write_text(json.dumps(manifest))
+    path.write_text(json.dumps(manifest), encoding="utf-8")
     _, (_, equal, *_), _ = render(made)
     assert (equal.title, equal.rows) == ("equal budget", [])
     assert equal.notes == ["Budget: 332 kB of cache.", f"memrope is not in this table: {ABSENT}."]
-    assert f"memrope is not in this table: {ABSENT}." in (made / "report.html").read_text()
+    assert f"memrope is not in this table: {ABSENT}." in (made / "report.html").read_text(encoding="utf-8")
 
 
 def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypatch):
@@ -219,7 +219,7 @@ def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypat
     assert not any("(stale)" in name for name in named if "memrope" not in name)
     assert legend.stale == "Stale, made by other code: memrope, memrope.window=14 (strategies/memrope changed)."
     for page in ("report.md", "report.html"):
-        assert legend.stale in (tmp_path / "c" / page).read_text()
+        assert legend.stale in (tmp_path / "c" / page).read_text(encoding="utf-8")
     assert stale.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
 
 
@@ -233,7 +233,7 @@ def test_metrics_of_another_version_are_named(folder, tmp_path):
     store = Store(tmp_path)
     asked = {**ASKED, "cells": ["a"]}
     store.begin({"name": "x", "asked": asked, "environment": {}})
-    about = json.loads((folder / "cells" / "steady-0" / "cell.json").read_text())
+    about = json.loads((folder / "cells" / "steady-0" / "cell.json").read_text(encoding="utf-8"))
     store.finish("a", about, [Sample(0, "vigour", 9, 1.0)], {})
     with pytest.raises(StoreError, match="metrics that suite drift does not have: vigour"):
         tidy(store)
@@ -314,6 +314,6 @@ def test_prompt_switches_have_tables_of_their_own(switched):
     names = [path.name for path in made]
     assert "prompt-switches.png" in names
     assert "six-21-filmstrips.png" in names
-    text = (switched / "report.md").read_text()
+    text = (switched / "report.md").read_text(encoding="utf-8")
     assert "## Prompt switches" in text
     assert "(plots/prompt-switches.png)" in text

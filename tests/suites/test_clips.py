@@ -90,7 +90,7 @@ def test_the_same_video_gives_the_same_bytes(tmp_path):
 def test_the_encoder_leaves_avx512_alone(flags, options, tmp_path, monkeypatch):
     cpu = tmp_path / "cpuinfo"
     if flags is not None:
-        cpu.write_text(f"flags : {flags}\n")
+        cpu.write_text(f"flags : {flags}\n", encoding="utf-8")
     monkeypatch.setattr(clips, "CPU", cpu)
     assert clips._options.__wrapped__() == options
 

@@ -65,7 +65,7 @@ def test_prompts_of_one_s_own_go_where_they_fit(paper, tmp_path):
         {"id": "b", "prompts": ["a den"], "frames": 30},
         {"id": "c", "script": "a fox [9f#] | a den [12f]"},
     ]
-    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
     drift, interactive, vbench = Drift(), Interactive(), VbenchLong()
     assert all(suite.take(path) for suite in (drift, interactive, vbench))
     assert [(task.frames, task.rows[0].script) for task in drift.tasks(paper, "full")] == [
@@ -163,7 +163,7 @@ def test_a_total_is_of_the_films_that_arms_have_in_common():
 def test_prompts_that_fit_no_scenario_are_a_mistake(paper, tmp_path, monkeypatch):
     monkeypatch.setattr("harness.campaign.weights_hash", lambda backbone: "0")
     path = tmp_path / "mine.txt"
-    path.write_text("a fox [9f#] | a den [12f]\n")
+    path.write_text("a fox [9f#] | a den [12f]\n", encoding="utf-8")
     asked = make_campaign({"backbone": "longlive", "suites": ["drift"], "prompts": str(path), "strategies": ["full"]})
     with pytest.raises(CampaignError, match=r"none of .*mine\.txt fits suite drift: .* take prompts of one scene"):
         cells(asked, paper)
@@ -185,7 +185,7 @@ def test_a_film_without_all_dimensions_takes_the_score_from_the_whole_set():
 
 def test_a_prompt_with_a_length_is_filmed_once_a_tier(paper, tmp_path):
     path = tmp_path / "mine.jsonl"
-    path.write_text(json.dumps({"id": "b", "prompts": ["a den"], "frames": 30}) + "\n")
+    path.write_text(json.dumps({"id": "b", "prompts": ["a den"], "frames": 30}) + "\n", encoding="utf-8")
     suite = VbenchLong()
     suite.take(path)
     assert [task.frames for task in suite.tasks(paper, "full")] == [30]

@@ -86,14 +86,16 @@ def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
         "print(peak() - early)\n"
     )
     path = write(tmp_path / "video.mkv", [texture(240, 320)] * 600, rate=16, codec="libx264")
-    grown = int(subprocess.run([sys.executable, "-c", code, path], capture_output=True, text=True, check=True).stdout)
+    grown = int(
+        subprocess.run([sys.executable, "-c", code, path], capture_output=True, encoding="utf-8", check=True).stdout
+    )
     # All of them are 135,000 KiB.
     assert grown < 20_000
 
 
 def test_what_is_not_a_video_says_so_in_one_line(tmp_path):
     text, sound = tmp_path / "text.mp4", tmp_path / "sound.wav"
-    text.write_text("not a video\n" * 100)
+    text.write_text("not a video\n" * 100, encoding="utf-8")
     with av.open(str(sound), "w") as container:
         stream = container.add_stream("pcm_s16le", rate=8000)
         frame = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")

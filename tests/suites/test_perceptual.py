@@ -52,9 +52,9 @@ def models(tmp_path_factory):
     clip = transformers.CLIPConfig(text_config=text, vision_config=image, projection_dim=8)
     transformers.CLIPModel(clip).save_pretrained(root / "clip")
     seen = {"size": {"shortest_edge": 32}, "crop_size": {"height": 28, "width": 28}}
-    (root / "dino" / networks.PREPROCESSING).write_text(json.dumps(seen))
+    (root / "dino" / networks.PREPROCESSING).write_text(json.dumps(seen), encoding="utf-8")
     seen = {"size": 32, "crop_size": 32, "image_mean": [0.5, 0.4, 0.3], "image_std": [0.3, 0.2, 0.1]}
-    (root / "clip" / networks.PREPROCESSING).write_text(json.dumps(seen))
+    (root / "clip" / networks.PREPROCESSING).write_text(json.dumps(seen), encoding="utf-8")
     return root
 
 
@@ -298,14 +298,14 @@ def test_what_is_not_on_this_machine_is_skipped_with_the_command_that_brings_it(
 def test_a_repository_is_found_in_the_cache_of_its_library(models, alone, tmp_path):
     home = tmp_path / "hub" / "models--owner--name"
     (home / "refs").mkdir(parents=True)
-    (home / "refs" / "main").write_text("abc")
+    (home / "refs" / "main").write_text("abc", encoding="utf-8")
     (home / "snapshots").mkdir()
     (home / "snapshots" / "abc").symlink_to(models / "dino")
     encoder = Encoder("dino", "owner/name", "cpu")
     assert encoder.remedy() is None
     assert encoder.identity()["model"] == "owner/name"
     assert encoder.encode(torch.zeros(1, 40, 30, 3, dtype=torch.uint8)).shape == (1, 16)
-    (home / "refs" / "main").write_text("def")
+    (home / "refs" / "main").write_text("def", encoding="utf-8")
     assert "hf download owner/name" in Encoder("dino", "owner/name", "cpu").remedy()
 
 
@@ -446,5 +446,5 @@ def test_metrics_are_declared_for_suites():
 
 def test_the_command_starts_on_the_standard_library_alone():
     code = "import sys, suites.viewing.perceptual; print({'torch', 'numpy', 'av', 'pydantic'} & set(sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "set()\n"

@@ -46,14 +46,16 @@ def test_a_set_of_the_package(name):
     found = built_in(name)
     assert (found.name, len(found.prompts)) == (name, COUNTS[name])
     assert [prompt.id for prompt in found.prompts] == [f"{name}-{number:02}" for number in range(1, COUNTS[name] + 1)]
-    assert f"{found.sha256}  {name}.jsonl" in (HOME / SUMS).read_text().splitlines()
+    assert f"{found.sha256}  {name}.jsonl" in (HOME / SUMS).read_text(encoding="utf-8").splitlines()
     assert found.sha256 == hashlib.sha256((HOME / f"{name}.jsonl").read_bytes()).hexdigest()
-    assert len((HOME / f"{name}.jsonl").read_text().splitlines()) == COUNTS[name], "no prompt is there twice"
+    assert len((HOME / f"{name}.jsonl").read_text(encoding="utf-8").splitlines()) == COUNTS[name], (
+        "no prompt is there twice"
+    )
     assert {scripted(prompt).frames for prompt in found.prompts} == {FRAMES[name]}
 
 
 def test_every_prompt_file_has_its_sum():
-    listed = {line.split()[1] for line in (HOME / SUMS).read_text().splitlines()}
+    listed = {line.split()[1] for line in (HOME / SUMS).read_text(encoding="utf-8").splitlines()}
     assert listed == {path.name for path in HOME.glob("*.jsonl")} == {f"{name}.jsonl" for name in SETS}
 
 
@@ -68,7 +70,7 @@ def test_prompts_are_long_captions_in_plain_letters(name):
 
 @pytest.mark.parametrize("name", SETS)
 def test_a_script_says_what_harness_script_reads(name):
-    for line in (HOME / f"{name}.jsonl").read_text().splitlines():
+    for line in (HOME / f"{name}.jsonl").read_text(encoding="utf-8").splitlines():
         record = json.loads(line)
         read = parse_script(record.get("script", record.get("prompt")), rate=4, chunk=3)
         assert scripted(next(prompt for prompt in built_in(name).prompts if prompt.id == record["id"])) == read
@@ -116,8 +118,10 @@ def test_six_scenes_are_one_story():
 def test_a_file_of_the_package_that_was_changed(tmp_path, monkeypatch):
     for path in [*HOME.glob("*.jsonl"), HOME / SUMS]:
         shutil.copy(path, tmp_path)
-    (tmp_path / "six.jsonl").write_text((HOME / "six.jsonl").read_text().replace("red", "blue"))
-    (tmp_path / "recall.jsonl").write_text("{")
+    (tmp_path / "six.jsonl").write_text(
+        (HOME / "six.jsonl").read_text(encoding="utf-8").replace("red", "blue"), encoding="utf-8"
+    )
+    (tmp_path / "recall.jsonl").write_text("{", encoding="utf-8")
     monkeypatch.setattr(suites.prompts, "HOME", tmp_path)
     built_in.cache_clear()
     try:

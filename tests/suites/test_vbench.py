@@ -63,7 +63,7 @@ def cache(tmp_path, monkeypatch):
         for need in needs:
             (home / need.path).parent.mkdir(parents=True, exist_ok=True)
             if "." in Path(need.path).name:
-                (home / need.path).write_text(need.path)
+                (home / need.path).write_text(need.path, encoding="utf-8")
             else:
                 (home / need.path).mkdir(exist_ok=True)
     monkeypatch.setenv("VBENCH_CACHE_DIR", str(home))
@@ -75,7 +75,7 @@ def test_the_value_of_a_video_is_the_mean_over_its_clips(tmp_path):
     listing, runner = campaign(tmp_path), Fake()
     assert dict(run(listing, runner, ["temporal_flickering"])) == {"": 2}
     assert view(listing, "b").parts["temporal_flickering"].samples == ((10, pytest.approx(0.1)),)
-    kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "a_1.json").read_text())
+    kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "a_1.json").read_text(encoding="utf-8"))
     assert kept["scores"] == {"temporal_flickering": pytest.approx([0.0, 0.1, 0.2])}
     assert [(clip["start"], clip["end"]) for clip in kept["clips"]] == [(0, 16), (16, 32), (24, 40)]
     # No underscore where VBench-Long would cut the name.
@@ -113,14 +113,14 @@ def test_what_was_looked_at_is_not_looked_at_again(tmp_path, cache):
     assert dict(run(listing, again, dimensions)) == {"": 2}
     assert [dimension for dimension, *_ in again.asked] == ["motion_smoothness"] * 2
     assert not run(listing, Fake(), dimensions)
-    kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "b.json").read_text())
+    kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "b.json").read_text(encoding="utf-8"))
     assert set(kept["scores"]) == set(dimensions)
 
 
 def test_other_weights_are_another_look(tmp_path, cache):
     listing = campaign(tmp_path, ["b"])
     run(listing, Fake(), ["motion_smoothness"])
-    (cache / "amt_model" / "amt-s.pth").write_text("others")
+    (cache / "amt_model" / "amt-s.pth").write_text("others", encoding="utf-8")
     vbench_dimensions._fingerprint.cache_clear()
     runner = Fake()
     run(listing, runner, ["motion_smoothness"])
@@ -241,7 +241,7 @@ def test_standard_mode_asks_what_the_prompt_is_for(tmp_path, cache):
 
 def checkout(folder, commit=COMMIT):
     (folder / ".git").mkdir(parents=True)
-    (folder / ".git" / "HEAD").write_text(f"{commit}\n")
+    (folder / ".git" / "HEAD").write_text(f"{commit}\n", encoding="utf-8")
     return folder
 
 
@@ -250,14 +250,14 @@ def test_a_checkout_is_checked_without_git(tmp_path):
     branch = checkout(tmp_path / "branch", "ref: refs/heads/pinned")
     with pytest.raises(TreeError, match="no checkout of VBench"):
         check_checkout(branch)
-    (branch / ".git" / "packed-refs").write_text(f"# pack-refs\n{COMMIT} refs/heads/pinned\n")
+    (branch / ".git" / "packed-refs").write_text(f"# pack-refs\n{COMMIT} refs/heads/pinned\n", encoding="utf-8")
     check_checkout(branch)
     (branch / ".git" / "refs" / "heads").mkdir(parents=True)
-    (branch / ".git" / "refs" / "heads" / "pinned").write_text("0" * 40)
+    (branch / ".git" / "refs" / "heads" / "pinned").write_text("0" * 40, encoding="utf-8")
     with pytest.raises(TreeError, match="at 000000000000, not at 45e79ec14e69"):
         check_checkout(branch)
     (tmp_path / "tree").mkdir()
-    (tmp_path / "tree" / ".git").write_text(f"gitdir: {tmp_path / 'detached' / '.git'}\n")
+    (tmp_path / "tree" / ".git").write_text(f"gitdir: {tmp_path / 'detached' / '.git'}\n", encoding="utf-8")
     check_checkout(tmp_path / "tree")
 
 
@@ -269,7 +269,7 @@ def test_prompts_that_stand_twice_are_put_together(tmp_path):
         {"prompt_en": "a", "dimension": ["appearance_style"], "auxiliary_info": {"appearance_style": {"x": "y"}}},
         {"prompt_en": "a", "dimension": ["imaging_quality"]},
     ]
-    (place / "VBench_full_info.json").write_text(json.dumps(listed))
+    (place / "VBench_full_info.json").write_text(json.dumps(listed), encoding="utf-8")
     asked = Asked(("appearance_style", "imaging_quality"), {"appearance_style": {"x": "y"}})
     assert read_prompts(place) == {"a": asked}
 

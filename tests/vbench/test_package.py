@@ -73,7 +73,7 @@ def values(listing: Path, film: str) -> dict[str, float | None]:
 
 def test_flickering_is_the_change_from_frame_to_frame(listing: Path, package: Package) -> None:
     look(listing, Manner("custom", "cpu"), package, ["temporal_flickering"], "1/1", package.folder)
-    kept = json.loads((listing.parent / "views" / "vbench" / "clips" / "moving.json").read_text())
+    kept = json.loads((listing.parent / "views" / "vbench" / "clips" / "moving.json").read_text(encoding="utf-8"))
     assert [(clip["start"], clip["end"]) for clip in kept["clips"]] == [(0, 32), (32, 64), (48, 80)]
     for clip, score in zip(kept["clips"], kept["scores"]["temporal_flickering"], strict=True):
         path = next(package.folder.glob(f"*/{clip['name']}"))
@@ -144,15 +144,17 @@ def test_the_official_tool_gives_the_same(listing: Path, package: Package, cache
         home = videos / "split_clip" / name
         home.mkdir(parents=True)
         shutil.copy(film.path, videos / f"{name}.mp4")
-        kept = json.loads((listing.parent / "views" / "vbench" / "clips" / f"{film.id}.json").read_text())
+        kept = json.loads(
+            (listing.parent / "views" / "vbench" / "clips" / f"{film.id}.json").read_text(encoding="utf-8")
+        )
         for number, clip in enumerate(kept["clips"]):
             shutil.copy(next(package.folder.glob(f"*/{clip['name']}")), home / f"{name}_{number:03d}.mp4")
     config = tmp_path / "configs"
     config.mkdir()
-    tables = json.loads((Path(needs.__file__).parent / "vbench_tables" / "long.json").read_text())
-    (config / "slow.yaml").write_text("w_inclip_sb: 0.5\nw_clip2clip_sb: 0.5\n")
+    tables = json.loads((Path(needs.__file__).parent / "vbench_tables" / "long.json").read_text(encoding="utf-8"))
+    (config / "slow.yaml").write_text("w_inclip_sb: 0.5\nw_clip2clip_sb: 0.5\n", encoding="utf-8")
     pairs = tables["mapping"]["subject_consistency"]
-    (config / "map.yaml").write_text("".join(f"{x}: {y}\n" for x, y in pairs))
+    (config / "map.yaml").write_text("".join(f"{x}: {y}\n" for x, y in pairs), encoding="utf-8")
     load = torch.hub.load
     with pytest.MonkeyPatch.context() as patch:
         repository = str(cache / "dinov2_model" / "facebookresearch_dinov2_main")
@@ -178,7 +180,7 @@ def test_the_official_tool_gives_the_same(listing: Path, package: Package, cache
             slow_fast_eval_config=str(config / "slow.yaml"),
             sb_mapping_file_path=str(config / "map.yaml"),
         )
-    official = json.loads((tmp_path / "out" / "official_eval_results.json").read_text())
+    official = json.loads((tmp_path / "out" / "official_eval_results.json").read_text(encoding="utf-8"))
     for name in names:
         ours = np.mean([values(listing, film)[name] for film in ("moving", "still_one")])
         assert official[name][0] == pytest.approx(ours, abs=1e-6), name
@@ -193,6 +195,6 @@ def test_standard_mode_asks_what_the_prompt_is_for(tmp_path: Path, package: Pack
     told = look(listing, manner, package, ["appearance_style", "human_action", "scene"], "1/1", tmp_path / "work")
     got = values(listing, "styled")
     assert -1 < got["appearance_style"] < 1
-    kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "styled.json").read_text())
+    kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "styled.json").read_text(encoding="utf-8"))
     assert [(clip["start"], clip["end"]) for clip in kept["clips"]] == [(0, 160), (40, 200)]
     assert [why for why in told if "l16_ptk710" in why]

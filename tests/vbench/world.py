@@ -82,7 +82,7 @@ def hub(cache: Path, repository: str, weights: str, name: str) -> None:
     import torch
 
     (cache / repository).mkdir(parents=True, exist_ok=True)
-    (cache / repository / "hubconf.py").write_text(HUB.format(name=name, file=Path(weights).name))
+    (cache / repository / "hubconf.py").write_text(HUB.format(name=name, file=Path(weights).name), encoding="utf-8")
     torch.manual_seed(2)
     head = torch.nn.Linear(48, 8)
     torch.save({f"head.{key}": value for key, value in head.state_dict().items()}, cache / weights)
