@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -220,22 +220,46 @@ def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol
     there = read_view(path) if path.exists() else view
     base = there if there.sha256 == view.sha256 else view
     whole = replace(base, parts={**base.parts, metric: part}, protocol={**base.protocol, metric: dict(protocol)})
-    write_text(path, json.dumps({"format": FORMAT, **asdict(whole)}, indent=1) + "\n")
+    _write(path, whole)
     return whole
 
 
-def unite(target: Path, source: Path) -> None:
-    """Bring what viewers saw in one folder into another of the same campaign; what is there stays."""
-    for viewer, view in views(source):
-        path = view_path(target, viewer, view.film)
-        known = read_view(path) if path.exists() else None
-        if known is not None and known.sha256 != view.sha256:
-            continue
-        for metric, part in view.parts.items():
-            if known is None or metric not in known.parts or (known.parts[metric].skipped and not part.skipped):
-                known = add(
-                    target, viewer, known or replace(view, parts={}, protocol={}), metric, part, view.protocol[metric]
-                )
+def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
+    """Write what viewers saw of the same files in several folders into one folder, the same in any order of folders.
+
+    Of two values of one metric that differ, one is kept.
+
+    Returns
+    -------
+    what was not kept, a text each.
+    """
+    whole: dict[tuple[str, str], View] = {}
+    left = []
+    for viewer, view in seen:
+        known = whole.setdefault((viewer, view.film), replace(view, parts={}, protocol={}))
+        parts, protocol = dict(known.parts), dict(known.protocol)
+        for metric in view.parts:
+            if metric in parts:
+                both = [_rank(each, metric) for each in (known, view)]
+                if both[0] != both[1] and both[0][0] and both[1][0]:
+                    left.append(f"{viewer}: one of two differing values of {metric} in {view.film}")
+                if both[0] >= both[1]:
+                    continue
+            parts[metric], protocol[metric] = view.parts[metric], view.protocol[metric]
+        whole[viewer, view.film] = replace(known, parts=parts, protocol=protocol)
+    for (viewer, film), view in whole.items():
+        _write(view_path(target, viewer, film), view)
+    return left
+
+
+def _rank(view: View, metric: str) -> tuple[bool, str]:
+    """Orders what views say of one metric: whatever was seen stands above what was skipped."""
+    part = view.parts[metric]
+    return not part.skipped, json.dumps([view.protocol[metric], part.samples, part.skipped], sort_keys=True)
+
+
+def _write(path: Path, view: View) -> None:
+    write_text(path, json.dumps({"format": FORMAT, **asdict(view)}, indent=1) + "\n")
 
 
 def due(view: View, metric: str, protocol: Mapping[str, Any]) -> bool:
@@ -262,6 +286,19 @@ def digest(path: Path) -> str:
     """SHA-256 of a file, read piece by piece."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def check_file(film: Film) -> None:
+    """Raise StoreError for a film whose file is gone, or was changed after its cell was finished."""
+    try:
+        found = digest(film.path)
+    except OSError as error:
+        raise StoreError(f"{film.path}: cannot be read ({error.strerror})") from None
+    if found != film.sha256:
+        raise StoreError(
+            f"{film.path}: it was changed after its cell was finished; restore it, or move "
+            f"{film.path.parent.parent} out of the campaign's folder and run the same command again"
+        )
 
 
 def _json(path: Path, remedy: str) -> dict[str, Any]:

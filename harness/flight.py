@@ -110,7 +110,7 @@ class Flight:
         if self.store is None:
             self.aside = TemporaryDirectory(prefix="horizon-")
             return Place(Path(self.aside.name), about)
-        return Place(self.store.workspace(self.cell.id), {"campaign": self.store.folder.name, **about}, self.lossless)
+        return Place(self.store.workspace(self.cell.id), about, self.lossless)
 
     def _saved(self) -> dict[str, Any] | None:
         """Where the cell goes on; None also for what other code has begun, since one rollout has one code."""

@@ -37,7 +37,7 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
     def refuse(what: str, there: Any, here: Any) -> None:
         raise StoreError(
             f"{folder} holds another campaign: its {what} is {_short(there)}, not {_short(here)}; give --out another "
-            "folder, or remove this one"
+            "folder, or move this one away"
         )
 
     for key in SHARED:

@@ -79,7 +79,7 @@ def _same(known: dict[tuple[str, str], tuple[str, object]], key: tuple[str, str]
     if how != before:
         raise StoreError(
             f"{VIEWS}/{key[0]}: {key[1]} was looked at in one way in {other} and in another in {view.film}; such "
-            f"numbers do not go together: remove {VIEWS}/{key[0]} and look again"
+            f"numbers do not go together: move {VIEWS}/{key[0]} away and look again"
         )
 
 

@@ -118,7 +118,7 @@ class PictureMetric(ABC):
 class Place:
     """Where an observer may write files that belong to its cell, and what they are about.
 
-    folder: need not be there yet; what is in it at the end becomes the cell's `files`. about: campaign, cell, strategy.
+    folder: need not be there yet; what is in it at the end becomes the cell's `files`. about: cell, strategy, knobs.
     lossless: whether videos are also wanted without loss.
     """
 

@@ -227,7 +227,7 @@ def _file(path: Path) -> Evidence:
         frame = table.to_pandas()
         if list(frame.columns) != list(COLUMNS) or _digest(frame, about) != digest:
             raise BaselineError(
-                f"{path}: it was changed after it was accepted; restore it, or remove it and accept a run anew"
+                f"{path}: it was changed after it was accepted; restore it, or move it away and accept a run anew"
             )
         troubles = tuple((arm, suite, scenario, status, why) for arm, suite, scenario, status, why in about["troubles"])
         return Evidence(path, about["manifest"], frame, troubles, tuple(about["accepted"]))
@@ -241,7 +241,9 @@ def _file(path: Path) -> Evidence:
 
 def _damaged(path: Path, error: Exception) -> BaselineError:
     said = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-    return BaselineError(f"{path}: not a whole Parquet file ({said}); restore it, or remove it and accept a run anew")
+    return BaselineError(
+        f"{path}: not a whole Parquet file ({said}); restore it, or move it away and accept a run anew"
+    )
 
 
 def _digest(frame: pd.DataFrame, about: Mapping[str, Any]) -> str:

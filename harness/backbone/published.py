@@ -184,7 +184,9 @@ def _config(weights: str | Path | None) -> WanConfig:
             raise ValueError(f"{(large or ['num_layers'])[0]} is larger than that of any model")
         return config
     except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(f"{path}: not the sizes of a Wan DiT ({error}); remove it for Wan2.1-T2V-1.3B") from None
+        raise CheckpointError(
+            f"{path}: not the sizes of a Wan DiT ({error}); move it away for Wan2.1-T2V-1.3B"
+        ) from None
 
 
 def _largest(value: Any) -> float:
@@ -245,7 +247,7 @@ def _folder(found: Mapping[str, Found], part: str) -> Path:
     if others:
         # Whoever reads the folder may prefer one of them, and its hash would be nobody's.
         raise CheckpointError(
-            f"{folder}: holds files that nobody checked: {', '.join(others[:3])}; remove them, or list all files of "
+            f"{folder}: holds files that nobody checked: {', '.join(others[:3])}; move them away, or list all files of "
             f"{part} in {SUMS}"
         )
     return folder

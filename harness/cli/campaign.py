@@ -159,7 +159,10 @@ def merge(
     """Put the folders of several machines together. Conflicting cells are refused before anything is copied."""
     from harness.store import merge as put_together
 
-    console.print(f"{target}: {put_together(target, sources)} cells came")
+    came, left = put_together(target, sources)
+    console.print(f"{target}: {came} cells came")
+    for each in left:
+        console.print(f"not kept: {each}", style="yellow", soft_wrap=True)
 
 
 @app.command()

@@ -47,7 +47,7 @@ def resume(trainer: Trains) -> None:
         state = torch.load(kept, weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{kept}: damaged ({reason}); remove it to begin this stage anew") from None
+        raise CheckpointError(f"{kept}: damaged ({reason}); move it away to begin this stage anew") from None
     if any(state.get(key) != value for key, value in trainer.identity.items()):
         raise CheckpointError(
             f"{trainer.folder}: a checkpoint of another stage or seed lies there; give --out another folder"

@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING
 import av
 
 from harness.errors import StoreError
-from harness.films import Film, digest
+from harness.films import Film, check_file
 from suites.viewing.footage import Footage, Picture, footage, pictures
 
 if TYPE_CHECKING:
@@ -102,8 +102,7 @@ def cut(film: Film, seconds: float, folder: Path, name: str) -> list[Clip]:
         for number, place in enumerate(places)
     ]
     if not home.is_dir():
-        if digest(film.path) != film.sha256:
-            raise StoreError(f"{film.path}: not the file that was listed; list the films anew: horizon films FOLDER")
+        check_file(film)
         beside = folder / f".{key}.{os.getpid()}"
         try:
             beside.mkdir(parents=True)

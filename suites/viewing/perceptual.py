@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from harness.errors import HorizonError, StoreError, did_you_mean
-from harness.films import OF_FILM, Film, Part, add, digest, due, read_films, seen, shard, view_path
+from harness.films import OF_FILM, Film, Part, add, check_file, due, read_films, seen, shard, view_path
 
 VIEWER = "perceptual"
 METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
@@ -156,12 +156,7 @@ def check(film: Film) -> bool:
     """True for a film that is as it was listed. Raises StoreError for one that is not."""
     from suites.viewing.footage import footage
 
-    try:
-        found = digest(film.path)
-    except OSError as error:
-        raise StoreError(f"{film.path}: cannot be read ({error.strerror})") from None
-    if found != film.sha256:
-        raise StoreError(f"{film.path}: not the file that was listed; list it anew: horizon films FOLDER")
+    check_file(film)
     frames = footage(film.path).frames
     if frames < film.frames:
         raise StoreError(f"{film.path}: holds {frames} frames of {film.frames}; make the video again")

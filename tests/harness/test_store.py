@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from harness.errors import StoreError
-from harness.films import Film, Part, View, add, shard, views
+from harness.films import Film, Part, View, add, check_file, shard, views
 from harness.manifest import content_id
 from harness.store import CELL, MANIFEST, RECORD, Store, merge
 from harness.suite import Sample
@@ -175,7 +175,7 @@ def test_folders_of_several_machines_go_together(tmp_path):
     one = filled(tmp_path / "1", ["a", "b"])
     two = filled(tmp_path / "2", ["b", "c"])
     failed = filled(tmp_path / "3", ["c", "d"], status="failed")
-    assert merge(tmp_path / "all", [one, two, failed]) == 4
+    assert merge(tmp_path / "all", [one, two, failed]) == (4, [])
     found = {cell.id: cell.status for cell in Store(tmp_path / "all").cells()}
     assert found == {"a": "ok", "b": "ok", "c": "ok", "d": "failed"}
     assert json.loads((tmp_path / "all" / MANIFEST).read_text(encoding="utf-8"))["asked"]["cells"] == [
@@ -184,7 +184,7 @@ def test_folders_of_several_machines_go_together(tmp_path):
         "c",
         "d",
     ]
-    assert merge(tmp_path / "all", [one]) == 0
+    assert merge(tmp_path / "all", [one]) == (0, [])
 
 
 def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
@@ -196,7 +196,9 @@ def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
         filled(tmp_path / name, ["t"], [Sample(0, "level", 3, x)], more={"machine": {}})
         for name, x in (("4", 1.0), ("5", 2.0))
     ]
-    with pytest.raises(StoreError, match=r"cell t was measured both in .* does not go together: remove one of the two"):
+    with pytest.raises(
+        StoreError, match=r"cell t was measured both in .* does not go together: move one of the two away"
+    ):
         merge(tmp_path / "all", times)
     other = filled(tmp_path / "3", ["a"], tier="full")
     with pytest.raises(StoreError, match="holds another campaign: its tier"):
@@ -252,7 +254,7 @@ def test_files_go_with_their_cell_where_folders_are_merged(tmp_path):
         part.begin(manifest(cells=("a", "b")))
         film(part, cell, content=cell.encode())
         part.finish(cell, ABOUT, SAMPLES, {})
-    assert merge(tmp_path / "all", [part.folder for part in parts]) == 2
+    assert merge(tmp_path / "all", [part.folder for part in parts]) == (2, [])
     found = {cell.id: cell.files()[0].read_bytes() for cell in Store(tmp_path / "all").cells()}
     assert found == {"a": b"a", "b": b"b"}
     assert all(cell.files() for part in parts for cell in part.cells())
@@ -280,21 +282,75 @@ def test_a_cell_that_failed_goes_on_from_its_last_state(store):
     assert [path.name for path in store.find("a").files()] == ["0.mp4"]
 
 
+SUM = hashlib.sha256(b"a film").hexdigest()
+
+
+def filmed(folder, cell="a", content=b"a film"):
+    """A folder of a campaign of the cells a and b, one of which is finished and has a film."""
+    part = Store(folder)
+    part.begin(manifest(cells=("a", "b")))
+    film(part, cell, content=content)
+    part.finish(cell, ABOUT, SAMPLES, {})
+    return part.folder
+
+
+def saw(folder, id, metric, part, sum=SUM, how=()):
+    add(folder, "perceptual", View(id, sum), metric, part, {"model": "m", **dict(how)})
+
+
+def seen_there(folder):
+    return {view.film: {name: part.samples for name, part in view.parts.items()} for _, view in views(folder)}
+
+
 def test_what_viewers_saw_goes_with_the_films(tmp_path):
-    parts = [Store(tmp_path / name) for name in ("one", "two")]
+    parts = [filmed(tmp_path / "one"), filmed(tmp_path / "two", "b")]
     for part, cell in zip(parts, ("a", "b"), strict=True):
-        part.begin(manifest(cells=("a", "b")))
-        film(part, cell, content=cell.encode())
-        part.finish(cell, ABOUT, SAMPLES, {})
-        add(part.folder, "perceptual", View(f"{cell}-0", "0" * 64), "dino", Part(((3, 0.5),)), {"model": "m"})
+        saw(part, f"{cell}-0", "dino", Part(((3, 0.5),)))
     # Of a film that both have seen, what one could not see does not hide what the other saw.
-    add(parts[0].folder, "perceptual", View("b-0", "0" * 64), "dino", Part(skipped="no weights"), {})
-    add(parts[0].folder, "perceptual", View("b-0", "0" * 64), "clip", Part(((3, 0.25),)), {"model": "c"})
-    merge(tmp_path / "all", [part.folder for part in parts])
-    found = {
-        view.film: {name: part.samples for name, part in view.parts.items()} for _, view in views(tmp_path / "all")
+    saw(parts[0], "b-0", "dino", Part(skipped="no weights"))
+    saw(parts[0], "b-0", "clip", Part(((3, 0.25),)))
+    assert merge(tmp_path / "all", parts) == (2, [])
+    assert seen_there(tmp_path / "all") == {
+        "a-0": {"dino": ((3, 0.5),)},
+        "b-0": {"dino": ((3, 0.5),), "clip": ((3, 0.25),)},
     }
-    assert found == {"a-0": {"dino": ((3, 0.5),)}, "b-0": {"dino": ((3, 0.5),), "clip": ((3, 0.25),)}}
+
+
+@pytest.mark.parametrize("content", [b"a film", b"the same film, coded elsewhere"])
+@pytest.mark.parametrize("turned", [False, True])
+def test_the_order_of_merged_folders_does_not_matter(tmp_path, turned, content):
+    without, seen = filmed(tmp_path / "without", content=content), filmed(tmp_path / "seen")
+    saw(seen, "a-0", "dino", Part(((3, 0.5),)))
+    assert merge(tmp_path / "all", [seen, without] if turned else [without, seen]) == (1, [])
+    assert seen_there(tmp_path / "all") == {"a-0": {"dino": ((3, 0.5),)}}
+    assert Store(tmp_path / "all").find("a").files()[0].read_bytes() == b"a film"
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_merge_names_what_it_cannot_keep(tmp_path, turned):
+    other = b"the same film, coded elsewhere"
+    more, less, same = filmed(tmp_path / "more"), filmed(tmp_path / "less", content=other), filmed(tmp_path / "same")
+    saw(more, "a-0", "dino", Part(((3, 0.5),)))
+    saw(more, "a-0", "clip", Part(((3, 0.5),)))
+    saw(less, "a-0", "dino", Part(((3, 0.7),)), hashlib.sha256(other).hexdigest())
+    saw(same, "a-0", "dino", Part(((3, 0.6),)), how={"model": "n"})
+    folders = [more, less, same]
+    came, left = merge(tmp_path / "all", folders[::-1] if turned else folders)
+    assert came == 1
+    assert sorted(left) == [
+        "perceptual: one of two differing values of dino in a-0",
+        f"perceptual: what was seen of a-0 in {less}, where its film is another file",
+    ]
+    assert seen_there(tmp_path / "all") == {"a-0": {"dino": ((3, 0.6),), "clip": ((3, 0.5),)}}
+
+
+def test_a_film_that_was_changed_is_told_with_what_helps(tmp_path):
+    path = filmed(tmp_path) / "cells/a/files/0.mp4"
+    one = Film("a-0", path, SUM, "drift", "steady", 9, 16.0, 9, (), ())
+    check_file(one)
+    path.write_bytes(b"another")
+    with pytest.raises(StoreError, match=r"changed after its cell was finished; restore it, or move .*cells/a out of"):
+        check_file(one)
 
 
 def test_two_viewers_of_one_film_do_not_lose_each_other_s_metrics(tmp_path):
