@@ -11,10 +11,9 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from harness.errors import StoreError
 from harness.files import read_json, write_text
+from harness.locks import lock
 
 
 @contextmanager
@@ -23,20 +22,17 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
 
     about: what others may read of it meanwhile, beside who has it and since when.
     """
-    lock = FileLock(folder / f"{name}.lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        yield False
-        return
-    holder = folder / f"{name}.json"
-    try:
-        who = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
-        write_text(holder, json.dumps({**who, **about}))
-        yield True
-    finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+    with lock(folder / f"{name}.lock", wait=False) as mine:
+        if not mine:
+            yield False
+            return
+        holder = folder / f"{name}.json"
+        try:
+            who = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
+            write_text(holder, json.dumps({**who, **about}))
+            yield True
+        finally:
+            holder.unlink(missing_ok=True)
 
 
 def progress(folder: Path, name: str, done: int) -> None:
@@ -50,16 +46,11 @@ def held(folder: Path) -> dict[str, dict[str, Any]]:
     """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("[!.]*.json")):
-        lock = FileLock(path.with_suffix(".lock"), timeout=0)
-        try:
-            lock.acquire()
-            lock.release()
-        except Timeout:
-            # It may be gone by now.
-            with suppress(StoreError):
-                said = read_json(path, "")
-                if _is_claim(said):
-                    found[path.stem] = said
+        # The file may be gone by now.
+        with lock(path.with_suffix(".lock"), wait=False) as free, suppress(StoreError):
+            said = {} if free else read_json(path, "")
+            if _is_claim(said):
+                found[path.stem] = said
     return found
 
 

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
 from harness.campaign import Cell
+from harness.errors import StoreError
 from harness.flight import SAVE_EVERY, Flight, Progress, Report, describe
 from harness.measuring import Outcome, measured
-from harness.outcome import outcome_of
+from harness.outcome import is_full, outcome_of
 from harness.records import not_finite
 from harness.staleness import Codes, stale
 from harness.store import Status, Store, Stored
@@ -76,10 +78,11 @@ def run(
                     # Another process may have finished it between the look and the claim.
                     found = store.find(cell.id)
                     if found is None or found.about["attempt"] == due[cell.id]:
-                        run_cell(
-                            store, backbone, cell, timeout=timeout, save_every=save_every, lossless=lossless,
-                            name=run_name, report=report,
-                        )  # fmt: skip
+                        with _room(store):
+                            run_cell(
+                                store, backbone, cell, timeout=timeout, save_every=save_every, lossless=lossless,
+                                name=run_name, report=report,
+                            )  # fmt: skip
                     del due[cell.id]
             found = store.find(cell.id)
             if found is not None:
@@ -87,6 +90,20 @@ def run(
         pending = elsewhere
         if pending:
             time.sleep(POLL)
+
+
+@contextmanager
+def _room(store: Store) -> Iterator[None]:
+    """Raise StoreError where a disk is full: the cell is not at fault, and the next one would have no room either."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise StoreError(
+            f"{error.filename or store.folder}: {error.strerror}; make room there and run the same command again, "
+            "which keeps what is finished"
+        ) from None
 
 
 @dataclass(frozen=True)
@@ -154,6 +171,8 @@ def run_cell(
         try:
             status, reason = flight.fly(timeout)
         except Exception as error:
+            if is_full(error):
+                raise
             status, reason = outcome_of(error)
     observer = flight.observer
     samples = observer.samples() if status == "ok" and observer else []

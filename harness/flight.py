@@ -14,6 +14,7 @@ from harness.backbone.presets import Backbone
 from harness.budget import FAR
 from harness.campaign import Cell
 from harness.knobs import changed_fields, knobs_in_full
+from harness.rollout import Chunk
 from harness.store import Status, Store
 from harness.suite import Place, QualitySuite
 from harness.task_rollout import rollout_of
@@ -26,10 +27,14 @@ LARGE, SAVING_SHARE = 1.0, 0.05
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a cell is: latent frames that are done, of all its rollouts, in this process."""
+    """Where a cell is.
+
+    frames: latent frames that are done since the last report, of all its rollouts. trouble: what the user must see.
+    """
 
     cell: Cell
     frames: int
+    trouble: str = ""
 
 
 Report = Callable[[Progress], None]
@@ -95,9 +100,7 @@ class Flight:
             if timeout is not None and seen - began > timeout:
                 return "timeout", f"longer than {timeout:g} s; {chunk.start} of {task.frames} latent frames were done"
             if seen - saved_at >= max(self.save_every, saving / SAVING_SHARE if saving > LARGE else 0):
-                self._save(chunk.state())
-                if self.store is not None:
-                    self.store.progress(self.cell.id, chunk.start + chunk.latents.shape[1])
+                self._keep(chunk)
                 saved_at = time.monotonic()
                 saving = saved_at - seen
             mark = time.monotonic()
@@ -126,13 +129,25 @@ class Flight:
     def _code(self) -> str:
         return "" if self.cell.code is None else self.cell.code.all.digest
 
-    def _save(self, state: dict[str, Any]) -> None:
+    def _keep(self, chunk: Chunk) -> None:
+        """Save where the cell is, if there is room: a cell that cannot be gone on with is worth more than none."""
         assert self.store is not None
-        self.store.save(
+        try:
+            self._save(self.store, chunk.state())
+            self.store.progress(self.cell.id, chunk.start + chunk.latents.shape[1])
+        except OSError as error:
+            trouble = (
+                f"states of unfinished cells cannot be saved in {self.store.flight} ({error.strerror}); the run goes "
+                "on without them"
+            )
+            self.report(Progress(self.cell, 0, trouble))
+
+    def _save(self, store: Store, state: dict[str, Any]) -> None:
+        store.save(
             self.cell.id,
             {
                 "code": self._code(),
-                "environments": self.began_in or [self.store.environment],
+                "environments": self.began_in or [store.environment],
                 "rollout": state,
                 "observer": self.observer.state_dict(),
                 "chunk_seconds": self.chunk_seconds,

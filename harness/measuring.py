@@ -6,8 +6,10 @@ only if it fails.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import shutil
 import signal
 import subprocess
@@ -21,15 +23,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
-from filelock import FileLock
 
 from harness.backbone.presets import Backbone
 from harness.children import MODULE, child
 from harness.environment import cpu
 from harness.errors import MeasurementError
+from harness.files import write_text
+from harness.locks import lock
 from harness.memory import Strategy
 from harness.meter import Vigil, pin
-from harness.outcome import outcome_of
+from harness.outcome import is_full, outcome_of
 from harness.provenance import code_of
 from harness.suite import CostSuite, Row, Sample, Task
 
@@ -56,6 +59,8 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
 
     place: a folder that all processes of a campaign share, for the files of the process. It holds a lock while it
     measures, so that it is alone even if the process that started one before it has died.
+
+    Raises OSError where a disk is full, which is no outcome of the cell.
     """
     job = {
         "backbone": backbone.name,
@@ -80,6 +85,8 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
                 _, errors = process.communicate(timeout=timeout)
             except subprocess.TimeoutExpired:
                 return Outcome("timeout", f"longer than {timeout:g} s", [], {})
+        if process.returncode == os.EX_IOERR:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         if not told.exists():
             last = (errors.strip().splitlines() or ["no message"])[-1]
             # The system kills what takes all memory.
@@ -123,10 +130,15 @@ def main(asked: Path, told: Path, began: float) -> None:
             )
         return suite, backbone, strategy
 
-    with FileLock(job["lock"]) if job.get("lock") else nullcontext():
-        outcome = observed(prepared, _task(job["task"]), began)
-    whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
-    told.write_text(json.dumps(outcome._replace(machine=whole)._asdict()), encoding="utf-8")
+    try:
+        with lock(Path(job["lock"])) if job.get("lock") else nullcontext():
+            outcome = observed(prepared, _task(job["task"]), began)
+        whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
+        write_text(told, json.dumps(outcome._replace(machine=whole)._asdict()))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.exit(os.EX_IOERR)
 
 
 def observed(
@@ -151,6 +163,8 @@ def observed(
         machine |= vigil.about()
         vigil.check()
     except Exception as error:
+        if is_full(error):
+            raise
         # One strategy's mistake must not take the measurements of others with it.
         status, reason = outcome_of(error)
         return Outcome(status, reason, [], machine)

@@ -2,10 +2,20 @@
 
 from __future__ import annotations
 
+import errno
+
 import torch
 
 from harness.errors import HorizonError, HorizonTooLongError, NotFiniteError
 from harness.store import Status
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""What the system answers where a file has no room."""
+
+
+def is_full(error: BaseException) -> bool:
+    """Return whether an error says that a disk is full, or a user's share of it: no fault of a cell."""
+    return isinstance(error, OSError) and error.errno in FULL
 
 
 def outcome_of(error: BaseException) -> tuple[Status, str]:

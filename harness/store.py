@@ -27,13 +27,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock
 
 from harness import records
 from harness.claims import claim, held, progress
 from harness.errors import StoreError
 from harness.files import write_text, write_whole
 from harness.films import View, digest, unite, views
+from harness.locks import lock
 from harness.manifest import check_same, first, joined
 from harness.pictures import check_pictures, read_pictures
 from harness.records import read_cell, read_manifest, read_record
@@ -111,7 +111,7 @@ class Store:
             digest of code; `when` the run began. Whatever else is in it is kept of the first run.
         """
         self._prepare()
-        with FileLock(self._path("flight", "manifest.lock")):
+        with lock(self._path("flight", "manifest.lock")):
             whole = first(manifest)
             (self.environment,) = whole["environments"]
             if self._path(MANIFEST).exists():
@@ -131,7 +131,7 @@ class Store:
     def join(self, manifests: Sequence[Mapping[str, Any]]) -> None:
         """Take the runs of other folders' manifests over, with their environments and codes."""
         self._prepare()
-        with FileLock(self._path("flight", "manifest.lock")):
+        with lock(self._path("flight", "manifest.lock")):
             known = [self.manifest()] if self._path(MANIFEST).exists() else []
             whole: dict[str, Any] = reduce(joined, [dict(each) for each in (*known, *manifests)])
             write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")
@@ -169,8 +169,14 @@ class Store:
         return held(self.flight)
 
     def save(self, cell: str, state: Mapping[str, Any]) -> None:
-        """Keep where a cell under way goes on after a crash."""
-        write_whole(self._path("flight", f"{cell}.pt"), lambda path: torch.save(dict(state), path))
+        """Keep where a cell under way goes on after a crash. Raises OSError, for want of room for instance."""
+
+        def write(path: Path) -> None:
+            # Given a path, torch writes without asking how that went, and a full disk is "unexpected pos 704 vs 598".
+            with path.open("wb") as stream:
+                torch.save(dict(state), stream)
+
+        write_whole(self._path("flight", f"{cell}.pt"), write)
 
     def saved(self, cell: str) -> dict[str, Any] | None:
         """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""

@@ -13,11 +13,11 @@ from typing import Any
 
 import av
 import torch
-from filelock import FileLock, Timeout
 from torch import Tensor
 
 from harness.errors import PresetError
 from harness.files import write_whole
+from harness.locks import lock
 
 SMALLEST = 384
 """Pixels below which a picture's shorter side is enlarged, by a whole factor and without smoothing: players blur."""
@@ -158,16 +158,13 @@ def writing(path: Path) -> Iterator[None]:
     """Have a video's path for oneself. Raises PresetError where another process is writing it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.lock")
-    lock = FileLock(beside, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise PresetError(f"{path}: another process is writing this video; give --out another name") from None
-    try:
-        yield
-    finally:
-        beside.unlink(missing_ok=True)
-        lock.release()
+    with lock(beside, wait=False) as mine:
+        if not mine:
+            raise PresetError(f"{path}: another process is writing this video; give --out another name")
+        try:
+            yield
+        finally:
+            beside.unlink(missing_ok=True)
 
 
 def read_about(path: Path) -> dict[str, Any]:

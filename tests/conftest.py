@@ -22,6 +22,14 @@ def strict_encodings_here_only():
     os.environ.pop("PYTHONWARNDEFAULTENCODING", None)
 
 
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Commands that tests call in this process set the number of threads, on which the last bits of others depend."""
+    yield
+    if torch.get_num_threads() != 1:
+        torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """A folder of tiny weights in the published formats, which tests only read."""

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -25,6 +24,7 @@ from torch import Tensor
 from harness.backbone.vae import INSTALL, check_strict, unreadable
 from harness.errors import CheckpointError, PromptError
 from harness.files import write_whole
+from harness.locks import lock
 
 BATCH = 8
 """Prompts that are encoded at once."""
@@ -71,7 +71,7 @@ class Umt5:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         # Several processes of a campaign begin alike: one encodes, the others find what it kept.
-        with FileLock(self.folder / "encoding.lock"):
+        with lock(self.folder / "encoding.lock"):
             self._encode([prompt for prompt in asked if not self._kept(prompt)])
 
     def _encode(self, missing: Sequence[str]) -> None:

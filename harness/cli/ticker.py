@@ -29,6 +29,7 @@ class Ticker:
         self.bar = progress(disable=not console.is_terminal)
         self.task = self.bar.add_task("", total=self.total, rate="")
         self.under_way: dict[str, int] = {}
+        self.told: set[str] = set()
 
     def __enter__(self) -> Ticker:
         self.bar.start()
@@ -38,7 +39,10 @@ class Ticker:
         self.bar.stop()
 
     def step(self, step: Step) -> None:
-        """Some more latent frames of a cell are there."""
+        """Some more latent frames of a cell are there. Of trouble that comes again it is told once."""
+        if step.trouble and step.trouble not in self.told:
+            self.told.add(step.trouble)
+            self.warn(step.trouble)
         self.rolled += step.frames
         cell = step.cell
         self.under_way[cell.id] = self.under_way.get(cell.id, 0) + step.frames

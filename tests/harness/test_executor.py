@@ -1,4 +1,6 @@
+import resource
 import threading
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -6,6 +8,7 @@ import torch
 
 from harness import executor, registry
 from harness.campaign import cells, make_campaign
+from harness.errors import StoreError
 from harness.executor import run
 from harness.store import Store
 from tests import toy
@@ -206,3 +209,50 @@ def test_a_number_that_is_not_finite_is_a_status_and_no_record(tmp_path, backbon
     found = store.find(planned[0].id)
     assert (found.status, found.samples()) == ("nan", [])
     assert found.about["reason"] == "level of rollout 1 is nan at latent frame 30"
+
+
+@contextmanager
+def no_file_above(size):
+    """Let the system refuse to make any file longer than `size` bytes, as a full disk would."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+def test_states_that_find_no_room_are_told_and_the_cells_are_finished_all_the_same(
+    tmp_path, backbone, planned, undisturbed
+):
+    store, told = begun(tmp_path / "x", planned), []
+    with no_file_above(10_000):
+        run(store, backbone, planned, save_every=0, report=lambda step: told.append(step.trouble))
+    assert content(store) == undisturbed
+    (trouble,) = set(told) - {""}
+    flight = tmp_path / "x" / "flight"
+    assert trouble == (
+        f"states of unfinished cells cannot be saved in {flight} (File too large); the run goes on without them"
+    )
+    assert not list(flight.glob("*.pt"))
+
+
+def test_what_failed_for_want_of_room_is_run_again_once_there_is_some(tmp_path, backbone, planned, undisturbed):
+    store = begun(tmp_path / "x", planned)
+    with no_file_above(600), pytest.raises(StoreError, match=r"File too large; make room there and run the same com"):
+        run(store, backbone, planned)
+    assert {cell.status for cell in store.cells()} <= {"ok", "skipped"}
+    run(store, backbone, planned)
+    assert content(store) == undisturbed
+
+
+class Full(toy.Toy):
+    def observer(self, backbone, task, place):
+        raise OSError(28, "No space left on device", str(place.folder / "0.mp4"))
+
+
+def test_a_suite_whose_files_find_no_room_is_not_at_fault(tmp_path, backbone, planned):
+    store, cell = begun(tmp_path / "x", planned), next(cell for cell in planned if cell.skip is None)
+    with pytest.raises(StoreError, match=r"0.mp4: No space left on device; make room there"):
+        run(store, backbone, [replace(cell, suite=Full())])
+    assert store.find(cell.id) is None

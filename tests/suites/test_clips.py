@@ -117,7 +117,7 @@ def test_numbers_sort_beyond_a_thousand_clips(film, tmp_path, monkeypatch):
 
 
 def test_what_cannot_be_cut(film, tmp_path):
-    with pytest.raises(StoreError, match="not the file that was listed"):
+    with pytest.raises(StoreError, match="changed after its cell was finished"):
         clips.cut(replace(film, sha256="0" * 64), 2.0, tmp_path, "a")
     broken = tmp_path / "broken.mp4"
     broken.write_bytes(film.path.read_bytes()[:300])

@@ -373,7 +373,7 @@ def test_a_damaged_video_does_not_stop_the_others(film, models, tmp_path, capsys
     look(tmp_path, models)
     said = {each.id: {part.skipped for part in viewed(tmp_path, each.id).parts.values()} for each in films}
     assert said.pop("one") == {""}
-    words = {"short": "of 40", "text": "cannot be read as a video", "other": "not the file that was listed"}
+    words = {"short": "of 40", "text": "cannot be read as a video", "other": "changed after its cell was finished"}
     for name, reasons in said.items():
         (reason,) = reasons
         assert words.get(name, "No such file") in reason
