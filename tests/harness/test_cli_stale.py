@@ -127,7 +127,8 @@ def test_a_folder_of_another_campaign_is_refused_by_a_dry_run_too(acme):
     for more in ((), ("--dry-run",)):
         said = horizon(folder, *RUN, "--strategy", "mine", "--seed", "1", *more, code=2)
         assert said == (
-            "horizon: c holds another campaign: its seed is 0, not 1; give --out another folder, or move this one away\n"
+            "horizon: c holds another campaign: its seed is 0, not 1; "
+            "give --out another folder, or move this one away\n"
         )
 
 
