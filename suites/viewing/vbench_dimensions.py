@@ -20,6 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from harness.errors import StoreError
 from harness.films import digest
 from suites.viewing.vbench_scores import CONSISTENCY, QUALITY, SEMANTIC
 
@@ -165,7 +166,18 @@ def metrics(dimension: str) -> tuple[str, ...]:
 
 def root() -> Path:
     """Where VBench looks for weights."""
-    return Path(os.environ.get("VBENCH_CACHE_DIR") or Path.home() / ".cache" / "vbench")
+    return Path(os.environ.get("VBENCH_CACHE_DIR") or _caches("VBENCH_CACHE_DIR") / "vbench")
+
+
+def _caches(variable: str) -> Path:
+    """The folder of the user's caches. Raises StoreError, naming `variable`, for a user without a home folder."""
+    try:
+        return Path.home() / ".cache"
+    except RuntimeError:
+        raise StoreError(
+            f"this user has no home folder (no entry in the system's list of users); set {variable} to a folder, or "
+            "HOME"
+        ) from None
 
 
 def weights(metric: str, mode: str) -> tuple[Need, ...]:
@@ -196,7 +208,7 @@ def _missing(metric: str, mode: str) -> Iterator[str]:
 
 
 def _hugging_face() -> Path:
-    home = Path(os.environ.get("HF_HOME") or Path.home() / ".cache" / "huggingface")
+    home = Path(os.environ.get("HF_HOME") or _caches("HF_HOME") / "huggingface")
     return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 

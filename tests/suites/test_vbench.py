@@ -315,3 +315,18 @@ def test_the_command_tells_what_it_did(tmp_path, monkeypatch, capsys):
     assert "b temporal_flickering: 0.1" in out
     assert "1 looked at, 1 skipped\n1 skipped: " in out
     assert "raft-things.pth is missing; fetch it with: " in out
+
+
+@pytest.mark.parametrize("variable", ["VBENCH_CACHE_DIR", "HF_HOME"])
+def test_a_user_without_a_home_is_told_which_folder_to_name(monkeypatch, tmp_path, variable):
+    for name in ("VBENCH_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.delenv(variable)
+    monkeypatch.delenv("HF_HUB_CACHE")
+
+    def nowhere():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(vbench_dimensions.Path, "home", nowhere)
+    with pytest.raises(StoreError, match=f"no home folder .*; set {variable} to a folder, or HOME"):
+        vbench_dimensions.remedy("overall_consistency", "custom") + vbench_dimensions.remedy("color", "standard")
