@@ -96,6 +96,7 @@ class Manifest(_Model):
 class _Row(_Model):
     seed: Count
     script: Annotated[list[tuple[Count, str]], Field(min_length=1)]
+    vbench: str = ""
 
 
 class _Task(_Model):

@@ -78,7 +78,11 @@ def run(
     tiling: TilingOption = False,
     offload: OffloadOption = False,
     prompts: Annotated[
-        Path | None, typer.Option(help="Prompts or scripts of your own: .txt, a line each; .jsonl.")
+        Path | None,
+        typer.Option(
+            help="Prompts of your own, taken as they are: .txt, a line each; .csv; .json; .jsonl. A text alone with a "
+            "mark at a scene's end, 'a fox [10s] | a den', is a script."
+        ),
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep videos without loss.")] = False,
     baseline: BaselineOption = None,

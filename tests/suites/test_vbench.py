@@ -236,7 +236,8 @@ def test_standard_mode_asks_what_the_prompt_is_for(tmp_path, cache):
     assert view(listing, "b").protocol["appearance_style"]["checkout"] == COMMIT
     other = campaign(tmp_path / "other", ["b"])
     told = run(other, Fake(), ["appearance_style"], standard)
-    assert dict(told) == {"'a thing' is none of VBench's prompts; write --mode custom": 1}
+    remedy = 'name VBench\'s own in its record as "vbench", or write --mode custom'
+    assert dict(told) == {f"'a thing' is none of VBench's prompts; {remedy}": 1}
 
 
 def checkout(folder, commit=COMMIT):
