@@ -117,6 +117,14 @@ def test_the_seed_that_a_prompt_gets_anyway_makes_no_second_cell(model, tmp_path
     assert list(ids(model, path, seed=1).values()) == [1000, 0]
 
 
+def test_a_prompt_s_own_seed_is_one_rollout_under_all_seeds_of_a_campaign(model, tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a", "seed": 7}\n{"prompt": "b"}\n')
+    assert list(ids(model, path, seeds=3).values()) == [7, 1, 1001, 2001]
+    alone = [ids(model, path, seed=seed) for seed in range(3)]
+    assert set(ids(model, path, seeds=[0, 1, 2])) == set().union(*alone)
+
+
 def test_ids_of_cells_without_seeds_of_their_own_stay_as_they_were(model, tmp_path):
     """What finished folders hold must be found again."""
     path = tmp_path / "p.txt"
