@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from harness import registry
 from harness.backbone.presets import Backbone
@@ -19,7 +19,7 @@ from harness.environment import environment, weights_hash
 from harness.errors import CampaignError, did_you_mean
 from harness.files import load_toml
 from harness.knobs import changed_fields, knobs_set, typed
-from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED
+from harness.limits import LARGEST_ROLLOUT_SEED, LARGEST_SEED, MOST_SEEDS
 from harness.manifest import content_id
 from harness.memory import Strategy, Weights
 from harness.options import check_grid, computing, options_of
@@ -38,8 +38,9 @@ class Campaign(BaseModel):
     strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
     values to go through, for each knob of a strategy; every combination is an arm. A knob that an arm of `strategies`
     names itself keeps its value there. equal_budget: latent frames of the dense window whose cached bytes every bounded
-    strategy also gets, at most the backbone's trained range; 0 = only as published.
-    weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
+    strategy also gets, at most the backbone's trained range; 0 = only as published. seed, seeds: 3 seeds are `seed` and
+    the two above it; a list says every seed. Their rollouts are of one campaign, and are reported together.
+    weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: a file of
     prompts instead of a suite's own. lossless: also keep videos without loss. baseline: the arm with which reports
     compare the others, NAME or NAME.KNOB=VALUE.
     """
@@ -54,6 +55,7 @@ class Campaign(BaseModel):
     suites: tuple[str, ...] = Field(("drift", "interactive", "distance"), min_length=1)
     tier: str = "quick"
     seed: int = Field(0, ge=0, le=LARGEST_SEED, strict=True)
+    seeds: int | tuple[int, ...] | None = None
     equal_budget: int = Field(USUAL_WINDOW, ge=0, strict=True)
     weights: str | None = None
     size: str | None = None
@@ -62,6 +64,33 @@ class Campaign(BaseModel):
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
     baseline: str | None = None
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _check_seeds(cls, value: Any) -> Any:
+        """Raise ValueError for what is neither a number of seeds nor a list of different ones."""
+        if value is None or (type(value) is int and 1 <= value <= MOST_SEEDS):
+            return value
+        listed = list(value) if isinstance(value, list | tuple) else []
+        known = all(type(each) is int and 0 <= each <= LARGEST_SEED for each in listed)
+        if not listed or not known or len(set(listed)) < len(listed) or len(listed) > MOST_SEEDS:
+            raise ValueError(
+                f"how many seeds, 1 to {MOST_SEEDS:,}, or a list of different ones, each 0 to {LARGEST_SEED:,}"
+            )
+        return tuple(listed)
+
+    @model_validator(mode="after")
+    def _check_first_seed(self) -> Self:
+        """Raise ValueError where the first seed and the others contradict each other, or go too far."""
+        if isinstance(self.seeds, tuple) and self.seed not in (0, self.seeds[0]):
+            raise ValueError(f"seeds is a list, which says every seed; leave seed ({self.seed}) out")
+        if self.every_seed()[-1] > LARGEST_SEED:
+            raise ValueError(f"{self.seeds} seeds from {self.seed} on go beyond the last one, {LARGEST_SEED:,}")
+        return self
+
+    def every_seed(self) -> tuple[int, ...]:
+        """Return its seeds in their order."""
+        return self.seeds if isinstance(self.seeds, tuple) else tuple(range(self.seed, self.seed + (self.seeds or 1)))
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
@@ -172,9 +201,9 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
 
 
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
-    """All cells in the order in which they run: task by task, so that strategies can be compared early; then those that
-    measure what it costs, repeat by repeat, in each of which suites and arms come in an order by chance: then what the
-    machine does meanwhile falls on all of them alike."""
+    """All cells in the order in which they run: seed by seed and task by task, so that strategies can be compared
+    early; then those that measure what it costs, repeat by repeat, in each of which suites and arms come in an order by
+    chance: then what the machine does meanwhile falls on all of them alike."""
     suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
     took = [suite.take(Path(campaign.prompts)) for suite in suites.values()] if campaign.prompts is not None else [True]
     if not any(took):
@@ -186,9 +215,15 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
         if remedy:
             raise CampaignError(f"suite {name} cannot run on {backbone.name}: it {remedy}")
     weights, chosen = weights_hash(backbone), arms(campaign, backbone)
-    found: list[Cell] = []
-    for suite in suites.values():
-        tasks = suite.tasks(backbone, campaign.tier, campaign.seed)
+    codes = {name: [code_of(arm.strategy, suite, backbone.name) for arm in chosen] for name, suite in suites.items()}
+    # By id: a prompt that says its own seed has the same rollout under every seed of the campaign.
+    found: dict[str, Cell] = {}
+    first, *others = campaign.every_seed()
+    # Of a suite of cost the seed counts repeats, of which it has its own number.
+    seeded = [suite for suite in suites.values() if not isinstance(suite, CostSuite)]
+    rounds = [(first, suite) for suite in suites.values()] + [(seed, suite) for seed in others for suite in seeded]
+    for seed, suite in rounds:
+        tasks = suite.tasks(backbone, campaign.tier, seed)
         if not tasks:
             raise CampaignError(
                 f"none of {campaign.prompts} fits suite {suite.name}: drift and vbench_long take prompts of one scene, "
@@ -199,9 +234,8 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                 raise CampaignError(
                     f"suite {suite.name} gives a rollout the seed {row.seed}; allowed: 0 to {LARGEST_ROLLOUT_SEED}"
                 )
-        codes = [code_of(arm.strategy, suite, backbone.name) for arm in chosen]
         for task in tasks:
-            for arm, code in zip(chosen, codes, strict=True):
+            for arm, code in zip(chosen, codes[suite.name], strict=True):
                 for part, skip in _parts(arm, task, backbone):
                     what = {
                         "backbone": backbone.name,
@@ -214,9 +248,12 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                     }
                     if arm.weights is not None:
                         what["own weights"] = arm.weights.digest
-                    found.append(Cell(content_id(what), arm, suite, part, skip, code))
-    quality, cost = ([cell for cell in found if isinstance(cell.suite, CostSuite) == which] for which in (False, True))
-    random.Random(campaign.seed).shuffle(cost)
+                    name = content_id(what)
+                    found.setdefault(name, Cell(name, arm, suite, part, skip, code))
+    quality, cost = (
+        [cell for cell in found.values() if isinstance(cell.suite, CostSuite) == which] for which in (False, True)
+    )
+    random.Random(first).shuffle(cost)
     return [*quality, *sorted(cost, key=lambda cell: cell.task.rows[0].seed)]
 
 
@@ -236,7 +273,8 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "weights": weights_hash(backbone),
             "dtype": str(backbone.model.dtype).removeprefix("torch."),
             "tier": campaign.tier,
-            "seed": campaign.seed,
+            "seed": campaign.every_seed()[0],
+            **({"seeds": list(campaign.every_seed())} if len(campaign.every_seed()) > 1 else {}),
             "suite_versions": {cell.suite.name: cell.suite.version for cell in planned},
             "arms": [arm.asked() for arm in arms],
             "cells": [cell.id for cell in planned],

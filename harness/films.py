@@ -54,7 +54,8 @@ class Film:
     """One finished video. id: names it among all; path: its file, the lossless one where there are two.
 
     sha256: of the file. rate: pixel frames a second. reference: pixel frames of the beginning that later ones are
-    compared with. windows: the stretches of which curves are made, the beginning first. acts: its scenes.
+    compared with. windows: the stretches of which curves are made, the beginning first. acts: its scenes. vbench: the
+    prompt of VBench that its prompt is an extension of; "" for none.
     """
 
     id: str
@@ -67,6 +68,7 @@ class Film:
     reference: int
     windows: tuple[Span, ...]
     acts: tuple[Act, ...]
+    vbench: str = ""
 
 
 @dataclass(frozen=True)
@@ -126,6 +128,7 @@ def _film(folder: Path, told: Mapping[str, Any]) -> Film:
         reference=_count(told["reference"], "reference"),
         windows=tuple(Span(*_stretch(span)) for span in told["windows"]),
         acts=acts,
+        vbench=_text(told.get("vbench", ""), "vbench"),
     )
 
 

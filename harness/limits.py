@@ -3,6 +3,8 @@
 LARGEST_SEED = 2**32 - 1
 """Of a campaign, a sample or a training. Seeds of rollouts are made from it: 1000 times as large, they must still be
 whole numbers of 64 bits in every table."""
+MOST_SEEDS = 1000
+"""Seeds of a campaign. Each is all of its rollouts once more."""
 LARGEST_ROLLOUT_SEED = 2**63 - 1
 """What a suite may give a rollout: a table has a seed as a signed number of 64 bits."""
 LONGEST = 31 * 24 * 3600.0

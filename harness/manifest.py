@@ -2,7 +2,8 @@
 
 format         of the folder
 name           the campaign's
-asked          backbone, weights, dtype, tier, seed, suites with their versions, arms, ids of cells
+asked          backbone, weights, dtype, tier, seed (seeds, where there are several), suites with their versions, arms,
+               ids of cells
 plan           by id of a cell: its arm, suite, scenario, latent frames and rollouts
 runs           one after the other: when it began, and the digest of its environment
 environments   by digest: code, versions, machine, device, threads, attention kernel
@@ -58,6 +59,11 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
             refuse(f"version of suite {name}", version, versions[name])
 
 
+def seeds_of(asked: Mapping[str, Any]) -> list[Any]:
+    """The seeds of a campaign; a single one stands alone, and the first of several is that of the folder."""
+    return list(asked.get("seeds") or [asked.get("seed")])
+
+
 def first(manifest: Mapping[str, Any]) -> dict[str, Any]:
     """The manifest of a folder with one run."""
     environment = dict(manifest.get("environment") or {})
@@ -97,9 +103,11 @@ def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any
         arms[arm["label"]] = {**arm, **budget, "tables": list(dict.fromkeys(tables))}
     cells = list(dict.fromkeys((*known["cells"], *asked["cells"])))
     baseline = {"baseline": asked["baseline"]} if asked.get("baseline") else {}
+    seeds = list(dict.fromkeys((*seeds_of(known), *seeds_of(asked))))
     return {
         **known,
         **baseline,
+        **({"seeds": seeds} if len(seeds) > 1 else {}),
         SUITES: {**(known.get(SUITES) or {}), **(asked.get(SUITES) or {})},
         "arms": list(arms.values()),
         "cells": cells,

@@ -61,6 +61,7 @@ class _Asked(_Model):
     weights: str | None = None
     dtype: str | None = None
     seed: Count | None = None
+    seeds: Annotated[list[Count], Field(min_length=1)] | None = None
     suite_versions: dict[str, str]
     arms: list[_Arm]
     cells: list[Name]
@@ -96,6 +97,7 @@ class Manifest(_Model):
 class _Row(_Model):
     seed: Count
     script: Annotated[list[tuple[Count, str]], Field(min_length=1)]
+    vbench: str = ""
 
 
 class _Task(_Model):

@@ -42,7 +42,7 @@ class Rounds:
 
     def go(self, campaign: Campaign) -> None:
         """Measure one round of a campaign."""
-        asked = {**campaign.model_dump(mode="json"), "seed": campaign.seed + self.number}
+        asked = {**campaign.model_dump(mode="json", exclude={"seeds"}), "seed": campaign.seed + self.number}
         cost = _costly(campaign.suites)
         parts = {False: [name for name in campaign.suites if name not in cost], True: cost}
         for costly, suites in parts.items():

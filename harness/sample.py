@@ -9,12 +9,12 @@ from dataclasses import dataclass, replace
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.errors import NotFiniteError, PresetError
+from harness.errors import NotFiniteError, PresetError, PromptError
 from harness.limits import LONGEST
 from harness.memory import Strategy
 from harness.noise import PairedNoise
 from harness.rollout import Chunk, rollout
-from harness.script import Script, parse_script
+from harness.script import Cue, Script, check_text, is_script, parse_script
 
 USUAL_SECONDS = 30.0
 
@@ -53,28 +53,35 @@ def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int 
 
 
 def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Script:
-    """The script that a prompt is, of so many seconds, rounded up to whole chunks.
+    """Return the script that a typed text is, of so many seconds, rounded up to whole chunks.
 
-    Without them it is as long as it says, 30 s where it does not. Raises PresetError for a length that cannot be,
-    PromptError for a script that cannot be read.
+    A text without a mark, such as [10s], is one prompt as it is typed. Without `seconds` a script is as long as it
+    says, and a prompt 30 s. Raises PresetError for a length that cannot be, PromptError for a text that cannot be read.
     """
-    script = parse_script(text, rate=backbone.latents_per_second, chunk=backbone.chunk)
-    if seconds is None:
-        if "[" in text or len(script.cues) > 1:
-            if script.frames > LONGEST * backbone.latents_per_second:
+    rate = backbone.latents_per_second
+    if is_script(text):
+        script = parse_script(text, rate=rate, chunk=backbone.chunk)
+        if seconds is None:
+            if script.frames > LONGEST * rate:
                 raise PresetError(f"{script.frames:,} latent frames are more than 31 days of video; shorten the scenes")
             return script
+    else:
+        check_text(text)
+        if not text.strip():
+            raise PromptError("there is no prompt; write for instance: a fox in the snow")
+        script = Script((Cue(0, text.strip()),), backbone.chunk)
+    if seconds is None:
         seconds = USUAL_SECONDS
     if not 0 < seconds <= LONGEST:
         raise PresetError(
             f"a video of {seconds:g} s cannot be; give a positive number of seconds, at most {LONGEST:,.0f} (31 days)"
         )
-    frames = math.ceil(seconds * backbone.latents_per_second / backbone.chunk) * backbone.chunk
+    frames = math.ceil(seconds * rate / backbone.chunk) * backbone.chunk
     last = script.cues[-1]
     if last.start >= frames:
         raise PresetError(
-            f"a video of {seconds:g} s ends before its last scene, {last.text!r}, begins at "
-            f"{last.start / backbone.latents_per_second:g} s; give more seconds, or leave them out"
+            f"a video of {seconds:g} s ends before its last scene, {last.text!r}, begins at {last.start / rate:g} s; "
+            "give more seconds, or leave them out"
         )
     return replace(script, frames=frames)
 

@@ -117,6 +117,7 @@ def _films(cell: Stored) -> list[Film]:
                 reference=windows[0].end,
                 windows=windows,
                 acts=acts,
+                vbench=row.get("vbench", ""),
             )
         )
     return found

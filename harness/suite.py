@@ -57,10 +57,14 @@ class Metric:
 
 @dataclass(frozen=True)
 class Row:
-    """One rollout of a task: its seed, and its prompts with the latent frames at which they begin."""
+    """One rollout of a task: its seed, and its prompts with the latent frames at which they begin.
+
+    vbench: the prompt of VBench that its prompt is an extension of, by whose words VBench scores the film; "" for none.
+    """
 
     seed: int
     script: tuple[tuple[int, str], ...]
+    vbench: str = ""
 
     @property
     def prompt(self) -> str:

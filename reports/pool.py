@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.manifest import SHARED
+from harness.manifest import SHARED, seeds_of
 from harness.store import Store, Stored
 
-ITS_OWN = ("seed", "cells", "baseline")
+ITS_OWN = ("seed", "seeds", "cells", "baseline")
 """What may differ between campaigns of one table."""
 
 
@@ -39,12 +39,12 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
     Raises
     ------
     StoreError
-        Where two differ in more than their seed (the message names the first difference), or have the same seed.
+        Where two differ in more than their seeds (the message names the first difference), or share one, or a rollout.
     """
     stores = [Snapshot(folder) for folder in folders]
     first, *rest = stores
     asked = first.manifest()["asked"]
-    seeds = {asked.get("seed"): first}
+    seeds, cells = dict.fromkeys(seeds_of(asked), first), dict.fromkeys(asked["cells"], first)
     for store in rest:
         mine = store.manifest()["asked"]
         for key in (*SHARED, *sorted({*asked, *mine} - set(SHARED))):
@@ -54,12 +54,20 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
                     f"{store.folder} does not go into one table with {first.folder}: its {key} "
                     f"{_said(one, other)}; only campaigns that differ in their seed do"
                 )
-        known = seeds.setdefault(mine.get("seed"), store)
-        if known is not store:
-            raise StoreError(
-                f"{store.folder} and {known.folder} are both of seed {mine.get('seed')}: no rollout may count twice; "
-                "give each seed once"
-            )
+        for seed in seeds_of(mine):
+            known = seeds.setdefault(seed, store)
+            if known is not store:
+                raise StoreError(
+                    f"{store.folder} and {known.folder} are both of seed {seed}: no rollout may count twice; give each "
+                    "seed once"
+                )
+        for cell in mine["cells"]:
+            known = cells.setdefault(cell, store)
+            if known is not store:
+                raise StoreError(
+                    f"{store.folder} and {known.folder} both have cell {cell}, of a prompt that says its own seed: no "
+                    "rollout may count twice; run the seeds in one folder: horizon run --seeds N"
+                )
     if rest and asked["backbone"] != "pocket":
         _same_prompts(stores)
     return stores
@@ -69,8 +77,9 @@ def united(stores: Sequence[Store]) -> dict[str, Any]:
     """Return what the manifests of campaigns of one table say together: the name, and what was asked for."""
     manifests = [store.manifest() for store in stores]
     asked = dict(manifests[0]["asked"])
-    if len(stores) > 1:
-        asked["seed"] = [manifest["asked"].get("seed") for manifest in manifests]
+    seeds = [seed for manifest in manifests for seed in seeds_of(manifest["asked"])]
+    if len(seeds) > 1:
+        asked["seed"] = seeds
         asked["cells"] = [cell for manifest in manifests for cell in manifest["asked"]["cells"]]
     asked["baseline"] = next((m["asked"]["baseline"] for m in manifests if m["asked"].get("baseline")), None)
     return {**manifests[0], "name": " + ".join(str(manifest["name"]) for manifest in manifests), "asked": asked}

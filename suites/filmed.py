@@ -60,7 +60,8 @@ class Filmed(QualitySuite):
     ) -> list[Task]:
         """A task a prompt: the first `count` of a set that fit a scenario, or all of the user's that do.
 
-        frames: latent frames of each that does not say its own.
+        frames: latent frames of each that does not say its own. seed: the campaign's; a prompt that says one of its own
+        keeps it.
         """
         kind = scenario if scenario in SWITCHED else "steady"
         if self.prompts is not None:
@@ -68,16 +69,19 @@ class Filmed(QualitySuite):
         else:
             fitting = [prompt for prompt in built_in(set).prompts if _kind(prompt) == kind]
             chosen = first(PromptSet(set, tuple(fitting), built_in(set).sha256), count)
-        return [
-            self._task(scenario, prompt, backbone, 1000 * seed + number, frames) for number, prompt in enumerate(chosen)
-        ]
+        seeds = (1000 * seed + number if prompt.seed is None else prompt.seed for number, prompt in enumerate(chosen))
+        tasks = (
+            self._task(scenario, prompt, backbone, each, frames) for prompt, each in zip(chosen, seeds, strict=True)
+        )
+        # A prompt may be there twice, once with the seed that it gets without one.
+        return list(dict.fromkeys(tasks))
 
     def _task(self, scenario: str, prompt: Prompt, backbone: Backbone, seed: int, frames: int | None) -> Task:
         if prompt.frames is not None or any(scene.length for scene in prompt.scenes):
             # Who says how long a video is gets it as long, in every tier.
             frames = None
         cues = script(prompt, rate=backbone.latents_per_second, chunk=backbone.chunk, frames=frames)
-        row = Row(seed, tuple((cue.start, cue.text) for cue in cues.cues))
+        row = Row(seed, tuple((cue.start, cue.text) for cue in cues.cues), prompt.vbench)
         return Task(scenario, cues.frames, 0, (row,), tuple(cue.boundary for cue in cues.cues))
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:

@@ -45,6 +45,10 @@ def run(
     seed: Annotated[
         int | None, typer.Option(callback=checks.seed, help="Another seed gives other scenes of the same kind.")
     ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(callback=checks.seeds, help="So many seeds, from --seed on; reports take them together."),
+    ] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
     out: Annotated[Path, typer.Option(help="The campaign's folder; what is there already is not run again.")] = OUT,
@@ -78,7 +82,11 @@ def run(
     tiling: TilingOption = False,
     offload: OffloadOption = False,
     prompts: Annotated[
-        Path | None, typer.Option(help="Prompts or scripts of your own: .txt, a line each; .jsonl.")
+        Path | None,
+        typer.Option(
+            help="Prompts of your own, taken as they are: .txt, a line each; .csv; .json; .jsonl. A text alone with a "
+            "mark at a scene's end, 'a fox [10s] | a den', is a script."
+        ),
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep videos without loss.")] = False,
     baseline: BaselineOption = None,
@@ -96,12 +104,15 @@ def run(
     from harness.workers import run_name, workers
 
     given = {
-        "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "backbone": backbone, "device": device,
+        "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "seeds": seeds,
+        "backbone": backbone, "device": device,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "prompts": prompts and str(prompts), "lossless": lossless or None,
         "baseline": baseline,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
+    if seed is not None and seeds is None and isinstance(asked.seeds, tuple):
+        raise CampaignError(f"--seed {seed}: {campaign} lists its seeds; give --seeds too, to count from this one")
     asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:

@@ -10,7 +10,7 @@ from pathlib import Path
 import typer
 
 from harness.errors import CampaignError, shown
-from harness.limits import LARGEST_SEED, LONGEST, MOST_THREADS, MOST_WORKERS
+from harness.limits import LARGEST_SEED, LONGEST, MOST_SEEDS, MOST_THREADS, MOST_WORKERS
 
 NAMED = ("describe", "sample", "train", "verify")
 """Commands whose first argument is a name or a prompt: an empty one is answered with those that there are."""
@@ -40,6 +40,11 @@ def length(value: float | None) -> float | None:
 def seed(value: int | None) -> int | None:
     """Return a seed; raise BadParameter for one that the tables cannot hold."""
     return _between(value, 0, LARGEST_SEED)
+
+
+def seeds(value: int | None) -> int | None:
+    """Return a number of seeds; raise BadParameter for one that no campaign has."""
+    return _between(value, 1, MOST_SEEDS)
 
 
 def threads(value: int | None) -> int | None:

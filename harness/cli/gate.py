@@ -15,7 +15,7 @@ from rich.text import Text
 
 from harness.cli import checks
 from harness.cli.terminal import Json, app, aside, console, print_json, table
-from harness.errors import BaselineError
+from harness.errors import BaselineError, CampaignError
 
 if TYPE_CHECKING:
     from harness.campaign import Campaign
@@ -227,6 +227,8 @@ def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
     from harness.campaign import make_campaign, read_campaign
 
     asked = read_campaign(path) if path else make_campaign(DEFAULT)
+    if asked.seeds is not None:
+        raise CampaignError(f"{path}: a gate takes seeds round by round, as many as it needs; leave seeds out")
     return make_campaign({**asked.model_dump(), "strategies": list(strategies)}) if strategies else asked
 
 

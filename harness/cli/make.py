@@ -32,7 +32,8 @@ def sample(
         typer.Argument(
             callback=checks.typed,
             help="For the pocket e.g. 'a large red disc slides fast on blue with dots'; or scenes with their lengths, "
-            "'a thing [10s] | now a white cross [20s#] | cut to a disc [10s]': # before a hard cut, @ before a recall.",
+            "'a thing [10s] | now a white cross [20s#] | cut to a disc [10s]': # before a hard cut, @ before a recall. "
+            "Without any length it is one prompt as typed, bars and semicolons included.",
         ),
     ],
     strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",
@@ -69,6 +70,9 @@ def sample(
     if learned is not None and not learned.trained:
         console.print(f"{strategy} on {backbone}: {learned.about}", style="yellow")
     script = script_of(stage, prompt, seconds)
+    if "|" in prompt and len(script.cues) == 1:
+        one = "one prompt, its bars included; bars join scenes where one says its length: 'a thing [10s] | a disc'"
+        console.print(one, style="yellow", soft_wrap=True, markup=False)
     beyond = beyond_training(stage, name, made, script.frames)
     if beyond:
         console.print(beyond, style="yellow", soft_wrap=True)

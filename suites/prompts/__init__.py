@@ -4,26 +4,28 @@
 something new) or by a hard cut (even numbers: another subject at another place); `recall` scripts A, B, A in which the
 last prompt names the subject of A but not its looks; `six` stories of six scenes. The first few of a set are varied.
 
-A prompt's scenes are kept apart from the marks of a script, so that prompts from elsewhere may contain brackets, bars
-and semicolons, which `harness.script` reads as marks, joints and the beginning of subtitles.
+A prompt's scenes are kept apart from the marks of a script, so that prompts from elsewhere may contain brackets and
+bars, which `harness.script` reads as marks and joints.
 """
 
 from __future__ import annotations
 
+import csv
 import functools
 import hashlib
+import io
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from harness.errors import PromptError, did_you_mean, shown
 from harness.files import parse_json, read_bytes
-from harness.limits import MOST_FRAMES
+from harness.limits import LARGEST_SEED, MOST_FRAMES
 from harness.memory import Boundary
-from harness.script import Cue, Script, check_text, parse_script
+from harness.script import Cue, Script, check_text, is_script, parse_script
 
 SETS = ("steady", "switch", "recall", "six")
 """The sets of the package."""
@@ -32,16 +34,16 @@ SUMS = "SHA256SUMS"
 KINDS = ("prompt", "script", "prompts")
 """What a record may hold: one prompt, a script as one text, or a list of prompts."""
 KEYS = {
-    "prompt": ("prompt", "id", "frames"),
-    "script": ("script", "id", "frames"),
-    "prompts": ("prompts", "id", "frames", "switch_frame_indices", "boundaries"),
+    "prompt": ("prompt", "id", "seed", "frames", "vbench"),
+    "script": ("script", "id", "seed", "frames"),
+    "prompts": ("prompts", "id", "seed", "frames", "switch_frame_indices", "boundaries"),
 }
-"""What else each of them may say."""
+"""What else each of them may say; the columns of a CSV file are those of a prompt."""
 REFUSED = {
-    "seed": "rollouts take their seeds from --seed and from their place in the file",
     "negative_prompt": "the models of this benchmark are distilled and are sampled without guidance",
 }
 """Keys of other tools that have no meaning here, and why."""
+_WHOLE = re.compile(r"\s*[0-9]{1,18}\s*")
 _LENGTH = re.compile(r"\[\s*(\d+(?:\.\d+)?\s*[sf])\s*[#@]?\s*\]\s*$")
 
 
@@ -60,13 +62,16 @@ class Prompt:
     """What one video shows.
 
     starts: latent frames at which the scenes after the first begin, where they were given instead of lengths. frames:
-    of the whole, where they were given.
+    of the whole, where they were given. seed: of its rollout, where it has one of its own, whatever the campaign's is.
+    vbench: the prompt of VBench that it is an extension of, by whose words VBench scores its film; "" for none.
     """
 
     id: str
     scenes: tuple[Scene, ...]
     starts: tuple[int, ...] = ()
     frames: int | None = None
+    seed: int | None = None
+    vbench: str = ""
 
 
 @dataclass(frozen=True)
@@ -94,22 +99,24 @@ def built_in(name: str) -> PromptSet:
 
 
 def from_file(path: Path) -> PromptSet:
-    """Prompts of a file in UTF-8: .txt, .jsonl or .json. Empty lines are skipped, as is what says the same as an
-    earlier one: it would be the same video.
+    """Return the prompts of a file in UTF-8: .txt, .csv, .jsonl or .json.
 
-    A .txt file has a prompt a line, taken as it is; where any scene in it ends with a mark, such as [10s], all of its
-    lines are scripts. A record is {"prompt": ...}, {"script": ...} or {"prompts": [...]}, with "id" if it has one; a
-    list may say "switch_frame_indices" (latent frames; a list, or numbers in a string) and "boundaries" (how each scene
-    after the first is entered), and every record "frames" (latent frames of the whole). Other keys are refused. Who has
-    no id is named by the file and the line (.json: by the place in its list). Raises PromptError, which names file and
-    line.
+    A line of a .txt file and a JSON string are taken as they are, unless a scene in them ends with a mark, such as
+    [10s]: then that one is a script. A record is {"prompt": ...} (taken as it is), {"script": ...} (bars join its
+    scenes, with or without marks) or {"prompts": [...]}, with "id" if it has one; a list may say "switch_frame_indices"
+    (latent frames; a list, or numbers in a string) and "boundaries" (how each scene after the first is entered), a
+    prompt "vbench" (the prompt of VBench that it stands for), and every record "seed" (of its rollout) and "frames"
+    (latent frames of the whole). Other keys are refused. A .csv file has a column `prompt` and any of the other keys of
+    a prompt. Who has no id is named by the file and the line (.json: by the place in its list). Empty lines are
+    skipped, as is what says the same as an earlier one: it would be the same video. Raises PromptError, which names
+    file and line.
     """
     content = _read(path)
     try:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise PromptError(f"cannot read {path}: not UTF-8 ({error.reason} at byte {error.start})") from None
-    readers = {".txt": _from_text, ".jsonl": _from_lines, ".json": _from_json}
+    readers = {".txt": _from_text, ".csv": _from_csv, ".jsonl": _from_lines, ".json": _from_json}
     if path.suffix not in readers:
         raise PromptError(f"cannot read prompts from {path}; needed: a file that ends with {', '.join(readers)}")
     places: dict[str, str] = {}
@@ -184,12 +191,54 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 
 
 def _from_text(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
-    lines = list(_lines(text))
-    scripts = any(_LENGTH.search(scene) for _, line in lines for scene in line.partition(";")[0].split("|"))
-    for number, line in lines:
+    for number, line in _lines(text):
         where = f"{path}, line {number}"
-        _check_text(line, where)
-        yield where, Prompt(f"{path.stem}-{number}", _scenes(line, where) if scripts else (Scene(line),))
+        yield where, _from_record(line, where, f"{path.stem}-{number}")
+
+
+def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
+    columns: list[str] = []
+    number = 1
+    while True:
+        where = f"{path}, line {number}"
+        try:
+            cells = next(lines, None)
+        except csv.Error as error:
+            raise PromptError(f"{where}: not CSV ({error}); put a prompt with commas or quotes into quotes") from None
+        if cells is None:
+            return
+        if not columns and cells:
+            columns = _columns(cells, where)
+        elif cells:
+            if len(cells) != len(columns):
+                raise PromptError(
+                    f"{where}: {len(cells)} cells for {len(columns)} columns; put a prompt with commas into quotes"
+                )
+            said = {name: cell for name, cell in zip(columns, cells, strict=True) if cell.strip() or name == "prompt"}
+            whole = {name: int(said[name]) for name in ("seed", "frames") if _WHOLE.fullmatch(said.get(name, ""))}
+            yield where, _from_record({**said, **whole}, where, f"{path.stem}-{number}")
+        # A cell in quotes may go over several lines.
+        number = lines.line_num + 1
+
+
+def _columns(cells: Sequence[str], where: str) -> list[str]:
+    """Return the names of a CSV file's columns. Raises PromptError for names that mean nothing here."""
+    names, allowed = [cell.strip() for cell in cells], KEYS["prompt"]
+    if "prompt" not in names:
+        raise PromptError(
+            f"{where}: no column is called 'prompt'; name the columns in the first line, with commas between them; "
+            f"allowed: {', '.join(allowed)}; given: {shown(','.join(names))}"
+        )
+    for name in names:
+        if name not in allowed:
+            hint = did_you_mean(name, allowed)
+            raise PromptError(
+                f"{where}: unknown column {name!r}{hint}; allowed: {', '.join(allowed)}; remove the others"
+            )
+        if names.count(name) > 1:
+            raise PromptError(f"{where}: two columns are called {name!r}; remove one of them")
+    return names
 
 
 def _from_lines(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
@@ -213,9 +262,14 @@ def _json(text: str, where: str) -> Any:
 
 
 def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
+    if isinstance(record, str):
+        return _from_line(record, where, usual_id)
     kinds = [kind for kind in KINDS if kind in record] if isinstance(record, Mapping) else []
     if len(kinds) != 1:
-        raise PromptError(f'{where}: a record needs one of "prompt": "...", "script": "...", "prompts": ["...", "..."]')
+        raise PromptError(
+            f'{where}: a record needs one of "prompt": "...", "script": "...", "prompts": ["...", "..."]; or write the '
+            "prompt alone, in quotes"
+        )
     kind, name = kinds[0], record.get("id", usual_id)
     if not isinstance(name, str) or not name.strip():
         raise PromptError(f'{where}: "id" must be a text that is not empty; given: {shown(name)}')
@@ -223,17 +277,18 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
     texts = record[kind] if kind == "prompts" else [record[kind]]
     if not isinstance(texts, list) or not texts or not all(isinstance(text, str) and text.strip() for text in texts):
         raise PromptError(f'{where}: "{kind}" must be {"texts" if kind == "prompts" else "a text"} that say something')
-    for text in (name, *texts):
+    vbench = record.get("vbench")
+    if vbench is not None and not (isinstance(vbench, str) and vbench.strip()):
+        raise PromptError(f'{where}: "vbench" must be the prompt of VBench that it stands for; given: {shown(vbench)}')
+    for text in (name, vbench or "", *texts):
         _check_text(text, where)
-    frames = record.get("frames")
-    if frames is not None and (type(frames) is not int or not 1 <= frames <= MOST_FRAMES):
-        raise PromptError(
-            f'{where}: "frames" must be latent frames, a whole number from 1 to {MOST_FRAMES:,}; given: {shown(frames)}'
-        )
+    frames = _whole(record, "frames", "latent frames", 1, MOST_FRAMES, where)
+    seed = _whole(record, "seed", "the seed of its rollout", 0, LARGEST_SEED, where)
+    made = Prompt(name, (), (), frames, seed, (vbench or "").strip())
     if kind == "script":
-        return Prompt(name, _scenes(record[kind], where), (), frames)
+        return replace(made, scenes=_scenes(record[kind], where))
     if kind == "prompt":
-        return Prompt(name, (Scene(record[kind].strip()),), (), frames)
+        return replace(made, scenes=(Scene(record[kind].strip()),))
     boundaries = record.get("boundaries", ["smooth"] * (len(texts) - 1))
     if not isinstance(boundaries, list) or len(boundaries) != len(texts) - 1 or not _known(boundaries):
         raise PromptError(
@@ -241,7 +296,24 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
             f"{shown(boundaries)}"
         )
     scenes = tuple(Scene(text.strip(), entered) for text, entered in zip(texts, ["smooth", *boundaries], strict=True))
-    return Prompt(name, scenes, _starts(record.get("switch_frame_indices"), len(texts), where), frames)
+    return replace(made, scenes=scenes, starts=_starts(record.get("switch_frame_indices"), len(texts), where))
+
+
+def _from_line(text: str, where: str, name: str) -> Prompt:
+    """A text that nobody calls a script: one where it has a mark, else a prompt as it is."""
+    _check_text(text, where)
+    if not text.strip():
+        raise PromptError(f"{where}: the prompt is empty; write at least a word, or leave it out")
+    return Prompt(name, _scenes(text, where) if is_script(text) else (Scene(text.strip()),))
+
+
+def _whole(record: Mapping[str, Any], key: str, what: str, least: int, most: int, where: str) -> int | None:
+    value = record.get(key)
+    if value is not None and (type(value) is not int or not least <= value <= most):
+        raise PromptError(
+            f'{where}: "{key}" must be {what}, a whole number from {least} to {most:,}; given: {shown(value)}'
+        )
+    return value
 
 
 def _check_keys(record: Mapping[str, Any], kind: str, where: str) -> None:
@@ -289,7 +361,7 @@ def _scenes(text: str, where: str) -> tuple[Scene, ...]:
         cues = parse_script(text, rate=1, chunk=1).cues
     except PromptError as error:
         raise PromptError(f"{where}: {error}") from None
-    lengths = [_LENGTH.search(scene) for scene in text.partition(";")[0].split("|")]
+    lengths = [_LENGTH.search(scene) for scene in text.split("|")]
     return tuple(
         Scene(cue.text, cue.boundary, length[1] if length else "") for cue, length in zip(cues, lengths, strict=True)
     )

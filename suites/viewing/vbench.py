@@ -6,7 +6,8 @@ values by clip go to FOLDER/views/vbench/clips/ID.json. Several processes share 
 
 custom     videos of any prompt: the seven quality dimensions, on clips of 2 s
 standard   videos of VBench's own prompts: those of the sixteen dimensions that its list names for a prompt; the list is
-           read from a checkout of VBench at a pinned commit
+           read from a checkout of VBench at a pinned commit. A video of an extended prompt is known by the prompt of
+           VBench that its record names ("vbench"), and scored by those words
 
 The value of a video is the mean over its clips. VBench-Long averages over all clips of all videos instead
 (`vbench_scores.averages` gives both). What cannot be looked at is skipped, and says what to do.
@@ -161,7 +162,12 @@ def _part(
 ) -> Part:
     asked = manner.asked(film)
     if asked is None:
-        return Part(skipped=f"{_prompt(film)!r} is none of VBench's prompts; write --mode custom")
+        remedy = (
+            'correct "vbench" in its prompt\'s record'
+            if film.vbench
+            else 'name VBench\'s own in its record as "vbench"'
+        )
+        return Part(skipped=f"{_prompt(film)!r} is none of VBench's prompts; {remedy}, or write --mode custom")
     if missing := needs.remedy(metric, manner.mode):
         return Part(skipped=missing)
     at = film.windows[-1].at_frame
@@ -211,7 +217,8 @@ def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, va
 
 
 def _prompt(film: Film) -> str:
-    return film.acts[0].prompt if film.acts else ""
+    """The words by which VBench knows a film: those that its record names, else what the model was told."""
+    return film.vbench or (film.acts[0].prompt if film.acts else "")
 
 
 def _commit(git: Path) -> str | None:

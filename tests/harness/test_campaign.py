@@ -48,6 +48,65 @@ def test_a_file_that_is_wrong(tmp_path, text, says):
         read_campaign(path)
 
 
+@pytest.mark.parametrize(
+    ("asked", "seeds"),
+    [
+        ({}, (0,)),
+        ({"seed": 3}, (3,)),
+        ({"seeds": 3}, (0, 1, 2)),
+        ({"seed": 4, "seeds": 2}, (4, 5)),
+        ({"seeds": [7, 2]}, (7, 2)),
+        ({"seed": 2**32 - 2, "seeds": 2}, (2**32 - 2, 2**32 - 1)),
+    ],
+)
+def test_seeds_are_counted_or_listed(asked, seeds):
+    campaign = make_campaign(asked)
+    assert campaign.every_seed() == seeds
+    # As the command line does it, which reads a file first.
+    assert make_campaign(campaign.model_dump()) == campaign
+
+
+@pytest.mark.parametrize(
+    ("asked", "says"),
+    [
+        ({"seeds": 0}, r"seeds = 0: how many seeds, 1 to 1,000, or a list of different ones, each 0 to 4,294,967,295"),
+        ({"seeds": 1001}, "seeds = 1001: how many seeds"),
+        ({"seeds": "5"}, "seeds = '5': how many seeds"),
+        ({"seeds": True}, "seeds = True: how many seeds"),
+        ({"seeds": []}, r"seeds = \[\]: how many seeds"),
+        ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: how many seeds"),
+        ({"seeds": [1, -1]}, r"seeds = \[1, -1\]: how many seeds"),
+        ({"seeds": [1.5]}, r"seeds = \[1.5\]: how many seeds"),
+        ({"seed": 4, "seeds": [1, 2]}, r"seeds is a list, which says every seed; leave seed \(4\) out"),
+        ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from 4294967295 on go beyond the last one, 4,294,967,295"),
+    ],
+)
+def test_seeds_that_cannot_be(asked, says):
+    with pytest.raises(CampaignError, match=says) as caught:
+        make_campaign(asked)
+    assert "\n" not in str(caught.value)
+
+
+def test_several_seeds_are_the_cells_of_each(suites):
+    """What a folder of one seed holds is found again when more are asked for."""
+    backbone = registry.backbone("pocket")
+
+    def planned(**asked):
+        plain = {"strategies": ["memrope"], "suites": ["drift", "latency"], "equal_budget": 0, "tier": "gate"}
+        campaign = make_campaign({**plain, **asked})
+        return campaign, cells(campaign, backbone)
+
+    alone = [planned(seed=seed)[1] for seed in (2, 3, 4)]
+    campaign, together = planned(seed=2, seeds=3)
+    drift = [cell.id for found in alone for cell in found if cell.suite.name == "drift"]
+    cost = [cell.id for cell in alone[0] if cell.suite.name == "latency"]
+    # A suite of cost has repeats of its own, which its seed counts.
+    assert [cell.id for cell in together] == [*drift, *cost]
+    told = manifest(campaign, backbone, together, "c")["asked"]
+    assert (told["seed"], told["seeds"]) == (2, [2, 3, 4])
+    assert "seeds" not in manifest(planned(seed=2)[0], backbone, alone[0], "c")["asked"]
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CampaignError, match=r"cannot read .*none.toml: No such file"):
         read_campaign(tmp_path / "none.toml")

@@ -134,6 +134,30 @@ def test_seeds_go_together(ran, tmp_path):
     assert said.startswith("horizon: c and c are both of seed 0: no rollout may count twice")
 
 
+def test_several_seeds_in_one_folder(ran, tmp_path):
+    """One of a seed goes on with more; its report counts them all."""
+    folder, _ = ran
+    subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
+    said = horizon("run", *ARMS, "--seeds", "2", "--out", "c", "--threads", "1", cwd=tmp_path)
+    assert said.splitlines()[0] == "12 kept, 12 new"
+    assert said.splitlines()[-1] == "c: 24 ok"
+    # What is there is a campaign of these seeds, whatever is asked for next.
+    assert "12 kept" in horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
+    asked = json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["asked"]
+    assert (asked["seed"], asked["seeds"], len(asked["cells"])) == (0, [0, 1], 24)
+    assert "n=6" in horizon("compare", "c", cwd=tmp_path)
+    assert "seeds 0, 1" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
+
+
+def test_seeds_that_a_folder_or_a_file_does_not_have(ran, tmp_path):
+    folder, _ = ran
+    other = horizon("run", *ARMS, "--seed", "1", "--seeds", "2", "--out", "c", cwd=folder, code=2)
+    assert "c holds another campaign: its seed is 0, not 1" in other
+    (tmp_path / "l.toml").write_text("seeds = [1, 2]\n", encoding="utf-8")
+    said = horizon("run", "l.toml", *ARMS, "--seed", "3", cwd=tmp_path, code=2)
+    assert said == "horizon: --seed 3: l.toml lists its seeds; give --seeds too, to count from this one\n"
+
+
 def test_a_strategy_can_be_added_later(ran, tmp_path):
     folder, _ = ran
     subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)

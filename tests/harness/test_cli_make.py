@@ -39,6 +39,14 @@ def test_sample_makes_a_video_and_a_filmstrip(tmp_path):
     assert picture[..., :3].std() > 0.1
 
 
+def test_a_bar_without_lengths_is_told_of(tmp_path):
+    done = horizon("sample", "a thing | a disc", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "one prompt, its bars included; bars join scenes where one says its length: 'a thing [10s]" in done.stdout
+    assert done.stderr == "horizon: the pocket does not know the word '|'; " + done.stderr.partition("; ")[2]
+    assert not list(tmp_path.iterdir())
+
+
 def test_sample_stopped_by_ctrl_c_keeps_what_it_made(tmp_path):
     command = [sys.executable, "-c", MAIN, "sample", "a thing", "--seconds", "100000", "--out", "deep/down/v.mp4"]
     process = interruptible(command, tmp_path)

@@ -1,13 +1,11 @@
 """Scripts of prompts: what they say, and where they are wrong."""
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import PromptError
-from harness.script import Cue, Script, parse_script, read_scripts
+from harness.script import Cue, Script, is_script, parse_script
 
 
 def parsed(text):
@@ -21,10 +19,31 @@ def test_scenes_last_whole_chunks_and_the_last_takes_the_rest():
 
 
 def test_a_mark_says_how_a_scene_is_left():
-    script = parsed("a [21f@] | b [0.5s#]|c;  subtitles | and [more]")
+    script = parsed("a [21f@] | b [0.5s#]|c")
     assert script.cues == (Cue(0, "a"), Cue(21, "b", "recall"), Cue(24, "c", "hardcut"))
     assert script.frames == 24 + 63
     assert parsed("only one") == Script((Cue(0, "only one"),), 63)
+
+
+def test_a_semicolon_is_part_of_a_prompt():
+    script = parsed("a fox; slow motion [21f#] | a den; 35mm film [3f]|;")
+    assert [cue.text for cue in script.cues] == ["a fox; slow motion", "a den; 35mm film", ";"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a [10s]", "a [ 84f@ ] | b", "a | b [1.5s#] ", "a[0s]", "a [10s!]", "a [10 sec] | b", "[-3s]", "a [10s]; A | B"],
+)
+def test_a_mark_makes_a_script(text):
+    assert is_script(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["a", "a | b; c", "a [macro] b", "a cat [1]", "a clock [10s] that stops", "a fox [20fps]", "a [5s exposure]", "[]"],
+)
+def test_what_has_no_mark_is_no_script(text):
+    assert not is_script(text)
 
 
 @given(
@@ -49,6 +68,7 @@ def test_what_is_written_is_read_again(scenes):
         ("a [10s!] | b", r"cannot read the mark \[10s!\]"),
         ("a [1.5f] | b", "whole numbers"),
         ("a [10s] b | c", "scene 1 .*brackets hold the mark"),
+        ("a [10s] | b [10s]; A | B", "scene 2 .*remove subtitles behind the semicolon: cut -d';' -f1 FILE"),
         ("a [3s] | b [3s#]", "scene 2 .*ends with '#', and no scene follows"),
     ],
 )
@@ -56,45 +76,3 @@ def test_a_malformed_script_is_one_clear_line(text, words):
     with pytest.raises(PromptError, match=words) as caught:
         parsed(text)
     assert "\n" not in str(caught.value)
-
-
-def test_lists_of_prompts_and_switches_are_read(tmp_path):
-    file = tmp_path / "prompts.jsonl"
-    records = [
-        {"prompts": ["a", "b", "c"], "switch_frame_indices": "40, 80"},
-        {"prompts": ["a", "b"], "frames": 21, "boundaries": ["recall"]},
-    ]
-    file.write_text("\n".join(json.dumps(record) for record in records) + "\n\n", encoding="utf-8")
-    first, second = read_scripts(file, frames=120, rate=4, chunk=3)
-    assert first == Script((Cue(0, "a"), Cue(40, "b"), Cue(80, "c")), 120)
-    assert second == Script((Cue(0, "a"), Cue(9, "b", "recall")), 21)
-    (tmp_path / "one.json").write_text(json.dumps(records), encoding="utf-8")
-    assert read_scripts(tmp_path / "one.json", frames=120, rate=4, chunk=3) == [first, second]
-    (tmp_path / "lines.txt").write_text("a [3s#] | b\n\nc\n", encoding="utf-8")
-    assert len(read_scripts(tmp_path / "lines.txt", frames=None, rate=4, chunk=3)) == 2
-
-
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        ('{"prompts": []}', "line 1: a record needs"),
-        ('{"prompts": "a"}', "a record needs"),
-        ('{"prompts": ["a", ""]}', "not empty"),
-        ('{"prompts": ["a", "b"]}', "at least 6 latent frames; given: None"),
-        ('{"prompts": ["a", "b"], "frames": 30, "switch_frame_indices": "1, 2"}', "must be 1 whole numbers"),
-        ('{"prompts": ["a", "b"], "frames": 30, "switch_frame_indices": [30]}', r"\[0, 30\] of 30"),
-        ('{"prompts": ["a", "b"], "frames": 30, "boundaries": ["cut"]}', "must be 1 of smooth, hardcut, recall"),
-        ("{", "line 1: Expecting"),
-        ("\n", "no script in it"),
-    ],
-)
-def test_a_file_that_cannot_be_read(tmp_path, content, words):
-    file = tmp_path / "prompts.jsonl"
-    file.write_text(content, encoding="utf-8")
-    with pytest.raises(PromptError, match=words):
-        read_scripts(file, frames=None, rate=4, chunk=3)
-
-
-def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(PromptError, match=r"cannot read .*No such file"):
-        read_scripts(tmp_path / "none.txt", frames=None, rate=4, chunk=3)

@@ -72,6 +72,42 @@ def test_a_seed_given_twice_does_not_count_twice(seeds, tmp_path):
         render(*seeds, again, out=tmp_path / "all")
 
 
+def test_three_seeds_of_one_folder_are_all_counted(tmp_path):
+    """Films of one prompt are one observation, whatever their seeds; rollouts are counted one by one."""
+    rollouts = {
+        label: [(f"prompt {n}", 1000 * seed + n, 120, {"psnr": 16.0 + n + more}) for seed in range(3) for n in range(4)]
+        for label, more in (("sliding_window", 0), ("memrope", 2))
+    }
+    folder = campaign(tmp_path / "c", rollouts, asked={"seeds": [0, 1, 2]})
+    written, (sheet, *_), _ = render(folder)
+    assert set(filter(None, sheet.counts)) == {"n=12"}
+    assert "seeds 0, 1, 2" in (folder / "report.md").read_text(encoding="utf-8")
+    rows = pd.read_csv(written[2]).query("metric == 'psnr'").set_index("arm")
+    assert rows.loc["memrope", "mean"] == pytest.approx(19.5)
+    pairs = pd.read_csv(folder / "pairs.csv").query("metric == 'psnr'")
+    # Of four prompts, however many films: the least p of a paired test is 2 in 16.
+    assert [(pair["count"], pair["p"]) for _, pair in pairs.iterrows()] == [(12, 0.125)]
+
+
+def test_folders_of_several_seeds_go_together_unless_they_share_one(tmp_path):
+    def seeded(name, *seeds):
+        rollouts = pocket(VALUES, first=1000 * (seeds[0] + 1))
+        return campaign(tmp_path / name, rollouts, backbone="pocket", seed=seeds[0], asked={"seeds": list(seeds)})
+
+    one, two = seeded("a", 0, 1), seeded("b", 2, 3)
+    render(one, two, out=tmp_path / "all")
+    assert "seeds 0, 1, 2, 3" in (tmp_path / "all" / "report.md").read_text(encoding="utf-8")
+    with pytest.raises(StoreError, match="both of seed 1: no rollout may count twice"):
+        render(one, seeded("c", 4, 1), out=tmp_path / "all")
+
+
+def test_a_rollout_with_a_seed_of_its_own_does_not_count_twice(seeds, tmp_path):
+    there = Snapshot(seeds[0]).manifest()["asked"]["cells"]
+    other = campaign(tmp_path / "o", pocket(VALUES, first=9000), backbone="pocket", seed=9, asked={"cells": there[:1]})
+    with pytest.raises(StoreError, match=r"both have cell .* of a prompt that says its own seed: .* --seeds N"):
+        render(seeds[0], other, out=tmp_path / "all")
+
+
 def test_other_prompts_are_named(tmp_path):
     one = campaign(tmp_path / "1", films({"memrope": [16.0, 17.0]}))
     rollouts = {"memrope": [("a blue cat", 9, 120, {"psnr": 15.0})]}

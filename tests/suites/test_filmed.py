@@ -8,6 +8,7 @@ import pytest
 from harness import registry
 from harness.campaign import cells, make_campaign
 from harness.errors import CampaignError
+from harness.knobs import changed_fields
 from harness.suite import Metric
 from suites.distance import Distance
 from suites.drift import STEADY, Drift
@@ -78,6 +79,64 @@ def test_prompts_of_one_s_own_go_where_they_fit(paper, tmp_path):
     assert not Distance().take(path)
     with pytest.raises(CampaignError, match="prompts of yours mean nothing to pocket"):
         drift.tasks(registry.backbone("pocket"), "quick")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The pocket's model under another name: real weights, which name cells, and prompts of one's own."""
+    backbone = registry.backbone("pocket")
+    backbone.name = "self-forcing"
+    return backbone
+
+
+def ids(model, path, **asked):
+    """The seeds of a campaign's cells, by their ids."""
+    campaign = make_campaign({"strategies": ["memrope"], "suites": ["drift"], "equal_budget": 0, "prompts": str(path),
+                              **asked})  # fmt: skip
+    return {cell.id: cell.task.rows[0].seed for cell in cells(campaign, model)}
+
+
+def test_a_prompt_s_seed_is_that_of_its_rollout_and_names_its_cell(model, tmp_path):
+    plain, seeded = tmp_path / "plain.jsonl", tmp_path / "seeded.jsonl"
+    plain.write_text('{"prompt": "a"}\n{"prompt": "b"}\n', encoding="utf-8")
+    seeded.write_text('{"prompt": "a", "seed": 7}\n{"prompt": "b"}\n{"prompt": "a", "seed": 8}\n', encoding="utf-8")
+    one, other = ids(model, plain), ids(model, seeded)
+    assert list(one.values()) == [0, 1]
+    assert list(other.values()) == [7, 1, 8]
+    # What says no seed is the same cell as before.
+    assert set(one) & set(other) == {list(one)[1]}
+    # Another seed of the campaign leaves a prompt's own alone.
+    assert list(ids(model, seeded, seed=2).values()) == [7, 2001, 8]
+    assert set(ids(model, seeded, seed=2)) & set(other) == {*list(other)[::2]}
+
+
+def test_the_seed_that_a_prompt_gets_anyway_makes_no_second_cell(model, tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a"}\n{"prompt": "a", "seed": 0}\n', encoding="utf-8")
+    assert list(ids(model, path).values()) == [0]
+    assert list(ids(model, path, seed=1).values()) == [1000, 0]
+
+
+def test_a_prompt_s_own_seed_is_one_rollout_under_all_seeds_of_a_campaign(model, tmp_path):
+    path = tmp_path / "p.jsonl"
+    path.write_text('{"prompt": "a", "seed": 7}\n{"prompt": "b"}\n', encoding="utf-8")
+    assert list(ids(model, path, seeds=3).values()) == [7, 1, 1001, 2001]
+    alone = [ids(model, path, seed=seed) for seed in range(3)]
+    assert set(ids(model, path, seeds=[0, 1, 2])) == set().union(*alone)
+
+
+def test_ids_of_cells_without_seeds_of_their_own_stay_as_they_were(model, tmp_path):
+    """What finished folders hold must be found again."""
+    path = tmp_path / "p.txt"
+    path.write_text("a fox\n", encoding="utf-8")
+    (cell,) = cells(make_campaign({"strategies": ["memrope"], "suites": ["drift"], "equal_budget": 0,
+                                   "prompts": str(path)}), model)  # fmt: skip
+    assert changed_fields(cell.task) == {
+        "scenario": "steady",
+        "frames": 120,
+        "given": 0,
+        "rows": [{"seed": 0, "script": [[0, "a fox"]]}],
+    }
 
 
 def test_what_the_pocket_measures_keeps_its_name():

@@ -9,7 +9,7 @@ import pytest
 
 import suites.prompts
 from harness.errors import PromptError
-from harness.script import Cue, Script, parse_script, read_scripts
+from harness.script import Cue, Script, parse_script
 from suites.prompts import HOME, SETS, SUMS, Prompt, Scene, built_in, first, from_file, script
 
 COUNTS = {"steady": 32, "switch": 24, "recall": 12, "six": 4}
@@ -166,16 +166,31 @@ def test_prompts_of_a_benchmark_survive_as_they_are(tmp_path):
     assert scripted(found.prompts[0], frames=240) == Script((Cue(0, ODD[0]),), 240)
 
 
-def test_one_mark_makes_a_file_of_scripts(tmp_path):
-    lines = ["a [10s#] | b [84f@]|a; subtitles [x]", "c | d"]
-    one, two = from_file(written(tmp_path, "mine.txt", "\n".join(lines))).prompts
-    assert one == Prompt("mine-1", (Scene("a", "smooth", "10s"), Scene("b", "hardcut", "84f"), Scene("a", "recall")))
-    for prompt, line in zip((one, two), lines, strict=True):
-        for rate, chunk in ((4, 3), (8, 1), (6, 5)):
-            assert script(prompt, rate=rate, chunk=chunk) == parse_script(line, rate=rate, chunk=chunk)
+def test_a_mark_makes_a_script_of_its_own_line_only(tmp_path):
+    lines = ["a [10s#] | b; c [84f@]|a", "c | d; e", "f [1]"]
+    one, *others = from_file(written(tmp_path, "mine.txt", "\n".join(lines))).prompts
+    assert one == Prompt("mine-1", (Scene("a", "smooth", "10s"), Scene("b; c", "hardcut", "84f"), Scene("a", "recall")))
+    for rate, chunk in ((4, 3), (8, 1), (6, 5)):
+        assert script(one, rate=rate, chunk=chunk) == parse_script(lines[0], rate=rate, chunk=chunk)
+    assert [prompt.scenes for prompt in others] == [(Scene(line),) for line in lines[1:]]
 
 
-def test_lists_of_prompts_are_read_as_the_harness_reads_them(tmp_path):
+def test_a_mark_among_semicolons_leaves_other_lines_alone(tmp_path):
+    """One mark once made scripts of all lines, cut at their semicolons and split at their bars."""
+    lines = [
+        "A close-up of a fox; slow motion; 35mm film",
+        "A clock that counts down [10s]",
+        "A sign that says A|B; neon",
+    ]
+    found = from_file(written(tmp_path, "marks.txt", "\n".join(lines))).prompts
+    assert [prompt.scenes for prompt in found] == [
+        (Scene(lines[0]),),
+        (Scene("A clock that counts down", length="10s"),),
+        (Scene(lines[2]),),
+    ]
+
+
+def test_lists_of_prompts_say_where_their_scenes_begin(tmp_path):
     records = [
         {"prompts": list("abcdef"), "switch_frame_indices": "42, 81, 120, 162, 201"},
         {"prompts": ["a", "b", "a\u2028c"], "boundaries": ["hardcut", "recall"], "switch_frame_indices": [30, 60]},
@@ -185,8 +200,14 @@ def test_lists_of_prompts_are_read_as_the_harness_reads_them(tmp_path):
     found = from_file(written(tmp_path, "list.jsonl", lines))
     assert [prompt.id for prompt in found.prompts] == ["list-1", "list-3", "list-5"]
     path = written(tmp_path, "list.json", json.dumps(records))
-    read = read_scripts(path, frames=240, rate=4, chunk=3)
-    assert [scripted(prompt, frames=240) for prompt in found.prompts] == read
+    read = [scripted(prompt, frames=240) for prompt in found.prompts]
+    assert [[cue.start for cue in each.cues] for each in read] == [
+        [0, 42, 81, 120, 162, 201],
+        [0, 30, 60],
+        [0, 78, 159],
+    ]
+    assert [cue.boundary for cue in read[1].cues] == ["smooth", "hardcut", "recall"]
+    assert {each.frames for each in read} == {240}
     assert [prompt.id for prompt in from_file(path).prompts] == ["list-1", "list-2", "list-3"]
     assert from_file(path).prompts[0].scenes == found.prompts[0].scenes
 
@@ -230,13 +251,71 @@ def test_what_says_the_same_is_taken_once(tmp_path):
     assert [(prompt.id, len(prompt.scenes)) for prompt in found.prompts] == [("x", 1), ("z", 2)]
 
 
+def test_a_table_has_a_prompt_a_row(tmp_path):
+    rows = [
+        "\ufeffid, prompt ,seed,frames,vbench",
+        'x,"a fox, red",7,24,',
+        "",
+        ',"a ""den""\nin snow; [10s] | b",,,a den',
+        ",c,,,",
+    ]
+    found = from_file(written(tmp_path, "mine.csv", "\r\n".join(rows))).prompts
+    assert found == (
+        Prompt("x", (Scene("a fox, red"),), frames=24, seed=7),
+        Prompt("mine-4", (Scene('a "den"\nin snow; [10s] | b'),), vbench="a den"),
+        Prompt("mine-6", (Scene("c"),)),
+    )
+    assert from_file(written(tmp_path, "one.csv", "prompt\na fox\n")).prompts == (Prompt("one-2", (Scene("a fox"),)),)
+
+
+def test_texts_alone_are_prompts_or_scripts_as_in_a_text_file(tmp_path):
+    texts = ["a fox; red", "b [3s#] | c [3s]", "d | e"]
+    wanted = [
+        (Scene("a fox; red"),),
+        (Scene("b", length="3s"), Scene("c", "hardcut", "3s")),
+        (Scene("d | e"),),
+    ]
+    files = {
+        "t.txt": "\n".join(texts),
+        "l.jsonl": "\n".join(map(json.dumps, texts)),
+        "j.json": json.dumps(texts),
+    }
+    for name, content in files.items():
+        found = from_file(written(tmp_path, name, content)).prompts
+        assert [prompt.scenes for prompt in found] == wanted
+        assert [prompt.id for prompt in found] == [f"{name[0]}-{number}" for number in (1, 2, 3)]
+    assert from_file(written(tmp_path, "o.json", '"a fox"')).prompts == (Prompt("o-1", (Scene("a fox"),)),)
+
+
+def test_a_prompt_with_two_seeds_is_two_prompts(tmp_path):
+    records = [{"prompt": "a"}, {"prompt": "a", "seed": 0}, {"script": "a | b", "seed": 7}, {"prompt": "a", "seed": 0}]
+    found = from_file(written(tmp_path, "s.json", json.dumps(records))).prompts
+    assert [prompt.seed for prompt in found] == [None, 0, 7]
+    nothing = {"prompt": "a", "seed": None, "frames": None, "vbench": None}
+    assert from_file(written(tmp_path, "n.json", json.dumps(nothing))).prompts == (Prompt("n-1", (Scene("a"),)),)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
+        ("p.csv", "", "no prompt in it"),
+        ("p.csv", "prompt\n", "no prompt in it"),
+        ("p.csv", "a fox\na den\n", r"line 1: no column is called 'prompt'; .*allowed: prompt, id, .*given: 'a fox'"),
+        ("p.csv", "prompt;id\na fox;1\n", r"line 1: no column is called 'prompt'; .*commas between them"),
+        ("p.csv", "prompt,sed\na,1\n", r"line 1: unknown column 'sed' \(did you mean 'seed'\?\); .*remove the others"),
+        ("p.csv", "prompt,id,id\na,1,2\n", r"line 1: two columns are called 'id'"),
+        ("p.csv", "prompt\na fox, red\n", r"line 2: 2 cells for 1 columns; put a prompt with commas into quotes"),
+        ("p.csv", 'prompt\n"a\nb"\n"c" d\n', r"line 4: not CSV .*; put a prompt"),
+        ("p.csv", "prompt,seed\na,1.5\n", r"line 2: \"seed\" must be .* from 0 to 4,294,967,295; given: '1.5'"),
+        ("p.csv", "prompt,frames\na,0\n", r"line 2: \"frames\" must be latent frames.*given: 0"),
+        ("p.csv", "prompt,id\n ,x\n", r'line 2: "prompt" must be a text'),
+        ("p.jsonl", '"a"\n""\n', r"line 2: the prompt is empty"),
+        ("p.json", '["a", 3]', r"record 2: a record needs one of .*or write the prompt alone"),
         ("p.txt", "\n \n", r"p\.txt: no prompt in it"),
-        ("p.txt", "a [10s] | b\n\nc [x] d\n", r"p\.txt, line 3: scene 1 .*brackets hold the mark"),
+        ("p.txt", "a [10s] | b\n\nc [x] d [3s]\n", r"p\.txt, line 3: scene 1 .*brackets hold the mark"),
+        ("p.txt", "a [10s]; A\n", r"p\.txt, line 1: scene 1 .*remove subtitles behind the semicolon: cut"),
         ("p.txt", "a [10s] | b\nc [10s!] | d\n", r"line 2: .*cannot read the mark \[10s!\]"),
-        ("p.csv", "a", r"p\.csv; needed: a file that ends with \.txt, \.jsonl, \.json"),
+        ("p.tsv", "a", r"p\.tsv; needed: a file that ends with \.txt, \.csv, \.jsonl, \.json"),
         ("p.jsonl", '{"prompt": "a"}\n{', r"p\.jsonl, line 2: not JSON"),
         ("p.json", "{", r"p\.json: not JSON"),
         ("p.json", "[]", r"no prompt in it"),

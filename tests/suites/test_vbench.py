@@ -8,8 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from harness import registry
+from harness.campaign import cells, make_campaign, manifest
 from harness.errors import StoreError, TreeError
-from harness.films import Act, Film, Span, digest, read_view, view_path, write_films
+from harness.executor import run as execute
+from harness.films import Act, Film, Span, digest, read_films, read_view, view_path, write_films
+from harness.screening import list_films
+from harness.store import Store
+from reports.tables import tidy
 from suites.viewing import vbench, vbench_dimensions
 from suites.viewing.clips import write
 from suites.viewing.vbench import Asked, Manner, check_checkout, look, main, read_prompts
@@ -36,14 +42,15 @@ class Fake:
         return 0.5
 
 
-def campaign(folder, names=("a_1", "b"), frames=40, prompt="a thing"):
+def campaign(folder, names=("a_1", "b"), frames=40, prompt="a thing", vbench=""):
     films = []
     for seed, name in enumerate(names):
         path = folder / "videos" / f"{name}.mp4"
         path.parent.mkdir(parents=True, exist_ok=True)
         write(path, np.random.default_rng(seed).integers(0, 255, (frames, 16, 32, 3), dtype=np.uint8), 8)
         acts = (Act(0, frames, 10, prompt, "smooth"),)
-        films.append(Film(name, path, digest(path), "drift", "steady", frames, 8.0, 8, (Span(0, frames, 10),), acts))
+        windows = (Span(0, frames, 10),)
+        films.append(Film(name, path, digest(path), "drift", "steady", frames, 8.0, 8, windows, acts, vbench))
     return write_films(folder, films)
 
 
@@ -236,7 +243,60 @@ def test_standard_mode_asks_what_the_prompt_is_for(tmp_path, cache):
     assert view(listing, "b").protocol["appearance_style"]["checkout"] == COMMIT
     other = campaign(tmp_path / "other", ["b"])
     told = run(other, Fake(), ["appearance_style"], standard)
-    assert dict(told) == {"'a thing' is none of VBench's prompts; write --mode custom": 1}
+    remedy = 'name VBench\'s own in its record as "vbench", or write --mode custom'
+    assert dict(told) == {f"'a thing' is none of VBench's prompts; {remedy}": 1}
+
+
+EXTENDED = "A white porcelain cup; steam rises from it | 35mm"
+
+
+def test_an_extended_prompt_is_scored_by_the_words_of_vbench(tmp_path, cache):
+    """Known, cut and scored as the prompt that it stands for, by which the list names dimensions."""
+    known = {"object_class": {"object": "cup"}}
+    standard = Manner("standard", "cpu", {"a cup": Asked(("temporal_flickering",), known)})
+    listing, runner = campaign(tmp_path / "told", ["b"], prompt=EXTENDED, vbench="a cup"), Fake()
+    assert dict(run(listing, runner, ["temporal_flickering", "scene"], standard)) == {"": 1}
+    assert runner.asked == [("temporal_flickering", "a cup-b", 3, "a cup", known, True)]
+    told = run(campaign(tmp_path / "not", ["b"], prompt=EXTENDED), Fake(), ["temporal_flickering"], standard)
+    assert f"{EXTENDED!r} is none of VBench's prompts; name VBench's own" in next(iter(told))
+    other = campaign(tmp_path / "other", ["b"], prompt="a cup", vbench="a cap")
+    told = run(other, Fake(), ["temporal_flickering"], standard)
+    remedy = 'correct "vbench" in its prompt\'s record, or write --mode custom'
+    assert dict(told) == {f"'a cap' is none of VBench's prompts; {remedy}": 1}
+
+
+def test_lists_of_films_from_before_know_no_words_of_vbench(tmp_path):
+    listing = campaign(tmp_path, ["b"], vbench="a cup")
+    told = json.loads(listing.read_text(encoding="utf-8"))
+    assert told["films"][0].pop("vbench") == "a cup"
+    listing.write_text(json.dumps(told), encoding="utf-8")
+    (film,) = read_films(listing)
+    assert film.vbench == ""
+
+
+def test_from_a_record_to_a_score(tmp_path, cache):
+    """The model is told the extended prompt; a viewer is told both."""
+    backbone = registry.backbone("pocket")
+    text, backbone.name, heard = backbone.text, "self-forcing", []
+    backbone.text = lambda prompts: heard.extend(prompts) or text(["a thing"] * len(prompts))
+    (tmp_path / "p.csv").write_text(f'prompt,vbench,frames\n"{EXTENDED}",a cup,24\n', encoding="utf-8")
+    asked = make_campaign({"strategies": ["sliding_window"], "suites": ["drift"], "equal_budget": 0, "tier": "gate",
+                           "prompts": str(tmp_path / "p.csv")})  # fmt: skip
+    planned, store = cells(asked, backbone), Store(tmp_path / "run")
+    store.begin(manifest(asked, backbone, planned, "run"))
+    execute(store, backbone, planned)
+    assert set(heard) == {EXTENDED}
+    (cell,) = store.cells()
+    assert (cell.status, cell.about["task"]["rows"][0]["vbench"]) == ("ok", "a cup")
+    listing, _ = list_films(store)
+    (film,) = read_films(listing)
+    assert (film.vbench, film.acts[0].prompt) == ("a cup", EXTENDED)
+    runner = Fake()
+    run(listing, runner, ["temporal_flickering"], Manner("standard", "cpu", {"a cup": Asked(("temporal_flickering",))}))
+    assert [prompt for *_, prompt, _, _ in runner.asked] == ["a cup"]
+    scored = tidy(store)
+    assert set(scored["prompt"]) == {EXTENDED}
+    assert "temporal_flickering" in set(scored["metric"])
 
 
 def checkout(folder, commit=COMMIT):
