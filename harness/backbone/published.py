@@ -145,12 +145,14 @@ def _assembled(
     }
     if device == "meta":
         return Backbone(model=build(_config(weights), device="meta", dtype=dtype), **about)
+    # Before 29 GB are hashed and read.
+    from harness.backbone.text import Umt5, transformers_version
+
+    transformers_version()
     found = gathered(published.artifacts, weights_folder(weights), published.name)
     model = _model(published, found, _config(weights), device, dtype)
     codec = _codec(found, device, kind, tiling, offload)
     _check_fit(model.config, codec)
-    from harness.backbone.text import Umt5
-
     encoder = {path: each for path, each in found.items() if each.artifact.part in (ENCODER, TOKENIZER)}
     text = Umt5(
         _folder(found, ENCODER),
