@@ -39,9 +39,9 @@ class Campaign(BaseModel):
     values to go through, for each knob of a strategy; every combination is an arm. A knob that an arm of `strategies`
     names itself keeps its value there. equal_budget: latent frames of the dense window whose cached bytes every bounded
     strategy also gets, at most the backbone's trained range; 0 = only as published.
-    weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: files of
-    prompts instead of a suite's own. lossless: also keep videos without loss. baseline: the arm with which reports
-    compare the others, NAME or NAME.KNOB=VALUE.
+    weights, size ("480x832", height first, in pixels), tiling, offload, container, chunk (in latent frames): of a
+    published backbone. prompts: files of prompts instead of a suite's own. lossless: also keep videos without loss.
+    baseline: the arm with which reports compare the others, NAME or NAME.KNOB=VALUE.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,13 +59,15 @@ class Campaign(BaseModel):
     size: str | None = None
     tiling: bool = Field(False, strict=True)
     offload: bool = Field(False, strict=True)
+    container: str | None = None
+    chunk: int | None = Field(None, strict=True)
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
     baseline: str | None = None
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
-        options = options_of(self.weights, self.size, self.tiling, self.offload)
+        options = options_of(self.weights, self.size, self.tiling, self.offload, self.container, self.chunk)
         return registry.backbone(self.backbone, device=computing(self.device), dtype=self.dtype, **options)
 
 
