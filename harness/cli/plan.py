@@ -81,7 +81,8 @@ def plan(
 def _tables(
     plans: list[tuple[str, Plan]], devices: list[Device], stage: Backbone, latent_size: tuple[int, int], here: str
 ) -> None:
-    title = f"{stage.name}, {_pixels(latent_size, stage)}, batch 1, {stage.chunk} latent frames a chunk"
+    chunk = f"{stage.chunk} latent frame{'s' * (stage.chunk > 1)} a chunk"
+    title = f"{stage.name}, {_pixels(latent_size, stage)}, batch 1, {chunk}"
     memory = _sheet("latent frames", "cached (GB)", "laid out (GB)", "in all (GB)", "kB a token", title=title)
     work = _sheet("TFLOP a pass", "a chunk", "GB moved a pass", "a chunk")
     for name, one in plans:
