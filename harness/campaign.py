@@ -40,9 +40,9 @@ class Campaign(BaseModel):
     names itself keeps its value there. equal_budget: latent frames of the dense window whose cached bytes every bounded
     strategy also gets, at most the backbone's trained range; 0 = only as published. seed, seeds: 3 seeds are `seed` and
     the two above it; a list says every seed. Their rollouts are of one campaign, and are reported together.
-    weights, size ("480x832", height first, in pixels), tiling, offload: of a published backbone. prompts: a file of
-    prompts instead of a suite's own. lossless: also keep videos without loss. baseline: the arm with which reports
-    compare the others, NAME or NAME.KNOB=VALUE.
+    weights, size ("480x832", height first, in pixels), tiling, offload, container, chunk (in latent frames): of a
+    published backbone. prompts: a file of prompts instead of a suite's own. lossless: also keep videos without loss.
+    baseline: the arm with which reports compare the others, NAME or NAME.KNOB=VALUE.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -61,6 +61,8 @@ class Campaign(BaseModel):
     size: str | None = None
     tiling: bool = Field(False, strict=True)
     offload: bool = Field(False, strict=True)
+    container: str | None = None
+    chunk: int | None = Field(None, strict=True)
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
     baseline: str | None = None
@@ -94,7 +96,7 @@ class Campaign(BaseModel):
 
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
-        options = options_of(self.weights, self.size, self.tiling, self.offload)
+        options = options_of(self.weights, self.size, self.tiling, self.offload, self.container, self.chunk)
         return registry.backbone(self.backbone, device=computing(self.device), dtype=self.dtype, **options)
 
 

@@ -22,6 +22,8 @@ from harness.provenance import is_checkout, source_file
 PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
 """Options of a backbone that say where things are, not what is computed."""
+TOLD = ("container", "chunk")
+"""Options of a backbone that say which model was read from its files, and how it is sampled."""
 
 
 def environment(backbone: Backbone) -> dict[str, Any]:
@@ -43,6 +45,7 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "dtype": str(backbone.model.dtype).removeprefix("torch."),
         "compile": False,
         **({"files": dict(backbone.files)} if backbone.files else {}),
+        **{key: backbone.options[key] for key in TOLD if key in backbone.options},
     }
 
 

@@ -21,10 +21,21 @@ def computing(device: str) -> str:
 
 
 def options_of(
-    weights: str | None = None, size: str | None = None, tiling: bool = False, offload: bool = False
+    weights: str | None = None,
+    size: str | None = None,
+    tiling: bool = False,
+    offload: bool = False,
+    container: str | None = None,
+    chunk: int | None = None,
 ) -> dict[str, Any]:
     """Options of a backbone as they are asked for; those that are left out stay the backbone's own."""
-    options: dict[str, Any] = {"weights": weights, "tiling": tiling or None, "offload": offload or None}
+    options: dict[str, Any] = {
+        "weights": weights,
+        "tiling": tiling or None,
+        "offload": offload or None,
+        "container": container,
+        "chunk": chunk,
+    }
     if size is not None:
         found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())
         if found is None or not all(1 <= int(side) <= LARGEST_SIDE for side in found.groups()):

@@ -84,9 +84,13 @@ def encoder(folder: Path, tokenizer: Path) -> None:
             num_layers=2,
             num_heads=2,
             vocab_size=128,
-            tie_word_embeddings=False,
         )
         UMT5EncoderModel(config).save_pretrained(folder)
+    # Wan's files say that words are not tied, and hold one matrix, `shared.weight`; the library writes the opposite.
+    path = folder / "config.json"
+    path.write_text(
+        json.dumps({**json.loads(path.read_text(encoding="utf-8")), "tie_word_embeddings": False}), encoding="utf-8"
+    )
     vocabulary = {"<pad>": 0, "</s>": 1, "<unk>": 2, **{chr(code): code for code in range(33, 127)}}
     letters = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
     letters.pre_tokenizer = pre_tokenizers.Sequence(

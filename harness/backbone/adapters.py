@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from harness.backbone import names
 from harness.backbone.checkpoints import read_content, read_tensors
 from harness.errors import CheckpointError
 
@@ -38,17 +39,6 @@ _OTHERS = {
     "lokr_": "LoKr",
     "diff": "full weights",
 }
-_DIFFUSERS = (
-    (r"\battn1\.", "self_attn."), (r"\battn2\.", "cross_attn."), (r"\bto_([qkv])\b", r"\1"), (r"\bto_out\.0\b", "o"),
-    (r"\badd_k_proj\b", "k_img"), (r"\badd_v_proj\b", "v_img"),
-    (r"\bffn\.net\.0\.proj\b", "ffn.0"), (r"\bffn\.net\.2\b", "ffn.2"),
-    (r"\bcondition_embedder\.text_embedder\.linear_1\b", "text_embedding.0"),
-    (r"\bcondition_embedder\.text_embedder\.linear_2\b", "text_embedding.2"),
-    (r"\bcondition_embedder\.time_embedder\.linear_1\b", "time_embedding.0"),
-    (r"\bcondition_embedder\.time_embedder\.linear_2\b", "time_embedding.2"),
-    (r"\bcondition_embedder\.time_proj\b", "time_projection.1"), (r"\bproj_out\b", "head.head"),
-)  # fmt: skip
-"""Names of layers in diffusers, and in the published files."""
 FLAT = "lora_unet_"
 """Prefix of names whose dots are underscores, as some trainers write them."""
 
@@ -63,7 +53,7 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
     state, container = read_tensors(path, (CONTAINER,), loose=SCALES)
     halves: dict[str, dict[str, Tensor]] = {}
     alphas: dict[str, float] = {}
-    names: dict[str, str] = {}
+    called: dict[str, str] = {}
     for name, value in state.items():
         if name.endswith(".alpha") and value.numel() == 1:
             alphas[_module(name.removesuffix(".alpha"))] = float(value)
@@ -75,7 +65,7 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
                 f"{path}: not a LoRA adapter: {name} is no matrix lora_A or lora_B of a linear layer{kind}"
             )
         module = _module(named["module"])
-        names[module] = named["module"]
+        called[module] = named["module"]
         halves.setdefault(module, {})[_HALVES[named["half"]]] = value
     for module, pair in halves.items():
         if pair.keys() != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
@@ -84,7 +74,7 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
     config = _config(path, container)
     found = {}
     for module, pair in halves.items():
-        scale = _scale(path, (module, names[module]), pair["A"].shape[0], alphas, config)
+        scale = _scale(path, (module, called[module]), pair["A"].shape[0], alphas, config)
         found[module] = pair["A"], pair["B"] if scale == 1 else pair["B"].float() * scale
     return found
 
@@ -115,10 +105,7 @@ def merged(
 def _module(name: str) -> str:
     """The native name of a layer."""
     prefix = _PREFIX.match(name)
-    native = name[prefix.end() :] if prefix else name
-    for theirs, ours in _DIFFUSERS:
-        native = re.sub(theirs, ours, native)
-    return native
+    return names.layer(name[prefix.end() :] if prefix else name)
 
 
 def _config(path: Path, container: str) -> dict[str, Any]:
@@ -142,17 +129,17 @@ def _config(path: Path, container: str) -> dict[str, Any]:
 
 
 def _scale(
-    path: Path, names: tuple[str, str], rank: int, alphas: Mapping[str, float], config: Mapping[str, Any]
+    path: Path, called: tuple[str, str], rank: int, alphas: Mapping[str, float], config: Mapping[str, Any]
 ) -> float:
-    """What the product of a layer's matrices counts. names: of the layer, native and as in the file."""
+    """What the product of a layer's matrices counts. called: the names of the layer, native and as in the file."""
     patterns = config.get("alpha_pattern") or {}
     alpha: Any = config.get("lora_alpha")
     if config.get("as published"):
         alpha = rank
-    if names[0] in alphas:
-        alpha = alphas[names[0]]
+    if called[0] in alphas:
+        alpha = alphas[called[0]]
     else:
-        alpha = next((value for key, value in patterns.items() if any(_fits(key, name) for name in names)), alpha)
+        alpha = next((value for key, value in patterns.items() if any(_fits(key, name) for name in called)), alpha)
     if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
         raise CheckpointError(
             f"{path}: the scale of the adapter is not known: alpha stands neither in the file nor in {CONFIG} beside "

@@ -4,8 +4,9 @@ get them. Nothing is ever downloaded here.
 A file is looked for in the folder of weights that was given (`--weights`, or HORIZON_WEIGHTS), as it lies in its
 repository, a checkpoint also by its bare name, and then in the Hugging Face cache. Sizes and SHA-256 are those of the
 pinned revisions. Weights of one's own go into a folder whose SHA256SUMS (as coreutils write it) says what they should
-be: a checkpoint listed there need not be the published one, and where it lists files of a model's folder (vae/, ...),
-these are the model.
+be: a checkpoint listed there need not be the published one, nor a .pt file: NAME.safetensors and
+NAME.safetensors.index.json, its files beside it, stand for NAME.pt. Where SHA256SUMS lists files of a model's folder
+(vae/, ...), these are the model.
 """
 
 from __future__ import annotations
@@ -18,12 +19,15 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from harness.backbone.shards import INDEX, read_index
 from harness.errors import CheckpointError
 from harness.files import load_json, write_text
 from harness.films import digest
 
 WEIGHTS = "HORIZON_WEIGHTS"
 SUMS = "SHA256SUMS"
+FORMS = (".pt", ".safetensors", INDEX)
+"""How the file of a checkpoint may end; published are the first."""
 SHOWN = 12
 """Digits of a hash that a message shows."""
 
@@ -106,7 +110,7 @@ def find(artifacts: Sequence[Artifact], folder: Path | None) -> list[Found]:
         if folder and listed and not group[0].alone:
             found += [_own(folder, path, sums[path]) for path in listed]
         else:
-            found += [_find(artifact, folder, sums) for artifact in group]
+            found += [each for artifact in group for each in _find(artifact, folder, sums)]
     return found
 
 
@@ -178,15 +182,54 @@ def identity(found: Mapping[str, Found]) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
-def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> Found:
-    for name in (artifact.path, *([artifact.name] if artifact.alone else [])):
-        path = folder / name if folder else None
-        if path is not None and path.is_file():
-            if name in sums:
-                return Found(artifact, path, sums[name], own=True)
-            return _sized(artifact, path)
-    cached = _cached(artifact)
-    return _sized(artifact, cached) if cached else Found(artifact, None, artifact.sha256)
+def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> list[Found]:
+    """An artifact, and the files of its parts where it is a checkpoint in several."""
+    name = _there(artifact, folder) if folder else None
+    if folder is None or name is None:
+        cached = _cached(artifact)
+        return [_sized(artifact, cached) if cached else Found(artifact, None, artifact.sha256)]
+    path = folder / name
+    if name in sums:
+        parts = _parts(folder, name, sums) if name.endswith(INDEX) else []
+        return [Found(artifact, path, sums[name], own=True), *parts]
+    if artifact.alone and not name.endswith(FORMS[0]):
+        raise CheckpointError(f"{path}: {_listed([name], folder)}")
+    return [_sized(artifact, path)]
+
+
+def _there(artifact: Artifact, folder: Path) -> str | None:
+    """The path of an artifact inside a folder of weights."""
+    if not artifact.alone:
+        return artifact.path if (folder / artifact.path).is_file() else None
+    stem = artifact.path.removesuffix(FORMS[0])
+    there = []
+    for form in FORMS:
+        named = [f"{each}{form}" for each in (stem, stem.rpartition("/")[2])]
+        there += [name for name in named if (folder / name).is_file()][:1]
+    if len(there) > 1:
+        raise CheckpointError(
+            f"{folder}: holds {' and '.join(there)}, and each can be the checkpoint; leave one of them there"
+        )
+    return there[0] if there else None
+
+
+def _parts(folder: Path, index: str, sums: Mapping[str, str]) -> list[Found]:
+    """The files that an index names, whose sums the user's SHA256SUMS must say, too."""
+    files = sorted(set(read_index(folder / index).values()))
+    paths = [str(Path(index).with_name(file)) for file in files]
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder / index}: {missing[0]} is not there; put all {len(paths)} files beside it")
+    unlisted = [path for path in paths if path not in sums]
+    if unlisted:
+        raise CheckpointError(f"{folder / unlisted[0]}: {_listed(unlisted, folder)}")
+    return [_own(folder, path, sums[path]) for path in paths]
+
+
+def _listed(paths: Sequence[str], folder: Path) -> str:
+    """What to do about files of one's own without a sum."""
+    more = " ..." if len(paths) > 1 else ""
+    return f"not in {SUMS}, which lists weights of your own; in {folder} run: sha256sum {paths[0]}{more} >> {SUMS}"
 
 
 def _own(folder: Path, path: str, digest: str) -> Found:

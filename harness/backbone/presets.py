@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.backbone.attention import AttentionName, choose
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.errors import DtypeError, PresetError
+from harness.errors import DtypeError, PresetError, shown
 from harness.memory import DTYPES, MemorySpec
 
 if TYPE_CHECKING:
@@ -127,6 +127,20 @@ class Backbone:
         return self.pictures_per_latent * (latent_frames - 1) + 1
 
 
+CHUNKS = (3, 1)
+"""Latent frames a chunk of the published models: chunk-wise ones first, then frame-wise ones."""
+
+
+def check_chunk(chunk: int) -> int:
+    """Return a chunk that published models were trained with. Raises PresetError for others."""
+    if isinstance(chunk, bool) or chunk not in CHUNKS:
+        raise PresetError(
+            f"a chunk of {shown(chunk)} latent frames cannot be; allowed: {CHUNKS[0]} (as published), {CHUNKS[1]} (for "
+            "frame-wise checkpoints)"
+        )
+    return int(chunk)
+
+
 def parse_dtype(name: str) -> torch.dtype:
     """A torch data type by name, "bfloat16" for instance. Raises DtypeError for one that a backbone cannot use."""
     if name not in DTYPES:
@@ -154,12 +168,15 @@ def build(config: WanConfig, *, device: str = "cpu", dtype: str = "float32", see
         return CausalWan(config).to(kind).requires_grad_(False).eval()
 
 
-def wan_1_3b(device: str = "cpu", dtype: str = "bfloat16") -> Backbone:
+def wan_1_3b(device: str = "cpu", dtype: str = "bfloat16", *, chunk: int = 3) -> Backbone:
     """Wan2.1-T2V-1.3B made causal, with random weights: for what does not depend on them (speed, memory, plans).
 
-    Source: Self-Forcing, arXiv:2506.08009: chunks of 3 latent frames, 4 steps, shift 5, trained on 21 latent frames.
+    Source: Self-Forcing, arXiv:2506.08009: chunks of 3 latent frames (chunk: 1 for frame-wise models), 4 steps, shift
+    5, trained on 21 latent frames.
     """
-    return Backbone(name="wan-1.3b", model=build(WanConfig(), device=device, dtype=dtype))
+    check_chunk(chunk)
+    options = {"chunk": chunk} if chunk != CHUNKS[0] else {}
+    return Backbone(name="wan-1.3b", model=build(WanConfig(), device=device, dtype=dtype), chunk=chunk, options=options)
 
 
 def scramble(model: CausalWan, seed: int = 0) -> CausalWan:

@@ -18,7 +18,7 @@ from harness.backbone import pins
 from harness.backbone.adapters import merged, read_adapter
 from harness.backbone.artifacts import SUMS, Artifact, Found, cache_folder, find, gathered, identity, weights_folder
 from harness.backbone.checkpoints import fill, read_checkpoint
-from harness.backbone.presets import Backbone, build, check_device, parse_dtype
+from harness.backbone.presets import CHUNKS, Backbone, build, check_chunk, check_device, parse_dtype
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError, PresetError
 from harness.files import load_json
@@ -39,7 +39,8 @@ ENCODER, TOKENIZER, VAE = "text_encoder", "tokenizer", "vae"
 
 @dataclass(frozen=True)
 class Published:
-    """A published backbone. container: of its checkpoint; adapter: a LoRA file that is merged into it."""
+    """A published backbone. container: of its checkpoint, and taken from one's own where it has that one, too; adapter:
+    a LoRA file that is merged into it."""
 
     name: str
     checkpoint: Artifact
@@ -85,14 +86,17 @@ def self_forcing(
     size: tuple[int, int] = SIZE,
     tiling: bool = False,
     offload: bool = False,
+    container: str | None = None,
+    chunk: int = CHUNKS[0],
 ) -> Backbone:
     """Wan2.1-T2V-1.3B made causal by Self-Forcing: four steps, chunks of 3 latent frames, trained on 21.
 
     weights: a folder in which its files are looked for, before the Hugging Face cache. size: (height, width) in pixels.
-    tiling, offload: see `harness.backbone.vae.WanCodec`. Raises CheckpointError where files are missing, damaged,
-    unsafe, or others.
+    tiling, offload: see `harness.backbone.vae.WanCodec`. container: of a checkpoint of one's own that has several;
+    "bare" for one without. chunk: latent frames denoised together; 1 for frame-wise checkpoints. Raises CheckpointError
+    where files are missing, damaged, unsafe, or others, and PresetError for another size or chunk.
     """
-    return _assembled(SELF_FORCING, device, dtype, weights, size, tiling, offload)
+    return _assembled(SELF_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
 
 
 def longlive(
@@ -103,13 +107,15 @@ def longlive(
     size: tuple[int, int] = SIZE,
     tiling: bool = False,
     offload: bool = False,
+    container: str | None = None,
+    chunk: int = CHUNKS[0],
 ) -> Backbone:
     """LongLive 1.0: Self-Forcing's model tuned on videos of a minute with a window and a sink, its adapter merged.
 
     Beyond the 21 latent frames of Self-Forcing's training it saw windows only, so `full` ends there, too.
     Published with attention_sink.sink=3,window=12,on_switch=recache. Arguments and errors as of `self_forcing`.
     """
-    return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload)
+    return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload, container, chunk)
 
 
 def files_of(name: str, weights: str | Path | None) -> list[Found]:
@@ -126,31 +132,39 @@ def _assembled(
     size: tuple[int, int],
     tiling: bool,
     offload: bool,
+    container: str | None,
+    chunk: int,
 ) -> Backbone:
     kind = parse_dtype(dtype)
     check_device(device)
+    check_chunk(chunk)
     latent_size = _latent_size(size)
     given = {
         "weights": None if weights is None else str(weights),
         "size": list(size),
         "tiling": tiling,
         "offload": offload,
+        "chunk": chunk if chunk != CHUNKS[0] else None,
     }
     options = {key: value for key, value in given.items() if value not in (None, False, list(SIZE))}
     about: dict[str, Any] = {
         "name": published.name,
         "latent_size": latent_size,
         "prompts": EXAMPLES,
-        "options": options,
+        "chunk": chunk,
     }
     if device == "meta":
-        return Backbone(model=build(_config(weights), device="meta", dtype=dtype), **about)
+        # No file is read: what was asked for is all that is known of the container.
+        options |= _recorded(published, container or published.container)
+        return Backbone(model=build(_config(weights), device="meta", dtype=dtype), options=options, **about)
+    # Before 29 GB are hashed and read.
+    from harness.backbone.text import Umt5, transformers_version
+
+    transformers_version()
     found = gathered(published.artifacts, weights_folder(weights), published.name)
-    model = _model(published, found, _config(weights), device, dtype)
+    model, taken = _model(published, found, _config(weights), device, dtype, container)
     codec = _codec(found, device, kind, tiling, offload)
     _check_fit(model.config, codec)
-    from harness.backbone.text import Umt5
-
     encoder = {path: each for path, each in found.items() if each.artifact.part in (ENCODER, TOKENIZER)}
     text = Umt5(
         _folder(found, ENCODER),
@@ -166,7 +180,13 @@ def _assembled(
     sizes = _own_sizes(weights)
     if sizes is not None:
         files[CONFIG] = digest(sizes)
-    return Backbone(model=model, text=text, codec=codec, files=files, **about)
+    options |= _recorded(published, taken)
+    return Backbone(model=model, text=text, codec=codec, files=files, options=options, **about)
+
+
+def _recorded(published: Published, container: str) -> dict[str, str]:
+    """The option that says which container a model came from; none for the usual one, whose name says nothing new."""
+    return {"container": container} if container != published.container else {}
 
 
 def _config(weights: str | Path | None) -> WanConfig:
@@ -200,16 +220,23 @@ def _own_sizes(weights: str | Path | None) -> Path | None:
     return path if path is not None and path.is_file() else None
 
 
-def _model(published: Published, found: Mapping[str, Found], config: WanConfig, device: str, dtype: str) -> CausalWan:
-    """The DiT, built without weights and filled with those of the file, each converted once."""
+def _model(
+    published: Published,
+    found: Mapping[str, Found],
+    config: WanConfig,
+    device: str,
+    dtype: str,
+    container: str | None,
+) -> tuple[CausalWan, str]:
+    """The DiT, built without weights and filled with those of the file, each converted once; and their container."""
     path = _path(found, published.checkpoint)
-    state, _ = read_checkpoint(path, published.container)
+    state, taken = read_checkpoint(path, container, published.container)
     if published.adapter is not None:
         adapter = _path(found, published.adapter)
         state = merged(state, read_adapter(adapter), adapter)
     model = build(config, device="meta", dtype=dtype)
     fill(model, state, path)
-    return model.to(device)
+    return model.to(device), taken
 
 
 def _codec(found: Mapping[str, Found], device: str, dtype: torch.dtype, tiling: bool, offload: bool) -> WanCodec:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import gc
 import hashlib
 import html
+import re
 from collections.abc import Iterable, Sequence
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,9 @@ from harness.locks import lock
 
 BATCH = 8
 """Prompts that are encoded at once."""
+OLDEST = (5, 3)
+"""The first `transformers` that reads Wan's encoder. Its files hold one matrix of embeddings, `shared.weight`, and its
+config says `tie_word_embeddings: false`, which 5.0 to 5.2 take to mean that the encoder has embeddings of its own."""
 
 
 class Umt5:
@@ -52,7 +56,7 @@ class Umt5:
         self.encoder, self.tokenizer = encoder, tokenizer
         self.text_len, self.text_dim = text_len, text_dim
         self.device, self.dtype = device, dtype
-        kind = f"{identity} {dtype} {text_len} {version('transformers')}"
+        kind = f"{identity} {dtype} {text_len} {transformers_version()}"
         self.folder = cache / hashlib.sha256(kind.encode()).hexdigest()[:16]
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
@@ -100,13 +104,13 @@ class Umt5:
             torch.cuda.empty_cache()
 
     def _load(self) -> tuple[Any, Any]:
+        found = transformers_version()
         try:
             from transformers import AutoTokenizer, UMT5EncoderModel
             from transformers.utils import logging
-        except ImportError:
-            raise CheckpointError(
-                f"the text encoder needs transformers, which is not installed; run: {INSTALL}"
-            ) from None
+        except ImportError as error:
+            said = (str(error).splitlines() or ["no reason given"])[0]
+            raise CheckpointError(f"transformers {found} cannot be imported ({said}); run: {INSTALL}") from None
         logging.disable_progress_bar()
         what = "a UMT5 encoder"
         try:
@@ -146,6 +150,21 @@ class Umt5:
     def _keep(self, prompt: str, said: Tensor) -> None:
         tensors = {"embedding": said.to("cpu", self.dtype).contiguous()}
         write_whole(self._path(prompt), lambda beside: save_file(tensors, beside))
+
+
+def transformers_version() -> str:
+    """Which `transformers` is installed. Raises CheckpointError where it is none, or one that loads UMT5 wrongly."""
+    needed = f"the text encoder needs transformers {OLDEST[0]}.{OLDEST[1]} or later"
+    try:
+        found = version("transformers")
+    except PackageNotFoundError:
+        raise CheckpointError(f"{needed}, which is not installed; run: {INSTALL}") from None
+    if tuple(int(digits) for digits in re.findall(r"\d+", found)[:2]) < OLDEST:
+        raise CheckpointError(
+            f"{needed}, and {found} is installed (5.0 to 5.2 leave UMT5's embeddings empty, whatever its files hold); "
+            f"run: pip install 'transformers>={OLDEST[0]}.{OLDEST[1]}'"
+        )
+    return found
 
 
 def cleaned(prompt: str) -> str:

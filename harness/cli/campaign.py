@@ -15,6 +15,8 @@ import typer
 from harness.cli import checks
 from harness.cli.compare import OUT, BaselineOption
 from harness.cli.terminal import (
+    ChunkOption,
+    ContainerOption,
     Json,
     OffloadOption,
     SizeOption,
@@ -81,6 +83,8 @@ def run(
     size: SizeOption = None,
     tiling: TilingOption = False,
     offload: OffloadOption = False,
+    container: ContainerOption = None,
+    chunk: ChunkOption = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -107,8 +111,8 @@ def run(
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "seeds": seeds,
         "backbone": backbone, "device": device,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
-        "offload": offload or None, "prompts": prompts and str(prompts), "lossless": lossless or None,
-        "baseline": baseline,
+        "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
+        "lossless": lossless or None, "baseline": baseline,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
     if seed is not None and seeds is None and isinstance(asked.seeds, tuple):

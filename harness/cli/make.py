@@ -11,7 +11,17 @@ import typer
 from rich.progress import Progress, TaskID
 
 from harness.cli import checks
-from harness.cli.terminal import OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress
+from harness.cli.terminal import (
+    ChunkOption,
+    ContainerOption,
+    OffloadOption,
+    SizeOption,
+    TilingOption,
+    WeightsOption,
+    app,
+    console,
+    progress,
+)  # fmt: skip
 from harness.errors import HorizonError, NotFiniteError, PresetError
 
 if TYPE_CHECKING:
@@ -48,6 +58,8 @@ def sample(
     size: SizeOption = None,
     tiling: TilingOption = False,
     offload: OffloadOption = False,
+    container: ContainerOption = None,
+    chunk: ChunkOption = None,
     out: Annotated[Path, typer.Option(help="The mp4 file; a filmstrip PNG is put beside it.")] = Path("sample.mp4"),
 ) -> None:
     """Make a video from a prompt, streaming to disk, and a filmstrip of it."""
@@ -64,7 +76,7 @@ def sample(
     if out.suffix != ".mp4":
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
     name, made = registry.parse_strategy(strategy)
-    options = options_of(str(weights) if weights else None, size, tiling, offload)
+    options = options_of(str(weights) if weights else None, size, tiling, offload, container, chunk)
     stage = registry.backbone(backbone, device=computing(device), **options)
     learned = made.weights(stage)
     if learned is not None and not learned.trained:

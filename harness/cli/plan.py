@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from harness.cli import checks
-from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.terminal import ChunkOption, Json, app, console, print_json, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
 from harness.limits import LARGEST_SIDE
 
@@ -34,6 +34,7 @@ def plan(
         list[str] | None, typer.Option(help=f"Repeat. {', '.join(GPUS)}, or here: this machine, measured.")
     ] = None,
     dtype: Annotated[str, typer.Option(help="Of the model and of what is cached.")] = "bfloat16",
+    chunk: ChunkOption = None,
     out: Annotated[
         Path | None, typer.Option(callback=checks.place, help="Also draw memory and time side by side, into this PNG.")
     ] = None,
@@ -43,13 +44,14 @@ def plan(
     from harness import registry
     from harness.backbone.presets import parse_dtype
     from harness.errors import KnobError
+    from harness.options import options_of
     from harness.plan import HERE
     from harness.plan import plan as make
     from reports.plan_plot import picture
 
     kind = parse_dtype(dtype)
     devices = [_device(name, kind) for name in gpu or ("H100",)]
-    stage = registry.backbone(backbone, device="meta", dtype=dtype)
+    stage = registry.backbone(backbone, device="meta", dtype=dtype, **options_of(chunk=chunk))
     latent_size = _latent_size(size, stage)
     if out is not None and out.suffix != ".png":
         raise HorizonError(f"--out {out}: the picture is a PNG file; give a name that ends in .png")
@@ -79,7 +81,8 @@ def plan(
 def _tables(
     plans: list[tuple[str, Plan]], devices: list[Device], stage: Backbone, latent_size: tuple[int, int], here: str
 ) -> None:
-    title = f"{stage.name}, {_pixels(latent_size, stage)}, batch 1, {stage.chunk} latent frames a chunk"
+    chunk = f"{stage.chunk} latent frame{'s' * (stage.chunk > 1)} a chunk"
+    title = f"{stage.name}, {_pixels(latent_size, stage)}, batch 1, {chunk}"
     memory = _sheet("latent frames", "cached (GB)", "laid out (GB)", "in all (GB)", "kB a token", title=title)
     work = _sheet("TFLOP a pass", "a chunk", "GB moved a pass", "a chunk")
     for name, one in plans:

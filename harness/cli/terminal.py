@@ -23,6 +23,13 @@ WeightsOption = Annotated[
 SizeOption = Annotated[str | None, typer.Option("--size", help="HEIGHTxWIDTH in pixels; default: the backbone's.")]
 TilingOption = Annotated[bool, typer.Option("--tiling", help="Decode in tiles: less memory, slightly other pictures.")]
 OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep the VAE off the device while nothing is decoded.")]
+ContainerOption = Annotated[
+    str | None,
+    typer.Option("--container", help="Of a checkpoint with several: generator_ema, generator, model, ...; bare: none."),
+]
+ChunkOption = Annotated[
+    int | None, typer.Option("--chunk", help="Latent frames drawn together: 1 for frame-wise checkpoints. Default: 3.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
 

@@ -1,11 +1,13 @@
 """The published backbones, by the code path of the real files: tiny ones of the same format, and full size on paper."""
 
+import hashlib
 import json
 import pickle
 import shutil
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from harness import registry
 from harness.backbone.adapters import merged, read_adapter
@@ -13,10 +15,11 @@ from harness.backbone.checkpoints import fill, load_checkpoint
 from harness.backbone.presets import build
 from harness.backbone.published import BY_NAME, EXAMPLES
 from harness.backbone.wan import WanConfig
-from harness.environment import weights_hash
+from harness.environment import environment, weights_hash
 from harness.errors import CheckpointError, PresetError
 from suites.prompts import SETS, built_in
 from tests import published
+from tests.backbone.test_shards import split
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 
@@ -157,10 +160,123 @@ def test_a_checkpoint_of_another_architecture_is_refused(own):
         made("self-forcing", own)
 
 
-def test_a_checkpoint_without_its_container_is_refused(own):
-    torch.save({"generator": published.model().state_dict()}, own / "checkpoints/self_forcing_dmd.pt")
+def two_models(own, other):
+    """A checkpoint as a trainer writes it: the last weights, and their moving average."""
+    averaged = published.model().state_dict()
+    last = {name: x + 0.1 for name, x in averaged.items()}
+    torch.save({"generator": last, "generator_ema": averaged, "critic": other}, own / "checkpoints/self_forcing_dmd.pt")
     published.sums(own)
-    with pytest.raises(CheckpointError, match="no container 'generator_ema'; it has generator"):
+    return last, averaged
+
+
+def test_two_containers_of_one_file_are_two_models(own):
+    same = weights_hash(made("self-forcing", own))
+    last, averaged = two_models(own, published.model().state_dict())
+    usual, other = made("self-forcing", own), made("self-forcing", own, container="generator")
+    assert torch.equal(usual.model.head.head.weight, averaged["head.head.weight"])
+    assert torch.equal(other.model.head.head.weight, last["head.head.weight"])
+    assert ("container" in usual.options, other.options["container"]) == (False, "generator")
+    # The usual container is no news: its name changes nothing.
+    assert weights_hash(made("self-forcing", own, container="generator_ema")) == weights_hash(usual)
+    assert usual.files == other.files
+    # Even where the numbers are the same, it is recorded what was asked for.
+    critic = made("self-forcing", own, container="critic")
+    assert torch.equal(critic.model.head.head.weight, usual.model.head.head.weight)
+    assert len({same, weights_hash(usual), weights_hash(other), weights_hash(critic)}) == 4
+    assert environment(other)["container"] == "generator"
+    assert "container" not in environment(usual)
+
+
+def test_what_makes_the_weights_of_the_published_files_is_what_it_was(weights):
+    """Cells of earlier versions are found again: neither container nor chunk is in what names them."""
+    backbone = made("self-forcing", weights)
+    assert backbone.options.keys() == {"weights", "size"}
+    assert made("longlive", weights).options.keys() == {"weights", "size"}
+    assert not environment(backbone).keys() & {"container", "chunk"}
+
+
+@pytest.mark.parametrize("name", ["generator", "model", "state_dict", None])
+def test_the_only_container_of_a_checkpoint_is_taken_and_recorded(own, name):
+    state = published.model().state_dict()
+    torch.save({name: state} if name else state, own / "checkpoints/self_forcing_dmd.pt")
+    published.sums(own)
+    backbone = made("self-forcing", own)
+    assert torch.equal(backbone.model.head.head.weight, state["head.head.weight"])
+    assert backbone.options["container"] == (name or "bare")
+    assert weights_hash(made("self-forcing", own, container=name or "bare")) == weights_hash(backbone)
+
+
+def test_a_wrong_container_is_refused_with_those_that_are_there(own):
+    two_models(own, {})
+    with pytest.raises(
+        CheckpointError, match="no container 'gen'; it has generator, generator_ema: choose with --conta"
+    ):
+        made("self-forcing", own, container="gen")
+
+
+def test_a_model_that_is_made_on_paper_knows_the_container_that_was_asked_for(weights):
+    paper = registry.backbone("self-forcing", device="meta", weights=weights, container="generator")
+    assert paper.options["container"] == "generator"
+    assert "container" not in registry.backbone("longlive", device="meta", container="generator").options
+
+
+def converted(own, name, shards=None):
+    """The base or the checkpoint as people convert it: safetensors, with ComfyUI's names."""
+    path = own / name
+    state = {f"model.diffusion_model.{key}": x for key, x in published.model().state_dict().items()}
+    path.unlink()
+    if shards:
+        return split(path.parent, state, shards, path.stem)
+    save_file(state, path.with_suffix(".safetensors"))
+    return path.with_suffix(".safetensors")
+
+
+@pytest.mark.parametrize("shards", [None, 3])
+@pytest.mark.parametrize("name", ["self-forcing", "longlive"])
+def test_a_checkpoint_in_safetensors_stands_for_the_published_one(weights, own, name, shards):
+    path = converted(own, BY_NAME[name].checkpoint.path, shards)
+    with pytest.raises(
+        CheckpointError, match=r"not in SHA256SUMS, which lists weights of your own; in .* sha256sum ch|mo"
+    ):
+        made(name, own)
+    published.sums(own)
+    backbone, usual = made(name, own), made(name, weights)
+    for key, value in usual.model.state_dict().items():
+        assert torch.equal(backbone.model.state_dict()[key], value)
+    assert backbone.options["container"] == "bare"
+    digests = [hashlib.sha256(each.read_bytes()).hexdigest() for each in path.parent.glob(f"{path.name[:8]}*")]
+    assert set(digests) <= set(backbone.files.values())
+    assert len(digests) == (1 if shards is None else 4)
+    assert weights_hash(backbone) != weights_hash(usual)
+
+
+def test_a_checkpoint_in_several_files_is_checked_in_all_of_them(own):
+    index = converted(own, "checkpoints/self_forcing_dmd.pt", 3)
+    published.sums(own)
+    second = index.with_name("self_forcing_dmd-00002-of-00003.safetensors")
+    sums = own / "SHA256SUMS"
+    listed = sums.read_text(encoding="utf-8")
+    sums.write_text("".join(line for line in listed.splitlines(True) if second.name not in line), encoding="utf-8")
+    with pytest.raises(
+        CheckpointError, match=rf"{second.name}: not in SHA256SUMS.*run: sha256sum checkpoints/{second.name} >>"
+    ):
+        made("self-forcing", own)
+    sums.write_text(listed, encoding="utf-8")
+    whole = second.read_bytes()
+    second.write_bytes(whole[:-4] + b"abcd")
+    with pytest.raises(CheckpointError, match=rf"{second.name}: half-downloaded or another file"):
+        made("self-forcing", own)
+    second.unlink()
+    with pytest.raises(CheckpointError, match=rf"{second.name} is not there; put all 3 files beside it"):
+        made("self-forcing", own)
+
+
+def test_two_files_that_can_be_the_checkpoint_are_refused(own):
+    save_file(published.model().state_dict(), own / "self_forcing_dmd.safetensors")
+    published.sums(own)
+    with pytest.raises(
+        CheckpointError, match=r"holds checkpoints/self_forcing_dmd\.pt and self_forcing_dmd\.safetensors, and each can"
+    ):
         made("self-forcing", own)
 
 

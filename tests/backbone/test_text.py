@@ -1,12 +1,16 @@
 """The text encoder: what transformers computes, zeros behind it, kept on disk, and gone when it is not needed."""
 
 import gc
+import json
 import shutil
 import weakref
+from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from harness import registry
 from harness.backbone import text
 from harness.backbone.text import Umt5, cleaned
 from harness.errors import CheckpointError, PromptError
@@ -108,3 +112,47 @@ def test_an_encoder_that_is_none_is_refused_in_one_line(weights, tmp_path):
         umt5(copy, tmp_path / "cache")(["a fox"])
     with pytest.raises(CheckpointError, match="embeddings have 32 channels; the model: 64"):
         umt5(weights, tmp_path / "cache", text_dim=64)(["a fox"])
+
+
+def test_the_encoder_of_a_config_that_ties_no_words_reads_its_one_matrix_of_embeddings(weights, tmp_path):
+    """Wan's files: transformers 5.0 to 5.2 leave the encoder's own embeddings empty."""
+    assert (
+        json.loads((weights / "text_encoder/config.json").read_text(encoding="utf-8"))["tie_word_embeddings"] is False
+    )
+    held = load_file(weights / "text_encoder/model.safetensors")
+    assert [name for name in held if "shared" in name or "embed_tokens" in name] == ["shared.weight"]
+    _, loaded = umt5(weights, tmp_path)._load()
+    assert torch.equal(loaded.encoder.embed_tokens.weight, held["shared.weight"])
+    assert loaded.encoder.embed_tokens.weight.abs().sum() > 0
+    # What goes in are the rows of that matrix: two encoders that differ in a letter's row differ in its embedding.
+    assert not torch.equal(held["shared.weight"][ord("a")], held["shared.weight"][ord("b")])
+    found = umt5(weights, tmp_path)(["a", "b"])
+    assert not torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("found", ["4.57.6", "5.0.0", "5.2.0", "5.2.0rc1", "5.2.1.dev0"])
+def test_a_library_that_leaves_the_embeddings_empty_is_named_before_anything_is_read(
+    weights, tmp_path, monkeypatch, own_cache, found
+):
+    monkeypatch.setattr(text, "version", lambda _: found)
+    told = rf"needs transformers 5\.3 or later, and {found} is installed .*; run: pip install 'transformers>=5\.3'$"
+    with pytest.raises(CheckpointError, match=told):
+        umt5(weights, tmp_path)
+    # Before a byte of the files is looked at: there are none here.
+    with pytest.raises(CheckpointError, match=told):
+        registry.backbone("self-forcing", weights=tmp_path)
+
+
+def test_without_the_library_it_says_what_to_install(weights, tmp_path, monkeypatch):
+    def missing(name):
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr(text, "version", missing)
+    with pytest.raises(CheckpointError, match=r"5\.3 or later, which is not installed; run: pip install"):
+        umt5(weights, tmp_path)
+
+
+@pytest.mark.parametrize("found", ["5.3.0", "5.24.0", "6.0.0.dev0"])
+def test_later_libraries_are_taken(monkeypatch, found):
+    monkeypatch.setattr(text, "version", lambda _: found)
+    assert text.transformers_version() == found

@@ -43,13 +43,15 @@ def _state(**changes: Any) -> dict[str, Any]:
     return {name: value for name, value in state.items() if value is not None}
 
 
-def checkpoint(name: str, content: Callable[[], Any] | bytes, words: str) -> Bad:
-    """A checkpoint for a tiny model; what a function makes is saved."""
+def checkpoint(name: str, content: Callable[[], Any] | bytes, words: str, **options: str) -> Bad:
+    """A checkpoint for a tiny model; what a function makes is saved. options: how it is read."""
 
     def setup(folder: Path) -> None:
         file(FILE, content if isinstance(content, bytes) else _saved(content()))(folder)
 
     def load() -> None:
+        if options:
+            read_checkpoint(FILE, **options)
         load_checkpoint(build(WanConfig(**published.CONFIG), device="meta"), FILE)
 
     return Bad(f"a checkpoint {name}", ("load",), f"w.pt: .*{words}", setup, load)
@@ -66,6 +68,11 @@ def sizes(name: str, about: object, words: str) -> Bad:
     text = about if isinstance(about, str) else json.dumps(about)
     return Bad(f"sizes {name}", ("describe", "self-forcing", "--weights", "w"), f"config.json: not the sizes.*{words}",
                file("w/config.json", text))  # fmt: skip
+
+
+def _two_checkpoints(folder: Path) -> None:
+    for suffix in ("pt", "safetensors"):
+        file(f"w/self_forcing_dmd.{suffix}", "x")(folder)
 
 
 def _cut_tensors(folder: Path) -> None:
@@ -103,6 +110,29 @@ ROWS = [
     adapter("of one half", lambda: {f"{PAIR}.lora_A.weight": torch.ones(4, 8)}, "no fitting pair of matrices"),
     adapter("of two ranks", lambda: {f"{PAIR}.lora_{half}.weight": torch.ones(*shape) for half, shape in TWO_RANKS},
             "no fitting pair of matrices"),
+    checkpoint("of two models", lambda: {"generator": _state(), "model": _state()},
+               "no container 'generator_ema', which is the usual one; it has generator, model: choose with --container",
+               usual="generator_ema"),
+    checkpoint("without that container", lambda: {"generator": _state()},
+               "no container 'ema'; it has generator: choose with --container", key="ema"),
+    checkpoint("of 8 bits", lambda: _state(**{NAME: torch.ones(48, 48).to(torch.float8_e4m3fn)}),
+               f"quantised weights: {NAME} is stored as torch.float8_e4m3fn; .* take the file that these were"),
+    Bad("an index of nothing", ("load",), "w.safetensors.index.json: not an index.*no weight_map",
+        file("w.safetensors.index.json", "{}"), partial(read_checkpoint, "w.safetensors.index.json")),
+    Bad("an index of another folder", ("load",), "names '../w.safetensors'; an index names .safetensors files",
+        file("w.safetensors.index.json", '{"weight_map": {"a": "../w.safetensors"}}'),
+        partial(read_checkpoint, "w.safetensors.index.json")),
+    Bad("safetensors without a sum", ("describe", "self-forcing", "--weights", "w"),
+        "self_forcing_dmd.safetensors: not in SHA256SUMS, which lists weights of your own; in w run: sha256sum",
+        file("w/self_forcing_dmd.safetensors", "x")),
+    Bad("two checkpoints", ("describe", "self-forcing", "--weights", "w"), "each can be the checkpoint; leave one",
+        _two_checkpoints),
+    Bad("a container of the pocket", ("sample", "x", "--container", "generator"), "pocket takes no container"),
+    *(Bad(f"{command} in chunks of {chunk}", (command, *words, "--backbone", "wan-1.3b", "--chunk", chunk),
+          f"a chunk of {chunk} latent frames cannot be; allowed: 3 .as published., 1 .for frame-wise checkpoints.")
+      for command, *words in (("plan",), ("run",)) for chunk in ("0", "2", "-1", "21")),
+    Bad("half a chunk", ("plan", "--chunk", "1.5"), "Invalid value for '--chunk'"),
+    Bad("a chunk of the pocket", ("run", "--chunk", "1"), "pocket takes no chunk"),
     sizes("that are a list", [], "list instead of names"),
     sizes("of half a file", '{"dim": ', "Expecting value"),
     sizes("in quotes", {"dim": "1536"}, "WanConfig.dim must be a positive whole number"),

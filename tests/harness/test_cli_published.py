@@ -14,6 +14,7 @@ import av
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from harness import cli
 from harness.errors import StoreError
@@ -238,6 +239,30 @@ def test_longlive_runs_to_a_film(weights, tmp_path):
     assert "f.mp4" in said
     assert len(frames(tmp_path / "f.mp4")) == 45
     assert (tmp_path / "f.png").exists()
+
+
+def test_a_frame_wise_model_from_one_of_two_containers(weights, tmp_path):
+    """As Causal-Forcing publishes its own: the last weights and their average, drawn frame by frame."""
+    own = shutil.copytree(weights, tmp_path / "own")
+    state = published.model().state_dict()
+    content = {"generator": {f"model.{name}": x + 0.1 for name, x in state.items()}, "generator_ema": state}
+    torch.save(content, own / "checkpoints/self_forcing_dmd.pt")
+    published.sums(own)
+    (tmp_path / "films.toml").write_text('chunk = 1\ncontainer = "generator"\nequal_budget = 0\n', encoding="utf-8")
+    (tmp_path / "p.jsonl").write_text('{"prompts": ["a fox"], "frames": 22}\n', encoding="utf-8")
+    words = ("run", "films.toml", "--backbone", "self-forcing", "--weights", own, "--size", SIZE, "--suite", "drift")
+    words = (*words, "--prompts", "p.jsonl", "--strategy", "sliding_window", "--threads", "1", "--out", "c")
+    assert horizon(*words, cwd=tmp_path).splitlines()[-1] == "c: 1 ok"
+    assert [len(frames(path)) for path in (tmp_path / "c").rglob("0.mp4")] == [4 * 22 - 3]
+    (told,) = json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["environments"].values()
+    assert (told["container"], told["chunk"]) == ("generator", 1)
+    # The other container of the same file is another model, and a folder has one.
+    said = horizon(*words, "--container", "generator_ema", cwd=tmp_path, code=2)
+    assert len(said.splitlines()) == 1
+    assert "weights" in said
+    said = horizon(*words, "--container", "ema", cwd=tmp_path, code=2)
+    assert "no container 'ema'; it has generator, generator_ema: choose with --container NAME" in said
+    assert "frames are not whole chunks of 3" in horizon(*words, "--chunk", "3", cwd=tmp_path, code=2)
 
 
 @pytest.mark.parametrize("name", ["self-forcing", "longlive"])
