@@ -406,17 +406,9 @@ def test_commands_and_options_are_these() -> None:
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
         "status": ["folder", "--json"],
         "run": [
-            *("campaign", "--strategy", "--suite", "--tier", "--seed", "--backbone", "--device", "--out", "--retry"),
-            *(
-                "--keep-stale",
-                "--timeout",
-                "--save-every",
-                "--threads",
-                "--workers",
-                "--equal-budget",
-                "--weights",
-                "--size",
-            ),
+            *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
+            *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--workers", "--equal-budget"),
+            *("--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
         "compare": ["folders", "--baseline", "--out", "--json"],
