@@ -13,6 +13,7 @@ from rich.progress import Progress, TaskID
 from harness.cli import checks
 from harness.cli.terminal import OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress
 from harness.errors import HorizonError, NotFiniteError, PresetError
+from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,7 +95,7 @@ def _filmed(
     shown: list[tuple[str, Tensor]] = []
     began = time.monotonic()
     with progress() as bar:
-        task = bar.add_task(title, total=frames, rate="")
+        task = bar.add_task(terminal(title), total=frames, rate="")
         try:
             for piece in stream:
                 video.write(piece.pictures)
