@@ -14,7 +14,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
-from harness.files import read_json, write_text
+from harness.files import own, read_json, write_text
 
 
 @contextmanager
@@ -23,7 +23,7 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
 
     about: what others may read of it meanwhile, beside who has it and since when.
     """
-    lock = FileLock(folder / f"{name}.lock", timeout=0)
+    lock = FileLock(own(folder, f"{name}.lock"), timeout=0)
     try:
         lock.acquire()
     except Timeout:
@@ -50,7 +50,7 @@ def held(folder: Path) -> dict[str, dict[str, Any]]:
     """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("[!.]*.json")):
-        lock = FileLock(path.with_suffix(".lock"), timeout=0)
+        lock = FileLock(own(folder, f"{path.stem}.lock"), timeout=0)
         try:
             lock.acquire()
             lock.release()

@@ -23,7 +23,7 @@ from typing import Any
 
 from harness.errors import HorizonError, TreeError
 from harness.escaping import toml_key
-from harness.files import write_text
+from harness.files import own, write_text
 from harness.store import MANIFEST, Store
 from harness.trees import AS_IT_IS, Tree, environment, last_line
 
@@ -166,7 +166,7 @@ class _Worker:
 def _worker(tree: Tree, job: Mapping[str, Any], folder: Path) -> Iterator[_Worker]:
     folder.mkdir(parents=True, exist_ok=True)
     variables = {**environment(tree, folder), "OMP_NUM_THREADS": str(job["threads"])}
-    pipe, log = subprocess.PIPE, folder / "process.log"
+    pipe, log = subprocess.PIPE, own(folder, "process.log")
     with log.open("w") as errors:
         process = subprocess.Popen(
             [sys.executable, *AS_IT_IS, "-m", "harness.turns"], cwd=tree.path, env=variables, stdin=pipe, stdout=pipe,

@@ -16,7 +16,7 @@ from markupsafe import Markup
 
 from harness import escaping
 from harness.errors import StoreError
-from harness.files import write_text, write_whole
+from harness.files import own, write_text, write_whole
 from harness.screening import protocols
 from harness.store import MANIFEST, Store
 from reports.comparison import Comparison, compared, whole_lengths
@@ -62,6 +62,7 @@ def render(
     """
     stores = opened(folders)
     place = out or (folders[0] if len(folders) == 1 else POOLED)
+    own(place, "plots")
     if (place / MANIFEST).exists() and [place.resolve()] != [folder.resolve() for folder in folders]:
         raise StoreError(f"{place} is a campaign's folder, where its own report lies; give --out another place")
     manifest, table, runners = united(stores), tidy(*stores), entrants(*stores)

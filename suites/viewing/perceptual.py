@@ -21,7 +21,8 @@ from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
 from harness.errors import HorizonError, StoreError, did_you_mean
-from harness.films import OF_FILM, Film, Part, add, digest, due, read_films, seen, shard, view_path
+from harness.files import own
+from harness.films import OF_FILM, VIEWS, Film, Part, add, digest, due, read_films, seen, shard
 
 VIEWER = "perceptual"
 METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
@@ -95,7 +96,7 @@ def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument
         raise StoreError("--device cuda: torch finds no CUDA device here; leave it out, or use --device cpu")
     # Convolutions in fewer bits would make numbers depend on the device.
     torch.backends.cudnn.allow_tf32 = False
-    cache = view_path(folder, VIEWER, "").parent / ".cache"
+    cache = own(folder, VIEWS, VIEWER, ".cache")
     lpips, flow = Lpips(asked.device, asked.pnet_rand), Flow(asked.device, asked.raft)
     dino = Dino(Encoder("dino", asked.dino, asked.device), cache)
     clip = Clip(Encoder("clip", asked.clip, asked.device), cache)

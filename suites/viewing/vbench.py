@@ -28,7 +28,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from harness.errors import CampaignError, HorizonError, TreeError, did_you_mean
-from harness.files import write_text, write_whole
+from harness.files import own, write_text, write_whole
 from harness.films import FORMAT, OF_FILM, VIEWS, Film, Part, View, add, due, read_films, seen, shard
 from suites.viewing import vbench_dimensions as needs
 from suites.viewing.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name
@@ -201,7 +201,7 @@ def _across(clips: Sequence[Clip], dimension: str, runner: Runner) -> float:
 
 
 def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, values: Sequence[float | None]) -> None:
-    path = folder / VIEWS / VIEWER / CLIPS / f"{film.id}.json"
+    path = own(folder, VIEWS, VIEWER, CLIPS) / f"{film.id}.json"
     listed = [{"name": clip.path.name, "start": clip.start, "end": clip.end} for clip in clips]
     kept = {"format": FORMAT, "film": film.id, "sha256": film.sha256, "clips": listed}
     known = json.loads(path.read_text()) if path.exists() else {}
@@ -263,7 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CampaignError(f"vbench is not installed here; in an environment of its own: {needs.INSTALL}")
         from suites.viewing.vbench_runner import Package
 
-        work = (words.work or words.films.parent / ".vbench").absolute()
+        work = (words.work or own(words.films.parent, ".vbench")).absolute()
         told = look(words.films, manner, Package(words.device, work), dimensions, words.shard, work)
     except HorizonError as error:
         print(error, file=sys.stderr)
