@@ -15,6 +15,7 @@ import tomllib
 from pathlib import Path
 
 import nox
+from nox.command import CommandFailed
 
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
@@ -61,8 +62,17 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
     """Let a viewer look at the films of a campaign, and make its report anew."""
     folder, *rest = session.posargs or ["runs/compare"]
     python(session, "harness.cli", "films", folder)
-    python(session, module, f"{folder}/films.json", *rest, environment=viewer)
+    failed = None
+    try:
+        python(session, module, f"{folder}/films.json", *rest, environment=viewer)
+    except CommandFailed as error:
+        # 1: a metric of a film failed, and the others are there.
+        if error.return_code != 1:
+            raise
+        failed = error
     python(session, "harness.cli", "compare", folder)
+    if failed is not None:
+        raise failed
 
 
 @nox.session

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.files import read_json, write_text
+from harness.files import own, read_json, write_text
 from harness.locks import lock
 
 
@@ -22,7 +22,7 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
 
     about: what others may read of it meanwhile, beside who has it and since when.
     """
-    with lock(folder / f"{name}.lock", wait=False) as mine:
+    with lock(own(folder, f"{name}.lock"), wait=False) as mine:
         if not mine:
             yield False
             return
@@ -47,7 +47,7 @@ def held(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("[!.]*.json")):
         # The file may be gone by now.
-        with lock(path.with_suffix(".lock"), wait=False) as free, suppress(StoreError):
+        with lock(own(folder, f"{path.stem}.lock"), wait=False) as free, suppress(StoreError):
             said = {} if free else read_json(path, "")
             if _is_claim(said):
                 found[path.stem] = said

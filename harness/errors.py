@@ -100,3 +100,9 @@ class CampaignError(HorizonError, ValueError):
 
 class MeasurementError(HorizonError, RuntimeError):
     """A measurement whose numbers must not count: the device was busy, or what was drawn is not a video."""
+
+
+def why(error: Exception) -> str:
+    """What went wrong, in a line: in Horizon's words where it has some, else with the kind of the error."""
+    words = " ".join(str(error).split())
+    return words if isinstance(error, HorizonError) and words else f"{type(error).__name__}: {words}".rstrip(": ")

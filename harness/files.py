@@ -12,13 +12,18 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.errors import StoreError, shown
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Make the folder, let `write` make the file beside its place, under a name with the same suffix, and rename it."""
+    """Make the folder, let `write` make the file beside its place, under a name with the same suffix, and rename it.
+
+    A link at its place is replaced, and not followed; `own` checks the folders on the way to it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
+    # A link by this name would be written through.
+    beside.unlink(missing_ok=True)
     try:
         write(beside)
         os.replace(beside, path)
@@ -34,6 +39,33 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, whole or not at all."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def own(folder: Path, *parts: str) -> Path:
+    """Return a place in a folder. Raises StoreError where a part of the way to it is a link.
+
+    What is written there would lie elsewhere. The folder itself may be a link: who names it means where it leads.
+    """
+    place = folder
+    for part in parts:
+        place = place / part
+        if place.is_symlink():
+            raise StoreError(
+                f"{place}: a link to {shown(os.readlink(place))}, through which nothing is written; move it away"
+            )
+    return place
+
+
+def no_links(folder: Path) -> None:
+    """Raise StoreError for a link or a pipe anywhere in a folder, which may be missing."""
+    for place, folders, files in os.walk(own(folder.parent, folder.name)):
+        for name in sorted((*folders, *files)):
+            path = Path(place, name)
+            # Others may be at work there, and take away what they have written.
+            with suppress(FileNotFoundError):
+                mode = path.lstat().st_mode
+                if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+                    raise StoreError(f"{path}: not a regular file; move it away")
 
 
 def read_bytes(path: Path) -> bytes:

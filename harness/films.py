@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
-from harness.files import read_json, write_text
+from harness.errors import StoreError, shown
+from harness.files import own, read_json, write_text
 
 FORMAT = 1
 FILMS, VIEWS = "films.json", "views"
@@ -151,8 +151,8 @@ def shard(films: Sequence[Film], which: str) -> list[Film]:
 
 
 def view_path(folder: Path, viewer: str, film: str) -> Path:
-    """Where a viewer writes what it saw."""
-    return folder / VIEWS / viewer / f"{film}.json"
+    """Where a viewer writes what it saw. Raises StoreError where that is another folder's place."""
+    return own(folder, VIEWS, viewer) / f"{film}.json"
 
 
 def read_view(path: Path) -> View:
@@ -275,6 +275,8 @@ def views(folder: Path) -> Iterator[tuple[str, View]]:
     """All views of a campaign, each with its viewer."""
     root = folder / VIEWS
     for viewer in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
+        if not is_component(viewer.name):
+            raise StoreError(f"{root}: {shown(viewer.name)} is no name of a viewer; move it out of the folder")
         for path in sorted(viewer.glob("*.json")):
             if not path.name.startswith("."):
                 yield viewer.name, read_view(path)

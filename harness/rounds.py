@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from harness import registry, turns
+from harness import files, registry, turns
 from harness.campaign import Campaign
 from harness.manifest import content_id
 from harness.suite import CostSuite
@@ -34,6 +34,8 @@ class Rounds:
         tell: Callable[[str], None] = lambda line: None,
     ) -> None:
         self.run, self.trees, self.workers, self.threads, self.tell = run, trees, workers, threads, tell
+        for name in ("quality", "cost", "trees"):
+            files.own(run, name)
         self.number = 0
         self.folders: dict[str, list[Path]] = {side: [] for side in trees}
         """Campaigns that were run, by side."""

@@ -12,6 +12,8 @@ from harness.films import VIEWS, Act, Film, Span, View, manner, views, write_fil
 from harness.store import Store, Stored
 from harness.suite import Sample
 
+FEW = 3
+"""Films that are named of those in which a metric was not seen."""
 WINDOWS = "windows.json"
 """Beside a cell's films: the latent frames at which the windows end of which curves are made."""
 
@@ -51,16 +53,26 @@ def seen_in(store: Store) -> dict[str, list[Sample]]:
 
 
 def remedies(store: Store) -> Mapping[str, str]:
-    """What viewers could not see anywhere, and why: the remedies by the metrics that they are for."""
+    """What viewers could not see, and why: the remedies by the metrics that they are for; of a metric that was seen in
+    other films, with the films in which it was not."""
     if not (store.folder / VIEWS).is_dir():
         return {}
-    parts = [(metric, part) for _, view in views(store.folder) for metric, part in view.parts.items()]
-    seen = {metric for metric, part in parts if not part.skipped}
+    parts = [(metric, view.film, part) for _, view in views(store.folder) for metric, part in view.parts.items()]
+    seen = {metric for metric, _, part in parts if not part.skipped}
     metrics: dict[str, dict[str, None]] = {}
-    for metric, part in parts:
+    partly: dict[tuple[str, str], list[str]] = {}
+    for metric, film, part in parts:
         if metric not in seen:
             metrics.setdefault(part.skipped, {})[metric] = None
-    return {", ".join(names): remedy for remedy, names in metrics.items()}
+        elif part.skipped:
+            partly.setdefault((metric, part.skipped), []).append(film)
+    whole = {", ".join(names): remedy for remedy, names in metrics.items()}
+    return whole | {f"{metric} of {_few(films)}": remedy for (metric, remedy), films in partly.items()}
+
+
+def _few(films: list[str]) -> str:
+    more = [f"{len(films) - FEW} more"] if len(films) > FEW else []
+    return ", ".join([*films[:FEW], *more])
 
 
 def protocols(store: Store) -> dict[str, dict[str, object]]:

@@ -30,9 +30,9 @@ import torch
 
 from harness import records
 from harness.claims import claim, held, progress
-from harness.errors import StoreError
-from harness.files import write_text, write_whole
-from harness.films import View, digest, unite, views
+from harness.errors import StoreError, shown
+from harness.files import no_links, own, write_text, write_whole
+from harness.films import View, digest, is_component, unite, views
 from harness.locks import lock
 from harness.manifest import check_same, first, joined
 from harness.pictures import check_pictures, read_pictures
@@ -68,11 +68,8 @@ class Stored:
     def files(self) -> list[Path]:
         """What its suite wrote while it ran, by name. Raises StoreError for a link or a pipe: it leads elsewhere."""
         folder = self.folder / FILES
-        found = sorted(folder.iterdir()) if folder.is_dir() else []
-        for path in found:
-            if path.is_symlink() or not (path.is_file() or path.is_dir()):
-                raise StoreError(f"{path}: not a regular file; move it away")
-        return [path for path in found if path.is_file()]
+        no_links(folder)
+        return [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
 
     def pictures(self) -> dict[str, np.ndarray]:
         """Some of its pictures, by name; none where it has none."""
@@ -147,14 +144,14 @@ class Store:
     def find(self, cell: str) -> Stored | None:
         """A finished cell, or None."""
         folder = self._path("cells", cell)
-        return Stored(cell, folder, read_cell(folder / CELL)) if folder.is_dir() else None
+        return _stored(folder) if os.path.lexists(folder) else None
 
     def cells(self) -> Iterator[Stored]:
         """All finished cells, by id."""
         root = self._path("cells")
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             if not folder.name.startswith("."):
-                yield Stored(folder.name, folder, read_cell(folder / CELL))
+                yield _stored(folder)
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
         """Have a cell for oneself; False where another process has it. A dead process has nothing."""
@@ -230,11 +227,17 @@ class Store:
     def discard(self, cell: str) -> None:
         """Remove a finished cell."""
         old = self._path("cells", f".{cell}.{os.getpid()}.old")
-        if self._path("cells", cell).exists():
+        if os.path.lexists(self._path("cells", cell)):
             self._path("cells", cell).rename(old)
-            shutil.rmtree(old)
+            if old.is_symlink():
+                old.unlink()
+            else:
+                shutil.rmtree(old)
 
     def _prepare(self) -> None:
+        """Make the folders that are written into. Raises StoreError where that cannot be, or would be elsewhere."""
+        own(self.folder, "cells")
+        no_links(self.flight)
         try:
             self.flight.mkdir(parents=True, exist_ok=True)
             self._path("cells").mkdir(exist_ok=True)
@@ -243,6 +246,17 @@ class Store:
 
     def _path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
+
+
+def _stored(folder: Path) -> Stored:
+    """A finished cell. Raises StoreError for one by the name of none, and for links: they lead elsewhere."""
+    if not is_component(folder.name):
+        raise StoreError(
+            f"{folder.parent}: {shown(folder.name)} is no name of a cell; move it out of the campaign's folder"
+        )
+    for name in ("", CELL, RECORD, PICTURES):
+        own(folder.parent, *filter(None, (folder.name, name)))
+    return Stored(folder.name, folder, read_cell(folder / CELL))
 
 
 class Merged(NamedTuple):

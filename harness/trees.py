@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import TreeError
-from harness.files import write_text
+from harness.files import own, write_text
 
 PACKAGES = ("harness", "strategies", "suites", "reports")
 """What of a tree decides its numbers."""
@@ -85,7 +85,7 @@ def registered(tree: Tree, group: str) -> dict[str, str]:
 def environment(tree: Tree, folder: Path) -> dict[str, str]:
     """Variables with which a process finds this tree's code, and the names that this tree registers."""
     project = _project(tree)
-    about = folder / "registered" / f"{project['name'].replace('-', '_')}-{project['version']}.dist-info"
+    about = own(folder, "registered", f"{project['name'].replace('-', '_')}-{project['version']}.dist-info")
     about.mkdir(parents=True, exist_ok=True)
     names = "".join(
         f"[{group}]\n" + "".join(f"{name} = {value}\n" for name, value in points.items())

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HorizonError, TreeError
-from harness.files import write_text
+from harness.escaping import toml_key
+from harness.files import own, write_text
 from harness.store import MANIFEST, Store
 from harness.trees import AS_IT_IS, Tree, environment, last_line
 
@@ -165,7 +166,7 @@ class _Worker:
 def _worker(tree: Tree, job: Mapping[str, Any], folder: Path) -> Iterator[_Worker]:
     folder.mkdir(parents=True, exist_ok=True)
     variables = {**environment(tree, folder), "OMP_NUM_THREADS": str(job["threads"])}
-    pipe, log = subprocess.PIPE, folder / "process.log"
+    pipe, log = subprocess.PIPE, own(folder, "process.log")
     with log.open("w", encoding="utf-8") as errors:
         process = subprocess.Popen(
             [sys.executable, *AS_IT_IS, "-m", "harness.turns"], cwd=tree.path, env=variables, stdin=pipe, stdout=pipe,
@@ -240,10 +241,15 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
 def _toml(campaign: Mapping[str, Any]) -> str:
     """Plain values as TOML: JSON writes strings, numbers and lists alike."""
     plain = {key: value for key, value in campaign.items() if not isinstance(value, dict)}
-    lines = [f"{key} = {json.dumps(value, ensure_ascii=False)}" for key, value in plain.items() if value is not None]
+    lines = [f"{key} = {_value(value)}" for key, value in plain.items() if value is not None]
     for name, knobs in (campaign.get("knobs") or {}).items():
-        lines += [f"[knobs.{name}]", *(f"{key} = {json.dumps(value)}" for key, value in knobs.items())]
+        lines += [f"[knobs.{toml_key(name)}]", *(f"{toml_key(key)} = {_value(value)}" for key, value in knobs.items())]
     return "\n".join(lines) + "\n"
+
+
+def _value(value: Any) -> str:
+    # JSON leaves this one control character as it is, which TOML does not read.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 from subprocess import STDOUT, Popen
 
 from harness.children import child
+from harness.files import own
 from harness.lifeline import RUN
 
 EVERY = 0.5
@@ -36,7 +37,7 @@ def workers(count: int, name: str, folder: Path, tell: Callable[[str], None]) ->
         stack.callback(over.set)
         started = []
         for number in range(1, count + 1):
-            log = folder / f"worker-{number}.log"
+            log = own(folder, f"worker-{number}.log")
             said = stack.enter_context(log.open("w", encoding="utf-8"))
             process = stack.enter_context(child(command, stdout=said, stderr=STDOUT, variables={RUN: name}))
             started.append((f"worker {number} of {count}", process, log))

@@ -12,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from harness.errors import BaselineError
+from harness.escaping import markdown as plain
+from harness.escaping import markdown_row
 from harness.files import write_text
 from harness.suite import Margin
 from reports.evidence import Evidence
@@ -172,10 +174,10 @@ def headline(found: Calibration) -> str:
 def markdown(found: Calibration) -> str:
     """The page."""
     heads, lines = rows(found)
-    table = ["| " + " | ".join(line) + " |" for line in (heads, ["---"] * len(heads), *lines)]
-    alarms = [f"- {place}: {count}" for place, count in sorted(found.alarms.items())]
+    table = [markdown_row(heads), f"|{'---|' * len(heads)}", *map(markdown_row, lines)]
+    alarms = [f"- {plain(place)}: {count}" for place, count in sorted(found.alarms.items())]
     return "\n".join([
-        "# The same code against itself", "", headline(found) + ".", "", *table, "",
+        "# The same code against itself", "", plain(headline(found)) + ".", "", *table, "",
         f"Of each metric the noisiest strategy. between two launches: standard deviation. a gate is off by: in all but "
         f"one of {1 / (1 - RARE):.0f} gates. finds: the smallest loss that {OFTEN:.0%} of gates call a regression.",
         *(["", "Called worse by chance:", "", *alarms] if alarms else []),

@@ -11,6 +11,8 @@ from xml.etree import ElementTree as ET
 
 import numpy as np
 
+from harness.escaping import markdown as plain
+from harness.escaping import markdown_row, xml
 from harness.files import write_text
 from reports.cost import in_bytes
 from reports.gate import EXIT, Finding, Verdict
@@ -76,9 +78,9 @@ def markdown(verdict: Verdict) -> str:
     lines = [
         f"# Gate: {SIGNS[verdict.state]} {verdict.state}",
         "",
-        headline(verdict) + ".",
+        plain(headline(verdict)) + ".",
         "",
-        f"This run ({head.commit}) against the baseline ({base.commit}{_accepted(verdict)}), "
+        f"This run ({plain(head.commit)}) against the baseline ({plain(base.commit)}{plain(_accepted(verdict))}), "
         + ("measured in turn." if verdict.together else "measured at another time."),
     ]
     loud = sheet(verdict)
@@ -88,7 +90,7 @@ def markdown(verdict: Verdict) -> str:
     if told.rows:
         lines += ["", "<details><summary>everything</summary>", "", *_table(told), "", "</details>"]
     if verdict.notes:
-        lines += ["", "Not as in the baseline:", "", *(f"- {note}" for note in verdict.notes)]
+        lines += ["", "Not as in the baseline:", "", *(f"- {plain(note)}" for note in verdict.notes)]
     lines += [
         "",
         'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
@@ -128,14 +130,14 @@ def junit(verdict: Verdict) -> str:
     count: Counter[str] = Counter()
     if verdict.differences:
         case = ET.SubElement(suite, "testcase", classname="gate", name="cohort", time="0")
-        ET.SubElement(case, "error", message="; ".join(verdict.differences))
+        ET.SubElement(case, "error", message=xml("; ".join(verdict.differences)))
         count["error"] += 1
     for finding in gated:
         name = ".".join(part for part in (finding.suite, finding.scenario, finding.metric) if part)
-        case = ET.SubElement(suite, "testcase", classname=finding.arm, name=name, time="0")
+        case = ET.SubElement(suite, "testcase", classname=xml(finding.arm), name=xml(name), time="0")
         kind = kinds.get(finding.state)
         if kind:
-            ET.SubElement(case, kind, message=f"{finding.state}: {finding.reason or _worse(finding)}")
+            ET.SubElement(case, kind, message=xml(f"{finding.state}: {finding.reason or _worse(finding)}"))
             count[kind] += 1
     suite.set("tests", str(len(suite)))
     for kind, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
@@ -200,8 +202,7 @@ def _accepted(verdict: Verdict) -> str:
 
 
 def _table(shown: Sheet) -> list[str]:
-    rows = [shown.heads, ["---"] * len(shown.heads), *shown.rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
+    return [markdown_row(shown.heads), f"|{'---|' * len(shown.heads)}", *map(markdown_row, shown.rows)]
 
 
 def _plain(value: Any) -> Any:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from harness.escaping import plot_text
 from reports.panels import logarithmic
 from reports.plots import COLOURS, INK, PALE, save
 
@@ -38,7 +39,8 @@ def picture(plans: Sequence[tuple[str, Plan]], devices: Sequence[Device], path: 
         left += sizes
     for place, whole in zip(places, left, strict=True):
         memory.text(whole, place, f" {whole:.1f}", va="center", fontsize=8, color=INK)
-    memory.set_yticks(places, [f"{name} ({one.latent_frames} frames)" for name, one in plans], fontsize=8)
+    names = [plot_text(f"{name} ({one.latent_frames} frames)") for name, one in plans]
+    memory.set_yticks(places, names, fontsize=8, parse_math=False)
     memory.set_xlabel("GB")
     memory.set_xlim(0, 1.12 * left.max())
     for device in devices:

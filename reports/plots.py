@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from torch import Tensor
 
+from harness.escaping import plot_text
 from harness.files import write_whole
 
 if TYPE_CHECKING:
@@ -94,5 +95,15 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure whole, in the format of its name."""
+    """Write a figure whole, in the format of its name; what is written in it is text, and no mathematics but that of
+    the numbers along its axes."""
+    from matplotlib.text import Text
+
+    axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
+    ticks = [tick for axis in axes for tick in (*axis.get_major_ticks(), *axis.get_minor_ticks())]
+    numbers = {id(label) for tick in ticks for label in (tick.label1, tick.label2)}
+    for text in figure.findobj(Text):
+        if id(text) not in numbers:
+            text.set_text(plot_text(text.get_text()))
+            text.set_parse_math(False)
     write_whole(path, figure.savefig)

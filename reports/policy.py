@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import BaselineError, did_you_mean
+from harness.escaping import toml_key
 from harness.files import load_toml
 from harness.suite import Margin
 from reports.tables import suite_named
@@ -68,7 +69,7 @@ def written(policy: Policy, about: str) -> str:
     """A policy as the text of such a file."""
     lines = [f"# {line}" for line in about.splitlines()]
     for (suite, metric), margin in sorted(policy.items()):
-        lines += ["", f"[{suite}.{metric}]"]
+        lines += ["", f"[{toml_key(suite)}.{toml_key(metric)}]"]
         lines += [
             f"{key} = {str(value).lower() if isinstance(value, bool) else f'{value:.4g}'}"
             for key, value in asdict(margin).items()

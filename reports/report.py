@@ -8,12 +8,15 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
+from harness import escaping
 from harness.errors import StoreError
-from harness.files import write_text, write_whole
+from harness.files import own, write_text, write_whole
 from harness.screening import protocols
 from harness.store import MANIFEST, Store
 from reports.comparison import Comparison, compared, whole_lengths
@@ -59,6 +62,7 @@ def render(
     """
     stores = opened(folders)
     place = out or (folders[0] if len(folders) == 1 else POOLED)
+    own(place, "plots")
     if (place / MANIFEST).exists() and [place.resolve()] != [folder.resolve() for folder in folders]:
         raise StoreError(f"{place} is a campaign's folder, where its own report lies; give --out another place")
     manifest, table, runners = united(stores), tidy(*stores), entrants(*stores)
@@ -93,7 +97,9 @@ def _tables(place: Path, table: pd.DataFrame, found: Comparison, runners: Sequen
     rows = found.rows.merge(costs, on="arm", how="left")
     paths = [place / name for name in ("table.csv", "pairs.csv", "records.parquet")]
     for path, frame in zip(paths, (rows, found.pairs), strict=False):
-        write_whole(path, partial(frame.to_csv, index=False, float_format="%.6g"))
+        words = frame.select_dtypes(exclude="number")
+        cells = frame.assign(**{name: words[name].map(escaping.csv_cell) for name in words})
+        write_whole(path, partial(cells.to_csv, index=False, float_format="%.6g"))
     write_whole(paths[-1], table.to_parquet)
     return paths
 
@@ -131,15 +137,38 @@ def _told(
 
 
 def _pages(place: Path, told: dict[str, Any]) -> list[Path]:
-    pages = Environment(
-        loader=PackageLoader("reports", "html"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
     made = []
-    for name, escape in (("report.html", True), ("report.md", False)):
-        text = pages.overlay(autoescape=escape).get_template(f"{name}.j2").render(**told)
-        write_text(place / name, text)
+    for name, pages in (("report.html", _html()), ("report.md", _markdown())):
+        write_text(place / name, pages.get_template(f"{name}.j2").render(**told))
         made.append(place / name)
     return made
+
+
+def _html() -> Environment:
+    """Templates whose every expression is escaped for HTML."""
+    return Environment(finalize=_visible, autoescape=True, **_TEMPLATES)
+
+
+def _markdown() -> Environment:
+    """Templates whose every expression is escaped for Markdown, but what a filter has made Markdown of."""
+    pages = Environment(finalize=_as_markdown, **_TEMPLATES)
+    pages.filters["code"] = lambda text: Markup(escaping.code(text))
+    pages.filters["row"] = lambda cells: Markup(escaping.markdown_row(cells))
+    pages.filters["address"] = lambda name: Markup(quote(name))
+    return pages
+
+
+def _visible(value: Any) -> Any:
+    return escaping.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _as_markdown(value: Any) -> Any:
+    return value if isinstance(value, Markup) else escaping.markdown(value)
+
+
+_TEMPLATES: dict[str, Any] = {
+    "loader": PackageLoader("reports", "html"), "undefined": StrictUndefined, "trim_blocks": True, "lstrip_blocks": True
+}  # fmt: skip
 
 
 def _environments(stores: Sequence[Store]) -> list[dict[str, Any]]:

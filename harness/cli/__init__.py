@@ -15,6 +15,7 @@ import traceback
 
 import typer
 
+from harness import escaping
 from harness.cli import campaign, gate, make, plan, show, status
 from harness.cli.checks import no_empty_words
 from harness.cli.failures import told
@@ -86,7 +87,6 @@ def _discard_output() -> None:
 
 
 def _fail(message: str) -> None:
-    # One line, whatever a file or a name holds: no line break, and no control character that a terminal would obey.
-    line = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in " ".join(message.split()))
-    print(f"horizon: {line}", file=sys.stderr)
+    # One line, whatever a file or a name holds.
+    print(f"horizon: {escaping.terminal(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

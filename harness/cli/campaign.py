@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import uuid
 from collections import Counter
@@ -129,7 +130,8 @@ def run(
     for line in warnings(planned, stage):
         aside.print(line)
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
-    told = manifest(asked, stage, planned, out.name)
+    # A folder's name may be bytes that are no text.
+    told = manifest(asked, stage, planned, os.fsencode(out.name).decode("utf-8", "backslashreplace"))
     store.check(told)
     name = run_name() or uuid.uuid4().hex
     looks = survey(store, planned, again, keep_stale, name)

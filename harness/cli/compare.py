@@ -7,9 +7,9 @@ from textwrap import wrap
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
-from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.terminal import Json, app, console, line, lines, print_json, table
+from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,7 +57,8 @@ def compare(
             console.print(shown)
             console.print()
         for note in sheet.notes:
-            console.print(note + "\n", style="dim")
+            console.print(note, style="dim")
+            console.print()
     console.print(legend.short, style="dim")
     console.print(f"{written[0]}")
 
@@ -72,13 +73,15 @@ def fitted(sheet: Sheet, width: int) -> list[Table]:
     counts = sheet.counts or [""] * len(sheet.heads)
     columns = []
     for place, head in enumerate(sheet.heads):
-        cells = [row[place].replace(" [", "\n[") for row in sheet.rows]
-        words = [*head.split(), counts[place], *(line for cell in cells for line in cell.splitlines())]
+        # A name may have a bracket in it; a number has one before its interval.
+        cells = [terminal(row[place]) for row in sheet.rows]
+        cells = [cell.replace(" [", "\n[") for cell in cells] if place else cells
+        words = [*terminal(head).split(), counts[place], *(part for cell in cells for part in cell.splitlines())]
         widest = max(map(len, words), default=0)
         if place == 0 or head not in ASIDE:
             # Wrapped here: a column that is narrower than its heading would be folded.
-            lines = [*wrap(head, max(widest, 1)), *([counts[place]] if counts[place] else [])]
-            columns.append(("\n".join(lines), cells, widest))
+            titles = [*wrap(terminal(head), max(widest, 1)), *([counts[place]] if counts[place] else [])]
+            columns.append(("\n".join(titles), cells, widest))
     first, *rest = columns
     name = min(first[2], WIDE)
     blocks: list[list[tuple[str, list[str], int]]] = [[]]
@@ -91,9 +94,9 @@ def fitted(sheet: Sheet, width: int) -> list[Table]:
         left -= column[2] + BETWEEN
     made = []
     for block in blocks:
-        shown = table(first[0], *(head for head, *_ in block))
+        shown = table(lines(first[0]), *(lines(head) for head, *_ in block))
         shown.columns[0].max_width = WIDE
         for place, label in enumerate(first[1]):
-            shown.add_row(Text(label, "bold"), *(cells[place] for _, cells, _ in block))
+            shown.add_row(line(label, "bold"), *(lines(cells[place]) for _, cells, _ in block))
         made.append(shown)
     return made

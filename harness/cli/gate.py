@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.text import Text
 
 from harness.cli import checks
-from harness.cli.terminal import Json, app, aside, console, print_json, table
+from harness.cli.terminal import Json, app, aside, console, line, print_json, table
 from harness.errors import BaselineError, CampaignError
+from harness.files import load_json
 
 if TYPE_CHECKING:
     from harness.campaign import Campaign
@@ -97,7 +97,7 @@ def gate(
     code = 1 if strict and verdict.state == "inconclusive" else EXIT[verdict.state]
     written = write(verdict, out or (run.parent if run.suffix == ".parquet" else run), code)
     if as_json:
-        print(written[1].read_text(encoding="utf-8"), end="")
+        print_json(load_json(written[1]))
     else:
         _tell(verdict, written)
     raise typer.Exit(code)
@@ -138,12 +138,12 @@ def aa(
     found = calibrate(pairs, states, margins(pairs[0][0].suites()), gates)
     written = write(found, out)
     if as_json:
-        print(written[1].read_text(encoding="utf-8"), end="")
+        print_json(load_json(written[1]))
         return
-    heads, lines = rows(found)
+    heads, found_rows = rows(found)
     shown = table(*heads, title="the same code against itself")
-    for line in lines:
-        shown.add_row(*line)
+    for row in found_rows:
+        shown.add_row(*row)
     console.print(shown)
     console.print(headline(found))
     console.print(", ".join(str(path) for path in written), style="dim")
@@ -171,9 +171,9 @@ def history(
     shown = table("", "run", "commit", "level", "change", title=f"{len(runs)} runs")
     for each in series:
         for step in each.steps:
-            what = Text(f"{each.arm}: {each.metric} in {each.scenario}", "bold")
+            what = line(f"{each.arm}: {each.metric} in {each.scenario}", "bold")
             levels = f"{step.before:,.4g} to {step.after:,.4g} {each.unit}"
-            shown.add_row(what, step.run, step.commit, levels, Text(step.told, "red" if step.worse else "green"))
+            shown.add_row(what, step.run, step.commit, levels, line(step.told, "red" if step.worse else "green"))
     console.print(shown if shown.row_count else f"{len(runs)} runs, {len(series)} series: no step")
     console.print(f"{place}", style="dim")
 
@@ -288,7 +288,7 @@ def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
     if loud.rows:
         shown = table("", "", "n", "baseline", "now", "worse by", "allowed")
         for sign, arm, metric, scenario, *numbers in loud.rows:
-            shown.add_row(sign, Text(f"{arm}: {metric}" + (f" in {scenario}" if scenario else ""), "bold"), *numbers)
+            shown.add_row(sign, line(f"{arm}: {metric}" + (f" in {scenario}" if scenario else ""), "bold"), *numbers)
         console.print(shown)
         console.print()
     for note in verdict.notes:

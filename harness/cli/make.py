@@ -23,6 +23,7 @@ from harness.cli.terminal import (
     progress,
 )  # fmt: skip
 from harness.errors import HorizonError, NotFiniteError, PresetError
+from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,7 +112,7 @@ def _filmed(
     shown: list[tuple[str, Tensor]] = []
     began = time.monotonic()
     with progress() as bar:
-        task = bar.add_task(title, total=frames, rate="")
+        task = bar.add_task(terminal(title), total=frames, rate="")
         try:
             for piece in stream:
                 video.write(piece.pictures)

@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from harness.cli import checks
-from harness.cli.terminal import ChunkOption, Json, app, console, print_json, table
+from harness.cli.terminal import ChunkOption, Json, app, console, line, print_json, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
 from harness.limits import LARGEST_SIDE
 
@@ -123,7 +123,7 @@ def _sheet(*heads: str, title: str | None = None) -> Table:
 
 
 def _add(sheet: Table, name: str, *cells: str | Text) -> None:
-    sheet.add_row(Text(name, "bold"), *cells)
+    sheet.add_row(line(name, "bold"), *cells)
 
 
 def _told(name: str, one: Plan, stage: Backbone, devices: list[Device]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 from rich.text import Text
 
-from harness.cli.terminal import Json, WeightsOption, app, console, print_json, table
+from harness.cli.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
+from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from harness.backbone.artifacts import Found
@@ -42,13 +42,13 @@ def list_(as_json: Json = False) -> None:
     for about in strategies:
         knobs = [f"{knob}={_default(value)}" for knob, value in about["knobs"].items()]
         more = [f"and {len(knobs) - FEW} more"] if len(knobs) > FEW else []
-        sheet.add_row(Text(about["name"], "bold"), about["about"], ", ".join([*knobs[:FEW], *more]) or "none")
+        sheet.add_row(line(about["name"], "bold"), about["about"], ", ".join([*knobs[:FEW], *more]) or "none")
     console.print(sheet)
     for title, rows in (("backbone", backbones), ("suite", suites)):
         if rows:
             sheet = table(title, "what it is")
             for row in rows:
-                sheet.add_row(Text(row["name"], "bold"), row.get("about", ""))
+                sheet.add_row(line(row["name"], "bold"), row.get("about", ""))
             console.print(sheet)
     console.print("horizon describe NAME says more about one of them.", style="dim")
 
@@ -78,8 +78,8 @@ def describe(
     if as_json:
         print_json(about)
         return
-    console.print(Text.assemble((name, "bold"), f"  {about['paper']}\n"))
-    console.print(about["text"] + "\n", soft_wrap=True)
+    console.print(Text.assemble((terminal(name), "bold"), f"  {terminal(about['paper'])}\n"))
+    console.print(lines(about["text"] + "\n"), soft_wrap=True)
     if about["knobs"]:
         sheet = table("knob", "default", "allowed")
         for knob, value in about["knobs"].items():
@@ -112,7 +112,7 @@ def verify(
     from harness.verify import verify as run
 
     _, made = registry.parse_strategy(strategy)
-    with Console(stderr=True).status(Text(f"verifying {made!r}")):
+    with Screen(stderr=True).status(line(f"verifying {made!r}")):
         findings = run(made)
     broken = [finding for finding in findings if finding.state == "fail"]
     if as_json:
@@ -180,8 +180,10 @@ def _describe_suite(name: str, as_json: bool) -> None:
     if as_json:
         print_json({"name": name, "version": suite.version, "tiers": list(suite.tiers), "metrics": metrics})
         return
-    console.print(Text.assemble((name, "bold"), f"  version {suite.version}, tiers {', '.join(suite.tiers)}\n"))
-    console.print((inspect.getdoc(sys.modules[type(suite).__module__]) or "") + "\n", soft_wrap=True)
+    console.print(
+        Text.assemble((terminal(name), "bold"), f"  version {suite.version}, tiers {', '.join(suite.tiers)}\n")
+    )
+    console.print(lines((inspect.getdoc(sys.modules[type(suite).__module__]) or "") + "\n"), soft_wrap=True)
     sheet = table("metric", "unit", "better", "what it is")
     for key, metric in metrics.items():
         sheet.add_row(key, metric["unit"], metric["better"], metric["about"])
@@ -233,25 +235,26 @@ def _tell_files(files: list[Found], weights: Path | None) -> None:
     """Which files a backbone needs, whether they are there, and how to get those that are not."""
     from harness.backbone.artifacts import SHOWN, command, looked_in, offline, size_of, weights_folder
 
-    sheet = table("file", "bytes", "SHA-256", "found", title="\nfiles")
+    sheet = table("file", "bytes", "SHA-256", "found", title="files")
     for each in files:
         state = each.trouble or (str(each.path) if each.path else "missing")
         sheet.add_row(
             each.artifact.path,
             f"{each.bytes:,}",
             each.sha256[:SHOWN],
-            Text(f"{state}{' (yours)' * each.own}", "red" if each.trouble or not each.path else "green"),
+            line(f"{state}{' (yours)' * each.own}", "red" if each.trouble or not each.path else "green"),
         )
+    console.print()
     console.print(sheet)
     for repo, revision in dict.fromkeys((each.artifact.repo, each.artifact.revision) for each in files if not each.own):
         console.print(f"{repo} at {revision}", style="dim")
     console.print(f"looked in {' and in '.join(looked_in(weights_folder(weights)))}", style="dim")
     wanted = [each.artifact for each in files if each.trouble or not each.path]
     if wanted:
-        console.print(f"\nGet the {len(wanted)} that are missing ({size_of(wanted)}) with{offline()}:\n")
-        console.print(command(wanted).replace(" && ", " &&\n"), soft_wrap=True)
+        console.print(lines(f"\nGet the {len(wanted)} that are missing ({size_of(wanted)}) with{offline()}:\n"))
+        console.print(lines(command(wanted).replace(" && ", " &&\n")), soft_wrap=True)
     else:
-        console.print("\nAll there; their hashes are compared when the backbone is loaded.")
+        console.print(lines("\nAll there; their hashes are compared when the backbone is loaded."))
 
 
 def _summary(thing: object) -> str:

@@ -3,19 +3,46 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.segment import Segment
 from rich.table import Table
+from rich.text import Text
+
+from harness.escaping import terminal
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-# What is printed comes from docstrings, knobs and exceptions, third parties' too: never read it as markup.
-console = Console(highlight=False, markup=False, emoji=False)
+
+
+class Screen(Console):
+    """A console for what comes from docstrings, knobs, names and exceptions, third parties' too.
+
+    Nothing in it is read as markup or as a command of the terminal. A `str` is one line, whatever it holds; what is
+    meant to have several is a `Text`.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(terminal(text), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        if isinstance(renderable, Text):
+            told = lines(renderable.plain)
+            # Only what is not as it should be loses the styles of its parts.
+            renderable = renderable if told.plain == renderable.plain else Text(told.plain, renderable.style)
+        return super().render(renderable, options)
+
+
+console = Screen()
 # What is being done meanwhile: never in the way of what a command is asked for.
-aside = Console(highlight=False, markup=False, emoji=False, stderr=True, style="dim")
+aside = Screen(stderr=True, style="dim")
 WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", help="A folder of weights; default: HORIZON_WEIGHTS, the Hugging Face cache."),
@@ -38,7 +65,17 @@ def horizon() -> None:
     """Horizon: which memory keeps a video model itself, for how long, and at what price?"""
 
 
-def table(*columns: str, title: str | None = None) -> Table:
+def lines(text: str, style: str = "") -> Text:
+    """Return a text of several lines, as they are."""
+    return Text("\n".join(map(terminal, text.split("\n"))), style)
+
+
+def line(text: str, style: str = "") -> Text:
+    """Return a text in one line, with a style of its own in a table."""
+    return Text(terminal(text), style)
+
+
+def table(*columns: str | Text, title: str | None = None) -> Table:
     """A table without lines that folds long cells."""
     made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
     for column in columns:
@@ -62,4 +99,5 @@ def progress(disable: bool = False) -> Progress:
 
 def print_json(content: dict[str, Any]) -> None:
     """Print for machines; what JSON does not know is printed as text."""
-    print(json.dumps(content, indent=2, default=str))
+    # JSON leaves this one control character as it is.
+    print(json.dumps(content, indent=2, default=str).replace("\x7f", "\\u007f"))

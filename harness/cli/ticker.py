@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from rich.text import Text
-
-from harness.cli.terminal import console, progress
+from harness.cli.terminal import console, line, progress
+from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from harness.campaign import Cell
@@ -49,13 +48,13 @@ class Ticker:
         self.bar.update(
             self.task,
             advance=step.frames,
-            description=f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}",
+            description=terminal(f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}"),
             rate=f"{self.rolled / (time.monotonic() - self.began):,.0f} latent frames/s",
         )
 
-    def warn(self, line: str) -> None:
+    def warn(self, text: str) -> None:
         """Something that must be seen, such as a worker that died."""
-        self.bar.console.print(Text(line, "yellow"), soft_wrap=True)
+        self.bar.console.print(line(text, "yellow"), soft_wrap=True)
 
     def done(self, cell: Cell, status: Status, reason: str, kept: bool = False) -> None:
         """A cell is in the store; kept: since before this run."""
@@ -66,5 +65,5 @@ class Ticker:
         if (status not in STYLES or not console.is_terminal) and not (kept and status in STYLES):
             task = cell.task
             state = f"kept, {status}" if kept else status
-            line = f"{self.finished}/{self.cells} {state} {cell.arm.label} {task.scenario} {task.frames:,}"
-            console.print(Text(f"{line} {reason}".rstrip(), STYLES.get(status, "red")), soft_wrap=True)
+            told = f"{self.finished}/{self.cells} {state} {cell.arm.label} {task.scenario} {task.frames:,} {reason}"
+            console.print(line(told.rstrip(), STYLES.get(status, "red")), soft_wrap=True)

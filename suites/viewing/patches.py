@@ -12,10 +12,12 @@ from torch import Tensor
 
 from harness.errors import StoreError
 from harness.films import Film, Part
-from suites.viewing.footage import SAMPLING, Picture, beginning, middles, pictures
+from suites.viewing.footage import SAMPLING, Picture, beginning, footage, middles, pictures
 from suites.viewing.weights import allow_torchvision, checkpoint, fetch, lacking, sha256, versions
 
 WEIGHTS = "alexnet-owt-7be5be79.pth"
+SMALLEST = 31
+"""Pixels of a side that AlexNet needs: of a smaller one nothing is left after its second pooling."""
 
 
 class Lpips:
@@ -46,7 +48,12 @@ class Lpips:
         }
 
     def look(self, metric: str, film: Film) -> Part:
-        """What it sees. Raises StoreError for a damaged video."""
+        """What it sees. Raises StoreError for a damaged video, and for one that is smaller than its network needs."""
+        what = footage(film.path)
+        if min(what.height, what.width) < SMALLEST:
+            raise StoreError(
+                f"{film.path}: {what.width}x{what.height} is too small for LPIPS, which needs {SMALLEST} pixels a side"
+            )
         first = beginning(film.reference, film.rate)
         references = torch.cat([self._shown(picture) for _, picture in pictures(film.path, first)])
         windows = {span: middles(span.start, span.end, film.rate) for span in film.windows}

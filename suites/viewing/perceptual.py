@@ -4,8 +4,9 @@
 
 It needs none of Horizon's other dependencies, and runs in an environment of its own (perceptual.txt). Every metric of
 every video is written as soon as it is there; what is there, and was looked at in the same way, is not looked at again.
-Exit codes: 0 done, 2 a mistake in the request (one line on the error stream), 130 stopped by Ctrl-C, 70 a mistake of
-Horizon's own.
+What goes wrong with one metric of one video is told and kept with both, and the others are looked at.
+Exit codes: 0 done (what needs files or packages that are not here was skipped), 1 a metric of a video failed, 2 a
+mistake in the request (one line on the error stream), 130 stopped by Ctrl-C, 70 a mistake of Horizon's own.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import sys
 import traceback
 from collections.abc import Iterable, Mapping, Sequence
@@ -20,8 +22,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn, Protocol
 
-from harness.errors import HorizonError, StoreError, did_you_mean
-from harness.films import OF_FILM, Film, Part, add, check_file, due, read_films, seen, shard, view_path
+from harness.errors import HorizonError, StoreError, did_you_mean, why
+from harness.escaping import terminal
+from harness.files import own
+from harness.films import OF_FILM, VIEWS, Film, Part, add, check_file, due, read_films, seen, shard
 
 VIEWER = "perceptual"
 METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
@@ -69,9 +73,9 @@ def main(words: Sequence[str] | None = None) -> None:
         # They keep the order in which they are declared, where metrics that share their work are neighbours.
         metrics = [name for name in METRICS if name in (asked.metric or METRICS)]
         films = shard(read_films(asked.films), asked.shard)
-        watch(asked.films.parent, films, metrics, instruments(asked, asked.films.parent))
+        failed = watch(asked.films.parent, films, metrics, instruments(asked, asked.films.parent))
     except HorizonError as error:
-        print("horizon: " + " ".join(str(error).split()), file=sys.stderr)
+        print("horizon: " + terminal(" ".join(str(error).split())), file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("horizon: stopped", file=sys.stderr)
@@ -80,6 +84,12 @@ def main(words: Sequence[str] | None = None) -> None:
         # A mistake of ours must not be taken for a verdict.
         traceback.print_exc()
         sys.exit(70)
+    if failed:
+        print(
+            f"horizon: {failed} metrics of films failed, as said above; the same command tries them again",
+            file=sys.stderr,
+        )
+        sys.exit(1)
 
 
 def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument]:
@@ -95,7 +105,7 @@ def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument
         raise StoreError("--device cuda: torch finds no CUDA device here; leave it out, or use --device cpu")
     # Convolutions in fewer bits would make numbers depend on the device.
     torch.backends.cudnn.allow_tf32 = False
-    cache = view_path(folder, VIEWER, "").parent / ".cache"
+    cache = own(folder, VIEWS, VIEWER, ".cache")
     lpips, flow = Lpips(asked.device, asked.pnet_rand), Flow(asked.device, asked.raft)
     dino = Dino(Encoder("dino", asked.dino, asked.device), cache)
     clip = Clip(Encoder("clip", asked.clip, asked.device), cache)
@@ -107,27 +117,42 @@ def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument
     }
 
 
-def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mapping[str, Instrument]) -> None:
-    """Look at films, write what is seen, and say on the error stream what came of each."""
-    remedies = {metric: by[metric].remedy() for metric in metrics}
+def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mapping[str, Instrument]) -> int:
+    """Look at films, write what is seen, and say on the error stream what came of each; returns how many metrics of
+    films failed."""
+    remedies = {metric: _remedy(by[metric]) for metric in metrics}
+    failed = 0
     for reason in dict.fromkeys(filter(None, remedies.values())):
         names = [metric for metric, each in remedies.items() if each == reason]
-        print(f"{', '.join(names)} skipped: {reason}", file=sys.stderr)
+        print(f"{', '.join(names)} skipped: {terminal(reason)}", file=sys.stderr)
     for number, film in enumerate(films, 1):
         try:
-            told = visit(folder, film, remedies, by)
-        except HorizonError as error:
-            told = str(error)
-        print(f"{number}/{len(films)} {film.id}: {told}", file=sys.stderr, flush=True)
+            told, faults = visit(folder, film, remedies, by)
+        # Whatever goes wrong with one film, the others are looked at.
+        except Exception as error:
+            told, faults = why(error), len(remedies)
+        failed += faults
+        print(f"{number}/{len(films)} {film.id}: {terminal(told)}", file=sys.stderr, flush=True)
+    return failed
 
 
-def visit(folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapping[str, Instrument]) -> str:
-    """Look at one film for every metric that is due; what came of it, in words.
+def _remedy(instrument: Instrument) -> str | None:
+    try:
+        return instrument.remedy()
+    except Exception:
+        # It fails again when it looks, and is told then, film by film.
+        return None
+
+
+def visit(
+    folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapping[str, Instrument]
+) -> tuple[str, int]:
+    """Look at one film for every metric that is due; what came of it, in words, and how many metrics failed.
 
     What was seen before is never replaced by a reason why it cannot be seen now.
     """
     view, looked = seen(folder, VIEWER, film), []
-    trouble: dict[str, str] = {}
+    trouble: dict[str, list[str]] = {}
     sound = False
     for metric, remedy in remedies.items():
         protocol: dict[str, Any] = {}
@@ -140,16 +165,26 @@ def visit(folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapp
                 if not due(view, metric, protocol):
                     continue
                 sound = sound or check(film)
-                part = by[metric].look(metric, film)
+                part = finite(by[metric].look(metric, film))
                 looked.append(metric)
-            except StoreError as error:
-                part = Part(skipped=str(error))
-                trouble.setdefault(str(error), metric)
+            # Whatever goes wrong in a network with one film, it is this metric's alone.
+            except Exception as error:
+                part = Part(skipped=why(error))
+                trouble.setdefault(part.skipped, []).append(metric)
         known = view.parts.get(metric)
         if known is None or not part.skipped or (known.skipped and known != part):
             view = add(folder, VIEWER, view, metric, part, protocol)
-    told = [", ".join(looked) or "nothing to look at", *(f"{metric} skipped: {why}" for why, metric in trouble.items())]
-    return "; ".join(told)
+    skipped = (f"{', '.join(metrics)} skipped: {reason}" for reason, metrics in trouble.items())
+    told = "; ".join([", ".join(looked) or "nothing to look at", *skipped])
+    return told, sum(map(len, trouble.values()))
+
+
+def finite(part: Part) -> Part:
+    """The same. Raises StoreError for a number that is none: no reader would take it."""
+    for at, value in part.samples:
+        if value is not None and not math.isfinite(value):
+            raise StoreError(f"gave {value} at latent frame {at}; its weights may be damaged")
+    return part
 
 
 def check(film: Film) -> bool:

@@ -28,8 +28,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from harness.errors import CampaignError, HorizonError, TreeError, did_you_mean
-from harness.files import write_text, write_whole
+from harness.errors import CampaignError, HorizonError, TreeError, did_you_mean, why
+from harness.escaping import terminal
+from harness.files import load_json, own, write_text, write_whole
 from harness.films import FORMAT, OF_FILM, VIEWS, Film, Part, View, add, due, read_films, seen, shard
 from suites.viewing import vbench_dimensions as needs
 from suites.viewing.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name
@@ -101,15 +102,20 @@ class Manner:
         }
 
 
-def look(
-    listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str], which: str, work: Path
-) -> Counter[str]:
+class Told(Counter[str]):
+    """Why how many metrics of videos were skipped, and under "" how many were looked at. failed: how many of those that
+    were skipped should have had a number: something went wrong, where nothing was missing."""
+
+    failed = 0
+
+
+def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str], which: str, work: Path) -> Told:
     """Look at what is due of the videos of a list. work: a folder for clips, used again by later runs.
 
-    Returns why how many metrics were skipped, and under "" how many were looked at. A dimension at a time, so that
-    only its models are held. Raises StoreError for a list, shard or view that cannot be read.
+    A dimension at a time, so that only its models are held. What goes wrong with one metric of one video is told and
+    kept with both; the others are looked at. Raises StoreError for a list or shard that cannot be read.
     """
-    folder, told = listing.parent, Counter[str]()
+    folder, told = listing.parent, Told()
     films = shard(read_films(listing), which)
     for dimension in dimensions:
         for film in films:
@@ -117,19 +123,39 @@ def look(
             if asked is not None and dimension not in asked.dimensions:
                 continue
             for metric in needs.metrics(dimension):
-                view, record = seen(folder, VIEWER, film), manner.record(metric, film)
-                if not due(view, metric, record):
+                try:
+                    part = _looked(folder, film, metric, dimension, manner, runner, work)
+                # What was seen of a film cannot be read or written: it is this film's alone.
+                except Exception as error:
+                    part = Fault(skipped=why(error))
+                if part is None:
                     continue
-                part = _part(folder, view, film, metric, dimension, manner, runner, work)
-                known = view.parts.get(metric)
-                if part.skipped and known is not None and not known.skipped:
-                    # What was seen before is never replaced by a reason why it cannot be seen now.
-                    told[part.skipped] += 1
-                    continue
-                add(folder, VIEWER, view, metric, part, record)
                 told[part.skipped] += 1
-                print(f"{film.id} {metric}: {'skipped' if part.skipped else part.samples[-1][1]}", flush=True)
+                if isinstance(part, Fault):
+                    told.failed += 1
+                    print(f"{film.id} {metric}: {terminal(part.skipped)}", file=sys.stderr, flush=True)
+                else:
+                    print(f"{film.id} {metric}: {'skipped' if part.skipped else part.samples[-1][1]}", flush=True)
     return told
+
+
+class Fault(Part):
+    """Why there is no number where there should be one."""
+
+
+def _looked(
+    folder: Path, film: Film, metric: str, dimension: str, manner: Manner, runner: Runner, work: Path
+) -> Part | None:
+    """Look at a metric of a video and keep what came of it; None where it was looked at before."""
+    view, record = seen(folder, VIEWER, film), manner.record(metric, film)
+    if not due(view, metric, record):
+        return None
+    part = _part(folder, view, film, metric, dimension, manner, runner, work)
+    known = view.parts.get(metric)
+    # What was seen before is never replaced by a reason why it cannot be seen now.
+    if not part.skipped or known is None or known.skipped:
+        add(folder, VIEWER, view, metric, part, record)
+    return part
 
 
 def check_checkout(place: Path) -> None:
@@ -177,16 +203,19 @@ def _part(
         name = film.id if manner.mode == "custom" else f"{_prompt(film)}-{film.id}"
         clips = cut(film, manner.seconds(film), work, plain_name(name))
         if metric.endswith("_across_clips"):
-            return Part(((at, _across(clips, dimension, runner) if len(clips) > 1 else None),))
+            across = _across(clips, dimension, runner) if len(clips) > 1 else None
+            if across is not None and not math.isfinite(across):
+                return Fault(skipped="gave a number that is not finite; its weights may be damaged")
+            return Part(((at, across),))
         paths = [clip.path for clip in clips]
         values = runner.clips(dimension, paths, _prompt(film), asked.known, manner.still(dimension))
+        there = [value for value in values if value is not None]
+        if not all(map(math.isfinite, there)):
+            return Fault(skipped="gave a number that is not finite; its weights may be damaged")
+        _keep_clips(folder, film, clips, metric, values)
     # Whatever goes wrong in a package with one video, the others are looked at; it is due again in the next run.
     except Exception as error:
-        return Part(skipped=str(error) if isinstance(error, HorizonError) else f"{type(error).__name__}: {error}")
-    _keep_clips(folder, film, clips, metric, values)
-    there = [value for value in values if value is not None]
-    if not all(map(math.isfinite, there)):
-        return Part(skipped="gave a number that is not finite; its weights may be damaged")
+        return Fault(skipped=why(error))
     return Part(((at, sum(there) / len(there) if there else None),))
 
 
@@ -207,11 +236,15 @@ def _across(clips: Sequence[Clip], dimension: str, runner: Runner) -> float:
 
 
 def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, values: Sequence[float | None]) -> None:
-    path = folder / VIEWS / VIEWER / CLIPS / f"{film.id}.json"
+    path = own(folder, VIEWS, VIEWER, CLIPS) / f"{film.id}.json"
     listed = [{"name": clip.path.name, "start": clip.start, "end": clip.end} for clip in clips]
     kept = {"format": FORMAT, "film": film.id, "sha256": film.sha256, "clips": listed}
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    same = all(known.get(name) == value for name, value in kept.items())
+    try:
+        known = load_json(path)
+    except (OSError, ValueError):
+        # Not there, or damaged: what is known is what is written now.
+        known = None
+    same = isinstance(known, dict) and all(known.get(name) == value for name, value in kept.items())
     scores = {**(known["scores"] if same else {}), metric: list(values)}
     write_text(path, json.dumps({**kept, "scores": scores}, indent=1) + "\n")
 
@@ -254,7 +287,8 @@ def _chosen(words: argparse.Namespace) -> tuple[Manner, tuple[str, ...]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit code 2, with one line, for what cannot be served; what is skipped is told, and no error."""
+    """The command. Exit code 2, with one line, for what cannot be served; 1 where a metric of a video failed. What is
+    skipped because something is not here is told, and no error."""
     parser = argparse.ArgumentParser(prog="python -m suites.viewing.vbench", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("films", type=Path, help="FOLDER/films.json, which `horizon films FOLDER` writes")
     parser.add_argument("--mode", choices=("custom", "standard"), default="custom")
@@ -270,15 +304,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CampaignError(f"vbench is not installed here; in an environment of its own: {needs.INSTALL}")
         from suites.viewing.vbench_runner import Package
 
-        work = (words.work or words.films.parent / ".vbench").absolute()
+        work = (words.work or own(words.films.parent, ".vbench")).absolute()
         told = look(words.films, manner, Package(words.device, work), dimensions, words.shard, work)
     except HorizonError as error:
-        print(error, file=sys.stderr)
+        print(terminal(error), file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("horizon: stopped", file=sys.stderr)
+        return 130
     print(f"{told.pop('', 0)} looked at, {told.total()} skipped")
-    for why, count in told.most_common():
-        print(f"{count} skipped: {why}")
-    return 0
+    for reason, count in told.most_common():
+        print(f"{count} skipped: {terminal(reason)}")
+    if told.failed:
+        print(
+            f"horizon: {told.failed} metrics of films failed, as said above; the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if told.failed else 0
 
 
 if __name__ == "__main__":

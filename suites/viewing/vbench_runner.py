@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from harness.errors import CampaignError, StoreError
+from harness.files import own
 from suites.viewing import vbench_dimensions as needs
 from suites.viewing.clips import write
 from suites.viewing.weights import allow_torchvision
@@ -168,10 +169,13 @@ def _prepare(folder: Path) -> None:
         "dino_model/facebookresearch_dino_main": "facebookresearch_dino_main",
         **{need.path: Path(need.path).name for need in needs.WEIGHTS["background_consistency_across_clips"][:4]},
     }.items():
-        link = hub / place
-        link.parent.mkdir(parents=True, exist_ok=True)
+        link, file = hub / place, (needs.root() / target).absolute()
+        own(folder, *link.parent.relative_to(folder).parts).mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
-            link.symlink_to((needs.root() / target).absolute())
+            link.symlink_to(file)
+        # Weights run code when they are read, and a folder may come from elsewhere.
+        if not link.is_symlink() or Path(os.readlink(link)) != file:
+            raise StoreError(f"{link}: not the link to {file}; remove {folder}, which holds nothing but copies")
     torch.hub.set_dir(str(hub))
     torch.hub.download_url_to_file = _refuse
 

@@ -3,6 +3,7 @@ import json
 import string
 import subprocess
 import sys
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -370,21 +371,25 @@ def test_a_damaged_video_does_not_stop_the_others(film, models, tmp_path, capsys
     films.insert(0, replace(film, id="other", path=other, sha256="of another file"))
     films.insert(0, replace(film, id="gone", path=gone))
     contract.write_films(tmp_path, films)
-    look(tmp_path, models)
+    with pytest.raises(SystemExit) as stopped:
+        look(tmp_path, models)
+    assert stopped.value.code == 1
     said = {each.id: {part.skipped for part in viewed(tmp_path, each.id).parts.values()} for each in films}
     assert said.pop("one") == {""}
     words = {"short": "of 40", "text": "cannot be read as a video", "other": "changed after its cell was finished"}
     for name, reasons in said.items():
         (reason,) = reasons
         assert words.get(name, "No such file") in reason
-    lines = capsys.readouterr().err.splitlines()
+    *lines, last = capsys.readouterr().err.splitlines()
     assert [line.split(":")[0] for line in lines] == ["1/5 gone", "2/5 other", "3/5 text", "4/5 short", "5/5 one"]
-    assert lines[1].startswith("2/5 other: nothing to look at; dino skipped: ")
+    assert lines[1].startswith(f"2/5 other: nothing to look at; {', '.join(PICTURES)} skipped: ")
+    assert last.startswith(f"horizon: {4 * len(PICTURES)} metrics of films failed")
 
 
 def test_networks_that_cannot_be_used_say_why(film, models, tmp_path):
-    def reason(folder):
-        look(tmp_path, models, "--metric", "dino", "--dino", str(folder))
+    def reason(folder, failed=True):
+        with pytest.raises(SystemExit, match="1") if failed else nullcontext():
+            look(tmp_path, models, "--metric", "dino", "--dino", str(folder))
         return viewed(tmp_path).parts["dino"].skipped
 
     assert "type 'clip'" in reason(models / "clip")
@@ -401,7 +406,7 @@ def test_networks_that_cannot_be_used_say_why(film, models, tmp_path):
     assert "lacks 1 of the network's weights" in reason(broken)
     (broken / "model.safetensors").unlink()
     (broken / "pytorch_model.bin").write_bytes(weights)
-    assert reason(broken) == f"{broken}: has no model.safetensors"
+    assert reason(broken, failed=False) == f"{broken}: has no model.safetensors"
 
 
 @pytest.mark.parametrize(
@@ -448,3 +453,112 @@ def test_the_command_starts_on_the_standard_library_alone():
     code = "import sys, suites.viewing.perceptual; print({'torch', 'numpy', 'av', 'pydantic'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout == "set()\n"
+
+
+class Faulty:
+    """Sees one metric, and fails in other ways than those that it declares."""
+
+    def __init__(self, **failures):
+        self.failures, self.looked = failures, []
+
+    def remedy(self):
+        return self._fail("remedy")
+
+    def protocol(self, metric, film):
+        self._fail("protocol")
+        return {}
+
+    def look(self, metric, film):
+        self.looked.append(film.id)
+        return self._fail("look") or self._fail(film.id) or Part(((3, 0.5),))
+
+    def _fail(self, where):
+        failure = self.failures.get(where)
+        if isinstance(failure, Exception):
+            raise failure
+        return failure
+
+
+SMALL = RuntimeError("Calculated padded input size\nper channel: (1 x 1)")
+
+
+def films_of(film, folder, names):
+    films = []
+    for name in names:
+        path = folder / f"{name}.mkv"
+        path.write_bytes(film.path.read_bytes())
+        films.append(replace(film, id=name, path=path))
+    return films
+
+
+@pytest.mark.parametrize("where", ["look", "protocol", "remedy", "b"])
+def test_what_goes_wrong_in_a_metric_of_a_film_is_its_own(film, tmp_path, capsys, where):
+    films = films_of(film, tmp_path, "abc")
+    # An instrument that cannot even say whether it can look fails when it looks.
+    faulty = Faulty(**{where: SMALL}, **({"look": SMALL} if where == "remedy" else {}))
+    by = {"lpips": faulty, "dino": Faulty(), "flow": Faulty(a=Part(((3, float("nan")),)))}
+    count = perceptual.watch(tmp_path, films, ["lpips", "dino", "flow"], by)
+    failed = {"b"} if where == "b" else {"a", "b", "c"}
+    assert count == len(failed) + 1
+    reason = "RuntimeError: Calculated padded input size per channel: (1 x 1)"
+    for each in films:
+        parts = viewed(tmp_path, each.id).parts
+        assert parts["dino"].samples == ((3, 0.5),)
+        assert parts["lpips"].skipped == (reason if each.id in failed else "")
+    assert "gave nan at latent frame 3" in viewed(tmp_path, "a").parts["flow"].skipped
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 3
+    assert f"2/3 b: dino, flow; lpips skipped: {reason}" in lines
+    # They are due again, and nothing else is.
+    again = {name: Faulty() for name in by}
+    assert perceptual.watch(tmp_path, films, list(by), again) == 0
+    assert {name: each.looked for name, each in again.items()} == {"lpips": sorted(failed), "dino": [], "flow": ["a"]}
+
+
+def test_a_view_that_is_damaged_costs_its_own_film(film, tmp_path, capsys):
+    films = films_of(film, tmp_path, "ab")
+    path = contract.view_path(tmp_path, "perceptual", "a")
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    assert perceptual.watch(tmp_path, films, ["dino"], {"dino": Faulty()}) == 1
+    assert viewed(tmp_path, "b").parts["dino"].samples
+    assert "1/2 a: " in capsys.readouterr().err
+    assert path.read_text(encoding="utf-8") == "{"
+
+
+@pytest.mark.parametrize("size", [(30, 40), (40, 30)])
+def test_a_film_that_is_too_small_for_lpips_has_no_lpips(film, models, tmp_path, monkeypatch, capsys, size):
+    small = write(tmp_path / "small.mkv", [texture(*size, number) for number in range(40)])
+    films = [replace(film, id="small", path=small, sha256=contract.digest(small)), film]
+    contract.write_films(tmp_path, films)
+    monkeypatch.setattr(Lpips, "remedy", lambda self: None)
+    monkeypatch.setattr(Lpips, "protocol", lambda self, metric, film: {})
+    monkeypatch.setattr(Lpips, "network", staticmethod(alexnet()))
+    with pytest.raises(SystemExit) as stopped:
+        look(tmp_path, models, "--metric", "lpips", "--metric", "dino")
+    assert stopped.value.code == 1
+    parts = viewed(tmp_path, "small").parts
+    assert parts["lpips"].skipped == (
+        f"{small}: {size[1]}x{size[0]} is too small for LPIPS, which needs 31 pixels a side"
+    )
+    assert parts["dino"].samples
+    assert viewed(tmp_path).parts["lpips"].samples
+    assert "1/2 small: dino; lpips skipped: " in capsys.readouterr().err
+
+
+def alexnet():
+    """The features of AlexNet, in their true shapes and with a few channels; a distance of them."""
+    nn = torch.nn
+    layers = nn.Sequential(
+        nn.Conv2d(3, 2, 11, 4, 2), nn.MaxPool2d(3, 2), nn.Conv2d(2, 2, 5, 1, 2), nn.MaxPool2d(3, 2),
+        nn.Conv2d(2, 2, 3, 1, 1), nn.Conv2d(2, 2, 3, 1, 1),
+    )  # fmt: skip
+    return lambda ones, others: (layers(ones) - layers(others)).square().mean((1, 2, 3))
+
+
+def test_the_smallest_picture_of_lpips_is_alexnets():
+    network = alexnet()
+    for small, large in (((30, 64), (31, 64)), ((64, 30), (64, 31))):
+        assert network(*[torch.zeros(1, 3, *large)] * 2).shape == (1,)
+        with pytest.raises(RuntimeError, match="too small"):
+            network(*[torch.zeros(1, 3, *small)] * 2)

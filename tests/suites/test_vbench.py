@@ -390,3 +390,80 @@ def test_a_user_without_a_home_is_told_which_folder_to_name(monkeypatch, tmp_pat
     monkeypatch.setattr(vbench_dimensions.Path, "home", nowhere)
     with pytest.raises(StoreError, match=f"no home folder .*; set {variable} to a folder, or HOME"):
         vbench_dimensions.remedy("overall_consistency", "custom") + vbench_dimensions.remedy("color", "standard")
+
+
+@pytest.fixture
+def viewer(monkeypatch):
+    """The command, with a runner that is made up."""
+    monkeypatch.setattr(vbench, "find_spec", lambda name: name)
+
+    def run(listing, runner, *dimensions):
+        class Module:
+            @staticmethod
+            def Package(device, work):  # noqa: N802
+                return runner
+
+        monkeypatch.setitem(sys.modules, "suites.viewing.vbench_runner", Module)
+        return main([str(listing), *(word for name in dimensions for word in ("--dimension", name))])
+
+    return run
+
+
+def test_the_exit_code_says_that_a_metric_of_a_film_failed(tmp_path, cache, viewer, capsys):
+    listing = campaign(tmp_path, ("a", "b"))
+    names = ("temporal_flickering", "motion_smoothness")
+    assert viewer(listing, Fake([RuntimeError("no\nmemory\x1b[2J")]), *names) == 1
+    out, err = capsys.readouterr()
+    assert err.splitlines() == [
+        "a temporal_flickering: RuntimeError: no memory\\x1b[2J",
+        "horizon: 1 metrics of films failed, as said above; the same command tries them again",
+    ]
+    assert "3 looked at, 1 skipped" in out
+    assert view(listing, "a").parts["motion_smoothness"].samples
+    assert viewer(listing, Fake(), *names) == 0
+    assert view(listing, "a").parts["temporal_flickering"].samples
+
+
+def test_a_number_that_is_none_fails(tmp_path, cache, viewer):
+    class Endless(Fake):
+        def across(self, dimension, first_frames):
+            return float("inf")
+
+    assert viewer(campaign(tmp_path / "x", ["b"]), Fake(step=float("nan")), "temporal_flickering") == 1
+    listing = campaign(tmp_path / "y", ["b"])
+    assert viewer(listing, Endless(), "subject_consistency") == 1
+    parts = view(listing, "b").parts
+    assert "not finite" in parts["subject_consistency_across_clips"].skipped
+    assert parts["subject_consistency_in_clip"].samples
+
+
+def test_what_cannot_be_read_of_one_film_does_not_stop_the_others(tmp_path, viewer, capsys):
+    listing = campaign(tmp_path, ("a", "b"))
+    path = view_path(tmp_path, "vbench", "a")
+    path.parent.mkdir(parents=True)
+    path.write_text("{", encoding="utf-8")
+    clips = tmp_path / "views" / "vbench" / "clips" / "b.json"
+    clips.parent.mkdir()
+    clips.write_text("[", encoding="utf-8")
+    assert viewer(listing, Fake(), "temporal_flickering") == 1
+    assert "a temporal_flickering: " in capsys.readouterr().err
+    assert view(listing, "b").parts["temporal_flickering"].samples
+    assert json.loads(clips.read_text(encoding="utf-8"))["scores"]
+
+
+def test_weights_that_cannot_be_read_are_the_fault_of_their_metric(tmp_path, cache, viewer, monkeypatch):
+    listing = campaign(tmp_path, ["b"])
+
+    def fingerprints(metric, mode):
+        if metric == "motion_smoothness":
+            raise PermissionError(13, "Permission denied", "amt-s.pth")
+        return {}
+
+    monkeypatch.setattr(vbench_dimensions, "fingerprints", fingerprints)
+    assert viewer(listing, Fake(), "motion_smoothness", "temporal_flickering") == 1
+    assert view(listing, "b").parts["temporal_flickering"].samples
+
+
+def test_ctrl_c_is_one_line(tmp_path, viewer, capsys):
+    assert viewer(campaign(tmp_path, ["b"]), Fake([KeyboardInterrupt()]), "temporal_flickering") == 130
+    assert capsys.readouterr().err == "horizon: stopped\n"
