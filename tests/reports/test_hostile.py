@@ -250,7 +250,7 @@ def test_a_run_tells_what_went_wrong_in_one_line_a_cell(capsys):
     task = SimpleNamespace(rows=[0], frames=9, scenario=NAME)
     cell = SimpleNamespace(id="x", task=task, arm=SimpleNamespace(label=MARKS), skip=None)
     with Ticker([cell]) as ticker:
-        ticker.step(SimpleNamespace(frames=3, cell=cell))
+        ticker.step(SimpleNamespace(frames=3, cell=cell, trouble=""))
         ticker.warn(MARKS)
         ticker.done(cell, "failed", MARKS)
     out = capsys.readouterr().out
