@@ -25,8 +25,8 @@ HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
 """Environments: Horizon's own, and those of the viewers, whose packages do not go with it or with each other."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
-    PERCEPTUAL: ["--requirement", "suites/viewing/perceptual.txt"],
-    VBENCH: ["--requirement", "suites/viewing/vbench.txt"],
+    PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
+    VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
@@ -160,20 +160,24 @@ def cost(session: nox.Session) -> None:
 def perceptual(session: nox.Session) -> None:
     """LPIPS, DINOv2, CLIP and optical flow of a campaign's films, in an environment of its own, then the report.
     `-- FOLDER [OPTIONS]`: what follows FOLDER goes to the viewer: `-- runs/compare --device cuda --shard 1/4`."""
-    look(session, PERCEPTUAL, "suites.viewing.perceptual")
+    look(session, PERCEPTUAL, "suites.viewers.perceptual.run")
 
 
 @nox.session
 def vbench(session: nox.Session) -> None:
     """VBench-Long of a campaign's films, in an environment of its own, then the report. As `perceptual`."""
-    look(session, VBENCH, "suites.viewing.vbench")
+    look(session, VBENCH, "suites.viewers.vbench.run")
 
 
 @nox.session
 def viewers(session: nox.Session) -> None:
     """Test the viewers in the environments that they run in, VBench's own package included; ten minutes at first."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
-    seen = ("tests/suites/test_footage.py", "tests/suites/test_flow.py", "tests/suites/test_perceptual.py")
+    seen = (
+        "tests/suites/viewers/test_video_file.py",
+        "tests/suites/viewers/test_flow.py",
+        "tests/suites/viewers/test_perceptual.py",
+    )
     python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
     python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
 

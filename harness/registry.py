@@ -19,8 +19,8 @@ from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
-from harness.knobs import check_names
 from harness.memory import Strategy
+from harness.memory.knobs import check_names
 
 Group = Literal["strategies", "suites", "metrics", "backbones", "trainings"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from harness.budget import readable
-from harness.campaign import EQUAL
+from harness.campaign.campaign import EQUAL
+from harness.memory.budget import readable
 from reports.tables import Entrant
 
 OFF = "†"

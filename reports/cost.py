@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.columns import BYTES, RATES
-from reports.comparison import Comparison
 from reports.sheet import Sheet, Spell, column, number
+from reports.statistics.comparison import Comparison
 from reports.tables import Entrant
 
 SUITES = ("fps", "latency", "vram")

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from harness.store import Store
-from reports.comparison import MOST, Comparison
+from harness.store.store import Store
 from reports.cost import SUITES
 from reports.quality import shown_columns
+from reports.statistics.comparison import MOST, Comparison
 from reports.tables import Entrant
 
 

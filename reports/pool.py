@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.manifest import SHARED, seeds_of
-from harness.store import Store, Stored
+from harness.store.manifest import SHARED, seeds_of
+from harness.store.store import Store, Stored
 
 ITS_OWN = ("seed", "seeds", "cells", "baseline")
 """What may differ between campaigns of one table."""

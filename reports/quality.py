@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from harness.campaign import PUBLISHED
+from harness.campaign.campaign import PUBLISHED
 from reports.budget import cached, notes, with_budget
 from reports.columns import COLUMNS, FILMED, FILMED_SWITCHES, HEADLINE, PRICES, SIX, SWITCHES, VBENCH, Columns
-from reports.comparison import Comparison
 from reports.sheet import Sheet, column, number
+from reports.statistics.comparison import Comparison
 from reports.tables import Entrant, table_names
 
 Lengths = Mapping[str, Sequence[int]]

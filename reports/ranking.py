@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from reports.comparison import Comparison
 from reports.quality import Lengths, shown_columns
 from reports.sheet import Sheet
+from reports.statistics.comparison import Comparison
 from reports.tables import Entrant, table_names
 
 MOST = 16

@@ -15,19 +15,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from harness import escaping
+from harness.campaign.film_list import protocols
 from harness.errors import StoreError
 from harness.files import own, write_text, write_whole
-from harness.screening import protocols
-from harness.store import MANIFEST, Store
-from reports.comparison import Comparison, compared, whole_lengths
+from harness.store.store import MANIFEST, Store
 from reports.cost import cost_sheets
 from reports.legend import Legend, legend_of
-from reports.pictures import draw_all
+from reports.plots.all import draw_all
 from reports.pool import Snapshot, opened, united
 from reports.quality import differences, filmed, sheets, switch_sheets, vbench_sheets
 from reports.ranking import matrices
 from reports.sheet import Sheet
 from reports.stale import mark, stale_arms
+from reports.statistics.comparison import Comparison, compared, whole_lengths
 from reports.tables import Entrant, cohorts_of, entrants, scores, tidy, troubles
 
 POOLED = Path("runs/pooled")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.comparison import marked
+from reports.statistics.comparison import marked
 
 MORE = 3
 """Digits that a column gets beyond its usual ones where a mark asks for them."""

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from harness.staleness import Today, summary
-from harness.store import Store
+from harness.provenance.staleness import Today, summary
+from harness.store.store import Store
 from reports.sheet import Sheet
 from reports.tables import Entrant, cells_of, knobs_text
 

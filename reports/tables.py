@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from harness import registry
-from harness.environment import cohort_of
+from harness.campaign.film_list import remedies, seen_in
 from harness.errors import StoreError
-from harness.manifest import content_id
-from harness.screening import remedies, seen_in
-from harness.store import RECORD, Store, Stored
+from harness.provenance.environment import cohort_of
+from harness.store.manifest import content_id
+from harness.store.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite
 
 TIDY = (

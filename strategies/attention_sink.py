@@ -15,8 +15,8 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from harness.frames import FrameCache, OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.memory import Memory, MemorySpec, Strategy
+from harness.memory.frames import FrameCache, OnSwitch, Positions, check_window, sink_at, window_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from harness.frames import FrameCache
 from harness.memory import Memory, MemorySpec, Strategy
+from harness.memory.frames import FrameCache
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,8 +19,8 @@ from typing import Annotated, Any
 from annotated_types import Ge
 
 from harness.errors import BudgetError, KnobError
-from harness.frames import FrameCache, check_window, sink_at, window_bytes
 from harness.memory import At, Memory, MemorySpec, PromptSwitch, Strategy
+from harness.memory.frames import FrameCache, check_window, sink_at, window_bytes
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -25,8 +25,8 @@ from annotated_types import Ge, Gt, Le
 from torch import Tensor
 
 from harness.errors import KnobError
-from harness.frames import FrameCache, check_window, sink_at
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
+from harness.memory.frames import FrameCache, check_window, sink_at
 
 Alpha = Annotated[float, Gt(0), Le(1)]
 

@@ -17,9 +17,9 @@ from harness import registry
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
-from harness.noise import PairedNoise
 from harness.pocket.world import film
 from harness.rollout import rollout
+from harness.rollout.noise import PairedNoise
 from harness.suite import Metric, Place, QualitySuite, Row, Sample, Task
 from suites.sentences import half_said, scripts
 

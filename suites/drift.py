@@ -19,12 +19,12 @@ from harness.backbone.presets import Backbone
 from harness.pocket.probe import SEEN
 from harness.pocket.world import film
 from harness.suite import Margin, Metric, Observer, Place, Row, Task
-from suites.camera import Camera
-from suites.filmed import Filmed, trends, without_themselves
+from suites.film_suite import Filmed, trends, without_themselves
 from suites.horizons import HORIZONS
-from suites.measures import picture_metrics
+from suites.observers.film import Camera
+from suites.observers.probe import Watch
+from suites.picture_metrics import picture_metrics
 from suites.sentences import half_said, scripts
-from suites.watch import Watch
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -22,9 +22,9 @@ from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
 from harness.suite import Margin, Metric, Observer, Place, Row, Task
-from suites.camera import Camera
-from suites.filmed import Filmed, without_themselves
-from suites.scenes import LEAKS, Scenes
+from suites.film_suite import Filmed, without_themselves
+from suites.observers.film import Camera
+from suites.observers.scenes import LEAKS, Scenes
 from suites.sentences import scripts
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.suite import CostSuite, Margin, Metric, Sample, Task
-from suites.clocked import REPEATS, Score, repeats, scored, script, settled, timed
+from suites.cost_suite import REPEATS, Score, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd

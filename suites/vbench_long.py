@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
 from harness.suite import Metric, Observer, Place, Task
-from suites.camera import Camera
-from suites.filmed import Filmed, declared, without_themselves
-from suites.viewing.vbench_scores import DIMENSIONS, SCORES, scores
+from suites.film_suite import Filmed, declared, without_themselves
+from suites.observers.film import Camera
+from suites.viewers.vbench.scores import DIMENSIONS, SCORES, scores
 
 if TYPE_CHECKING:
     import pandas as pd

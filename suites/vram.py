@@ -14,14 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from harness import meter, registry
+from harness import registry
 from harness.backbone.presets import Backbone
-from harness.counting import weighed
+from harness.measure import meter
+from harness.measure.counting import weighed
 from harness.memory import At, Entries, Memory, Strategy
-from harness.plan import at_hand, plan
+from harness.memory.proxy import Watched
+from harness.plan.plan import at_hand, plan
 from harness.suite import CostSuite, Margin, Metric, Sample, Task
-from harness.workbench import Watched
-from suites.clocked import Score, horizons, repeats, scored, script, settled, timed
+from suites.cost_suite import Score, horizons, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
     import pandas as pd

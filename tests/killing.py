@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from harness.training.study import read_log
+from harness.training.loop import read_log
 
 ROOT = Path(__file__).parents[1]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harness.backbone.artifacts import SUMS
 from harness.backbone.presets import scramble
+from harness.backbone.published.artifacts import SUMS
 from harness.backbone.wan import CausalWan, WanConfig
 
 CONFIG = {

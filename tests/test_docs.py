@@ -23,7 +23,7 @@ def test_the_strategy_on_the_page_is_the_one_that_is_installed() -> None:
 
 
 def test_the_invariants_on_the_page_are_those_that_are_run() -> None:
-    from harness.verify import CHECKS
+    from harness.verify.run import CHECKS
 
     page = (ROOT / "docs/own-strategy.md").read_text(encoding="utf-8")
     assert [name for name in re.findall(r"^\| ([^|`]+?) \|", page, re.MULTILINE) if name in CHECKS] == list(CHECKS)
@@ -41,7 +41,7 @@ def test_ci_runs_the_command_of_the_readme() -> None:
 
 
 def test_every_strategy_has_a_page_with_its_knobs() -> None:
-    from harness.knobs import describe_knobs, spelled
+    from harness.memory.knobs import describe_knobs, spelled
     from harness.registry import found, strategy_class
 
     readme, index = (

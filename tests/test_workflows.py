@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from harness import registry
-from harness.campaign import read_campaign
+from harness.campaign.campaign import read_campaign
 
 ROOT = Path(__file__).parents[1]
 FILES = sorted((ROOT / ".github" / "workflows").glob("*.yml"))

@@ -9,7 +9,7 @@ import torch
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan
 from harness.suite import Metric, QualitySuite, Row, Sample, Task
-from harness.workbench import CONFIG, LATENT_SIZE
+from harness.verify.bench import CONFIG, LATENT_SIZE
 
 ASKED = {
     "backbone": "toy", "weights": "0", "dtype": "float32", "tier": "quick", "seed": 0, "suite_versions": {"toy": "1"},

@@ -19,7 +19,7 @@ from harness.backbone.attention import Attention, sdpa
 from harness.backbone.config import WanConfig
 from harness.backbone.layout import DenseLayout, LaidOut
 from harness.backbone.rope import head_radians, rotate
-from harness.memory import Layout
+from harness.memory.entries import Layout
 
 Source = Callable[[Tensor], LaidOut]
 """A layer's context, asked for with its un-rotated query [B, N, heads, channels]."""

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import rotate
-from harness.memory import Entries, Layout
+from harness.memory.entries import Entries, Layout
 
 
 class DenseLayout(Layout):

@@ -21,7 +21,7 @@ from harness.backbone.compilation import compiled
 from harness.backbone.config import WanConfig
 from harness.backbone.layout import LaidOut
 from harness.errors import ShapeError
-from harness.memory import MemorySpec
+from harness.memory.seam import MemorySpec
 
 __all__ = ["CausalWan", "Time", "WanConfig", "sinusoid"]
 

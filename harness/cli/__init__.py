@@ -17,11 +17,11 @@ import typer
 
 from harness import escaping
 from harness.cli import campaign, gate, make, plan, show, status
-from harness.cli.checks import no_empty_words
-from harness.cli.failures import told
-from harness.cli.terminal import app
+from harness.cli.console.checks import no_empty_words
+from harness.cli.console.failures import told
+from harness.cli.console.terminal import app
+from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
-from harness.lifeline import leave_if_worker
 
 __all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 
-from harness.cli import checks
 from harness.cli.compare import OUT, BaselineOption
-from harness.cli.terminal import (
+from harness.cli.console import checks
+from harness.cli.console.terminal import (
     ChunkOption,
     ContainerOption,
     Json,
@@ -28,13 +28,13 @@ from harness.cli.terminal import (
     console,
     print_json,
 )  # fmt: skip
-from harness.cli.ticker import Ticker
+from harness.cli.console.ticker import Ticker
 from harness.errors import CampaignError
 
 if TYPE_CHECKING:
-    from harness.campaign import Cell
-    from harness.executor import Look
-    from harness.store import Status, Store
+    from harness.campaign.campaign import Cell
+    from harness.engines.inline import Look
+    from harness.store.store import Status, Store
 
 
 @app.command()
@@ -100,13 +100,13 @@ def run(
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
     import torch
 
-    from harness.campaign import absent, cells, make_campaign, manifest, read_campaign
+    from harness.campaign.campaign import absent, cells, make_campaign, manifest, read_campaign
+    from harness.campaign.preflight import warnings
     from harness.cli.dry_run import list_cells
-    from harness.executor import run as execute
-    from harness.executor import survey
-    from harness.room import warnings
-    from harness.store import Status, Store
-    from harness.workers import run_name, workers
+    from harness.engines.inline import run as execute
+    from harness.engines.inline import survey
+    from harness.engines.processes import run_name, workers
+    from harness.store.store import Status, Store
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "seeds": seeds,
@@ -174,7 +174,7 @@ def merge(
     sources: Annotated[list[Path], typer.Argument(help="Folders of the same campaign, from other machines.")],
 ) -> None:
     """Put the folders of several machines together. Conflicting cells are refused before anything is copied."""
-    from harness.store import merge as put_together
+    from harness.store.merge import merge as put_together
 
     came, left = put_together(target, sources)
     console.print(f"{target}: {came} cells came")
@@ -187,8 +187,8 @@ def films(
     folder: Annotated[Path, typer.Argument(help="The folder of a campaign.")] = OUT, as_json: Json = False
 ) -> None:
     """List a campaign's videos for viewers, which look at them in environments of their own (nox -s perceptual)."""
-    from harness.screening import list_films
-    from harness.store import Store
+    from harness.campaign.film_list import list_films
+    from harness.store.store import Store
 
     store = Store(folder)
     store.manifest()
@@ -203,7 +203,7 @@ def films(
 
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     """Raise UnknownNameError, before the first frame, for a baseline that no arm is called."""
-    from harness.store import MANIFEST
+    from harness.store.store import MANIFEST
     from reports.baseline import choose
     from reports.tables import entrant_of
 
@@ -218,7 +218,7 @@ def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
 
 def _plan_in_words(looks: Sequence[Look]) -> list[str]:
     """What a run is about to do with what is there: "12 kept, 3 stale: strategies/memrope changed"."""
-    from harness.staleness import summary
+    from harness.provenance.staleness import summary
 
     counts = Counter(look.state for look in looks)
     if counts["new"] != len(looks):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli.terminal import Json, app, console, line, lines, print_json, table
+from harness.cli.console.terminal import Json, app, console, line, lines, print_json, table
 from harness.escaping import terminal
 
 if TYPE_CHECKING:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.cli.terminal import console, table
+from harness.cli.console.terminal import console, table
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
-    from harness.executor import Look
+    from harness.engines.inline import Look
 
 
 def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
     """Print every cell with what would be done with it, its time and its disk; nothing is run but a few chunks."""
-    from harness.estimate import estimate
-    from harness.staleness import summary
+    from harness.engines.estimate import estimate
+    from harness.provenance.staleness import summary
 
     sheet = table("cell", "strategy", "suite", "scenario", "rollouts", "latent frames", "about", title="what would run")
     total, disk = 0.0, 0

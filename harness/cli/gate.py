@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from harness.cli import checks
-from harness.cli.terminal import Json, app, aside, console, line, print_json, table
+from harness.cli.console import checks
+from harness.cli.console.terminal import Json, app, aside, console, line, print_json, table
 from harness.errors import BaselineError, CampaignError
 from harness.files import load_json
 
 if TYPE_CHECKING:
-    from harness.campaign import Campaign
-    from harness.rounds import Rounds
-    from reports.evidence import Evidence
-    from reports.gate import Verdict
-    from reports.policy import Policy
+    from harness.campaign.campaign import Campaign
+    from harness.gate.rounds import Rounds
+    from reports.gate.evidence import Evidence
+    from reports.gate.policy import Policy
+    from reports.gate.verdicts import Verdict
 
 OUT, AA = Path("runs/gate"), Path("runs/aa")
 HEAD, BASE = "head.parquet", "base.parquet"
@@ -67,12 +67,12 @@ def gate(
     as_json: Json = False,
 ) -> None:
     """Is a run worse than its baseline, in quality, speed or memory? 0: no. 1: yes. 2: they cannot be compared."""
-    from harness import trees
-    from harness.rounds import Rounds
-    from reports.arm_gate import beside
-    from reports.evidence import read
-    from reports.gate import EXIT
-    from reports.gate_page import write
+    from harness.gate import checkouts as trees
+    from harness.gate.rounds import Rounds
+    from reports.gate.arms import beside
+    from reports.gate.evidence import read
+    from reports.gate.page import write
+    from reports.gate.verdicts import EXIT
 
     if against is not None and baseline is not None:
         raise BaselineError("give --against (a commit, branch or checkout) or --baseline (a folder or file), not both")
@@ -114,11 +114,11 @@ def aa(
     as_json: Json = False,
 ) -> None:
     """The gate's own noise: how noisy each number is, how often it cries wolf, what it can find, which margins fit."""
-    from harness import trees
-    from harness.rounds import Rounds
-    from reports.calibration import calibrate, headline, rows, write
-    from reports.evidence import read
-    from reports.gate_page import write as put
+    from harness.gate import checkouts as trees
+    from harness.gate.rounds import Rounds
+    from reports.gate.calibration import calibrate, headline, rows, write
+    from reports.gate.evidence import read
+    from reports.gate.page import write as put
 
     margins = partial(_margins, policy)
     tree = trees.tree(Path(__file__).parents[2])
@@ -159,7 +159,7 @@ def history(
     as_json: Json = False,
 ) -> None:
     """When did a number step up or down? Over all runs in a folder, by the time at which they were begun."""
-    from reports.history import draw, load, steps
+    from reports.gate.history import draw, load, steps
 
     runs = load(folder)
     series = steps(runs, metric)
@@ -186,7 +186,7 @@ def accept(
     who: Annotated[str | None, typer.Option(help="Default: git's user.name.")] = None,
 ) -> None:
     """Make a run the baseline from now on, on purpose: who, when and why are kept in its file."""
-    from reports.evidence import accept as keep
+    from reports.gate.evidence import accept as keep
 
     note = keep(_run(run), to, why, who)
     console.print(f"{to}: {run} of {note['commit']}, accepted by {note['who']}: {note['why']}")
@@ -195,7 +195,7 @@ def accept(
 @baselines.command()
 def show(file: Annotated[Path, typer.Argument(help="A baseline's file.")], as_json: Json = False) -> None:
     """What a baseline is of, and who accepted it when and why."""
-    from reports.evidence import read
+    from reports.gate.evidence import read
 
     found = read(file)
     if as_json:
@@ -214,7 +214,7 @@ def show(file: Annotated[Path, typer.Argument(help="A baseline's file.")], as_js
 
 
 def _run(run: Path) -> Evidence:
-    from reports.evidence import read
+    from reports.gate.evidence import read
 
     return read(run / HEAD if (run / HEAD).exists() else run)
 
@@ -224,7 +224,7 @@ def _workers() -> int:
 
 
 def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
-    from harness.campaign import make_campaign, read_campaign
+    from harness.campaign.campaign import make_campaign, read_campaign
 
     asked = read_campaign(path) if path else make_campaign(DEFAULT)
     if asked.seeds is not None:
@@ -233,13 +233,13 @@ def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
 
 
 def _margins(policy: Path | None, suites: Iterable[str]) -> Policy:
-    from reports.policy import declared, read_policy
+    from reports.gate.policy import declared, read_policy
 
     return read_policy(policy, suites) if policy else declared(suites)
 
 
 def _judged(head: Evidence, base: Evidence, margins: Callable[[Iterable[str]], Policy]) -> Verdict:
-    from reports.gate import judge
+    from reports.gate.verdicts import judge
 
     return judge(head, base, margins(dict.fromkeys((*head.suites(), *base.suites()))))
 
@@ -252,9 +252,9 @@ def _measured(
     seconds: float,
 ) -> Verdict:
     """Measure, judge, and measure again what stays unsure while there is time."""
-    from harness.rounds import only
-    from reports.evidence import nothing, only_arms, read, save, united
-    from reports.gate import unsure
+    from harness.gate.rounds import only
+    from reports.gate.evidence import nothing, only_arms, read, save, united
+    from reports.gate.verdicts import unsure
 
     known = read(baseline) if baseline else None
     began, asked, called = time.monotonic(), campaign, set[str]()
@@ -282,7 +282,7 @@ def _measured(
 
 
 def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
-    from reports.gate_page import headline, sheet
+    from reports.gate.page import headline, sheet
 
     loud = sheet(verdict)
     if loud.rows:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress, TaskID
 
-from harness.cli import checks
-from harness.cli.terminal import (
+from harness.cli.console import checks
+from harness.cli.console.terminal import (
     ChunkOption,
     ContainerOption,
     OffloadOption,
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from harness.backbone.presets import Backbone
-    from harness.sample import Piece
-    from harness.video import VideoWriter
+    from harness.films.writer import VideoWriter
+    from harness.rollout.sample import Piece
 
 STRIP = 12
 """Pictures of a filmstrip."""
@@ -67,12 +67,12 @@ def sample(
     import torch
 
     from harness import registry
-    from harness.options import computing, options_of
-    from harness.request import beyond_training
-    from harness.sample import sample as pieces
-    from harness.sample import script_of
-    from harness.video import VideoWriter, writing
-    from reports.plots import filmstrip
+    from harness.campaign.options import computing, options_of
+    from harness.films.writer import VideoWriter, writing
+    from harness.rollout.request import beyond_training
+    from harness.rollout.sample import sample as pieces
+    from harness.rollout.sample import script_of
+    from reports.plots.strips import filmstrip
 
     if out.suffix != ".mp4":
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
@@ -153,10 +153,10 @@ def train(
     import torch
 
     from harness import registry
-    from harness.options import computing
-    from harness.training.school import Request, School, chosen
-    from harness.training.study import read_log, run
-    from reports.plots import training_curve
+    from harness.campaign.options import computing
+    from harness.training.loop import read_log, run
+    from harness.training.recipe import Request, School, chosen
+    from reports.plots.strips import training_curve
 
     name = what.partition(".")[0]
     if name not in registry.found("trainings"):

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from harness.cli import checks
-from harness.cli.terminal import ChunkOption, Json, app, console, line, print_json, table
+from harness.cli.console import checks
+from harness.cli.console.terminal import ChunkOption, Json, app, console, line, print_json, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
 from harness.limits import LARGEST_SIDE
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.backbone.presets import Backbone
-    from harness.plan import Device, Plan
+    from harness.plan.plan import Device, Plan
 
 GPUS = ("H100", "H200", "B200", "A100", "A6000", "4090")
 GB = 1e9
@@ -43,11 +43,11 @@ def plan(
     """What strategies take on paper: bytes, operations, and the least time a chunk can need on a device."""
     from harness import registry
     from harness.backbone.presets import parse_dtype
+    from harness.campaign.options import options_of
     from harness.errors import KnobError
-    from harness.options import options_of
-    from harness.plan import HERE
-    from harness.plan import plan as make
-    from reports.plan_plot import picture
+    from harness.plan.plan import HERE
+    from harness.plan.plan import plan as make
+    from reports.plots.plan import picture
 
     kind = parse_dtype(dtype)
     devices = [_device(name, kind) for name in gpu or ("H100",)]
@@ -165,7 +165,7 @@ def _told(name: str, one: Plan, stage: Backbone, devices: list[Device]) -> dict[
 def _device(name: str, dtype: Any) -> Device:
     import torch
 
-    from harness.plan import DEVICES, HERE, here
+    from harness.plan.plan import DEVICES, HERE, here
 
     if name == HERE:
         return here(dtype, "cuda" if torch.cuda.is_available() else "cpu")

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from harness.cli.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
+from harness.cli.console.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
-    from harness.backbone.artifacts import Found
+    from harness.backbone.published.artifacts import Found
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
@@ -109,7 +109,7 @@ def verify(
 ) -> None:
     """Run the invariants that every memory owes its users, on a tiny random backbone. Takes seconds."""
     from harness import registry
-    from harness.verify import verify as run
+    from harness.verify.run import verify as run
 
     _, made = registry.parse_strategy(strategy)
     with Screen(stderr=True).status(line(f"verifying {made!r}")):
@@ -131,7 +131,7 @@ def verify(
 
 def _about_strategy(name: str) -> dict[str, Any]:
     from harness import registry
-    from harness.knobs import describe_knobs
+    from harness.memory.knobs import describe_knobs
 
     kind = registry.strategy_class(name)
     # A strategy of several files is registered by its package, which says what they mean together.
@@ -149,7 +149,7 @@ def _prices(name: str) -> list[dict[str, Any]]:
     """Bytes that the memory and its contexts take at Wan size, per horizon."""
     from harness import registry
     from harness.backbone.presets import wan_1_3b
-    from harness.request import laid_out_bytes
+    from harness.rollout.request import laid_out_bytes
 
     try:
         strategy = registry.strategy(name)
@@ -192,7 +192,7 @@ def _describe_suite(name: str, as_json: bool) -> None:
 
 def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
     from harness import registry
-    from harness.backbone.published import files_of
+    from harness.backbone.published.backbones import files_of
 
     files = files_of(name, weights)
     options: dict[str, Any] = {"weights": weights} if files and weights else {}
@@ -233,7 +233,7 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
 
 def _tell_files(files: list[Found], weights: Path | None) -> None:
     """Which files a backbone needs, whether they are there, and how to get those that are not."""
-    from harness.backbone.artifacts import SHOWN, command, looked_in, offline, size_of, weights_folder
+    from harness.backbone.published.artifacts import SHOWN, command, looked_in, offline, size_of, weights_folder
 
     sheet = table("file", "bytes", "SHA-256", "found", title="files")
     for each in files:
@@ -267,6 +267,6 @@ def _word(value: object) -> str:
 
 
 def _default(knob: dict[str, Any]) -> str:
-    from harness.knobs import spelled
+    from harness.memory.knobs import spelled
 
     return spelled(knob["default"]) if "default" in knob else "(needed)"

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from harness.cli.terminal import Json, app, console, print_json, table
+from harness.cli.console.terminal import Json, app, console, print_json, table
 
 
 @app.command()
@@ -17,8 +17,8 @@ def status(
     as_json: Json = False,
 ) -> None:
     """Say how far a campaign is: cells by state, who has which, why some are stale, and the time that is left."""
-    from harness.status import status as look
-    from harness.store import Store
+    from harness.campaign.status import status as look
+    from harness.store.store import Store
 
     found = look(Store(folder))
     if as_json:

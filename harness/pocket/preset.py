@@ -14,8 +14,8 @@ from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import Saying, WordEncoder
-from harness.pocket.lessons import HELD_OUT, clips
 from harness.pocket.probe import Probe
+from harness.pocket.training_clips import HELD_OUT, clips
 from harness.pocket.world import PIXELS, Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from harness.training.stages import Exercise
+from harness.training.schedule import Exercise
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from harness.backbone.checkpoints import fingerprint, read_metadata, save_weight
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.errors import CheckpointError
-from harness.training.learner import Learner
+from harness.training.trainer import Learner
 
 _fingerprints: Kept[str] = Kept()
 

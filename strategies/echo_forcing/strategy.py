@@ -11,9 +11,9 @@ import torch
 from annotated_types import Ge, Gt, Le
 
 from harness.backbone.layout import DenseLayout
-from harness.budget import Part, apportion
 from harness.errors import KnobError
 from harness.memory import Boundary, Memory, MemorySpec, Strategy
+from harness.memory.budget import Part, apportion
 from strategies.echo_forcing.compression import Amplitude, Fusion, Gate
 from strategies.echo_forcing.memory import SceneMemory
 from strategies.echo_forcing.scenes import Matching, RecallFrame

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import Rope, head_radians, rotate
-from harness.frames import FrameCache
 from harness.memory import At, Context, Entries, MemorySpec
+from harness.memory.frames import FrameCache
 from strategies.echo_infinity.encoder import QueryMemoryEncoder
 
 if TYPE_CHECKING:

@@ -18,8 +18,8 @@ from harness.backbone.layout import DenseLayout
 from harness.backbone.presets import Backbone, build
 from harness.backbone.wan import CausalWan
 from harness.errors import BudgetError, KnobError
-from harness.frames import OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.memory import Memory, MemorySpec, Strategy, Weights
+from harness.memory.frames import OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape, encoders_of
 from strategies.echo_infinity.memory import QueryMemory

@@ -13,12 +13,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone
 from harness.memory import At
-from harness.training.learner import Draw, FlowLearner, forced_flow
-from harness.training.played import clips_of
-from harness.training.stages import Exercise, Phase, Stage
+from harness.rollout.passes import Passes
+from harness.training.rollout_clips import clips_of
+from harness.training.schedule import Exercise, Phase, Stage
+from harness.training.trainer import Draw, FlowLearner, forced_flow
 from strategies.echo_infinity.encoder import encoders_of
 from strategies.echo_infinity.memory import QueryMemory
 from strategies.echo_infinity.strategy import EchoInfinity

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
-from harness.training.played import played
+from harness.training.rollout_clips import played
 
 ENOUGH = 256
 """Tokens a channel of the model, of all passes together, from which moments are taken."""

@@ -16,10 +16,10 @@ from harness.backbone.checkpoints import load_checkpoint
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
-from harness.budget import META
 from harness.errors import KnobError
-from harness.knobs import typed
 from harness.memory import Memory, MemorySpec, Strategy, Weights
+from harness.memory.budget import META
+from harness.memory.knobs import typed
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes
 from strategies.videomla.initial import RECIPE, UNTRAINED, fill

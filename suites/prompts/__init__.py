@@ -5,7 +5,7 @@ something new) or by a hard cut (even numbers: another subject at another place)
 last prompt names the subject of A but not its looks; `six` stories of six scenes. The first few of a set are varied.
 
 A prompt's scenes are kept apart from the marks of a script, so that prompts from elsewhere may contain brackets and
-bars, which `harness.script` reads as marks and joints.
+bars, which `harness.rollout.script` reads as marks and joints.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.errors import PromptError, did_you_mean, shown
 from harness.files import parse_json, read_bytes
 from harness.limits import LARGEST_SEED, MOST_FRAMES
 from harness.memory import Boundary
-from harness.script import Cue, Script, check_text, is_script, parse_script
+from harness.rollout.script import Cue, Script, check_text, is_script, parse_script
 
 SETS = ("steady", "switch", "recall", "six")
 """The sets of the package."""

@@ -17,7 +17,7 @@ from harness.backbone.attention import AttentionName, choose, flash, sdpa
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError
-from harness.workbench import CONFIG
+from harness.verify.bench import CONFIG
 from tests.cases import cases
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda:0")

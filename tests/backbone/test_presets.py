@@ -8,7 +8,7 @@ from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import DtypeError, PresetError
 from harness.memory import DTYPES
-from harness.workbench import CONFIG
+from harness.verify.bench import CONFIG
 
 
 @pytest.mark.parametrize(

@@ -10,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone, build, scramble
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig, sinusoid
 from harness.errors import ShapeError
 from harness.memory import At, MemorySpec
-from harness.noise import PairedNoise
 from harness.rollout import rollout
+from harness.rollout.noise import PairedNoise
+from harness.rollout.passes import Passes
 from strategies.full import Full
 from strategies.memrope import MemRoPE
 from tests.cases import cases

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from harness import registry
-from harness.films import Part, View, add
-from harness.store import Store
+from harness.films.views import Part, View, add
+from harness.store.store import Store
 from harness.suite import Sample
-from suites.camera import edges
+from suites.observers.film import edges
 
 ARMS = ("memrope", "sliding_window")
 ENVIRONMENT = {

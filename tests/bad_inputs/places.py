@@ -7,10 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.backbone.artifacts import cache_folder
+from harness.backbone.published.artifacts import cache_folder
 from harness.files import write_text
-from harness.films import read_films, shard
-from suites.viewing.footage import footage
+from harness.films.contract import read_films, shard
+from suites.viewers.video_file import footage
 from tests.bad_inputs.checker import Bad
 from tests.bad_inputs.made import campaign, file, pipe
 

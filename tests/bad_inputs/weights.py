@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from harness.backbone.adapters import read_adapter
 from harness.backbone.checkpoints import load_checkpoint, read_checkpoint, read_metadata
 from harness.backbone.presets import build, scramble
+from harness.backbone.published.lora import read_adapter
 from harness.backbone.wan import CausalWan, WanConfig
 from tests import published
 from tests.bad_inputs.checker import Bad

@@ -11,7 +11,7 @@ import time
 import torch
 
 from harness import registry
-from harness.pocket.judge import play
+from harness.pocket.readout import play
 from harness.pocket.world import script
 
 ROLLOUTS, FRAMES, ONES = 64, 84, 8

@@ -22,9 +22,9 @@ import torch.nn.functional as F
 
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.noise import PairedNoise
 from harness.registry import strategy
 from harness.rollout import Chunk, rollout
+from harness.rollout.noise import PairedNoise
 
 CONFIG = WanConfig(dim=384, ffn_dim=2240, num_heads=3, num_layers=6, text_dim=64)
 LATENT_SIZE = (32, 32)

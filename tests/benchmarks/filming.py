@@ -20,9 +20,9 @@ import psutil
 import torch
 
 from harness import registry
-from harness.campaign import cells, make_campaign, manifest
-from harness.executor import Progress, run
-from harness.store import Store
+from harness.campaign.campaign import cells, make_campaign, manifest
+from harness.engines.inline import Progress, run
+from harness.store.store import Store
 from suites import drift
 from tests import published
 

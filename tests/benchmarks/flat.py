@@ -17,7 +17,7 @@ import torch
 
 from harness.memory import Memory
 from harness.registry import found, strategy
-from harness.workbench import Workbench
+from harness.verify.bench import Workbench
 
 CHUNKS = 2000
 EARLY = slice(100, 300)

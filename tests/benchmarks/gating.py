@@ -19,12 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.trees import tree
-from harness.turns import quality
-from reports.evidence import Evidence, read, united
-from reports.gate import Verdict, judge
-from reports.gate_page import headline
-from reports.policy import declared
+from harness.gate.checkouts import tree
+from harness.gate.interleave import quality
+from reports.gate.evidence import Evidence, read, united
+from reports.gate.page import headline
+from reports.gate.policy import declared
+from reports.gate.verdicts import Verdict, judge
 
 ROOT = Path(__file__).parents[2]
 ARM = "memrope"

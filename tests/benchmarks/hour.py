@@ -15,12 +15,12 @@ from collections.abc import Iterator
 import torch
 
 from harness.memory import Memory
-from harness.noise import PairedNoise
+from harness.memory.proxy import watched
 from harness.pocket.preset import pocket
 from harness.pocket.world import film, script
 from harness.registry import found, strategy
 from harness.rollout import Chunk, rollout
-from harness.workbench import watched
+from harness.rollout.noise import PairedNoise
 
 FRAMES = 14_400
 MINUTE = 80  # chunks

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from harness import registry
-from harness.campaign import PUBLISHED
-from harness.store import Store
+from harness.campaign.campaign import PUBLISHED
+from harness.store.store import Store
 from harness.suite import Sample
-from suites.camera import edges
+from suites.observers.film import edges
 from tests.benchmarks.million import COST, ENVIRONMENT, measured
 
 ARMS = tuple(registry.found("strategies"))

@@ -12,12 +12,12 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.noise import PairedNoise
 from harness.pocket.preset import pocket
 from harness.rollout import rollout
+from harness.rollout.noise import PairedNoise
 from harness.suite import Row, Task
-from reports.stats import interval
-from suites.clocked import timed
+from reports.statistics.bootstrap import interval
+from suites.cost_suite import timed
 
 FRAMES = 240
 ROUNDS = 15

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 
 from harness import registry
-from harness.campaign import EQUAL, PUBLISHED
-from harness.store import Store
+from harness.campaign.campaign import EQUAL, PUBLISHED
+from harness.store.store import Store
 from harness.suite import Sample
 from suites.drift import LEVELS
-from suites.watch import edges
+from suites.observers.probe import edges
 
 ARMS = tuple(registry.found("strategies"))
 ENVIRONMENT = {

@@ -11,10 +11,10 @@ import time
 from pathlib import Path
 
 from harness import registry
-from harness.campaign import cells, make_campaign, manifest
-from harness.cli.ticker import Ticker
-from harness.executor import run
-from harness.store import Store
+from harness.campaign.campaign import cells, make_campaign, manifest
+from harness.cli.console.ticker import Ticker
+from harness.engines.inline import run
+from harness.store.store import Store
 
 
 def main() -> None:

@@ -19,15 +19,15 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
-from harness.pocket.examination import Plate, blended, blur, covered, faded, meaningless, noised, shifted, truths
-from harness.pocket.judge import JUDGED, Verdict, judge, play, truly
 from harness.pocket.language import COLOURS, Saying
 from harness.pocket.preset import codec, pocket, probe
 from harness.pocket.probe import Probe
+from harness.pocket.probe_data import Plate, blended, blur, covered, faded, meaningless, noised, shifted, truths
+from harness.pocket.readout import JUDGED, Verdict, judge, play, truly
 from harness.pocket.world import SPEEDS, Clip, Scene, look, script
 from harness.registry import parse_strategy
-from reports.plots import filmstrip
-from reports.stats import interval
+from reports.plots.strips import filmstrip
+from reports.statistics.bootstrap import interval
 
 CLIPS = 256
 MEMORIES = ("full", "sliding_window", "attention_sink", "infinity_rope", "memrope")

@@ -13,8 +13,8 @@ import sys
 CODE = """
 import time
 from harness import registry
-from harness.environment import environment
-from harness.provenance import code_of
+from harness.provenance.environment import environment
+from harness.provenance.code import code_of
 backbone = registry.backbone("pocket")
 suites = [registry.load("suites", name)() for name in ("drift", "interactive", "distance")]
 strategies = [registry.strategy(name) for name in registry.found("strategies")]

@@ -20,10 +20,10 @@ from harness import registry
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.memory import Memory
-from harness.noise import PairedNoise
+from harness.memory.proxy import watched
 from harness.rollout import rollout
-from harness.workbench import watched
-from reports.stats import interval
+from harness.rollout.noise import PairedNoise
+from reports.statistics.bootstrap import interval
 from strategies.echo_infinity import EchoInfinity
 from strategies.echo_infinity.encoder import QueryMemoryEncoder
 from strategies.echo_infinity.memory import QueryMemory
@@ -138,8 +138,8 @@ def hour(frames: int = 14_400) -> dict[str, Any]:
 
 
 def _draw(seen: list[dict[str, float]], path: Path) -> None:
-    from reports.panels import dress, panels_of
-    from reports.plots import save
+    from reports.plots.panels import dress, panels_of
+    from reports.plots.strips import save
 
     figure, axes = panels_of(2)
     minutes = [(12 + 3 * number) / 4 / 60 for number in range(len(seen))]

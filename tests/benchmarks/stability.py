@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from harness.store import Store
-from reports.stats import Interval, interval, kendall
+from harness.store.store import Store
+from reports.statistics.bootstrap import Interval, interval, kendall
 from reports.tables import entrants, scores, tidy
 
 METRIC, FRAMES = "unsaid_identity", 240

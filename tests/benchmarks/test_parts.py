@@ -17,7 +17,7 @@ from harness.backbone.config import WanConfig
 from harness.backbone.layout import DenseLayout, LaidOut, fill, room
 from harness.backbone.rope import Rope, axis_pairs, head_radians, rotate
 from harness.memory import At, Entries, MemorySpec
-from harness.noise import PairedNoise
+from harness.rollout.noise import PairedNoise
 from strategies.echo_forcing import EchoForcing
 from strategies.echo_forcing.compression import Calibration, Scoring
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape

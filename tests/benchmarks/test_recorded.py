@@ -20,7 +20,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.errors import HorizonError, StoreError
-from harness.store import MANIFEST, Store
+from harness.store.store import MANIFEST, Store
 from reports.tables import Entrant, entrants, tidy
 
 FOLDER = Path(os.environ.get("HORIZON_CAMPAIGN") or Path(__file__).resolve().parents[2] / "runs" / "cost")

@@ -13,7 +13,7 @@ STRATEGY = '''"""An average of all that left, beside the latest frames."""
 
 from dataclasses import dataclass
 
-from harness.frames import FrameCache
+from harness.memory.frames import FrameCache
 from harness.memory import Strategy
 
 

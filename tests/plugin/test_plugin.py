@@ -67,8 +67,8 @@ def test_plugin_keeps_every_invariant(installed: Path) -> None:
 WINDOW = """
 from dataclasses import dataclass, replace
 
-from harness.budget import nearest
-from harness.frames import FrameCache, window_bytes
+from harness.memory.budget import nearest
+from harness.memory.frames import FrameCache, window_bytes
 from harness.memory import Strategy
 
 
@@ -92,7 +92,7 @@ ARMS = """
 import sys
 
 from harness import registry
-from harness.campaign import arms, make_campaign
+from harness.campaign.campaign import arms, make_campaign
 
 for arm in arms(make_campaign({"strategies": sys.argv[1:]}), registry.backbone("pocket")):
     print(arm.label, ", ".join(arm.tables), arm.budget_bytes, arm.budget_note, sep=" | ")

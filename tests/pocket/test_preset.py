@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from harness import registry
 from harness.errors import CheckpointError
 from harness.pocket import preset
-from harness.pocket.judge import judge, play, truly
+from harness.pocket.readout import judge, play, truly
 from harness.pocket.world import film, script
 
 LIMIT = 16e6  # bytes of all weights in the package
@@ -68,7 +68,7 @@ def test_the_number_of_threads_changes_nothing_to_speak_of(tmp_path):
     code = (
         "import sys, torch; torch.set_num_threads(int(sys.argv[1]))\n"
         "from harness import registry\n"
-        "from harness.noise import PairedNoise\n"
+        "from harness.rollout.noise import PairedNoise\n"
         "from harness.rollout import rollout\n"
         "pocket = registry.backbone('pocket')\n"
         "chunks = rollout(pocket, registry.strategy('memrope'), prompts=pocket.text(['a thing']), latent_frames=36,\n"

@@ -10,15 +10,15 @@ import torch
 from harness.backbone.presets import build
 from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError, HorizonError
-from harness.pocket import school
+from harness.pocket import recipe as school
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import ATTRIBUTES, WordEncoder
-from harness.pocket.lessons import HABIT, HELD_OUT, emphasis, lesson
-from harness.pocket.train import Trainer
+from harness.pocket.trainer import Trainer
+from harness.pocket.training_clips import HABIT, HELD_OUT, emphasis, lesson
 from harness.pocket.world import film, script
-from harness.training.school import chosen
-from harness.training.stages import Exercise, Phase, Stage
-from harness.training.study import read_log, resume, run
+from harness.training.loop import read_log, resume, run
+from harness.training.recipe import chosen
+from harness.training.schedule import Exercise, Phase, Stage
 from tests.killing import killed_twice, same_ending
 
 CONFIG = WanConfig(

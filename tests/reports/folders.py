@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from harness import registry
-from harness.store import Store
+from harness.store.store import Store
 from harness.suite import Sample
-from suites import camera, watch
+from suites.observers import film as camera
+from suites.observers import probe as watch
 
 ENVIRONMENT = {
     "cpu": "a cpu", "cores": 2, "threads": 1, "gpu": None, "device": "cpu", "attention": "sdpa", "python": "3.11",

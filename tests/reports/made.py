@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.evidence import COLUMNS, Evidence
+from reports.gate.evidence import COLUMNS, Evidence
 
 MANIFEST = {
     "name": "made",

@@ -4,12 +4,12 @@ import pandas as pd
 import pytest
 
 from harness import registry
-from harness.store import Store
+from harness.store.store import Store
 from harness.suite import Sample
-from reports.comparison import compared
 from reports.cost import speeds
-from reports.panels import cast
+from reports.plots.panels import cast
 from reports.report import render
+from reports.statistics.comparison import compared
 from reports.tables import cohorts_of, entrants, scores, tidy
 
 HERE = {

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.store import Store
+from harness.store.store import Store
 from harness.suite import Sample
-from reports.comparison import compared
 from reports.cost import speeds
-from reports.panels import front
+from reports.plots.panels import front
 from reports.report import render
+from reports.statistics.comparison import compared
 from reports.tables import entrants, scores, tidy
 
 ARMS = {"sliding_window": (0.1, 4e6), "memrope": (0.11, 2e6)}

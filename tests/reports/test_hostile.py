@@ -15,17 +15,17 @@ from matplotlib import mathtext
 from matplotlib.figure import Figure
 
 from harness import cli, registry
-from harness.cli.ticker import Ticker
+from harness.cli.console.ticker import Ticker
 from harness.files import load_toml
-from harness.plan import DEVICES, plan
+from harness.plan.plan import DEVICES, plan
 from harness.suite import Margin, Metric
-from reports.evidence import save as keep
-from reports.gate import judge
-from reports.gate_page import write
-from reports.history import draw, load, steps
-from reports.plan_plot import picture
-from reports.plots import filmstrip, save, training_curve
-from reports.policy import read_policy, written
+from reports.gate.evidence import save as keep
+from reports.gate.history import draw, load, steps
+from reports.gate.page import write
+from reports.gate.policy import read_policy, written
+from reports.gate.verdicts import judge
+from reports.plots.plan import picture
+from reports.plots.strips import filmstrip, save, training_curve
 from suites.drift import Drift
 from tests.hostile import MARKS, NAME, TEXTS, is_plain_page, is_plain_table, shape, steering
 from tests.reports.folders import campaign
@@ -35,7 +35,7 @@ from tests.reports.made import MANIFEST, evidence, whole
 @pytest.fixture
 def run(monkeypatch, capsys):
     """Runs the command in this process, on a terminal of 100 columns; returns exit code and both streams."""
-    monkeypatch.setattr("harness.cli.terminal.console._width", 100)
+    monkeypatch.setattr("harness.cli.console.terminal.console._width", 100)
 
     def called(*argv):
         monkeypatch.setattr(sys, "argv", ["horizon", *map(str, argv)])

@@ -3,11 +3,12 @@
 import pytest
 
 from harness.errors import BaselineError
-from harness.store import Store, merge
+from harness.store.merge import merge
+from harness.store.store import Store
 from harness.suite import Sample
-from reports.evidence import read, united
-from reports.gate import EXIT, judge
-from reports.policy import declared
+from reports.gate.evidence import read, united
+from reports.gate.policy import declared
+from reports.gate.verdicts import EXIT, judge
 from reports.tables import tidy
 from tests.reports.made import MANIFEST
 

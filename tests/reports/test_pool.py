@@ -132,7 +132,7 @@ def test_a_place_that_cannot_be_written_is_named(seeds):
 def test_every_cell_is_read_once(seeds, monkeypatch):
     """Three thousand cells were read nine times each, and looked for by every filmstrip again."""
     reads = []
-    from harness import store
+    from harness.store import store
 
     for name in ("read_cell", "read_manifest"):
         read = getattr(store, name)

@@ -11,13 +11,13 @@ import pytest
 from harness import registry
 from harness.cli.compare import compare
 from harness.errors import StoreError
-from harness.store import Store
+from harness.store.store import Store
 from harness.suite import Sample
-from reports.comparison import compared
 from reports.report import render
+from reports.statistics.comparison import compared
 from reports.tables import TIDY, entrants, scores, tidy
-from suites.strip import ROWS
-from suites.watch import edges
+from suites.observers.filmstrip import ROWS
+from suites.observers.probe import edges
 from tests.toy import ASKED
 
 SEEDS = range(100, 116)

@@ -15,9 +15,9 @@ from harness.backbone.presets import Backbone, scramble
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.memory import Strategy
-from harness.noise import PairedNoise
 from harness.registry import strategy
 from harness.rollout import rollout
+from harness.rollout.noise import PairedNoise
 from tests.oracle import rollout as oracle
 from tests.strategies.modes import Mode
 

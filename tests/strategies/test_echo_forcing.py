@@ -13,8 +13,8 @@ from torch import Tensor
 from harness.errors import KnobError, SwitchError
 from harness.memory import Entries
 from harness.registry import parse_strategy
-from harness.verify import verify
-from harness.workbench import Workbench
+from harness.verify.bench import Workbench
+from harness.verify.run import verify
 from strategies.echo_forcing import EchoForcing
 from strategies.echo_forcing.compression import Calibration, Scoring, choose
 from strategies.echo_forcing.decay import decay_rates

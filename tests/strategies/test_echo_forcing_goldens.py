@@ -11,8 +11,8 @@ from torch import Tensor
 
 import strategies.echo_forcing.memory
 from harness.memory import At, Context, Entries, Memory
+from harness.memory.proxy import Watched, watched
 from harness.rollout import Chunk, rollout
-from harness.workbench import Watched, watched
 from strategies.echo_forcing import EchoForcing
 from strategies.echo_forcing.compression import choose
 from strategies.echo_forcing.memory import SceneMemory

@@ -17,9 +17,10 @@ from harness.backbone.presets import Backbone, scramble, wan_1_3b
 from harness.backbone.wan import CausalWan
 from harness.errors import CheckpointError, KnobError
 from harness.memory import At, Context, Entries, Memory
+from harness.memory.proxy import Watched, watched
 from harness.training.weights import write
-from harness.verify import verify
-from harness.workbench import CONFIG, LATENT_SIZE, Watched, Workbench, watched
+from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
+from harness.verify.run import verify
 from strategies.echo_infinity import EchoInfinity
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape
 from strategies.echo_infinity.memory import QueryMemory

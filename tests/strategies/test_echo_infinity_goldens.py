@@ -10,8 +10,8 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.memory import Memory
+from harness.memory.proxy import watched
 from harness.rollout import rollout
-from harness.workbench import watched
 from strategies.echo_infinity import EchoInfinity
 from strategies.echo_infinity.memory import QueryMemory
 from tests import goldens

@@ -12,14 +12,15 @@ from torch import Tensor
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import HorizonError
-from harness.pocket.lessons import lesson
+from harness.pocket.training_clips import lesson
 from harness.rollout import rollout
-from harness.training.school import Request
-from harness.training.stages import Exercise, Phase, Stage
-from harness.training.study import read_log, resume, run
-from strategies.echo_infinity import EchoInfinity, school
+from harness.training.loop import read_log, resume, run
+from harness.training.recipe import Request
+from harness.training.schedule import Exercise, Phase, Stage
+from strategies.echo_infinity import EchoInfinity
+from strategies.echo_infinity import recipe as school
 from strategies.echo_infinity.memory import QueryMemory
-from strategies.echo_infinity.streams import Streaming
+from strategies.echo_infinity.rollout_training import Streaming
 from strategies.echo_infinity.training import Remembering, stages
 from tests import toy
 from tests.killing import killed_twice, same_ending

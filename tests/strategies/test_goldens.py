@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from harness.backbone import sampler
-from harness.backbone.passes import Passes
 from harness.backbone.rope import Rope, head_radians, rotate
 from harness.backbone.sampler import Sampler, sigma_table
 from harness.backbone.wan import sinusoid
 from harness.registry import strategy
 from harness.rollout import Chunk, rollout
+from harness.rollout.passes import Passes
 from tests import goldens
 
 TOLERANCE = 2e-5

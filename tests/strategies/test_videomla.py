@@ -25,7 +25,7 @@ from harness.memory import At, Entries, MemorySpec, Strategy
 from harness.pocket.preset import pocket
 from harness.rollout import rollout
 from harness.training.weights import read, write
-from harness.workbench import CONFIG, Workbench
+from harness.verify.bench import CONFIG, Workbench
 from strategies.videomla import VideoMLA
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes, turned_pairs
 from strategies.videomla.initial import by_weights, decompose, principal, share, split_channels
@@ -231,7 +231,7 @@ class _Nothing:
 
 def _keeping(strategy: Strategy) -> Strategy:
     """The same strategy; the memories that it opens are listed in `opened`."""
-    from harness.workbench import watched as seen
+    from harness.memory.proxy import watched as seen
 
     opened: list[Any] = []
     twin = seen(strategy, lambda memory: opened.append(memory) or memory)  # type: ignore[func-returns-value]

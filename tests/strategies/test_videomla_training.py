@@ -11,11 +11,12 @@ import torch
 
 from harness import registry
 from harness.errors import CheckpointError, HorizonError
-from harness.training.played import rolled
-from harness.training.school import Request
-from harness.training.stages import Exercise, Phase, Stage
-from harness.training.study import read_log, resume, run
-from strategies.videomla import VideoMLA, school
+from harness.training.loop import read_log, resume, run
+from harness.training.recipe import Request
+from harness.training.rollout_clips import rolled
+from harness.training.schedule import Exercise, Phase, Stage
+from strategies.videomla import VideoMLA
+from strategies.videomla import recipe as school
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
 from strategies.videomla.training import Matching, Regression, stages

@@ -1,7 +1,7 @@
 """Videos whose quality is known because they are made up."""
 
 from harness.pocket.world import film
-from suites.watch import scripts
+from suites.observers.probe import scripts
 
 
 def shown(watch, backbone, task, change=lambda pixels: pixels):

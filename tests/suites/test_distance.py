@@ -7,12 +7,12 @@ from typing import Any
 import torch
 
 from harness import registry
-from harness.campaign import Arm
-from harness.campaign import Cell as CampaignCell
-from harness.executor import run_cell
-from harness.noise import PairedNoise
+from harness.campaign.campaign import Arm
+from harness.campaign.campaign import Cell as CampaignCell
+from harness.engines.inline import run_cell
 from harness.rollout import rollout
-from harness.store import Store
+from harness.rollout.noise import PairedNoise
+from harness.store.store import Store
 from reports.tables import scores, tidy
 from suites.distance import Comparison, Distance
 from tests.toy import ASKED, backbone

@@ -12,7 +12,7 @@ from harness.pocket.world import CLOTH, film, look
 from harness.suite import Row, Task
 from reports.tables import suite_named
 from suites.drift import _lost, _mean, _overlaps, _slope
-from suites.watch import Watch, edges, scripts
+from suites.observers.probe import Watch, edges, scripts
 from tests.suites import fake
 
 STEADY = Task("steady", 60, 3, tuple(Row(seed, ((0, "a thing"),)) for seed in range(12)))

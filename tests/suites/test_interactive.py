@@ -12,8 +12,8 @@ from harness.pocket.language import ATTRIBUTES
 from harness.pocket.world import film, look
 from harness.suite import Sample
 from suites.interactive import SCORES, Interactive, changed
-from suites.scenes import Scenes
-from suites.watch import scripts
+from suites.observers.probe import scripts
+from suites.observers.scenes import Scenes
 from tests.suites import fake
 
 

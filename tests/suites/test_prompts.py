@@ -9,7 +9,7 @@ import pytest
 
 import suites.prompts
 from harness.errors import PromptError
-from harness.script import Cue, Script, parse_script
+from harness.rollout.script import Cue, Script, parse_script
 from suites.prompts import HOME, SETS, SUMS, Prompt, Scene, built_in, first, from_file, script
 
 COUNTS = {"steady": 32, "switch": 24, "recall": 12, "six": 4}

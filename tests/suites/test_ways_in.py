@@ -8,8 +8,8 @@ import re
 import pytest
 
 from harness import registry
-from harness.sample import sample, script_of
-from harness.task_rollout import rollout_of
+from harness.rollout.sample import sample, script_of
+from harness.rollout.task_rollout import rollout_of
 from suites.drift import Drift
 from suites.interactive import Interactive
 from suites.prompts import HOME, SETS, built_in, from_file

@@ -18,13 +18,14 @@ import pytest
 if find_spec("vbench") is None and "HORIZON_VIEWER" not in os.environ:
     pytest.skip("vbench is not installed: nox -s viewers tests it", allow_module_level=True)
 
-from harness.films import read_films, read_view, view_path
-from suites.viewing import vbench_dimensions as needs
-from suites.viewing.footage import pictures
-from suites.viewing.vbench import Asked, Manner, look
-from suites.viewing.vbench_runner import Package
-from suites.viewing.vbench_scores import combined
-from suites.viewing.weights import allow_torchvision
+from harness.films.contract import read_films
+from harness.films.views import read_view, view_path
+from suites.viewers.perceptual.weights import allow_torchvision
+from suites.viewers.vbench import dimensions as needs
+from suites.viewers.vbench.run import Asked, Manner, look
+from suites.viewers.vbench.runner import Package
+from suites.viewers.vbench.scores import combined
+from suites.viewers.video_file import pictures
 from tests.vbench.world import hub, linear, listed, small_clip, still_and_moving
 
 DINO = ("dino_model/facebookresearch_dino_main", "dino_model/dino_vitbase16_pretrain.pth")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from harness.films import Film, Span, digest, write_films
-from suites.viewing.clips import write
-from suites.viewing.footage import Picture
+from harness.files import digest
+from harness.films.contract import Film, Span, write_films
+from suites.viewers.vbench.clips import write
+from suites.viewers.video_file import Picture
 
 RATE, HEIGHT, WIDTH = 16, 64, 96
 

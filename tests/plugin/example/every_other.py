@@ -12,10 +12,10 @@ from typing import Annotated
 
 from annotated_types import Ge
 
-from harness.budget import Part, apportion
 from harness.errors import KnobError
-from harness.frames import FrameCache
 from harness.memory import Memory, MemorySpec, Strategy
+from harness.memory.budget import Part, apportion
+from harness.memory.frames import FrameCache
 
 
 @dataclass(frozen=True, kw_only=True)

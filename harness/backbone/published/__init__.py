@@ -1,0 +1,1 @@
+"""The published backbones, `self-forcing` and `longlive`: their files, text encoder, VAE and adapters."""

@@ -1,0 +1,311 @@
+"""The published files that a backbone is made of: where they are looked for, whether they are the right ones, how to
+get them. Nothing is ever downloaded here.
+
+A file is looked for in the folder of weights that was given (`--weights`, or HORIZON_WEIGHTS), as it lies in its
+repository, a checkpoint also by its bare name, and then in the Hugging Face cache. Sizes and SHA-256 are those of the
+pinned revisions. Weights of one's own go into a folder whose SHA256SUMS (as coreutils write it) says what they should
+be: a checkpoint listed there need not be the published one, nor a .pt file: NAME.safetensors and
+NAME.safetensors.index.json, its files beside it, stand for NAME.pt. Where SHA256SUMS lists files of a model's folder
+(vae/, ...), these are the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from harness.backbone.checkpoints.shards import INDEX, read_index
+from harness.errors import CheckpointError
+from harness.files import digest, load_json, write_text
+
+WEIGHTS = "HORIZON_WEIGHTS"
+SUMS = "SHA256SUMS"
+FORMS = (".pt", ".safetensors", INDEX)
+"""How the file of a checkpoint may end; published are the first."""
+SHOWN = 12
+"""Digits of a hash that a message shows."""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A file of a Hugging Face repository at a commit. path: inside it; bytes and sha256: what it must be."""
+
+    repo: str
+    revision: str
+    path: str
+    bytes: int
+    sha256: str
+
+    @property
+    def name(self) -> str:
+        """Its last part."""
+        return self.path.rpartition("/")[2]
+
+    @property
+    def part(self) -> str:
+        """The folder in its repository."""
+        return self.path.rpartition("/")[0]
+
+    @property
+    def alone(self) -> bool:
+        """Whether it is a model by itself, not one of the files of a model's folder."""
+        return self.path.endswith(".pt")
+
+
+@dataclass(frozen=True)
+class Found:
+    """An artifact and where it is. path: None where it was not found. own: its sum came from the user's SHA256SUMS.
+    trouble: why what was found cannot be it, as far as its size tells."""
+
+    artifact: Artifact
+    path: Path | None
+    sha256: str
+    own: bool = False
+    trouble: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Of the file that is wanted: the user's own, or the published one."""
+        return self.path.stat().st_size if self.own and self.path else self.artifact.bytes
+
+
+def cache_folder() -> Path:
+    """Where Horizon keeps what it can compute again: HORIZON_CACHE, or `horizon` in the user's cache."""
+    given = os.environ.get("HORIZON_CACHE")
+    return Path(given) if given else _user_cache("HORIZON_CACHE") / "horizon"
+
+
+def weights_folder(given: str | Path | None) -> Path | None:
+    """The folder of weights that was asked for, or that the environment names. Raises CheckpointError where there is
+    none."""
+    chosen = given or os.environ.get(WEIGHTS)
+    if not chosen:
+        return None
+    folder = _expanded(str(chosen), WEIGHTS)
+    if not folder.is_dir():
+        raise CheckpointError(
+            f"{folder}: no such folder of weights; give --weights (or {WEIGHTS}) a folder that is there"
+        )
+    return folder
+
+
+def looked_in(folder: Path | None) -> list[str]:
+    """The places where files are looked for, in their order."""
+    return [*([str(folder)] if folder else []), f"the Hugging Face cache ({_hub_cache()})"]
+
+
+def find(artifacts: Sequence[Artifact], folder: Path | None) -> list[Found]:
+    """Where the artifacts are, judged by size alone."""
+    sums = _sums(folder)
+    found = []
+    for part in dict.fromkeys(artifact.part for artifact in artifacts):
+        group = [artifact for artifact in artifacts if artifact.part == part]
+        listed = [path for path in sums if path.rpartition("/")[0] == part]
+        if folder and listed and not group[0].alone:
+            found += [_own(folder, path, sums[path]) for path in listed]
+        else:
+            found += [each for artifact in group for each in _find(artifact, folder, sums)]
+    return found
+
+
+def check(found: Found) -> Found:
+    """Compare a file with its hash; one that was compared before, and has not changed since, is not read again.
+
+    Raises CheckpointError that names both hashes, and says what to do.
+    """
+    assert found.path is not None
+    actual = _digest(found.path)
+    if actual != found.sha256:
+        told = f"{found.path}: half-downloaded or another file: its SHA-256 is {actual[:SHOWN]}..., "
+        if found.own:
+            raise CheckpointError(
+                f"{told}{SUMS} says {found.sha256[:SHOWN]}...; bring back that file, or write the sums again: "
+                f"sha256sum FILE... > {SUMS}"
+            )
+        raise CheckpointError(
+            f"{told}the published file's is {found.sha256[:SHOWN]}...; get it again with: {command([found.artifact])}; "
+            f"weights of your own go into a folder for --weights, with their sums in {SUMS}"
+        )
+    return found
+
+
+def gathered(artifacts: Sequence[Artifact], folder: Path | None, name: str) -> dict[str, Found]:
+    """All artifacts of a backbone called `name`, found and compared with their hashes, by path.
+
+    Raises CheckpointError, in one line, with what is missing and the commands that get it.
+    """
+    located = find(artifacts, folder)
+    missing = [each.artifact for each in located if each.path is None]
+    wrong = [f"{each.path}: {each.trouble}" for each in located if each.trouble]
+    if missing or wrong:
+        parts = [f"{len(missing)} of its {len(located)} files are missing"] * bool(missing) + wrong
+        again = [each.artifact for each in located if each.path is None or each.trouble]
+        raise CheckpointError(
+            f"backbone {name}: {'; '.join(parts)}; looked in {' and in '.join(looked_in(folder))}; get them "
+            f"({size_of(again)}) with: {command(again)}{offline()}; horizon describe {name} says more"
+        )
+    return {each.artifact.path: check(each) for each in located}
+
+
+def command(artifacts: Sequence[Artifact]) -> str:
+    """The shell command that downloads artifacts into the Hugging Face cache."""
+    by_repo: dict[tuple[str, str], list[str]] = {}
+    for each in artifacts:
+        wanted = each.path if each.alone else f"--include '{each.part}/*'"
+        by_repo.setdefault((each.repo, each.revision), []).append(wanted)
+    return " && ".join(
+        f"hf download {repo} --revision {revision} {' '.join(dict.fromkeys(wanted))}"
+        for (repo, revision), wanted in by_repo.items()
+    )
+
+
+def offline() -> str:
+    """A hint where the environment forbids downloads; empty elsewhere."""
+    set_ = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    return " (HF_HUB_OFFLINE is set: unset it for that, or copy the files from another machine)" if set_ else ""
+
+
+def size_of(artifacts: Sequence[Artifact]) -> str:
+    """Their size in words."""
+    return f"{sum(each.bytes for each in artifacts) / 1e9:.2f} GB"
+
+
+def identity(found: Mapping[str, Found]) -> str:
+    """One hash that names a set of files."""
+    told = json.dumps({path: each.sha256 for path, each in sorted(found.items())})
+    return hashlib.sha256(told.encode()).hexdigest()
+
+
+def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> list[Found]:
+    """An artifact, and the files of its parts where it is a checkpoint in several."""
+    name = _there(artifact, folder) if folder else None
+    if folder is None or name is None:
+        cached = _cached(artifact)
+        return [_sized(artifact, cached) if cached else Found(artifact, None, artifact.sha256)]
+    path = folder / name
+    if name in sums:
+        parts = _parts(folder, name, sums) if name.endswith(INDEX) else []
+        return [Found(artifact, path, sums[name], own=True), *parts]
+    if artifact.alone and not name.endswith(FORMS[0]):
+        raise CheckpointError(f"{path}: {_listed([name], folder)}")
+    return [_sized(artifact, path)]
+
+
+def _there(artifact: Artifact, folder: Path) -> str | None:
+    """The path of an artifact inside a folder of weights."""
+    if not artifact.alone:
+        return artifact.path if (folder / artifact.path).is_file() else None
+    stem = artifact.path.removesuffix(FORMS[0])
+    there = []
+    for form in FORMS:
+        named = [f"{each}{form}" for each in (stem, stem.rpartition("/")[2])]
+        there += [name for name in named if (folder / name).is_file()][:1]
+    if len(there) > 1:
+        raise CheckpointError(
+            f"{folder}: holds {' and '.join(there)}, and each can be the checkpoint; leave one of them there"
+        )
+    return there[0] if there else None
+
+
+def _parts(folder: Path, index: str, sums: Mapping[str, str]) -> list[Found]:
+    """The files that an index names, whose sums the user's SHA256SUMS must say, too."""
+    files = sorted(set(read_index(folder / index).values()))
+    paths = [str(Path(index).with_name(file)) for file in files]
+    missing = [path for path in paths if not (folder / path).is_file()]
+    if missing:
+        raise CheckpointError(f"{folder / index}: {missing[0]} is not there; put all {len(paths)} files beside it")
+    unlisted = [path for path in paths if path not in sums]
+    if unlisted:
+        raise CheckpointError(f"{folder / unlisted[0]}: {_listed(unlisted, folder)}")
+    return [_own(folder, path, sums[path]) for path in paths]
+
+
+def _listed(paths: Sequence[str], folder: Path) -> str:
+    """What to do about files of one's own without a sum."""
+    more = " ..." if len(paths) > 1 else ""
+    return f"not in {SUMS}, which lists weights of your own; in {folder} run: sha256sum {paths[0]}{more} >> {SUMS}"
+
+
+def _own(folder: Path, path: str, digest: str) -> Found:
+    """A file that the user's SHA256SUMS lists."""
+    there = folder / path
+    if not there.is_file():
+        raise CheckpointError(f"{folder / SUMS} lists {path}, which is not there; add the file, or remove the line")
+    return Found(Artifact(str(folder), "", path, there.stat().st_size, digest), there, digest, own=True)
+
+
+def _sized(artifact: Artifact, path: Path) -> Found:
+    size = path.stat().st_size
+    trouble = "" if size == artifact.bytes else f"half-downloaded or another file: {size:,} of {artifact.bytes:,} bytes"
+    return Found(artifact, path, artifact.sha256, trouble=trouble)
+
+
+def _sums(folder: Path | None) -> dict[str, str]:
+    """What a folder's SHA256SUMS says, by path."""
+    path = folder / SUMS if folder else None
+    if path is None or not path.is_file():
+        return {}
+    found = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8", errors="replace").splitlines(), 1):
+        digest, _, name = line.partition(" ")
+        if not line.strip():
+            continue
+        if len(digest) != 64 or not name.strip():
+            raise CheckpointError(f"{path}, line {number}: not a sum; write it with: sha256sum FILE... > {SUMS}")
+        found[str(Path(name.strip().removeprefix("*")))] = digest.lower()
+    return found
+
+
+def _cached(artifact: Artifact) -> Path | None:
+    """The file in the Hugging Face cache, at the pinned revision; laid out as huggingface_hub documents it."""
+    snapshot = _hub_cache() / f"models--{artifact.repo.replace('/', '--')}" / "snapshots" / artifact.revision
+    path = snapshot / artifact.path
+    return path if path.is_file() else None
+
+
+def _hub_cache() -> Path:
+    # Not from huggingface_hub itself: a machine without it must be told what is missing, and it takes half a second.
+    given, home = os.environ.get("HF_HUB_CACHE"), os.environ.get("HF_HOME")
+    if given:
+        return _expanded(given, "HF_HUB_CACHE")
+    return (_expanded(home, "HF_HOME") if home else _user_cache("HF_HUB_CACHE") / "huggingface") / "hub"
+
+
+def _user_cache(variable: str) -> Path:
+    """The folder of the user's caches. Raises CheckpointError, naming `variable`, for a user without a home folder."""
+    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", variable)
+
+
+def _expanded(path: str, variable: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise CheckpointError(
+            f"{path}: this user has no home folder (no entry in the system's list of users); set {variable} to a "
+            "folder, or HOME"
+        ) from None
+
+
+def _digest(path: Path) -> str:
+    """SHA-256 of a file, remembered with its size and the time of its last change."""
+    stat, key = path.stat(), str(path.resolve())
+    known_path = cache_folder() / "sums.json"
+    try:
+        known = load_json(known_path)
+    except (OSError, ValueError):
+        known = {}
+    if not isinstance(known, dict):
+        known = {}
+    entry = known.get(key)
+    if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
+        return str(entry[2])
+    found = digest(path)
+    # Where it cannot be written nothing is lost but time: the next run reads the file again.
+    with suppress(OSError):
+        write_text(known_path, json.dumps({**known, key: [stat.st_size, stat.st_mtime_ns, found]}))
+    return found

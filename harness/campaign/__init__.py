@@ -1,0 +1,29 @@
+"""Campaigns: what to run, expanded to cells, and what is said of them before and after."""
+
+from harness.campaign.campaign import (
+    EQUAL,
+    PUBLISHED,
+    Arm,
+    Campaign,
+    Cell,
+    absent,
+    arms,
+    cells,
+    make_campaign,
+    manifest,
+    read_campaign,
+)
+
+__all__ = [
+    "EQUAL",
+    "PUBLISHED",
+    "Arm",
+    "Campaign",
+    "Cell",
+    "absent",
+    "arms",
+    "cells",
+    "make_campaign",
+    "manifest",
+    "read_campaign",
+]

@@ -1,0 +1,77 @@
+"""Whether the rollouts of a campaign fit into a device, said before the first of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import psutil
+import torch
+
+from harness import registry
+from harness.backbone.presets import Backbone
+from harness.campaign.campaign import Cell
+from harness.errors import HorizonError
+from harness.plan.plan import plan
+from harness.rollout.request import GB, laid_out_bytes
+from harness.suite import CostSuite
+
+META = torch.device("meta")
+ROOMY = 4.0
+"""How often the weights, the memory and its contexts must fit for nobody to ask about the rest."""
+
+
+def free_bytes(device: torch.device) -> int:
+    """What a device has left."""
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
+
+
+def warnings(
+    cells: Sequence[Cell], backbone: Backbone, free: Callable[[torch.device], int] = free_bytes
+) -> Iterator[str]:
+    """A line for each arm whose largest rollout is expected to run out of memory, with what it needs and what helps.
+
+    What the passes of a chunk take is planned on paper (`harness.plan`), but only where the rest leaves it little room.
+    """
+    device = backbone.model.device
+    weights = sum(x.nbytes for x in backbone.model.parameters())
+    largest: dict[str, Cell] = {}
+    decoding: dict[int, int] = {}
+    for cell in cells:
+        if cell.skip is None and not isinstance(cell.suite, CostSuite):
+            known = largest.get(cell.arm.label)
+            if known is None or _size(cell) > _size(known):
+                largest[cell.arm.label] = cell
+    for label, cell in largest.items():
+        rows, frames, strategy = len(cell.task.rows), cell.task.frames, cell.arm.strategy
+        spec = strategy.adapt(backbone).memory_spec(rows)
+        parts = {
+            "cache": strategy.footprint(spec, frames),
+            "contexts": laid_out_bytes(spec, frames, strategy.open(replace(spec, device=META)).capacity),
+        }
+        if ROOMY * (weights + sum(parts.values())) < free(device):
+            continue
+        paper = registry.backbone(
+            backbone.name, device="meta", dtype=str(backbone.model.dtype).removeprefix("torch."), **backbone.options
+        )
+        try:
+            parts["passes"] = rows * plan(strategy, paper, backbone.latent_size, frames).activation_bytes
+        except HorizonError:
+            # A rollout of a single chunk cannot be planned, and is small.
+            continue
+        if backbone.codec is not None:
+            if rows not in decoding:
+                decoding[rows] = backbone.codec.footprint(rows, backbone.latent_size)
+            parts["decoding"] = decoding[rows]
+        needed = sum(parts.values())
+        if needed > free(device):
+            told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items())
+            yield (
+                f"{label} is expected to run out of memory: beside the weights it needs {needed / GB:.1f} GB ({told}), "
+                f"and {device} has {free(device) / GB:.1f} GB left; a smaller --size, --tiling or --offload helps, or "
+                "a strategy that keeps less"
+            )
+
+
+def _size(cell: Cell) -> int:
+    return len(cell.task.rows) * cell.task.frames

@@ -1,0 +1,114 @@
+"""How far a campaign is: cells by state, who has which, and how long the rest will take."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from harness.errors import StoreError
+from harness.provenance.staleness import Today
+from harness.store.store import MANIFEST, Store
+
+WAITING, RUNNING, STALE = "waiting", "running", "stale"
+ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")
+"""States as they are told, beside the statuses of finished cells."""
+
+NEEDED = {"cell", "arm", "suite", "frames"}
+"""What a process says of the cell that it has."""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A cell under way: what it is, who has it, for how many seconds, and latent frames that are done of all."""
+
+    cell: str
+    arm: str
+    suite: str
+    pid: int
+    host: str
+    seconds: float
+    done: int
+    frames: int
+
+
+@dataclass(frozen=True)
+class Status:
+    """Of a campaign.
+
+    counts: cells by state. stale: why cells are stale, by reason. troubles: (status, reason) of cells that ended
+    without numbers, with their count. held: cells under way. seconds_left: None where nothing says how long a cell
+    takes, or nobody is at work.
+    """
+
+    counts: Mapping[str, int]
+    stale: Mapping[str, int]
+    troubles: Mapping[tuple[str, str], int]
+    held: list[Held]
+    seconds_left: float | None
+
+
+def status(store: Store, now: float | None = None) -> Status:
+    """Where a campaign's cells are. Raises StoreError for a folder without one."""
+    manifest = store.manifest()
+    today, plan = Today(manifest["codes"]), manifest["plan"]
+    unplanned = [cell for cell in manifest["asked"]["cells"] if cell not in plan]
+    if unplanned:
+        raise StoreError(
+            f"{store.folder / MANIFEST}: damaged ({len(unplanned)} of its cells have no plan); run the same command "
+            "again, which writes it"
+        )
+    held = [_held(claim, now or time.time()) for claim in store.held().values() if claim.keys() >= NEEDED]
+    at_work = {each.cell: each for each in held}
+    counts: Counter[str] = Counter()
+    why: Counter[str] = Counter()
+    troubles: Counter[tuple[str, str]] = Counter()
+    spent: dict[tuple[str, ...], list[float]] = {}
+    left = []
+    found = {cell.id: cell for cell in store.cells()}
+    for cell in manifest["asked"]["cells"]:
+        about = found[cell].about if cell in found else None
+        old = today.stale(about) if about else []
+        state = RUNNING if cell in at_work else WAITING if about is None else STALE if old else about["status"]
+        counts[state] += 1
+        why.update(old)
+        if about and about["status"] == "ok" and about.get("seconds"):
+            for kind in _kinds(plan[cell]):
+                total = spent.setdefault(kind, [0.0, 0.0])
+                total[0] += about["seconds"]
+                total[1] += _work(plan[cell])
+        if state in (RUNNING, WAITING, STALE):
+            left.append(cell)
+        elif about and about["status"] not in ("ok", "skipped"):
+            troubles[about["status"], about["reason"]] += 1
+    seconds = None
+    if held and spent:
+        seconds = sum(_seconds(plan[cell], spent, at_work.get(cell)) for cell in left) / len(held)
+    counted = {state: counts[state] for state in ORDER if counts[state]}
+    return Status(counted, dict(why), dict(troubles), held, seconds)
+
+
+def _kinds(planned: list[Any]) -> list[tuple[str, ...]]:
+    """What a cell takes as long as: its arm and suite, its suite, or any cell."""
+    arm, suite = planned[:2]
+    return [(arm, suite), (suite,), ()]
+
+
+def _work(planned: list[Any]) -> float:
+    frames, rows = planned[3:]
+    return frames * rows
+
+
+def _seconds(planned: list[Any], spent: Mapping[tuple[str, ...], list[float]], held: Held | None) -> float:
+    seconds, work = next(spent[kind] for kind in _kinds(planned) if kind in spent)
+    done = held.done / held.frames if held and held.frames else 0
+    return seconds / work * _work(planned) * (1 - done)
+
+
+def _held(claim: Mapping[str, Any], now: float) -> Held:
+    return Held(
+        cell=claim["cell"], arm=claim["arm"], suite=claim["suite"], pid=claim["pid"], host=claim["host"],
+        seconds=max(0.0, now - claim["since"]), done=claim.get("done", 0), frames=claim["frames"],
+    )  # fmt: skip

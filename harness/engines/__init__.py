@@ -1,0 +1,1 @@
+"""Engines: what runs the cells of a campaign, and where."""

@@ -1,0 +1,190 @@
+"""One cell of a suite of quality under way: rolled out, seen by its observer, saved, and gone on with after a crash."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from harness.backbone.presets import Backbone
+from harness.campaign.campaign import Cell
+from harness.memory.budget import FAR
+from harness.memory.knobs import changed_fields, knobs_in_full
+from harness.rollout import Chunk
+from harness.rollout.task_rollout import rollout_of
+from harness.store.store import Status, Store
+from harness.suite import Place, QualitySuite
+
+SAVE_EVERY = 10.0
+"""Seconds of computing after which a cell's state is saved."""
+LARGE, SAVING_SHARE = 1.0, 0.05
+"""Seconds from which saving a state is no trifle, and the most of the time that is then spent on it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a cell is.
+
+    frames: latent frames that are done since the last report, of all its rollouts. trouble: what the user must see.
+    """
+
+    cell: Cell
+    frames: int
+    trouble: str = ""
+
+
+Report = Callable[[Progress], None]
+
+
+class Flight:
+    """One cell under way."""
+
+    def __init__(
+        self,
+        store: Store | None,
+        backbone: Backbone,
+        cell: Cell,
+        save_every: float,
+        report: Report,
+        lossless: bool = False,
+    ) -> None:
+        self.store, self.backbone, self.cell, self.lossless = store, backbone, cell, lossless
+        self.save_every, self.report = save_every, report
+        self.observer: Any = None
+        self.chunk_seconds: list[float] = []
+        self.switches: list[dict[str, float]] = []
+        self.began_in: list[str] = []  # all environments, in order, of a cell that went on in another one
+        self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
+
+    def fly(self, timeout: float | None) -> tuple[Status, str]:
+        backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
+        assert isinstance(suite, QualitySuite)
+        self.place = self._place()
+        self.observer = suite.observer(backbone, task, self.place)
+        latents = suite.given(backbone, task)
+        saved = self._saved()
+        if saved is not None:
+            self.observer.load_state_dict(saved["observer"])
+            self.chunk_seconds, self.spent = list(saved["chunk_seconds"]), dict(saved["spent"])
+            self.switches = list(saved["switches"])
+        elif latents is not None and not task.forced:
+            self.observer.see(latents, 0)
+        chunks = rollout_of(
+            backbone,
+            self.cell.arm.strategy,
+            task,
+            given=latents,
+            resume=None if saved is None else saved["rollout"],
+            switches=self.switches,
+        )
+        del saved
+        began = mark = saved_at = time.monotonic()
+        saving = 0.0
+        while True:
+            chunk = next(chunks, None)
+            now = time.monotonic()
+            if chunk is None:
+                return "ok", ""
+            self.chunk_seconds.append(now - mark)
+            self.spent["rollout"] += now - mark
+            if not bool(chunk.latents.isfinite().all()):
+                return "nan", f"latents are not finite from latent frame {chunk.start} on"
+            self.observer.see(chunk.latents, chunk.start)
+            self.report(Progress(self.cell, chunk.latents.shape[1] * len(task.rows)))
+            seen = time.monotonic()
+            self.spent["suite"] += seen - now
+            if timeout is not None and seen - began > timeout:
+                return "timeout", f"longer than {timeout:g} s; {chunk.start} of {task.frames} latent frames were done"
+            if seen - saved_at >= max(self.save_every, saving / SAVING_SHARE if saving > LARGE else 0):
+                self._keep(chunk)
+                saved_at = time.monotonic()
+                saving = saved_at - seen
+            mark = time.monotonic()
+            self.spent["saving"] += mark - seen
+
+    def _place(self) -> Place:
+        """Where the suite writes its files; without a store, a folder that goes with this flight."""
+        arm = self.cell.arm
+        about = {"strategy": arm.name, "knobs": arm.strategy.knobs(), "cell": self.cell.id}
+        if self.store is None:
+            self.aside = TemporaryDirectory(prefix="horizon-")
+            return Place(Path(self.aside.name), about)
+        return Place(self.store.workspace(self.cell.id), about, self.lossless)
+
+    def _saved(self) -> dict[str, Any] | None:
+        """Where the cell goes on; None also for what other code has begun, since one rollout has one code."""
+        saved = self.store.saved(self.cell.id) if self.store else None
+        if saved is None or saved.get("code") != self._code():
+            return None
+        here = self.store.environment if self.store else ""
+        self.began_in = list(dict.fromkeys([*saved["environments"], here]))
+        if self.began_in == [here]:
+            self.began_in = []
+        return saved
+
+    def _code(self) -> str:
+        return "" if self.cell.code is None else self.cell.code.all.digest
+
+    def _keep(self, chunk: Chunk) -> None:
+        """Save where the cell is, if there is room: a cell that cannot be gone on with is worth more than none."""
+        assert self.store is not None
+        try:
+            self._save(self.store, chunk.state())
+            self.store.progress(self.cell.id, chunk.start + chunk.latents.shape[1])
+        except OSError as error:
+            trouble = (
+                f"states of unfinished cells cannot be saved in {self.store.flight} ({error.strerror}); the run goes "
+                "on without them"
+            )
+            self.report(Progress(self.cell, 0, trouble))
+
+    def _save(self, store: Store, state: dict[str, Any]) -> None:
+        store.save(
+            self.cell.id,
+            {
+                "code": self._code(),
+                "environments": self.began_in or [store.environment],
+                "rollout": state,
+                "observer": self.observer.state_dict(),
+                "chunk_seconds": self.chunk_seconds,
+                "switches": self.switches,
+                "spent": self.spent,
+            },
+        )
+
+    def cost(self) -> dict[str, Any]:
+        """What the cell cost: times as they came, without the care that a benchmark takes; bytes on paper."""
+        strategy = self.cell.arm.strategy
+        spec = strategy.adapt(self.backbone).memory_spec()
+        frames = FAR if strategy.bounded else self.cell.task.frames
+        return {
+            "chunk_ms": 1000 * median(self.chunk_seconds),
+            "switches": self.switches,
+            "cache_bytes": strategy.footprint(spec, frames),
+            "seconds": self.spent,
+        }
+
+
+def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
+    """What `cell.json` says of a cell, apart from how it went."""
+    return {
+        "backbone": backbone.name,
+        "strategy": cell.arm.name,
+        "arm": cell.arm.label,
+        "knobs": cell.arm.strategy.knobs(),
+        "knobs_set": changed_fields(cell.arm.strategy),
+        "knobs_in_full": knobs_in_full(cell.arm.strategy),
+        "code": None if cell.code is None else cell.code.record(),
+        "weights": None if cell.arm.weights is None else asdict(cell.arm.weights),
+        "suite": cell.suite.name,
+        "suite_version": cell.suite.version,
+        "skipped_metrics": dict(cell.suite.skipped()),
+        "seconds_per_latent_frame": 1 / backbone.latents_per_second,
+        "pictures_per_second": backbone.codec.frames_per_second if backbone.codec else None,
+        "pictures_per_latent": backbone.pictures_per_latent,
+        "task": asdict(cell.task),
+    }

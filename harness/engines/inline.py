@@ -1,0 +1,210 @@
+"""Runs the cells of a campaign, one after the other, in this process; any number of processes may share a campaign."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from harness.backbone.presets import Backbone
+from harness.campaign.campaign import Cell
+from harness.engines.cell_run import SAVE_EVERY, Flight, Progress, Report, describe
+from harness.engines.isolated import Outcome, measured
+from harness.engines.outcome import is_full, outcome_of
+from harness.errors import StoreError
+from harness.provenance.staleness import Codes, stale
+from harness.store.records import not_finite
+from harness.store.store import Status, Store, Stored
+from harness.suite import CostSuite
+
+ALONE = "alone"
+"""What a process claims to measure a cell of a `CostSuite`."""
+POLL = 0.5
+"""Seconds between looks at cells that another process has."""
+
+
+Done = Callable[[Cell, Status, str, bool], None]
+"""A cell, its status and reason, and whether it was kept as it was."""
+
+
+def run(
+    store: Store,
+    backbone: Backbone,
+    cells: Sequence[Cell],
+    *,
+    retry: Sequence[Status] = (),
+    keep_stale: bool = False,
+    timeout: float | None = None,
+    save_every: float = SAVE_EVERY,
+    lossless: bool = False,
+    name: str | None = None,
+    report: Report = lambda progress: None,
+    done: Done = lambda cell, status, reason, kept: None,
+) -> None:
+    """Run what is not there yet, or not of today's code; cells that another process has are waited for, and taken over
+    if it dies.
+
+    Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: while one is
+    measured nothing else of it runs.
+
+    Parameters
+    ----------
+    retry: statuses of finished cells that are run again, once. keep_stale: leave cells that other code made. timeout:
+        seconds a cell. lossless: also keep videos without loss.
+    name: of the run that several processes share; what one of them has finished no other does again.
+    report: told of every chunk. done: told of every cell, and whether it was there before.
+    """
+    run_name = name or uuid.uuid4().hex
+    due = {each.cell.id: each.attempt for each in survey(store, cells, retry, keep_stale, run_name) if each.due}
+    waiting = [cell for cell in cells if cell.id in due and cell.skip is None]
+    # Once for all of them: what encodes prompts may be larger than what draws.
+    backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
+    pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
+    kept = {cell.id for cell in cells if cell.id not in due}
+    while pending or later:
+        if not pending:
+            pending, later = later, []
+        elsewhere = []
+        for cell in pending:
+            if cell.id in due:
+                about = {"cell": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "frames": cell.task.frames}
+                with store.claim(ALONE if isinstance(cell.suite, CostSuite) else cell.id, about) as mine:
+                    if not mine:
+                        elsewhere.append(cell)
+                        continue
+                    # Another process may have finished it between the look and the claim.
+                    found = store.find(cell.id)
+                    if found is None or found.about["attempt"] == due[cell.id]:
+                        with _room(store):
+                            run_cell(
+                                store, backbone, cell, timeout=timeout, save_every=save_every, lossless=lossless,
+                                name=run_name, report=report,
+                            )  # fmt: skip
+                    del due[cell.id]
+            found = store.find(cell.id)
+            if found is not None:
+                done(cell, found.status, found.about["reason"], cell.id in kept)
+        pending = elsewhere
+        if pending:
+            time.sleep(POLL)
+
+
+@contextmanager
+def _room(store: Store) -> Iterator[None]:
+    """Raise StoreError where a disk is full: the cell is not at fault, and the next one would have no room either."""
+    try:
+        yield
+    except OSError as error:
+        if not is_full(error):
+            raise
+        raise StoreError(
+            f"{error.filename or store.folder}: {error.strerror}; make room there and run the same command again, "
+            "which keeps what is finished"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a run is about to do with a cell.
+
+    state: "new", "kept", "stale" (other code made it) or "again" (asked for by its status). attempt: of the finished
+    cell, "" where there is none. reasons: why it is stale, also of one that is kept all the same. due: whether it is
+    run.
+    """
+
+    cell: Cell
+    state: Literal["new", "kept", "stale", "again"]
+    attempt: str = ""
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def due(self) -> bool:
+        return self.state != "kept"
+
+
+def survey(
+    store: Store, cells: Sequence[Cell], retry: Sequence[Status] = (), keep_stale: bool = False, name: str = ""
+) -> list[Look]:
+    """What `run` would do with each of these cells, by the same arguments; nothing is run."""
+    codes = store.codes()
+    return [_look(store.find(cell.id), cell, codes, retry, keep_stale, name) for cell in cells]
+
+
+def _look(found: Stored | None, cell: Cell, codes: Codes, retry: Sequence[Status], keep_stale: bool, name: str) -> Look:
+    if found is None:
+        return Look(cell, "new")
+    attempt, about = found.about["attempt"], found.about
+    if name and about.get("run") == name:
+        # Another process of this run has just finished it.
+        return Look(cell, "kept", attempt)
+    reasons = tuple(stale(about, codes, cell.arm.strategy, cell.code))
+    if found.status in retry:
+        return Look(cell, "again", attempt, reasons)
+    return Look(cell, "stale" if reasons and not keep_stale else "kept", attempt, reasons)
+
+
+def run_cell(
+    store: Store,
+    backbone: Backbone,
+    cell: Cell,
+    *,
+    timeout: float | None = None,
+    save_every: float = SAVE_EVERY,
+    lossless: bool = False,
+    name: str = "",
+    report: Report = lambda progress: None,
+) -> None:
+    """Run one cell to its end and put it into the store, whatever becomes of it. name: of the run."""
+    began = time.monotonic()
+    if isinstance(cell.suite, CostSuite) and cell.skip is None:
+        outcome = measured(cell, backbone, timeout, store.flight)
+        keep(store, backbone, cell, outcome, name, time.monotonic() - began)
+        report(Progress(cell, cell.task.frames))
+        return
+    flight = Flight(store, backbone, cell, save_every, report, lossless)
+    status: Status = "skipped"
+    reason = cell.skip or ""
+    if cell.skip is None:
+        try:
+            status, reason = flight.fly(timeout)
+        except Exception as error:
+            if is_full(error):
+                raise
+            status, reason = outcome_of(error)
+    observer = flight.observer
+    samples = observer.samples() if status == "ok" and observer else []
+    wrong = not_finite(samples)
+    if wrong is not None:
+        status, reason = "nan", wrong
+    good = status == "ok"
+    about: dict[str, Any] = {"status": status, "reason": reason, "cost": flight.cost() if good else {}, "run": name}
+    about["seconds"] = round(time.monotonic() - began, 3)
+    if flight.began_in:
+        about["began_in"] = flight.began_in
+    store.finish(
+        cell.id,
+        {**describe(cell, backbone), **about},
+        samples if good else (),
+        observer.pictures() if good and observer else {},
+    )
+
+
+def keep(
+    store: Store, backbone: Backbone, cell: Cell, outcome: Outcome, name: str = "", seconds: float | None = None
+) -> None:
+    """Put a cell of a `CostSuite` into the store, with what came of it. name: of the run. seconds: that it took."""
+    wrong = not_finite(outcome.samples)
+    if wrong is not None:
+        outcome = outcome._replace(status="nan", reason=wrong, samples=[])
+    about = {
+        "status": outcome.status,
+        "reason": outcome.reason,
+        "cost": {},
+        "machine": outcome.machine,
+        "run": name,
+        "seconds": None if seconds is None else round(seconds, 3),
+    }
+    store.finish(cell.id, {**describe(cell, backbone), **about}, outcome.samples, {})

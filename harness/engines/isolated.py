@@ -1,0 +1,180 @@
+"""A cell of a `CostSuite` is measured in a process of its own: nothing that ran before it can make it faster or fuller.
+
+The parent writes what to measure into a file and the child what came of it into another; the child's output is told
+only if it fails.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import math
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import torch
+
+from harness.backbone.presets import Backbone
+from harness.engines.children import MODULE, child
+from harness.engines.outcome import is_full, outcome_of
+from harness.errors import MeasurementError
+from harness.files import write_text
+from harness.locks import lock
+from harness.measure.meter import Vigil, pin
+from harness.memory import Strategy
+from harness.provenance.code import code_of
+from harness.provenance.environment import cpu
+from harness.suite import CostSuite, Row, Sample, Task
+
+if TYPE_CHECKING:
+    from harness.campaign.campaign import Cell
+    from harness.store.store import Status
+
+
+MEASURING = "measuring"
+"""Of the folder and the lock of the process that measures now."""
+
+
+class Outcome(NamedTuple):
+    """What came of a measurement, and what there is to know about the machine meanwhile."""
+
+    status: Status
+    reason: str
+    samples: list[Sample]
+    machine: dict[str, Any]
+
+
+def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place: Path | None = None) -> Outcome:
+    """Measure a cell of a `CostSuite` in a process of its own, with as many threads as this one has.
+
+    place: a folder that all processes of a campaign share, for the files of the process. It holds a lock while it
+    measures, so that it is alone even if the process that started one before it has died.
+
+    Raises OSError where a disk is full, which is no outcome of the cell.
+    """
+    job = {
+        "backbone": backbone.name,
+        "device": str(backbone.model.device),
+        "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "options": dict(backbone.options),
+        "strategy": cell.arm.name,
+        "knobs": cell.arm.strategy.knobs(),
+        "suite": cell.suite.name,
+        "task": asdict(cell.task),
+        "threads": torch.get_num_threads(),
+        "code": None if cell.code is None else cell.code.all.digest,
+        "lock": None if place is None else str((place / f"{MEASURING}.lock").resolve()),
+    }
+    with _workspace(place) as folder:
+        asked, told = Path(folder, "asked.json"), Path(folder, "told.json")
+        asked.write_text(json.dumps(job), encoding="utf-8")
+        command = [*MODULE, "harness.engines.isolated", str(asked), str(told), repr(time.time())]
+        pipe = subprocess.PIPE
+        with child(command, stdout=pipe, stderr=pipe) as process:
+            try:
+                _, errors = process.communicate(timeout=timeout)
+            except subprocess.TimeoutExpired:
+                return Outcome("timeout", f"longer than {timeout:g} s", [], {})
+        if process.returncode == os.EX_IOERR:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
+        if not told.exists():
+            last = (errors.strip().splitlines() or ["no message"])[-1]
+            # The system kills what takes all memory.
+            status: Status = "oom" if process.returncode == -signal.SIGKILL else "failed"
+            return Outcome(status, f"its process ended with {process.returncode}: {last}", [], {})
+        result = json.loads(told.read_text(encoding="utf-8"))
+    return Outcome(result["status"], result["reason"], [Sample(*each) for each in result["samples"]], result["machine"])
+
+
+@contextmanager
+def _workspace(place: Path | None) -> Iterator[Path]:
+    """A folder for what parent and child tell each other; what a parent left that was killed is removed first."""
+    if place is None:
+        with tempfile.TemporaryDirectory(prefix="horizon-") as aside:
+            yield Path(aside)
+        return
+    folder = place / MEASURING
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def main(asked: Path, told: Path, began: float) -> None:
+    """Measure what a file asks for, and write what came of it."""
+    from harness import registry
+
+    job = json.loads(asked.read_text(encoding="utf-8"))
+    cores = pin(job["threads"])
+
+    def prepared() -> tuple[CostSuite, Backbone, Strategy]:
+        backbone = registry.backbone(job["backbone"], device=job["device"], dtype=job["dtype"], **job["options"])
+        knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in job["knobs"].items()}
+        suite, strategy = registry.load("suites", job["suite"])(), registry.strategy(job["strategy"], **knobs)
+        if job.get("code") is not None and code_of(strategy, suite, job["backbone"]).all.digest != job["code"]:
+            raise MeasurementError(
+                "the code was changed while the campaign was running; start it again, so that all of it is measured "
+                "with one code"
+            )
+        return suite, backbone, strategy
+
+    try:
+        with lock(Path(job["lock"])) if job.get("lock") else nullcontext():
+            outcome = observed(prepared, _task(job["task"]), began)
+        whole = {"threads": job["threads"], "cores": cores, **outcome.machine}
+        write_text(told, json.dumps(outcome._replace(machine=whole)._asdict()))
+    except OSError as error:
+        if not is_full(error):
+            raise
+        sys.exit(os.EX_IOERR)
+
+
+def observed(
+    prepare: Callable[[], tuple[CostSuite, Backbone, Strategy]], task: Task, began: float = math.nan
+) -> Outcome:
+    """Measure a task in this process. prepare: makes what is measured; what goes wrong in it is the outcome's too.
+
+    began: when the process was started, by `time.time`, where that belongs to what is measured.
+    """
+    machine: dict[str, Any] = {}
+    try:
+        suite, backbone, strategy = prepare()
+        device = backbone.model.device
+        machine = {
+            "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu(),
+            "attention": backbone.attention_kernel,
+            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "compile": False,
+        }
+        with Vigil(device) as vigil:
+            samples = suite.measure(backbone, strategy, task, began)
+        machine |= vigil.about()
+        vigil.check()
+    except Exception as error:
+        if is_full(error):
+            raise
+        # One strategy's mistake must not take the measurements of others with it.
+        status, reason = outcome_of(error)
+        return Outcome(status, reason, [], machine)
+    return Outcome("ok", "", samples, machine)
+
+
+def _task(about: Mapping[str, Any]) -> Task:
+    rows = tuple(Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in about["rows"])
+    return Task(**{**about, "rows": rows, "boundaries": tuple(about["boundaries"])})
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), float(sys.argv[3]))

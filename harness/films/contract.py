@@ -1,0 +1,136 @@
+"""The contract between a campaign and those who look at its films: files, and nothing else.
+
+FOLDER/films.json            what there is to look at: `horizon films FOLDER` writes it
+FOLDER/views/VIEWER/ID.json  what a viewer saw in video ID: `View`; written whole, one part a metric, so that a viewer
+                             that was stopped goes on where it was, and several share the list
+
+Only the standard library is imported here: viewers run in environments of their own.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError
+from harness.files import digest, write_text
+from harness.films.checks import FILMS, FORMAT, document, is_component, rate, reason, text, whole_number
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of a video: pixel frames from `start` to before `end`. at_frame: latent frames until its end."""
+
+    start: int
+    end: int
+    at_frame: int
+
+
+@dataclass(frozen=True)
+class Act:
+    """A scene of a video: its pixel frames, its prompt, how it is entered, and the latent frame at its end."""
+
+    start: int
+    end: int
+    at_frame: int
+    prompt: str
+    boundary: str
+
+
+@dataclass(frozen=True)
+class Film:
+    """One finished video. id: names it among all; path: its file, the lossless one where there are two.
+
+    sha256: of the file. rate: pixel frames a second. reference: pixel frames of the beginning that later ones are
+    compared with. windows: the stretches of which curves are made, the beginning first. acts: its scenes. vbench: the
+    prompt of VBench that its prompt is an extension of; "" for none.
+    """
+
+    id: str
+    path: Path
+    sha256: str
+    suite: str
+    scenario: str
+    frames: int
+    rate: float
+    reference: int
+    windows: tuple[Span, ...]
+    acts: tuple[Act, ...]
+    vbench: str = ""
+
+
+def write_films(folder: Path, films: Sequence[Film]) -> Path:
+    """Write what there is to look at, paths relative to the folder."""
+    listed = [{**asdict(film), "path": str(film.path.relative_to(folder))} for film in films]
+    write_text(folder / FILMS, json.dumps({"format": FORMAT, "films": listed}, indent=1) + "\n")
+    return folder / FILMS
+
+
+def read_films(path: Path) -> list[Film]:
+    """What there is to look at. Raises StoreError for a file that is missing or no such list."""
+    remedy = "write it anew: horizon films FOLDER"
+    found = document(path, remedy)
+    try:
+        return [_film(path.parent, each) for each in found["films"]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise StoreError(f"{path}: not a list of films ({reason(error)}); {remedy}") from None
+
+
+def _film(folder: Path, told: Mapping[str, Any]) -> Film:
+    """A film as `write_films` writes it. Raises ValueError, KeyError or TypeError for anything else."""
+    name, path = text(told["id"], "id"), text(told["path"], "path")
+    if not is_component(name):
+        raise ValueError(f"the id {name!r} is no name of a file")
+    if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
+        raise ValueError(f"the path of {name} leads out of the folder")
+    acts = tuple(
+        Act(*_stretch(act), text(act["prompt"], "prompt"), text(act["boundary"], "boundary")) for act in told["acts"]
+    )
+    return Film(
+        id=name,
+        path=folder / path,
+        sha256=text(told["sha256"], "sha256"),
+        suite=text(told["suite"], "suite"),
+        scenario=text(told["scenario"], "scenario"),
+        frames=whole_number(told["frames"], "frames"),
+        rate=rate(told["rate"]),
+        reference=whole_number(told["reference"], "reference"),
+        windows=tuple(Span(*_stretch(span)) for span in told["windows"]),
+        acts=acts,
+        vbench=text(told.get("vbench", ""), "vbench"),
+    )
+
+
+def _stretch(told: Mapping[str, Any]) -> tuple[int, int, int]:
+    start, end, at_frame = (whole_number(told[key], key) for key in ("start", "end", "at_frame"))
+    return start, end, at_frame
+
+
+def shard(films: Sequence[Film], which: str) -> list[Film]:
+    """The films of part K of N, from `K/N` (K from 1): by their ids, so that a list may grow meanwhile.
+
+    Raises StoreError for words that are not that.
+    """
+    number, slash, count = which.partition("/")
+    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
+        raise StoreError(f"--shard {which}: write K/N, one of N parts, for instance 1/4")
+    return [
+        film for film in films if int(hashlib.sha256(film.id.encode()).hexdigest(), 16) % int(count) == int(number) - 1
+    ]
+
+
+def check_file(film: Film) -> None:
+    """Raise StoreError for a film whose file is gone, or was changed after its cell was finished."""
+    try:
+        found = digest(film.path)
+    except OSError as error:
+        raise StoreError(f"{film.path}: cannot be read ({error.strerror})") from None
+    if found != film.sha256:
+        raise StoreError(
+            f"{film.path}: it was changed after its cell was finished; restore it, or move "
+            f"{film.path.parent.parent} out of the campaign's folder and run the same command again"
+        )

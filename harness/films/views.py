@@ -1,0 +1,150 @@
+"""What viewers saw in the films of a campaign: FOLDER/views/VIEWER/ID.json, a file a film, written whole."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from harness.errors import StoreError, shown
+from harness.files import own, write_text
+from harness.films.checks import FORMAT, document, is_component, reason, text, whole_number
+from harness.films.contract import Film
+
+VIEWS = "views"
+
+
+OF_FILM = "film"
+"""What of a protocol is of one film alone: numbers of films that differ in nothing else go together."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What came of one metric: (at_frame, value) pairs, or why there are none and what to do about it."""
+
+    samples: tuple[tuple[int, float | None], ...] = ()
+    skipped: str = ""
+
+
+@dataclass(frozen=True)
+class View:
+    """What a viewer saw in one video. protocol: how it looked, by metric: models, sampling, versions; whatever could
+    change a number."""
+
+    film: str
+    sha256: str
+    parts: Mapping[str, Part] = field(default_factory=dict)
+    protocol: Mapping[str, Any] = field(default_factory=dict)
+
+
+def view_path(folder: Path, viewer: str, film: str) -> Path:
+    """Where a viewer writes what it saw. Raises StoreError where that is another folder's place."""
+    return own(folder, VIEWS, viewer) / f"{film}.json"
+
+
+def read_view(path: Path) -> View:
+    """What a viewer saw. Raises StoreError for a file that is damaged or not a view."""
+    remedy = "move it away, and let the viewer look again"
+    found = document(path, remedy)
+    try:
+        film = text(found["film"], "film")
+        if film != path.stem:
+            raise ValueError(f"it is about the film {film!r}, not about the one that its name says")
+        parts = {name: _part(name, part) for name, part in found["parts"].items()}
+        protocol: dict[str, Any] = {name: dict(found["protocol"][name]) for name in parts}
+        return View(film, text(found["sha256"], "sha256"), parts, protocol)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        raise StoreError(f"{path}: not a view ({reason(error)}); {remedy}") from None
+
+
+def _part(name: str, told: Mapping[str, Any]) -> Part:
+    samples = tuple((whole_number(at, f"{name}: latent frame"), _value(name, value)) for at, value in told["samples"])
+    if len({at for at, _ in samples}) != len(samples):
+        raise ValueError(f"{name}: two values at one latent frame")
+    return Part(samples, text(told["skipped"], f"{name}: skipped"))
+
+
+def _value(name: str, value: Any) -> float | None:
+    if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
+        raise ValueError(f"{name}: {value!r:.60} is no finite number")
+    return None if value is None else float(value)
+
+
+def seen(folder: Path, viewer: str, film: Film) -> View:
+    """What a viewer saw of this very file so far; nothing where it has not looked yet, or at another file."""
+    path = view_path(folder, viewer, film.id)
+    known = read_view(path) if path.exists() else View(film.id, film.sha256)
+    return known if known.sha256 == film.sha256 else View(film.id, film.sha256)
+
+
+def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol: Mapping[str, Any]) -> View:
+    """Add a metric to a view, with how it was looked at, and write it, with what others added meanwhile."""
+    path = view_path(folder, viewer, view.film)
+    there = read_view(path) if path.exists() else view
+    base = there if there.sha256 == view.sha256 else view
+    whole = replace(base, parts={**base.parts, metric: part}, protocol={**base.protocol, metric: dict(protocol)})
+    _write(path, whole)
+    return whole
+
+
+def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
+    """Write what viewers saw of the same files in several folders into one folder, the same in any order of folders.
+
+    Of two values of one metric that differ, one is kept.
+
+    Returns
+    -------
+    what was not kept, a text each.
+    """
+    whole: dict[tuple[str, str], View] = {}
+    left = []
+    for viewer, view in seen:
+        known = whole.setdefault((viewer, view.film), replace(view, parts={}, protocol={}))
+        parts, protocol = dict(known.parts), dict(known.protocol)
+        for metric in view.parts:
+            if metric in parts:
+                both = [_rank(each, metric) for each in (known, view)]
+                if both[0] != both[1] and both[0][0] and both[1][0]:
+                    left.append(f"{viewer}: one of two differing values of {metric} in {view.film}")
+                if both[0] >= both[1]:
+                    continue
+            parts[metric], protocol[metric] = view.parts[metric], view.protocol[metric]
+        whole[viewer, view.film] = replace(known, parts=parts, protocol=protocol)
+    for (viewer, film), view in whole.items():
+        _write(view_path(target, viewer, film), view)
+    return left
+
+
+def _rank(view: View, metric: str) -> tuple[bool, str]:
+    """Orders what views say of one metric: whatever was seen stands above what was skipped."""
+    part = view.parts[metric]
+    return not part.skipped, json.dumps([view.protocol[metric], part.samples, part.skipped], sort_keys=True)
+
+
+def _write(path: Path, view: View) -> None:
+    write_text(path, json.dumps({"format": FORMAT, **asdict(view)}, indent=1) + "\n")
+
+
+def due(view: View, metric: str, protocol: Mapping[str, Any]) -> bool:
+    """Whether a metric is still to be looked at: not there, skipped before, or looked at in another way."""
+    part = view.parts.get(metric)
+    return part is None or bool(part.skipped) or view.protocol.get(metric) != json.loads(json.dumps(dict(protocol)))
+
+
+def views(folder: Path) -> Iterator[tuple[str, View]]:
+    """All views of a campaign, each with its viewer."""
+    root = folder / VIEWS
+    for viewer in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
+        if not is_component(viewer.name):
+            raise StoreError(f"{root}: {shown(viewer.name)} is no name of a viewer; move it out of the folder")
+        for path in sorted(viewer.glob("*.json")):
+            if not path.name.startswith("."):
+                yield viewer.name, read_view(path)
+
+
+def manner(view: View, metric: str) -> dict[str, Any]:
+    """How a metric was looked at, whichever film it was."""
+    return {key: value for key, value in view.protocol.get(metric, {}).items() if key != OF_FILM}

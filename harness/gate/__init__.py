@@ -1,0 +1,1 @@
+"""Two checkouts of this project under one campaign: the measuring side of the gate."""

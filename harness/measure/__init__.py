@@ -1,0 +1,1 @@
+"""Clocks, memory and device readings, and operations counted on paper."""

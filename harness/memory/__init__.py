@@ -1,0 +1,14 @@
+"""The seam between a backbone and a memory: remember, recall, forget; and what memories are made of.
+
+`Strategy`, the frozen record of knobs, opens one `Memory` for one rollout. Bases for memories of whole frames are in
+`harness.memory.frames`, watchers of a memory in `harness.memory.proxy`.
+"""
+
+from harness.memory.entries import Entries, Layout
+from harness.memory.seam import DTYPES, At, Boundary, Context, Memory, MemorySpec, PromptSwitch
+from harness.memory.strategy import Strategy, Weights
+
+__all__ = [
+    "DTYPES", "At", "Boundary", "Context", "Entries", "Layout", "Memory", "MemorySpec", "PromptSwitch", "Strategy",
+    "Weights",
+]  # fmt: skip

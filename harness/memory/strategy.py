@@ -1,0 +1,114 @@
+"""What a memory is opened from: a strategy, the frozen record of its knobs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+from harness.errors import BudgetError
+from harness.memory.budget import fitted
+from harness.memory.knobs import check_knobs
+
+if TYPE_CHECKING:
+    from harness.backbone.presets import Backbone
+from harness.memory.seam import Memory, MemorySpec
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the parameters come from that a strategy adds to a backbone, for records and reports.
+
+    trained: whether a training made them. about: in a few words, such as "untrained, SVD only". digest: of what, beside
+    the backbone's own weights and the knobs, decides them. chosen: what was decided for this backbone, by name.
+    """
+
+    trained: bool
+    about: str
+    digest: str
+    chosen: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Strategy(ABC):
+    """A way to remember: a frozen dataclass of knobs, so that its repr is a complete record of what ran.
+
+    Values are checked against the annotations when it is made, so a wrong knob cannot wait for the first chunk.
+    """
+
+    paper: ClassVar[str]
+    """Where it is from, as a link."""
+    reads_query: ClassVar[bool] = False
+    """Whether recall and remember are given the query (then passes are compiled a layer at a time)."""
+    bounded: ClassVar[bool] = True
+    """Whether the memory stays the same size however long the video."""
+
+    def __post_init__(self) -> None:
+        check_knobs(self)
+
+    @property
+    def starts_as_full(self) -> bool:
+        """Whether it attends to all past frames and nothing else until it first evicts."""
+        return True
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        """The backbone on which this strategy runs: the same one, or a twin with layers of its own.
+
+        Asked for by every rollout, so a twin is kept as long as the backbone; the backbone itself is never changed.
+        """
+        return backbone
+
+    def weights(self, backbone: Backbone) -> Weights | None:
+        """Where parameters of its own come from on this backbone; None for a strategy without any."""
+        return None
+
+    @abstractmethod
+    def open(self, spec: MemorySpec) -> Memory:
+        """A fresh memory for one rollout. Raises KnobError where the knobs do not fit `spec`, the adapted one's."""
+
+    @abstractmethod
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        """Bytes that the memory holds after `frames` latent frames were committed, on paper."""
+
+    def scene_bytes(self, spec: MemorySpec) -> int:
+        """Bytes that the memory keeps of every scene that a prompt switch ends, beyond `footprint`, on paper."""
+        return 0
+
+    def at_budget(self, spec: MemorySpec, budget: int) -> Strategy:
+        """Return this method at other bytes: the same knobs, but for the parts that grow or shrink.
+
+        The default takes the size of `resized` at which the bytes come nearest to the budget.
+
+        Parameters
+        ----------
+        spec: the adapted backbone's; no context becomes longer than its `trained_frames`.
+        budget: bytes, as `footprint` counts them for a full memory.
+
+        Raises
+        ------
+        BudgetError: where the method cannot be had at so many bytes; the message is the reason.
+        """
+        resizable = type(self).resized is not Strategy.resized
+        return cast(Strategy, fitted(self, spec, budget, resizable=resizable))
+
+    def resized(self, spec: MemorySpec, frames: int) -> Strategy:
+        """Return this method with a context of at most so many latent frames beside the chunk, and nothing left out.
+
+        Raises
+        ------
+        BudgetError: below the smallest shape that is still the method. The default does not say what shrinks.
+        """
+        raise BudgetError(f"{type(self).__name__} does not say which of its parts grow or shrink")
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        """All temporal ids stay below this however long the video; None where they grow with it."""
+        return None
+
+    def parts(self) -> Mapping[str, Strategy]:
+        """The strategies that this one is made of, by the knob that names them; a cell records their knobs and code."""
+        return {}
+
+    def knobs(self) -> dict[str, Any]:
+        """Knob values by name."""
+        return {knob.name: getattr(self, knob.name) for knob in fields(self)}

@@ -1,0 +1,95 @@
+"""Rolls the pocket out on scripts of its world, and reads off what became of every attribute."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.errors import PromptError
+from harness.memory import Boundary, Strategy
+from harness.pocket.probe import SEEN, Probe, agreed, travel
+from harness.pocket.world import NAMES, Clip, Scene, film
+from harness.rollout import rollout
+from harness.rollout.noise import PairedNoise
+
+JUDGED = (*SEEN, "motion", "speed")
+COLUMNS = [NAMES.index(name) for name in JUDGED]
+
+
+def play(
+    backbone: Backbone,
+    strategy: Strategy,
+    scripts: Sequence[Sequence[Scene]],
+    seeds: Sequence[int],
+    frames: int,
+    *,
+    given: int = 0,
+    compile: bool = False,
+) -> tuple[Tensor, Clip]:
+    """Rollouts as pictures [B, frames, 3, 24, 24], and the truth that they are compared with.
+
+    scripts: one a row; their scenes begin at the same frames and are entered the same way. given: so many true latent
+    frames are shown first (continuation), and stand at the head of the pictures. Raises PromptError for scripts that
+    do not go together.
+    """
+    assert backbone.text is not None
+    assert backbone.codec is not None
+    turns = {tuple((scene.start, scene.boundary) for scene in scenes) for scenes in scripts}
+    if len(turns) != 1:
+        raise PromptError(f"scripts of one batch must switch at the same frames and in the same way, not {turns}")
+    truth = film(scripts, seeds, frames)
+    texts = [[scenes[number].prompt for scenes in scripts] for number in range(len(scripts[0]))]
+    switches: list[tuple[int, Tensor, Boundary, Sequence[str]]] = [
+        (scene.start, backbone.text(texts[number]), scene.boundary, texts[number])
+        for number, scene in enumerate(scripts[0])
+        if number
+    ]
+    initial = backbone.codec.encode(truth.pixels[:, :given]) if given else None
+    chunks = rollout(
+        backbone,
+        strategy,
+        prompts=backbone.text(texts[0]),
+        latent_frames=frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(seed, scenes[0].prompt) for seed, scenes in zip(seeds, scripts, strict=True)]),
+        switches=switches,
+        initial=None if initial is None else initial.to(backbone.model.device, backbone.model.dtype),
+        texts=texts[0],
+        encode=backbone.text,
+        compile=compile,
+    )
+    latents = [chunk.latents.float().cpu() for chunk in chunks]
+    made = backbone.codec.decode(torch.cat([*([] if initial is None else [initial]), *latents], 1))
+    return made, truth
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is seen in a run of frames: index of every attribute of `JUDGED`, -1 where unsure.
+
+    each: what single pictures show, [B, T, 6]. whole: what the run as a whole shows, [B, 8]. speed: pixels a frame
+    along the path, [B], NaN where unsure.
+    """
+
+    each: Tensor
+    whole: Tensor
+    speed: Tensor
+
+
+def judge(probe: Probe, pixels: Tensor) -> Verdict:
+    """Read a run of frames [B, T, 3, 24, 24]."""
+    reading = probe.read(pixels)
+    moves = travel(reading)
+    whole = torch.cat((agreed(reading.values), moves.motion[:, None], moves.pace()[:, None]), 1)
+    return Verdict(reading.values, whole, moves.speed)
+
+
+def truly(clip: Clip, frame: int) -> Tensor:
+    """The true values of `JUDGED` at a frame, [B, 8]; the speed of a thing that waits is -2, as nothing shows it."""
+    values = clip.looks[:, frame, COLUMNS].clone()
+    values[values[:, JUDGED.index("motion")] == 0, JUDGED.index("speed")] = -2
+    return values

@@ -1,0 +1,77 @@
+"""The pocket's stages of training in their order, and what each leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from harness.backbone.presets import build
+from harness.errors import HorizonError
+from harness.pocket import preset
+from harness.pocket.codec import PatchCodec
+from harness.pocket.probe import Probe
+from harness.pocket.probe_training import ProbeTrainer
+from harness.pocket.schedule import STAGES
+from harness.pocket.trainer import Trainer
+from harness.pocket.training_clips import HELD_OUT
+from harness.pocket.world import film, script
+from harness.training import loop as study
+from harness.training.loop import Trains
+from harness.training.recipe import Request
+
+ORDER = ("foundation", "rehearsal", "probe")
+PICTURES = 4096
+"""From which the codec's components are taken."""
+
+
+def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
+    """A stage ready to go on from its checkpoint, or to begin."""
+    if request.what != "pocket" or request.backbone not in (None, "pocket") or request.device != "cpu":
+        raise HorizonError(
+            f"the pocket is trained as it is and on a cpu, not {request.what} for {request.backbone or 'pocket'} on "
+            f"{request.device}; write: horizon train pocket"
+        )
+    folder, seed = request.folder, request.seed
+    codec = fitted_codec(folder)
+    if stage == "probe":
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            trainer: Trainer | ProbeTrainer = ProbeTrainer(Probe(), codec, folder / stage, seed=seed)
+    else:
+        model = build(preset.CONFIG, seed=seed)
+        if stage == "rehearsal":
+            preset.restore(model, folder / "foundation" / "model.safetensors")
+        trainer = Trainer(model, codec, STAGES[stage], folder / stage, seed=seed)
+    study.resume(trainer)
+    return trainer
+
+
+def fitted_codec(folder: Path) -> PatchCodec:
+    """The codec of a training folder, fitted at the first call."""
+    path, codec = folder / "codec.safetensors", PatchCodec()
+    if not path.exists():
+        seeds = range(HELD_OUT + 2**60, HELD_OUT + 2**60 + PICTURES)
+        preset.keep(codec.fit(film([script("a thing")] * PICTURES, seeds, 1).pixels), path)
+    preset.restore(codec, path)
+    return codec
+
+
+def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
+    """Write a finished stage's weights; with `install` also where the package reads them."""
+    module: nn.Module
+    assert isinstance(trainer, Trainer | ProbeTrainer)
+    if isinstance(trainer, ProbeTrainer):
+        module, name, dtype = trainer.probe, "probe.safetensors", "float32"
+    else:
+        trainer.finish()
+        module, name, dtype = trainer.model, "model.safetensors", "float16"
+    path = trainer.folder / name
+    told = {"stage": stage, "steps": str(trainer.steps), "seed": str(trainer.seed)}
+    places = [path, *([preset.WEIGHTS / name] if install else [])]
+    for place in places:
+        preset.keep(module, place, dtype, **told)
+    if install:
+        preset.keep(trainer.codec, preset.WEIGHTS / "codec.safetensors")
+    return path

@@ -1,0 +1,300 @@
+"""Which code made a number: digests of the modules that compute it, so that an edited module makes its cells stale.
+
+A digest is over syntax trees. Docstrings, comments, layout, type hints of functions and the texts of error messages do
+not enter it, so that prose moves nothing. Knobs of a strategy do not enter it either: their values are recorded with
+each cell, so that a new knob with a default moves nothing, and a changed default is found by its value.
+
+Which modules compute a cell is read from the imports, beginning at the strategy, the suite, the backbone and the
+rollout loop. Modules of Horizon that only find, check, store or show are left out (`PLUMBING`).
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import site
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from harness import registry
+from harness.memory import Strategy
+from harness.suite import CostSuite, Suite
+
+OWN = ("harness", "strategies", "suites")
+"""Packages of Horizon that hold code which computes."""
+ROLLOUT = ("harness.rollout", "harness.rollout.task_rollout", "harness.rollout.noise")
+COST = ("harness.engines.isolated", "harness.measure.meter")
+"""What runs every cell, and what measures a cell of a `CostSuite`."""
+PLUMBING = (
+    "harness.campaign", "harness.cli", "harness.engines.cell_run", "harness.engines.children", "harness.engines.inline",
+    "harness.engines.lifeline", "harness.engines.outcome", "harness.engines.processes", "harness.errors",
+    "harness.escaping", "harness.files", "harness.films.checks", "harness.films.contract", "harness.films.views",
+    "harness.limits", "harness.locks", "harness.memory.budget", "harness.memory.knobs", "harness.plan.budget",
+    "harness.provenance", "harness.registry", "harness.store", "harness.suite",
+)  # fmt: skip
+"""Those that find, declare, check, store or show, and compute no number."""
+LOOKED_AT_LATER = ("suites.viewers",)
+"""Packages that read finished films in environments of their own; each view keeps its own protocol."""
+WORLDS = ("harness.pocket",)
+"""Packages of a known world: only cells on its own backbone depend on it."""
+DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Code:
+    """The code that makes a number.
+
+    digest: of all its modules together; empty where no source can be found. modules: the digest of each, by name.
+    """
+
+    digest: str
+    modules: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class CellCode:
+    """The code of one cell.
+
+    all: everything but the metrics. shared: the same without the strategy, so that two strategies measured with the
+    same harness have the same. metrics: of each registered picture metric, by name.
+    """
+
+    all: Code
+    shared: Code
+    metrics: Mapping[str, Code]
+
+    def record(self) -> dict[str, object]:
+        """What a cell keeps of it: digests only; the modules behind them are kept once a folder."""
+        return {
+            "digest": self.all.digest,
+            "shared": self.shared.digest,
+            "metrics": {name: code.digest for name, code in self.metrics.items()},
+        }
+
+    def tables(self) -> dict[str, dict[str, str]]:
+        """The modules behind each digest of `record`."""
+        return {code.digest: dict(code.modules) for code in (self.all, self.shared, *self.metrics.values())}
+
+
+def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
+    """The code of a cell.
+
+    Parameters
+    ----------
+    strategy: the strategy with its knobs; the strategies that it is made of count too.
+    suite: the suite; the picture metrics that it asks (`Suite.instruments`) are told apart.
+    backbone: the registered name of the backbone; for one that is not registered the rollout's own code counts.
+    """
+    kinds = tuple(dict.fromkeys(_kinds(strategy)))
+    beside = tuple(dict.fromkeys(kind for each in suite.references() for kind in _kinds(each)))
+    metrics = {name: _code((type(made).__module__,), (), backbone) for name, made in suite.instruments().items()}
+    return CellCode(
+        all=_code(_roots(type(suite), backbone, (*kinds, *beside)), (*kinds, *beside), backbone),
+        shared=_code(_roots(type(suite), backbone, beside), beside, backbone),
+        metrics=metrics,
+    )
+
+
+def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Names of the modules that differ, as paths: strategies/memrope."""
+    names = sorted({*before, *now})
+    return [name.replace(".", "/") for name in names if before.get(name) != now.get(name)]
+
+
+def _kinds(strategy: Strategy) -> Iterator[type[Strategy]]:
+    """The class of a strategy and of all that it is made of, with their bases."""
+    for kind in type(strategy).__mro__:
+        if issubclass(kind, Strategy) and kind is not Strategy:
+            yield kind
+    for part in strategy.parts().values():
+        yield from _kinds(part)
+
+
+def _roots(suite: type[Suite], backbone: str, kinds: Iterable[type[Strategy]]) -> tuple[str, ...]:
+    """The modules at which the code of a cell begins."""
+    point = registry.found("backbones").get(backbone)
+    return (
+        *ROLLOUT,
+        *(COST if issubclass(suite, CostSuite) else ()),
+        *((point.module,) if point else ()),
+        *(kind.__module__ for kind in suite.__mro__ if kind.__module__ not in ("builtins", "abc")),
+        *(kind.__module__ for kind in kinds),
+    )
+
+
+@cache
+def _code(roots: tuple[str, ...], kinds: tuple[type[Strategy], ...], backbone: str) -> Code:
+    owners: dict[str, frozenset[str]] = {}
+    for kind in kinds:
+        owners[kind.__module__] = owners.get(kind.__module__, frozenset()) | {kind.__qualname__}
+    point = registry.found("backbones").get(backbone)
+    own_world = set(_with_packages(point.module)) if point else set()
+    left_out = {*PLUMBING, *LOOKED_AT_LATER, *(world for world in WORLDS if world not in own_world)}
+    tops = {*OWN, *(root.partition(".")[0] for root in roots)}
+    found: dict[str, str] = {}
+    seen: set[str] = set()
+    waiting = list(roots)
+    while waiting:
+        name = waiting.pop()
+        if name in seen:
+            continue
+        seen.add(name)
+        around = _with_packages(name)
+        if not left_out.isdisjoint(around) or not (around[0] in tops or _is_loose(around[0])):
+            continue
+        waiting += around
+        path = source_file(name)
+        if path is not None:
+            found[name], imports = _read(path, name, owners.get(name, frozenset()))
+            waiting += imports
+    text = "\n".join(f"{name} {digest}" for name, digest in sorted(found.items()))
+    return Code(hashlib.sha256(text.encode()).hexdigest()[:DIGITS] if found else "", dict(sorted(found.items())))
+
+
+@cache
+def _with_packages(name: str) -> tuple[str, ...]:
+    """A module and the packages around it, whose `__init__` runs first; the outermost first."""
+    parts = name.split(".")
+    return tuple(".".join(parts[: count + 1]) for count in range(len(parts)))
+
+
+@cache
+def _is_loose(top: str) -> bool:
+    """Whether a package of the outermost level lies in a checkout; it is not imported."""
+    path = source_file(top)
+    return path is not None and is_checkout(path)
+
+
+@cache
+def source_file(name: str) -> Path | None:
+    """The file of a module; None for one that does not exist, that is built in, or that has no file."""
+    module = sys.modules.get(name)
+    spec = getattr(module, "__spec__", None)
+    if spec is None:
+        if module is not None and getattr(module, "__file__", None):
+            return Path(str(module.__file__))
+        try:
+            spec = importlib.util.find_spec(name)
+        except (ImportError, ValueError, AttributeError):
+            return None
+    return Path(spec.origin) if spec is not None and spec.has_location and spec.origin else None
+
+
+@cache
+def _installed() -> tuple[Path, ...]:
+    """Where the standard library and installed packages are."""
+    folders = {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("stdlib"), sys.base_prefix}
+    return tuple(Path(folder).resolve() for folder in folders)
+
+
+@cache
+def is_checkout(path: Path) -> bool:
+    """Whether a file or folder belongs to a checkout, and not to something that was installed as a version."""
+    whole = path.resolve()
+    return not any(whole.is_relative_to(folder) for folder in _installed())
+
+
+@cache
+def _read(path: Path, name: str, owners: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """Digest of a module without its prose, and the modules that it imports. owners: classes whose knobs do not
+    count."""
+    source = path.read_bytes()
+    if path.suffix != ".py":
+        return hashlib.sha256(source).hexdigest()[:DIGITS], ()
+    try:
+        tree = ast.parse(source)
+    except (SyntaxError, ValueError):
+        # It cannot be imported either; whoever tries gets the message.
+        return hashlib.sha256(source).hexdigest()[:DIGITS], ()
+    reader = _Reader(name, path.name == "__init__.py", owners)
+    reader.node(tree)
+    text = "\x1f".join(reader.words)
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:DIGITS], tuple(
+        dict.fromkeys(reader.imports)
+    )
+
+
+IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores", "returns"})
+"""Fields of syntax trees that say nothing about what is computed."""
+
+
+class _Reader:
+    """Writes a syntax tree down without its prose, the same for every version of Python that reads it, and collects
+    the imports in it."""
+
+    def __init__(self, name: str, package: bool, owners: frozenset[str]) -> None:
+        self.package = name if package else name.rpartition(".")[0]
+        self.owners = owners
+        self.words: list[str] = []
+        self.imports: list[str] = []
+        self.classes: list[str] = []
+
+    def node(self, node: ast.AST) -> None:
+        """One node and all below it."""
+        if isinstance(node, ast.Import):
+            self.imports += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            self._import_from(node)
+        elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+            # What an error says decides no number.
+            node = ast.Raise(exc=node.exc.func, cause=None)
+        elif isinstance(node, ast.If) and _is_type_checking(node.test):
+            for each in node.orelse:
+                self.node(each)
+            return
+        self.words.append(type(node).__name__)
+        if isinstance(node, ast.ClassDef):
+            self.classes.append(node.name)
+        for field in node._fields:
+            value = getattr(node, field, None)
+            # Fields that are empty differ from one version of Python to another.
+            if (
+                value is None
+                or value == []
+                or field in IGNORED
+                or (field == "annotation" and isinstance(node, ast.arg))
+            ):
+                continue
+            self.words.append(field)
+            self._value(value)
+        if isinstance(node, ast.ClassDef):
+            self.classes.pop()
+
+    def _value(self, value: object) -> None:
+        if isinstance(value, ast.AST):
+            self.node(value)
+        elif isinstance(value, list):
+            self.words.append("[")
+            for each in value:
+                if not self._is_prose(each):
+                    self._value(each)
+            self.words.append("]")
+        else:
+            self.words.append(repr(value))
+
+    def _is_prose(self, node: object) -> bool:
+        """Whether a statement is a docstring or a knob of a strategy."""
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
+            return True
+        return (
+            isinstance(node, ast.AnnAssign)
+            and ".".join(self.classes) in self.owners
+            and not ast.unparse(node.annotation).startswith("ClassVar")
+        )
+
+    def _import_from(self, node: ast.ImportFrom) -> None:
+        base = node.module or ""
+        if node.level:
+            parts = self.package.split(".")
+            base = ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
+        # A name may be a module of the package, or something in it.
+        self.imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
+
+
+def _is_type_checking(test: ast.expr) -> bool:
+    return "TYPE_CHECKING" in (getattr(test, "id", ""), getattr(test, "attr", ""))

@@ -1,0 +1,149 @@
+"""On what a cell was made: code, versions, machine. None of it enters the cells' names."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, get_args
+
+import psutil
+import torch
+
+from harness import registry
+from harness.backbone.presets import Backbone
+from harness.provenance.code import is_checkout, source_file
+
+PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
+PLACES = ("weights", "offload")
+"""Options of a backbone that say where things are, not what is computed."""
+TOLD = ("container", "chunk")
+"""Options of a backbone that say which model was read from its files, and how it is sampled."""
+
+
+def environment(backbone: Backbone) -> dict[str, Any]:
+    """Everything that may explain a difference between two machines."""
+    return {
+        "machine": platform.node(),
+        "code": git_state(Path(__file__).parents[2]),
+        "plugins": _plugins(),
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "system": platform.platform(),
+        "cpu": cpu(),
+        "cores": psutil.cpu_count(logical=False),
+        "threads": torch.get_num_threads(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "gpu": _gpu(backbone.model.device),
+        "device": str(backbone.model.device),
+        "attention": backbone.attention_kernel,
+        "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "compile": False,
+        **({"files": dict(backbone.files)} if backbone.files else {}),
+        **{key: backbone.options[key] for key in TOLD if key in backbone.options},
+    }
+
+
+def _gpu(device: torch.device) -> str | None:
+    if not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_name(device if device.type == "cuda" else None)
+
+
+def weights_hash(backbone: Backbone) -> str:
+    """SHA-256 of all parameters and buffers, by name; and of the other files and options that a number depends on."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(backbone.model.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    what = {key: value for key, value in backbone.options.items() if key not in PLACES}
+    if backbone.files or what:
+        digest.update(json.dumps([sorted(backbone.files.values()), what], sort_keys=True).encode())
+    return digest.hexdigest()
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """Commit of the checkout that a folder is in, and whether files differ from it; empty outside of a checkout."""
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", folder, *words],
+                check=True,
+                capture_output=True,
+                encoding="utf-8",
+                errors="replace",
+                timeout=10,
+            )
+        except (OSError, subprocess.SubprocessError):
+            return None
+        return done.stdout.strip()
+
+    if not any((parent / ".git").exists() for parent in (folder, *folder.parents)):
+        return {}
+    commit = git("rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(git("status", "--porcelain"))} if commit else {}
+
+
+def _plugins() -> dict[str, dict[str, Any]]:
+    """Version, and commit where there is one, of each other package that registers something with Horizon."""
+    found: dict[str, dict[str, Any]] = {}
+    for group in get_args(registry.Group):
+        for point in registry.found(group).values():
+            if point.dist is None or point.dist.name == "horizon-bench" or point.dist.name in found:
+                continue
+            file = source_file(point.module)
+            state = git_state(file.parent) if file is not None and is_checkout(file) else {}
+            found[point.dist.name] = {"version": point.dist.version, **state}
+    return dict(sorted(found.items()))
+
+
+def cohort_of(about: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for the speeds of two cells to stand in one column.
+
+    Parameters
+    ----------
+    about: what `cell.json` says; a measured cell says itself on what (`machine`). environment: of the process that made
+        it, by the digest in `about`.
+    """
+    packages, code = environment.get("packages") or {}, environment.get("code") or {}
+    measured = about.get("machine") or {}
+    on_gpu = str(environment.get("device", "")).startswith("cuda")
+    found = {
+        "hardware": environment.get("gpu") if on_gpu else environment.get("cpu"),
+        **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype", "compile")},
+        **{key: value for key, value in measured.items() if key in SET_UP},
+        **{name: packages.get(name) for name in ("torch", "flash-attn")},
+        "commit": code.get("commit"),
+        # Files may differ from the commit.
+        "code": (about.get("code") or {}).get("shared"),
+    }
+    if about.get("began_in"):
+        found["began in another environment"] = list(about["began_in"])
+    return found
+
+
+SET_UP = ("hardware", "threads", "attention", "dtype", "compile")
+"""What a measuring process says of itself."""
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def cpu() -> str:
+    """The processor's name."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else os.uname().machine

@@ -1,0 +1,96 @@
+"""One video from a prompt: the first thing to play with."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.errors import NotFiniteError, PresetError, PromptError
+from harness.limits import LONGEST
+from harness.memory import Strategy
+from harness.rollout.loop import Chunk, rollout
+from harness.rollout.noise import PairedNoise
+from harness.rollout.script import Cue, Script, check_text, is_script, parse_script
+
+USUAL_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a chunk gives: its pictures [T, 3, H, W] and the seconds at which the first one is shown."""
+
+    pictures: Tensor
+    seconds: float
+
+
+def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int = 0) -> Iterator[Piece]:
+    """Decode one rollout of a script chunk by chunk; nothing that is yielded is kept.
+
+    Raises PresetError for a backbone without a text encoder or a codec, NotFiniteError where a chunk is no video, and
+    what `rollout` raises.
+    """
+    text, codec = backbone.text, backbone.codec
+    if text is None or codec is None:
+        raise PresetError(f"backbone {backbone.name!r} has no text encoder and codec of its own; sample with pocket")
+    backbone.prepare(cue.text for cue in script.cues)
+    first, *later = script.cues
+    chunks = rollout(
+        backbone,
+        strategy,
+        prompts=text([first.text]),
+        latent_frames=script.frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(seed, first.text)]),
+        switches=[(cue.start, text([cue.text]), cue.boundary, [cue.text]) for cue in later],
+        texts=[first.text],
+        encode=text,
+    )
+    return _decoded(chunks, codec.decoder(), backbone.latents_per_second)
+
+
+def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Script:
+    """Return the script that a typed text is, of so many seconds, rounded up to whole chunks.
+
+    A text without a mark, such as [10s], is one prompt as it is typed. Without `seconds` a script is as long as it
+    says, and a prompt 30 s. Raises PresetError for a length that cannot be, PromptError for a text that cannot be read.
+    """
+    rate = backbone.latents_per_second
+    if is_script(text):
+        script = parse_script(text, rate=rate, chunk=backbone.chunk)
+        if seconds is None:
+            if script.frames > LONGEST * rate:
+                raise PresetError(f"{script.frames:,} latent frames are more than 31 days of video; shorten the scenes")
+            return script
+    else:
+        check_text(text)
+        if not text.strip():
+            raise PromptError("there is no prompt; write for instance: a fox in the snow")
+        script = Script((Cue(0, text.strip()),), backbone.chunk)
+    if seconds is None:
+        seconds = USUAL_SECONDS
+    if not 0 < seconds <= LONGEST:
+        raise PresetError(
+            f"a video of {seconds:g} s cannot be; give a positive number of seconds, at most {LONGEST:,.0f} (31 days)"
+        )
+    frames = math.ceil(seconds * rate / backbone.chunk) * backbone.chunk
+    last = script.cues[-1]
+    if last.start >= frames:
+        raise PresetError(
+            f"a video of {seconds:g} s ends before its last scene, {last.text!r}, begins at {last.start / rate:g} s; "
+            "give more seconds, or leave them out"
+        )
+    return replace(script, frames=frames)
+
+
+def _decoded(chunks: Iterator[Chunk], decode: Callable[[Tensor], Tensor], rate: float) -> Iterator[Piece]:
+    for chunk in chunks:
+        pictures = decode(chunk.latents)[0].float().cpu()
+        for what, values in (("latents", chunk.latents), ("pictures", pictures)):
+            if not bool(values.isfinite().all()):
+                at = f"latent frame {chunk.start} ({chunk.start / rate:g} s)"
+                raise NotFiniteError(f"{what} are not finite from {at} on")
+        yield Piece(pictures, chunk.start / rate)

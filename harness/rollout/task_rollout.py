@@ -1,0 +1,59 @@
+"""From a task of a suite to its rollouts: every row's own noise, and all prompts and scenes of the task."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.memory import Strategy
+from harness.memory.proxy import watched
+from harness.rollout.loop import Chunk, rollout
+from harness.rollout.noise import PairedNoise
+from harness.rollout.switch_meter import SwitchMeter
+from harness.suite import Task
+
+
+def rollout_of(
+    backbone: Backbone,
+    strategy: Strategy,
+    task: Task,
+    *,
+    given: Tensor | None = None,
+    resume: dict[str, Any] | None = None,
+    switches: list[dict[str, float]] | None = None,
+) -> Iterator[Chunk]:
+    """Roll a task out, all its rows in one batch.
+
+    Parameters
+    ----------
+    given: clean latents [B, F, C, H, W]: the beginning of the videos, or all of them for a task that is forced.
+    resume: `Chunk.state()` of the same task, to go on from.
+    switches: gets a note for every prompt switch: what the memory did at it, and how long it took.
+    """
+    assert backbone.text is not None
+    texts = [[text for _, text in row.script] for row in task.rows]
+    starts = [start for start, _ in task.rows[0].script]
+    spoken = [[row[scene] for row in texts] for scene in range(len(starts))]
+    if len(starts) > 1 and switches is not None:
+        strategy = watched(strategy, partial(SwitchMeter, notes=switches))
+    return rollout(
+        backbone,
+        strategy,
+        prompts=backbone.text(spoken[0]),
+        latent_frames=task.frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(row.seed, row.script[0][1]) for row in task.rows]),
+        switches=[
+            (start, backbone.text(said), boundary, said)
+            for start, said, boundary in list(zip(starts, spoken, task.boundaries, strict=True))[1:]
+        ],
+        initial=None if task.forced else given,
+        forced=given if task.forced else None,
+        texts=spoken[0],
+        encode=backbone.text,
+        resume=resume,
+    )

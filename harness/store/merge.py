@@ -1,0 +1,85 @@
+"""Folders of one campaign from several machines, put together."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from harness.errors import StoreError
+from harness.films.views import View, unite, views
+from harness.store.manifest import check_same
+from harness.store.store import FILES, MANIFEST, Store, Stored
+
+
+class Merged(NamedTuple):
+    """What `merge` did: the number of cells that came, and what could not be kept, a text each."""
+
+    cells: int
+    left: list[str]
+
+
+def merge(target: Path, sources: Sequence[Path]) -> Merged:
+    """Copy the finished cells of several machines' folders into one, with what viewers saw of them.
+
+    The order of the folders does not matter: of two cells that say the same, the one is taken that the target has or
+    of which viewers saw more; a failed cell gives way to a finished one.
+
+    Raises StoreError, before anything is copied, where two folders are of different campaigns, a cell that is `ok` in
+    both says different things, or something cannot be read.
+    """
+    stores = [Store(source) for source in sources]
+    manifests = [store.manifest() for store in stores]
+    for store, manifest in zip(stores, manifests, strict=True):
+        check_same(store.folder, manifest["asked"], manifests[0]["asked"])
+    into = Store(target)
+    known = [into] if (target / MANIFEST).exists() else []
+    seen = {store.folder: list(views(store.folder)) for store in known + stores}
+    chosen: dict[str, Stored] = {}
+    for cell in (cell for store in known + stores for cell in store.cells()):
+        other = chosen.setdefault(cell.id, cell)
+        if other.status == cell.status == "ok":
+            _check_equal(other, cell)
+        chosen[cell.id] = max(other, cell, key=lambda each: _precedence(each, target, seen))
+    # Whatever cannot be read ends the merge here, not with half of it in the target.
+    for cell in chosen.values():
+        cell.samples(), cell.pictures(), cell.files()
+    into.join(manifests)
+    came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
+    for cell in came:
+        if (cell.folder / FILES).is_dir():
+            shutil.copytree(cell.folder / FILES, into.workspace(cell.id), dirs_exist_ok=True)
+        into.finish(cell.id, cell.about, cell.samples(), cell.pictures())
+    left, kept = [], []
+    for folder, viewer, view in ((folder, *each) for folder, found in seen.items() for each in found):
+        if _is_of(view, chosen):
+            kept.append((viewer, view))
+        else:
+            left.append(f"{viewer}: what was seen of {view.film} in {folder}, where its film is another file")
+    return Merged(len(came), left + unite(target, kept))
+
+
+def _check_equal(one: Stored, other: Stored) -> None:
+    """Raise StoreError for two finished cells of one id that say different things."""
+    if one.samples() == other.samples():
+        return
+    if "machine" in other.about:
+        raise StoreError(
+            f"cell {one.id} was measured both in {one.folder} and in {other.folder}; what it cost in two places does "
+            "not go together: move one of the two away"
+        )
+    raise StoreError(f"cell {one.id} says different things in {one.folder} and {other.folder}; move the wrong one away")
+
+
+def _precedence(cell: Stored, target: Path, seen: Mapping[Path, Sequence[tuple[str, View]]]) -> tuple[Any, ...]:
+    """Orders cells of one id, the same in whichever order their folders are given."""
+    home = cell.folder.parent.parent
+    numbers = sum(len(view.parts) for _, view in seen[home] if _is_of(view, {cell.id: cell}))
+    return cell.status == "ok", home == target, numbers, cell.about["attempt"]
+
+
+def _is_of(view: View, cells: Mapping[str, Stored]) -> bool:
+    """Return whether viewers saw a file of one of these cells as it is."""
+    cell = cells.get(view.film.rpartition("-")[0])
+    return cell is not None and view.sha256 in cell.about.get("files", {}).values()

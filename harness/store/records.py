@@ -1,0 +1,292 @@
+"""The readers of a campaign's folder: manifest, cells and records are checked before anything uses them.
+
+A folder may come from another machine, from a full disk, or from a person who edited it. Every reader returns plain
+data of the declared types, or raises StoreError: one line with the file, what is wrong in it, and a remedy that removes
+nothing. Pictures are read by `harness.store.pictures`; what viewers saw is read by `harness.films.views`, which may
+import the standard library only.
+"""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic_core import from_json
+
+from harness.errors import StoreError, shown
+from harness.files import parse_json, read_bytes
+from harness.memory import Boundary
+from harness.store.manifest import FORMAT
+from harness.suite import Sample
+
+Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
+LARGEST = 2**53
+"""Whole numbers up to here are the same in every reader of JSON."""
+NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.=,+ -]*$"
+"""What a cell or a file of a cell may be called: one component of a path that leads nowhere else."""
+
+Count = Annotated[int, Field(ge=0, le=LARGEST)]
+Name = Annotated[str, StringConstraints(pattern=NAME)]
+Digest = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class _Model(BaseModel):
+    """Plain data of exact types; keys that are not declared are kept as they are."""
+
+    model_config = ConfigDict(strict=True, frozen=True)
+
+
+class _Arm(_Model):
+    label: str
+    strategy: str
+    knobs: dict[str, Any]
+    tables: list[str]
+    weights: dict[str, Any] | None = None
+    budget_bytes: Count | None = None
+    budget_note: str | None = None
+
+
+class _Asked(_Model):
+    backbone: str
+    tier: str
+    weights: str | None = None
+    dtype: str | None = None
+    seed: Count | None = None
+    seeds: Annotated[list[Count], Field(min_length=1)] | None = None
+    suite_versions: dict[str, str]
+    arms: list[_Arm]
+    cells: list[Name]
+    baseline: str | None = None
+
+
+class _Run(_Model):
+    when: str
+    environment: str
+
+
+class _Checkout(_Model):
+    commit: str | None = None
+
+
+class _Environment(_Model):
+    packages: dict[str, str] | None = None
+    code: _Checkout | None = None
+    device: str = ""
+
+
+class Manifest(_Model):
+    """What `manifest.json` holds; `harness.store.manifest` says what each part means."""
+
+    name: str
+    asked: _Asked
+    plan: dict[str, tuple[str, str, str, Count, Count]]
+    runs: Annotated[list[_Run], Field(min_length=1)]
+    environments: dict[str, _Environment]
+    codes: dict[str, dict[str, str]]
+
+
+class _Row(_Model):
+    seed: Count
+    script: Annotated[list[tuple[Count, str]], Field(min_length=1)]
+    vbench: str = ""
+
+
+class _Task(_Model):
+    scenario: str
+    frames: Count
+    given: Count
+    rows: Annotated[list[_Row], Field(min_length=1)]
+    boundaries: list[Boundary] = ["smooth"]
+
+
+class _Cost(_Model):
+    chunk_ms: Finite
+    cache_bytes: Annotated[Finite, Field(ge=0)]
+    switches: list[dict[str, Finite]]
+
+
+class _Code(_Model):
+    digest: str
+    shared: str
+    metrics: dict[str, str]
+
+
+class Cell(_Model):
+    """What `cell.json` holds."""
+
+    status: Status
+    reason: str
+    attempt: str
+    environment: str
+    record_sha256: Digest
+    backbone: str
+    strategy: str
+    knobs: dict[str, Any]
+    suite: str
+    suite_version: str
+    skipped_metrics: dict[str, str]
+    seconds_per_latent_frame: Annotated[Finite, Field(gt=0)]
+    cost: _Cost | Annotated[dict[str, Any], Field(max_length=0)]
+    task: _Task
+    arm: str = ""
+    run: str = ""
+    seconds: Finite | None = None
+    code: _Code | None = None
+    knobs_set: dict[str, Any] | None = None
+    knobs_in_full: dict[str, Any] | None = None
+    weights: dict[str, Any] | None = None
+    machine: dict[str, Any] | None = None
+    began_in: list[str] = []
+    files: dict[Name, Digest] = {}
+    pictures_per_second: Annotated[Finite, Field(gt=0)] | None = None
+    pictures_per_latent: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        """Raise ValueError where a part lacks the one that it is read with."""
+        if self.code is not None and (self.knobs_set is None or self.knobs_in_full is None):
+            raise ValueError("a code without knobs_set and knobs_in_full")
+        if self.pictures_per_second is not None and self.pictures_per_latent is None:
+            raise ValueError("pictures_per_second without pictures_per_latent")
+        return self
+
+
+def read_manifest(path: Path) -> dict[str, Any]:
+    """Return the manifest of a campaign. Raises StoreError for one that is missing, damaged or of another format."""
+    remedy = f"restore {path.name} from a copy, or move it away and run the same command again: finished cells are kept"
+    text = _text(path, "no campaign there; make one with: horizon run --out FOLDER", remedy)
+    found = _plain(path, text, remedy)
+    if found.get("format") != FORMAT:
+        raise StoreError(
+            f"{path}: format {shown(found.get('format'))}, this Horizon reads {FORMAT}; run the campaign anew"
+        )
+    _check(Manifest, path, text, remedy)
+    return found
+
+
+def read_cell(path: Path) -> dict[str, Any]:
+    """Return what a cell says of itself. Raises StoreError for a file that is missing or damaged."""
+    remedy = f"move {path.parent} away and run the same command again, which makes the cell anew"
+    text = _text(path, remedy, remedy)
+    found = _plain(path, text, remedy)
+    _check(Cell, path, text, remedy)
+    return found
+
+
+def read_record(path: Path, about: Mapping[str, Any]) -> list[list[Any]]:
+    """Return the samples of a cell as plain lists: row, metric, latent frame, value.
+
+    Parameters
+    ----------
+    path: the record. about: what its cell says: the checksum of the record, and the rollouts of the task.
+
+    Raises StoreError where the record is not the one that was measured, or holds anything but samples.
+    """
+    remedy = f"move {path.parent} away and run the same command again, which makes the cell anew"
+    text = _text(path, remedy, remedy)
+    try:
+        if hashlib.sha256(text).hexdigest() != about["record_sha256"]:
+            raise ValueError("its contents are not those that were measured")
+        with _uncollected():
+            found: list[list[Any]] = from_json(b"[" + text.rstrip().replace(b"\n", b",") + b"]")
+            _check_samples(found, len(about["task"]["rows"]))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise StoreError(f"{path}: not a record of Horizon ({error}); {remedy}") from None
+    return found
+
+
+def not_finite(samples: Iterable[Sample]) -> str | None:
+    """Return the first value of samples that is not finite, in words; None where all are."""
+    for row, metric, frame, value in samples:
+        if value is not None and not math.isfinite(value):
+            return f"{metric} of rollout {row} is {value} at latent frame {frame}"
+    return None
+
+
+def _check_samples(found: list[list[Any]], rows: int) -> None:
+    """Raise ValueError or TypeError for lines that are no samples; by column, since there may be millions."""
+    if set(map(type, found)) - {list} or set(map(len, found)) - {len(Sample._fields)}:
+        raise ValueError("a line that is not a list of row, metric, latent frame and value")
+    if not found:
+        return
+    flat = list(chain.from_iterable(found))
+    numbers, metrics, frames, values = (flat[place :: len(Sample._fields)] for place in range(len(Sample._fields)))
+    if set(map(type, numbers)) != {int} or set(map(type, frames)) != {int}:
+        raise ValueError("a row or a latent frame that is not a whole number")
+    if set(map(type, metrics)) != {str}:
+        raise ValueError("a metric that is not a name")
+    if min(numbers) < 0 or max(numbers) >= rows:
+        raise ValueError(f"a row outside of the {rows} rollouts of its task")
+    if min(frames) < 0 or max(frames) > LARGEST:
+        raise ValueError("a latent frame out of range")
+    if set(map(type, values)) - {int, float, type(None)}:
+        raise ValueError("a value that is not a number")
+    if not np.isfinite(np.array([value for value in values if value is not None], np.float64)).all():
+        raise ValueError("a value that is not finite")
+    # Rows and metrics are few, so that a key of 64 bits holds all three.
+    codes = {metric: code for code, metric in enumerate(dict.fromkeys(metrics))}
+    keys = np.fromiter(map(codes.__getitem__, metrics), np.int64, len(metrics)) * rows + np.array(numbers, np.int64)
+    order = np.lexsort((np.array(frames, np.int64), keys))
+    rising = np.stack([keys, np.array(frames, np.int64)])[:, order]
+    if bool((rising[:, 1:] == rising[:, :-1]).all(0).any()):
+        raise ValueError("two values of one metric at one latent frame of one rollout")
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """Keep Python from looking for garbage while millions of lists are made, none of which is any."""
+    enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if enabled:
+            gc.enable()
+
+
+def _text(path: Path, missing: str, remedy: str) -> bytes:
+    try:
+        return read_bytes(path)
+    except FileNotFoundError:
+        raise StoreError(f"{path}: no such file; {missing}") from None
+    except OSError as error:
+        raise StoreError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
+
+
+def _plain(path: Path, text: bytes, remedy: str) -> dict[str, Any]:
+    try:
+        found = parse_json(text)
+    except ValueError as error:
+        raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
+    if not isinstance(found, dict):
+        raise StoreError(f"{path}: not written by Horizon; {remedy}")
+    return found
+
+
+def _check(model: type[BaseModel], path: Path, text: bytes, remedy: str) -> None:
+    try:
+        model.model_validate_json(text)
+    except ValidationError as error:
+        raise StoreError(f"{path}: damaged ({told(error)}); {remedy}") from None
+
+
+def told(error: ValidationError) -> str:
+    """Return the first thing that is wrong, with its place, in a few words."""
+    wrong = error.errors(include_url=False)[0]
+    # What is one of several kinds names the kind too, which is no part of the file.
+    place = ".".join(part for part in map(str, wrong["loc"]) if not part.startswith(("_", "dict[")))
+    if wrong["type"] == "missing":
+        return f"{place} is missing"
+    words = wrong["msg"].removeprefix("Value error, ")
+    if not place:
+        return words
+    return f"{place} = {shown(wrong['input'])}: {words[0].lower()}{words[1:]}"

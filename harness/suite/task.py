@@ -1,0 +1,54 @@
+"""What a suite asks for and what comes of it: tasks, their rollouts, and samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from harness.memory import Boundary
+
+
+@dataclass(frozen=True)
+class Row:
+    """One rollout of a task: its seed, and its prompts with the latent frames at which they begin.
+
+    vbench: the prompt of VBench that its prompt is an extension of, by whose words VBench scores the film; "" for none.
+    """
+
+    seed: int
+    script: tuple[tuple[int, str], ...]
+    vbench: str = ""
+
+    @property
+    def prompt(self) -> str:
+        """The whole script as one text, which names it in tables."""
+        return " | ".join(f"{start}: {text}" if start else text for start, text in self.script)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Rollouts that go in one batch.
+
+    frames: latent frames in all. given: latent frames of the truth that are shown first (continuation). boundaries: how
+    each scene of the scripts is entered, the first one included; scenes begin at the same frames in all rows.
+    forced: every chunk is drawn after the suite's own latents instead of after what was drawn (teacher forcing).
+    """
+
+    scenario: str
+    frames: int
+    given: int
+    rows: tuple[Row, ...]
+    boundaries: tuple[Boundary, ...] = ("smooth",)
+    forced: bool = False
+
+
+class Sample(NamedTuple):
+    """One number: of which rollout (row of the task), which metric, and after how many latent frames.
+
+    value: None where the metric does not apply, or a guard voids it.
+    """
+
+    row: int
+    metric: str
+    at_frame: int
+    value: float | None

@@ -1,0 +1,46 @@
+"""What `horizon train NAME` asks of the module that an entry point of `horizon.trainings` refers to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from harness.errors import HorizonError
+from harness.training.loop import Trains
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is to be trained.
+
+    what: NAME, or NAME.KNOB=VALUE for a strategy whose sizes are knobs. backbone: on which; None for the usual one.
+    folder: of checkpoints, logs and weights. seed: decides the clips, the noise and the first weights.
+    """
+
+    what: str
+    folder: Path
+    backbone: str | None = None
+    device: str = "cpu"
+    seed: int = 0
+
+
+class School(Protocol):
+    """Stages of a training in their order, and what each leaves behind."""
+
+    ORDER: tuple[str, ...]
+
+    def enrol(self, stage: str, request: Request) -> Trains:
+        """A stage ready to go on from its checkpoint, or to begin."""
+        ...
+
+    def graduate(self, stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
+        """Write a finished stage's weights; with `install` also where the package reads them."""
+        ...
+
+
+def chosen(school: School, stage: str | None) -> tuple[str, ...]:
+    """The stages to run. Raises HorizonError for one that does not exist."""
+    if stage is not None and stage not in school.ORDER:
+        raise HorizonError(f"no stage {stage!r}; allowed: {', '.join(school.ORDER)}")
+    return school.ORDER if stage is None else (stage,)

@@ -1,0 +1,156 @@
+"""Teacher forcing: all chunks of a clip learn in one pass, each from the clean chunks before it.
+
+The rows of a batch are doubled: the upper half is the context (what a rollout commits), the lower half the chunks to
+be denoised. Chunk i of the lower half attends to chunks before i of the upper half and to itself, as it will in a
+rollout; the model's own code runs, only its attention functions are exchanged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from harness.backbone.layout import LaidOut, room
+from harness.backbone.rope import Rope
+from harness.backbone.sampler import Sampler, to_clean, to_noisy
+from harness.backbone.wan import CausalWan
+from harness.memory import At
+from harness.registry import strategy
+from harness.rollout.passes import Passes
+
+
+def spelled_out(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Softmax attention [B, N, heads, channels] as two products: for pieces as short as these, the backward pass of
+    torch's fused kernel takes three to five times as long on a CPU."""
+    query, keys, values = (x.transpose(1, 2) for x in (query, keys, values))
+    scores = (query @ keys.transpose(-1, -2)).float() * query.shape[-1] ** -0.5
+    return (scores.softmax(-1).to(values.dtype) @ values).transpose(1, 2)
+
+
+@dataclass(frozen=True)
+class Forced:
+    """Self-attention of doubled rows [2 B, N, heads, channels]; `window`: chunks of context, 0 for all
+    that came before (a strategy's window counts the chunk's own frames too)."""
+
+    tokens: int
+    window: int = 0
+
+    def __call__(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        half, size = query.shape[0] // 2, self.tokens
+        outputs = []
+        for start in range(0, query.shape[1], size):
+            here = slice(start, start + size)
+            first = max(0, start - self.window * size) if self.window else 0
+            seen = [
+                # The context of the upper half and of the lower are the same entries, both from above.
+                torch.cat((torch.cat((x[:half, first:start],) * 2), x[:, here]), 1)
+                for x in (keys, values)
+            ]
+            outputs.append(spelled_out(query[:, here], *seen))
+        return torch.cat(outputs, 1)
+
+
+def per_chunk(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Cross-attention where every chunk hears a prompt of its own: query [B, N, ...], keys and values
+    [B * chunks, L, heads, channels]."""
+    parts = query.unflatten(1, (keys.shape[0] // query.shape[0], -1)).flatten(0, 1)
+    return spelled_out(parts, keys, values).unflatten(0, (query.shape[0], -1)).flatten(1, 2)
+
+
+@contextmanager
+def forced(model: CausalWan, tokens: int, window: int = 0) -> Iterator[None]:
+    """Let the model attend as in training: chunks of `tokens` tokens, a window of so many chunks, prompts by chunk."""
+    layers = model.layers
+    before = [(block.self_attn.attention, block.cross_attn.attention) for block in layers]
+    try:
+        for block in layers:
+            block.self_attn.attention, block.cross_attn.attention = Forced(tokens, window), per_chunk
+        yield
+    finally:
+        for block, (own, cross) in zip(layers, before, strict=True):
+            block.self_attn.attention, block.cross_attn.attention = own, cross
+
+
+LED = 2
+"""Steps that the model takes on its own in a rehearsal."""
+
+
+class Teacher:
+    """Passes of a model over whole clips, [B, F, C, H, W], under teacher forcing."""
+
+    def __init__(self, model: CausalWan, chunk: int, latent_size: tuple[int, int], compile: bool) -> None:
+        self.model, self.chunk, self.compile = model, chunk, compile
+        self.grid = model.config.grid(latent_size)
+        self.rope = Rope(model.layers[0].self_attn.radians, self.grid, torch.float32, model.device)
+
+    def flow(
+        self, context: Tensor, noisy: Tensor, timesteps: Tensor, prompts: Tensor, heard: Tensor, window: int = 0
+    ) -> Tensor:
+        """The flow of `noisy`, each chunk denoised at its own timestep [B, chunks] after the chunks of `context`.
+
+        prompts [P, L, text_dim], of which every chunk hears number `heard` [B, chunks].
+        """
+        batch, frames = noisy.shape[:2]
+        timesteps = timesteps.repeat_interleave(self.chunk, 1)
+        if frames > self.chunk:
+            timesteps = torch.cat((torch.zeros_like(timesteps), timesteps))
+            noisy, heard = torch.cat((context, noisy)), torch.cat((heard, heard))
+        rows, time = heard.flatten(), self.model.embed_time(timesteps)
+        said = self.model.embed_prompt(prompts)
+        prompt = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in said]
+        rotation = self.rope.frames(range(frames))
+        layout = self.model.layers[0].self_attn.layout
+        laid_out = LaidOut(room(layout, noisy.shape[0], 0, noisy.dtype, noisy.device), rotation, room=False)
+        with forced(self.model, self.chunk * self.grid[0] * self.grid[1], window):
+            flow, _, _ = self.model(noisy, time, prompt, lambda layer: laid_out, compile=self.compile)
+        assert flow is not None
+        return flow[-batch:]
+
+    def coarse(
+        self, context: Tensor, noisy: Tensor, timesteps: Tensor, prompts: Tensor, heard: Tensor, window: int = 0
+    ) -> Tensor:
+        """`flow`, its products computed in bfloat16; float32."""
+        with torch.autocast(self.model.device.type, torch.bfloat16):
+            return self.flow(context, noisy, timesteps, prompts, heard, window).float()
+
+    @torch.no_grad()
+    def rehearse(
+        self,
+        clean: Tensor,
+        prompts: Tensor,
+        heard: Tensor,
+        opens: Tensor,
+        sampler: Sampler,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Roll clips [B, F, C, H, W] out, remembering everything, as a real rollout would, with the truth as a guide.
+
+        Every chunk of the truth is noised to the level of the sampler's last but `LED` step and taken
+        from there by the model, after the chunks that the model made before it. So what it remembers is its own work
+        with all its flaws, but it never loses its way, and the truth stays the right answer to the end. Chunks that
+        open [B, chunks] are the truth itself: the model would draw them by habit.
+        """
+        model, chunk = self.model, self.chunk
+        batch, frames = clean.shape[:2]
+        spec = model.memory_spec(self.grid, chunk, batch)
+        passes = Passes(model, strategy("full").open(spec), spec, grid=self.grid, frames=frames)
+        said = model.embed_prompt(prompts)
+        levels = (*sampler.timesteps[-LED:], sampler.context_noise)
+        *times, still = [model.embed_time(torch.full((1, 1), level, device=model.device)) for level in levels]
+        outputs = []
+        for number, truth in enumerate(clean.split(chunk, 1)):
+            start = number * chunk
+            passes.prompt = [(keys[heard[:, number]], values[heard[:, number]]) for keys, values in said]
+            made = truth
+            for step, sigma in enumerate(sampler.sigmas[-LED:]):
+                fresh = torch.randn(made.shape, generator=generator).to(made)
+                noisy = to_noisy(made, fresh, sigma)
+                made = to_clean(noisy, passes.denoise(noisy, times[step], At(start, chunk, step, commit=False)), sigma)
+            made = torch.where(opens[:, number, None, None, None, None], truth, made)
+            passes.commit(made, still, At(start, chunk, LED, commit=True))
+            outputs.append(made)
+        return torch.cat(outputs, 1)

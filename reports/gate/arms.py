@@ -1,0 +1,67 @@
+"""A gate within one run: is an arm worse than another arm of the same campaign, by enough to matter?"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+
+from harness.errors import BaselineError, did_you_mean
+from reports.baseline import named
+from reports.gate.evidence import Evidence
+from reports.tables import entrant_of
+
+
+def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:
+    """Return a run as the gate compares it with one of its own arms.
+
+    Parameters
+    ----------
+    evidence
+        A run.
+    name
+        The arm that the others must match: a label, a strategy, or NAME.KNOB=VALUE.
+
+    Returns
+    -------
+    head, base
+        The other arms; and the numbers of the named arm, under each of their names. Both are of one campaign, whose
+        repeats were measured in turn, so they are paired. Scenarios that an arm does not run are not asked of it.
+
+    Raises
+    ------
+    BaselineError
+        Where no file and no arm is called so, or several arms are.
+    """
+    field = [entrant_of({"tables": (), "strategy": arm["label"], **arm}) for arm in evidence.manifest["asked"]["arms"]]
+    found = named(field, name)
+    labels = [entrant.label for entrant in field]
+    if len(found) != 1:
+        if found:
+            several = ", ".join(entrant.label for entrant in found)
+            raise BaselineError(f"--baseline {name}: several arms of this run are called so; give one of: {several}")
+        raise BaselineError(
+            f"--baseline {name}: no such file, and no arm of this run{did_you_mean(name, labels)}; its arms: "
+            f"{', '.join(labels)}; a run becomes a file with: horizon baseline accept"
+        )
+    arm = found[0].label
+    scores = evidence.scores
+    mine, theirs = scores[scores["arm"] != arm], scores[scores["arm"] == arm]
+    others = list(dict.fromkeys(mine["arm"]))
+    keys = ["suite", "scenario", "horizon_latent_frames"]
+    parts = []
+    for other in others:
+        asked = mine.loc[mine["arm"] == other, keys].drop_duplicates()
+        parts.append(theirs.merge(asked, on=keys).assign(arm=other)[list(scores.columns)])
+    base = pd.concat(parts, ignore_index=True) if parts else theirs.iloc[:0]
+    troubles = tuple((other, *rest) for each, *rest in evidence.troubles if each == arm for other in others)
+    manifest = {**evidence.manifest, "beside": f"{evidence.source}"}
+    return (
+        replace(
+            evidence,
+            manifest=manifest,
+            scores=mine,
+            troubles=tuple(trouble for trouble in evidence.troubles if trouble[0] != arm),
+        ),
+        replace(evidence, manifest=manifest, scores=base, troubles=troubles, accepted=()),
+    )

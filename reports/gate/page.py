@@ -1,0 +1,214 @@
+"""What a gate leaves behind: gate.json for machines, junit.xml for CI, gate.md for a job's summary; and its table."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as ET
+
+import numpy as np
+
+from harness.escaping import markdown as plain
+from harness.escaping import markdown_row, xml
+from harness.files import write_text
+from reports.cost import in_bytes
+from reports.gate.verdicts import EXIT, Finding, Verdict
+from reports.sheet import Sheet
+
+SIGNS = {
+    "pass": "✓", "improved": "▲", "no_baseline": "+", "inconclusive": "?", "mismatch": "≠", "infra_error": "!",
+    "regression": "✗",
+}  # fmt: skip
+HEADS = ("", "strategy", "metric", "scenario", "n", "baseline", "now", "worse by", "allowed")
+LOUD = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no_baseline")
+
+
+def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]:
+    """Write gate.md, gate.json and junit.xml into a folder; returns their paths. code: what the command ends with."""
+    whole = {**as_json(verdict), "exit_code": EXIT[verdict.state] if code is None else code}
+    texts = {
+        "gate.md": markdown(verdict),
+        "gate.json": json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
+        "junit.xml": junit(verdict),
+    }
+    for name, text in texts.items():
+        write_text(folder / name, text)
+    return [folder / name for name in texts]
+
+
+def headline(verdict: Verdict) -> str:
+    """One line: the state, and what is behind it."""
+    state = verdict.state
+    if verdict.differences:
+        return f"{state}: not comparable with the baseline ({'; '.join(verdict.differences)})"
+    if not verdict.findings:
+        return f"{state}: no number that a gate judges is in either"
+    found = verdict.of(state)
+    count = Counter(finding.state for finding in verdict.findings if finding.margin.gated)
+    whole = ", ".join(f"{number} {name}" for name, number in count.most_common())
+    if state == "pass" or not found:
+        return f"{state}: {whole or 'nothing to compare'}"
+    named = "; ".join(finding.place for finding in found[:3]) + ("; ..." if len(found) > 3 else "")
+    return f"{state}: {named} ({whole})"
+
+
+def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
+    """The gate's table: what did not simply pass, a line for all that is new of a strategy; or everything, what is only
+    told included."""
+    made = Sheet("", list(HEADS))
+    for state in (*LOUD, *(["pass"] if everything else [])):
+        shown = [each for each in verdict.findings if each.state == state and (everything or each.margin.gated)]
+        if state == "no_baseline" and not everything:
+            new = Counter(finding.arm for finding in shown)
+            made.rows += [
+                [SIGNS[state], arm, f"{count} numbers", "", "", "", "", "new: the baseline does not have them", ""]
+                for arm, count in new.items()
+            ]
+        else:
+            made.rows += [_row(finding) for finding in shown]
+    return made
+
+
+def markdown(verdict: Verdict) -> str:
+    """For a job's summary."""
+    head, base = verdict.head, verdict.base
+    lines = [
+        f"# Gate: {SIGNS[verdict.state]} {verdict.state}",
+        "",
+        plain(headline(verdict)) + ".",
+        "",
+        f"This run ({plain(head.commit)}) against the baseline ({plain(base.commit)}{plain(_accepted(verdict))}), "
+        + ("measured in turn." if verdict.together else "measured at another time."),
+    ]
+    loud = sheet(verdict)
+    if loud.rows:
+        lines += ["", *_table(loud)]
+    told = sheet(verdict, everything=True)
+    if told.rows:
+        lines += ["", "<details><summary>everything</summary>", "", *_table(told), "", "</details>"]
+    if verdict.notes:
+        lines += ["", "Not as in the baseline:", "", *(f"- {plain(note)}" for note in verdict.notes)]
+    lines += [
+        "",
+        'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
+        "the paired difference; a minus is better. A regression is real over all gated "
+        "numbers (Benjamini-Hochberg, 5 %) and beyond what is allowed; to pass, the whole interval must lie within it.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(verdict: Verdict) -> dict[str, Any]:
+    """For machines."""
+    return {
+        "state": verdict.state,
+        "headline": headline(verdict),
+        "together": verdict.together,
+        "differences": list(verdict.differences),
+        "notes": list(verdict.notes),
+        **{
+            side: {
+                "source": str(evidence.source),
+                "commit": evidence.commit,
+                "cohort": evidence.cohort(),
+                "accepted": list(evidence.accepted)[-1:],
+            }
+            for side, evidence in (("head", verdict.head), ("base", verdict.base))
+        },
+        "findings": [_plain(asdict(finding)) for finding in verdict.findings],
+    }
+
+
+def junit(verdict: Verdict) -> str:
+    """As test cases: one a gated number, named by strategy, suite, scenario and metric."""
+    gated = [finding for finding in verdict.findings if finding.margin.gated]
+    suite = ET.Element("testsuite", name="horizon gate", time="0")
+    kinds = {"regression": "failure", "infra_error": "error", "mismatch": "error"}
+    kinds |= {"inconclusive": "skipped", "no_baseline": "skipped"}
+    count: Counter[str] = Counter()
+    if verdict.differences:
+        case = ET.SubElement(suite, "testcase", classname="gate", name="cohort", time="0")
+        ET.SubElement(case, "error", message=xml("; ".join(verdict.differences)))
+        count["error"] += 1
+    for finding in gated:
+        name = ".".join(part for part in (finding.suite, finding.scenario, finding.metric) if part)
+        case = ET.SubElement(suite, "testcase", classname=xml(finding.arm), name=xml(name), time="0")
+        kind = kinds.get(finding.state)
+        if kind:
+            ET.SubElement(case, kind, message=xml(f"{finding.state}: {finding.reason or _worse(finding)}"))
+            count[kind] += 1
+    suite.set("tests", str(len(suite)))
+    for kind, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
+        suite.set(name, str(count[kind]))
+    ET.indent(suite)
+    return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
+
+
+def _row(finding: Finding) -> list[str]:
+    numbers = [_number(finding, finding.base), _number(finding, finding.head), _worse(finding), _allowed(finding)]
+    metric = finding.metric or finding.suite
+    if finding.reason:
+        numbers[2:] = finding.reason, ""
+    told = "" if finding.margin.gated else ", told only"
+    return [SIGNS[finding.state], finding.arm, f"{metric}{told}", finding.scenario, finding.behind, *numbers]
+
+
+def _number(finding: Finding, value: float) -> str:
+    if not np.isfinite(value):
+        return ""
+    if finding.unit.startswith("B"):
+        return in_bytes(value)
+    return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"
+
+
+def _worse(finding: Finding) -> str:
+    loss = finding.loss
+    if not np.isfinite(loss.mean):
+        return ""
+    scale = 100 if finding.relative else 1
+
+    def said(value: float) -> str:
+        if finding.relative or not finding.unit.startswith("B"):
+            return f"{scale * value + 0.0:+.{1 if finding.relative else 3}f}"
+        return f"{'+' if value >= 0 else '-'}{in_bytes(abs(value))}"
+
+    unit = " %" if finding.relative else ""
+    if loss.low == loss.high:
+        return f"{said(loss.mean)}{unit}"
+    if not np.isfinite(loss.low):
+        return f"{said(loss.mean)}{unit} (one repeat)"
+    return f"{said(loss.mean)}{unit} ({said(loss.low)} to {said(loss.high)})"
+
+
+def _allowed(finding: Finding) -> str:
+    margin, parts = finding.margin, []
+    if finding.metric == "":
+        return ""
+    if margin.relative:
+        parts.append(f"{100 * margin.relative:g} %")
+    if margin.absolute or not margin.relative:
+        size = in_bytes(margin.absolute) if finding.unit.startswith("B") else f"{margin.absolute:g}"
+        parts.append(f"{size} {finding.unit if not finding.unit.startswith('B') else ''}".strip())
+    return " and ".join(parts)
+
+
+def _accepted(verdict: Verdict) -> str:
+    if not verdict.base.accepted:
+        return ""
+    last = verdict.base.accepted[-1]
+    return f", accepted {last['when'][:10]} by {last['who']}: {last['why']}"
+
+
+def _table(shown: Sheet) -> list[str]:
+    return [markdown_row(shown.heads), f"|{'---|' * len(shown.heads)}", *map(markdown_row, shown.rows)]
+
+
+def _plain(value: Any) -> Any:
+    """Without what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    if isinstance(value, float | np.floating):
+        return float(value) if np.isfinite(value) else None
+    return value.item() if isinstance(value, np.generic) else value

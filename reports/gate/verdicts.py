@@ -1,0 +1,289 @@
+"""The gate: is a run worse than its baseline, by enough to matter and beyond what chance does?
+
+A number is a regression when it is worse both really (its paired difference is not zero, over the whole family of gated
+numbers) and materially (by more than its margin). It passes when it is shown to be no worse than its margin allows;
+that nothing was found is not enough. What is neither is inconclusive.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, get_args
+
+import numpy as np
+import pandas as pd
+
+from harness.suite import Margin
+from reports.gate.evidence import Evidence
+from reports.gate.policy import Policy
+from reports.statistics.bootstrap import LEVEL, Interval, adjusted, apart, change
+
+State = Literal["pass", "improved", "no_baseline", "inconclusive", "mismatch", "infra_error", "regression"]
+"""What can be said of a number, or of all of them; the last is the worst."""
+EXIT: Mapping[State, int] = {
+    "pass": 0, "improved": 0, "no_baseline": 0, "inconclusive": 0, "mismatch": 2, "infra_error": 2, "regression": 1,
+}  # fmt: skip
+"""Exit codes of the command."""
+WHATEVER, UNKNOWN = Margin(), Interval(np.nan, np.nan, np.nan, 0)
+BROKEN = ("nan", "oom")
+"""Statuses of a cell that its code is to blame for; others may be the machine's fault."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the gate says of one metric of one arm in one scenario.
+
+    base, head: means. loss: how much worse the head is, positive is worse; a share of the base where `relative`, else
+    in the metric's unit. p: over the family (Benjamini-Hochberg). metric is empty for what has no numbers. count, of:
+    rollouts (or repeats) that both runs have, which the numbers are of, and how many there are in all.
+    """
+
+    arm: str
+    suite: str
+    scenario: str
+    state: State
+    reason: str = ""
+    metric: str = ""
+    unit: str = ""
+    better: str = ""
+    horizon_seconds: float = np.nan
+    margin: Margin = WHATEVER
+    base: float = np.nan
+    head: float = np.nan
+    loss: Interval = UNKNOWN
+    relative: bool = False
+    p: float = np.nan
+    count: int = 0
+    of: int = 0
+
+    @property
+    def behind(self) -> str:
+        """How many rollouts the numbers are of, in words; empty where there are none."""
+        if not self.count:
+            return ""
+        return str(self.count) if self.count == self.of else f"{self.count} of {self.of}"
+
+    @property
+    def place(self) -> str:
+        """Arm, scenario and metric in words."""
+        return f"{self.arm}: {self.metric or self.suite} in {self.scenario}"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """All findings, gated and reported. differences: what keeps the two runs from being compared at all."""
+
+    head: Evidence
+    base: Evidence
+    findings: Sequence[Finding]
+    differences: Sequence[str] = ()
+    together: bool = False
+    """Whether repeats of the two were measured in turn."""
+    notes: Sequence[str] = field(default=())
+
+    @property
+    def state(self) -> State:
+        """The worst that is said of anything gated; nothing that could be compared is a mismatch."""
+        if self.differences or not self.findings:
+            return "mismatch"
+        states = {finding.state for finding in self.findings if finding.margin.gated}
+        return max(states, key=get_args(State).index, default="no_baseline")
+
+    def of(self, *states: State) -> list[Finding]:
+        """Gated findings of these states."""
+        return [finding for finding in self.findings if finding.margin.gated and finding.state in states]
+
+
+def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
+    """Compare a run with its baseline, metric by metric, each at its longest horizon.
+
+    Repeats of what costs are paired where both runs were measured in turn (they share the manifest's "beside"), and
+    compared by Welch's test otherwise; rollouts are always paired by prompt and seed.
+    """
+    one, other = head.cohort(), base.cohort()
+    differences = [f"{key}: {_short(one[key])}, baseline {_short(other[key])}" for key in one if one[key] != other[key]]
+    # Numbers of two environments are no run, even where the baseline has the same mixture.
+    differences += [
+        f"{who} was measured in two environments: {what}"
+        for who, side in (("this run", head), ("the baseline", base))
+        for what in side.mixed
+    ]
+    beside = head.manifest.get("beside")
+    together = beside is not None and beside == base.manifest.get("beside")
+    if differences:
+        return Verdict(head, base, (), differences, together)
+    findings = [*_broken(head, base), *_compared(head, base, policy, together)]
+    return Verdict(head, base, settled(findings), (), together, _notes(head, base))
+
+
+def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) -> Iterator[Finding]:
+    keys = ["arm", "suite", "scenario", "metric"]
+    judged = pd.MultiIndex.from_tuples(policy, names=["suite", "metric"])
+    parts = []
+    for evidence in (head, base):
+        scores = evidence.scores
+        mine = scores[pd.MultiIndex.from_frame(scores[["suite", "metric"]]).isin(judged)]
+        parts.append(dict(list(mine.groupby(keys, observed=True, sort=True))))
+    mine, theirs = parts
+    versions, known = head.suites(), base.suites()
+    failed, before = ({trouble[:3] for trouble in evidence.troubles} for evidence in (head, base))
+    shown = {key: set(part["seed"]) for key, part in head.scores.groupby(keys[:3], observed=True)}
+    for key in dict.fromkeys((*mine, *theirs)):
+        arm, suite, scenario, metric = key
+        found = Finding(arm, suite, scenario, "no_baseline", metric=metric, margin=policy[suite, metric])
+        if key not in mine:
+            # What failed is told once, not for each of its metrics.
+            if key[:3] not in failed:
+                yield replace(found, state="mismatch", reason="the baseline has it, this run has not")
+            continue
+        rows = mine[key]
+        frames = rows["horizon_latent_frames"].max()
+        first = rows[rows["horizon_latent_frames"] == frames].iloc[0]
+        rows = at_its_end(rows)
+        found = replace(found, unit=first["unit"], better=first["better"], horizon_seconds=first["horizon_seconds"])
+        if versions.get(suite) != known.get(suite, versions.get(suite)):
+            yield replace(found, state="mismatch", reason="the suite is of another version")
+            continue
+        others = theirs.get(key, rows.iloc[:0])
+        if len(others) and others["horizon_latent_frames"].max() != frames:
+            longest = others["horizon_seconds"].max()
+            reason = f"after {first['horizon_seconds']:g} s; the baseline has it after {longest:g} s"
+            yield replace(found, state="mismatch", reason=reason)
+            continue
+        others = at_its_end(others)
+        if others.empty:
+            if key[:3] not in before:
+                yield replace(found, head=float(rows["value"].mean()), reason="new: the baseline does not have it")
+            continue
+        yield _measured(found, rows, others, together, shown[key[:3]])
+
+
+def at_its_end(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the scores of each rollout at its own longest horizon: films may be of several lengths."""
+    if rows["horizon_latent_frames"].nunique() < 2:
+        return rows
+    longest = rows.groupby(["prompt", "seed", "repeat"], observed=True)["horizon_latent_frames"].transform("max")
+    return rows[rows["horizon_latent_frames"] == longest]
+
+
+def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together: bool, shown: set[int]) -> Finding:
+    keys = ["prompt", "seed", "horizon_latent_frames"]
+    both = rows.merge(others, on=keys, suffixes=("", "_base"), how="inner").dropna(subset=["value", "value_base"])
+    whole = len({*rows[keys].itertuples(index=False, name=None), *others[keys].itertuples(index=False, name=None)})
+    # Rollouts that are there and have lost this number must not drop out of the comparison.
+    had = others[others["seed"].isin(shown)].dropna(subset=["value"])
+    if len(had) > len(both):
+        lost = f"{len(had) - len(both)} of {len(had)} rollouts have no value any more"
+        return replace(found, state="mismatch", reason=lost)
+    repeated = bool(rows["repeat"].any() or others["repeat"].any())
+    if repeated and not together:
+        mine, theirs = (side["value"].dropna().to_numpy(float) for side in (rows, others))
+        pairs, count = None, min(len(mine), len(theirs))
+        whole = count
+    else:
+        mine, theirs = both["value"].to_numpy(float), both["value_base"].to_numpy(float)
+        pairs = both["seed"].to_numpy(), both["repeat"].to_numpy() if repeated else np.zeros(len(both), int)
+        count = len(both)
+    if not len(mine) or not len(theirs):
+        return replace(found, state="mismatch", reason="no rollout has a value in both")
+    return weighed(replace(found, count=count, of=whole), mine, theirs, pairs)
+
+
+def weighed(
+    found: Finding, mine: np.ndarray, theirs: np.ndarray, pairs: tuple[np.ndarray, np.ndarray] | None
+) -> Finding:
+    """A finding with its numbers, and its state by itself.
+
+    mine, theirs: values of the run and of the baseline. pairs: seed and launch of each value, where one of the run
+    belongs to one of the baseline; None where they do not.
+    """
+    sign = -1 if found.better == "higher" else 1
+    relative = found.margin.relative > 0 and mine.min() > 0 and theirs.min() > 0
+
+    def loss(mine: np.ndarray, theirs: np.ndarray) -> Interval:
+        if pairs is None:
+            off = apart(mine, theirs)
+            return off if sign > 0 else replace(off, mean=-off.mean, low=-off.high, high=-off.low)
+        return change(sign * (mine - theirs), *pairs)
+
+    absolute = loss(mine, theirs)
+    share = absolute
+    if relative:
+        share = loss(np.log(mine), np.log(theirs))
+        mean, low, high = (float(np.expm1(each)) for each in (share.mean, share.low, share.high))
+        share = replace(share, mean=mean, low=low, high=high)
+    margin = found.margin
+    # A change that stays within its margin, as a share or in its unit, is none that matters.
+    small = absolute.high <= margin.absolute or (relative and share.high <= margin.relative)
+    large = absolute.mean > margin.absolute and (not relative or share.mean > margin.relative)
+    gain = absolute.mean < -margin.absolute and (not relative or share.mean < -margin.relative)
+    state: State = "pass" if small else "regression" if large and share.low > 0 else "inconclusive"
+    if gain and share.high < 0:
+        state = "improved"
+    return replace(
+        found, state=state, base=float(theirs.mean()), head=float(mine.mean()), loss=share, relative=relative, p=share.p
+    )
+
+
+def unsure(findings: Sequence[Finding]) -> list[Finding]:
+    """What more repeats may settle. A regression of what varies is measured again before it is called one."""
+    return [
+        each
+        for each in findings
+        if each.margin.gated
+        and each.metric
+        and (each.state == "inconclusive" or (each.state == "regression" and each.loss.low < each.loss.high))
+    ]
+
+
+def settled(findings: Sequence[Finding]) -> list[Finding]:
+    """With p over the whole family: what is not real in it is neither a regression nor an improvement.
+
+    Numbers without any difference could not have been called real and do not count (Tarone, 1990).
+    """
+    family = [place for place, each in enumerate(findings) if each.margin.gated and each.p < 1]
+    found = list(findings)
+    for place, p in zip(family, adjusted([findings[place].p for place in family]), strict=True):
+        each = replace(found[place], p=float(p))
+        if p >= 1 - LEVEL and each.state == "regression":
+            each = replace(each, state="inconclusive")
+        if p >= 1 - LEVEL and each.state == "improved":
+            each = replace(each, state="pass")
+        found[place] = each
+    return found
+
+
+def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
+    theirs = {trouble[:3] for trouble in base.troubles}
+    for arm, suite, scenario, status, reason in head.troubles:
+        known = (arm, suite, scenario) in theirs
+        fault = status in BROKEN and not known
+        why = f"{status}: {reason}" + (" (in the baseline too)" if known else "")
+        yield Finding(arm, suite, scenario, "regression" if fault else "infra_error", why)
+    mine = {trouble[:3] for trouble in head.troubles}
+    for arm, suite, scenario, status, reason in base.troubles:
+        if (arm, suite, scenario) not in mine:
+            state: State = "no_baseline" if status in BROKEN else "infra_error"
+            yield Finding(arm, suite, scenario, state, f"the baseline has no numbers ({status}: {reason})")
+
+
+def _notes(head: Evidence, base: Evidence) -> list[str]:
+    """What may explain a difference: knobs and parameters that are not the baseline's."""
+    notes = []
+    before = {arm["label"]: arm for arm in base.manifest["asked"]["arms"]}
+    for arm in head.manifest["asked"]["arms"]:
+        old = before.get(arm["label"])
+        if old is None:
+            continue
+        names = sorted({*old["knobs"], *arm["knobs"]})
+        knobs = [(name, old["knobs"].get(name), arm["knobs"].get(name)) for name in names]
+        notes += [f"{arm['label']}: {name} was {was}, is {now}" for name, was, now in knobs if was != now]
+        if (old.get("weights") or {}).get("digest") != (arm.get("weights") or {}).get("digest"):
+            notes.append(f"{arm['label']}: has other parameters of its own")
+    return notes
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else text[:37] + "..."

@@ -1,0 +1,75 @@
+"""Curves of plots: means over the rollouts that arms have in common, window by window, and how many these are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from reports.statistics.bounded import Scale, scale_of
+from reports.statistics.paired import side_by_side
+from reports.tables import Entrant, observed_by, rollouts_of, suite_named
+
+
+@dataclass(frozen=True)
+class Curves:
+    """One metric of several arms over the length of the video.
+
+    Parameters
+    ----------
+    points
+        By label, [windows, 4]: latent frame, mean, and both ends of the interval.
+    names
+        By label, what a legend calls the arm: with "(2 of 4)" behind it where rollouts of it are missing.
+    count
+        How many rollouts the points are of, in words.
+    """
+
+    points: Mapping[str, np.ndarray]
+    names: Mapping[str, str]
+    count: str
+
+
+def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]]) -> Curves:
+    """Return the curves of arms.
+
+    Parameters
+    ----------
+    part
+        Samples of one metric and scenario, as `reports.tables.tidy` makes them.
+    entered
+        The arms with their rows of it.
+    """
+    scale = _scale(part)
+    labels = [entrant.label for entrant, _ in entered]
+    rows = pd.concat([mine.assign(arm=place) for place, (_, mine) in enumerate(entered)]).dropna(subset="value")
+    rollouts, groups = rollouts_of(rows, observed_by(part))
+    own = rows.assign(rollout=rollouts).groupby("arm")["rollout"].nunique()
+    ends = np.sort(rows["at_frame"].unique())
+    arms, frames, values = rows["arm"].to_numpy(), rows["at_frame"].to_numpy(), rows["value"].to_numpy(float)
+    points: dict[str, list[tuple[float, ...]]] = {}
+    counts: set[int] = set()
+    for end in ends:
+        here = frames == end
+        matrix = np.full((len(groups), len(labels)), np.nan)
+        matrix[rollouts[here], arms[here]] = values[here]
+        found = side_by_side(matrix, groups, scale)
+        for place in np.flatnonzero(found.count):
+            points.setdefault(labels[place], []).append(
+                (float(end), found.mean[place], found.low[place], found.high[place])
+            )
+            counts.add(int(found.count[place]))
+    names = {
+        label: label if own.get(place, 0) == len(groups) else f"{label} ({own.get(place, 0)} of {len(groups)})"
+        for place, label in enumerate(labels)
+    }
+    low, high = min(counts, default=0), max(counts, default=0)
+    count = f"n={low}" if low == high else f"n={low} to {high}"
+    return Curves({label: np.array(each) for label, each in points.items()}, names, count)
+
+
+def _scale(part: pd.DataFrame) -> Scale:
+    metric = suite_named(str(part["suite"].iloc[0])).all_metrics.get(str(part["metric"].iloc[0]))
+    return scale_of(metric) if metric else Scale()

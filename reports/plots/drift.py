@@ -1,0 +1,150 @@
+"""The pictures of a comparison: curves, survival, cost against quality, filmstrips side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from harness.campaign.campaign import PUBLISHED
+from harness.store.store import Stored
+from reports.plots.curves import curves_of
+from reports.plots.panels import Cast, dress, entered, front, keep, legend, panels_of, unit
+from reports.plots.strips import filmstrip
+from reports.statistics.paired import common
+from reports.tables import Entrant, table_names
+
+
+def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Path) -> None:
+    """Draw a metric over the length of the video, with 95 % intervals: a panel for each table of the report."""
+    part = table[(table["metric"] == metric) & (table["scenario"] == scenario)].dropna(subset="value")
+    panels = table_names(cast.field)
+    figure, axes = panels_of(len(panels))
+    for axis, name in zip(axes, panels, strict=True):
+        count = ""
+        there = entered(part, cast.field, name)
+        if there:
+            first = part.iloc[0]
+            rate = first["horizon_seconds"] / first["horizon_latent_frames"]
+            found = curves_of(part, there)
+            count = f", {found.count}"
+            for label, points in found.points.items():
+                times, means, lows, highs = points.T
+                style = cast.looks[label]
+                axis.plot(rate * times, means, label=found.names[label], linewidth=1.8, **style)
+                axis.fill_between(rate * times, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
+        dress(axis, f"{name}{count}", "seconds of video", f"{metric.replace('_', ' ')} ({unit(part)})")
+        if unit(part) == "share":
+            axis.set_ylim(-0.02, 1.02)
+    legend(figure, axes)
+    keep(figure, path)
+
+
+def survival(scored: pd.DataFrame, cast: Cast, scenario: str, path: Path) -> None:
+    """Draw the share of the rollouts that are still themselves, over the length of the video."""
+    part = scored[(scored["metric"] == "survival") & (scored["scenario"] == scenario)]
+    part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
+    panels = table_names(cast.field)
+    figure, axes = panels_of(len(panels))
+    for axis, name in zip(axes, panels, strict=True):
+        there = entered(part, cast.field, name)
+        rollouts = _common([mine for _, mine in there])
+        count = 0
+        for entrant, mine in there:
+            whole = mine[rollouts(mine)]
+            if whole.empty:
+                continue
+            count = len(whole)
+            horizon, lost = whole["horizon_seconds"].max(), np.sort(whole["value"].to_numpy(float))
+            gone = lost[lost < horizon]
+            times = np.concatenate(([0], gone, [horizon]))
+            left = 1 - np.concatenate((np.arange(len(gone) + 1), [len(gone)])) / len(lost)
+            axis.step(times, left, where="post", label=entrant.label, linewidth=1.8, **cast.looks[entrant.label])
+        dress(axis, f"{name}, n={count}", "seconds of video", "still itself (share of rollouts)")
+        axis.set_ylim(-0.02, 1.02)
+    legend(figure, axes)
+    keep(figure, path)
+
+
+def price(
+    rows: pd.DataFrame,
+    cast: Cast,
+    title: str,
+    path: Path,
+    speeds: Sequence[tuple[str, Mapping[str, float]]],
+) -> None:
+    """Draw quality against what it costs, and the arms that no other beats in both.
+
+    Parameters
+    ----------
+    rows
+        Numbers of the headline score, one an arm.
+    speeds
+        Pixel frames a second by arm, for each cohort with what it is called; where nobody measured them, milliseconds a
+        chunk as they happened to be take their place.
+    """
+    caches = {entrant.label: entrant.cache_bytes / 1000 for entrant in cast.field}
+    costs: list[tuple[Mapping[str, float], str, bool, str]] = [(caches, "cache, kB a rollout", True, "")]
+    costs += [(found, "pixel frames a second", False, name) for name, found in speeds]
+    if not speeds:
+        for cohort in dict.fromkeys(each for entrant in cast.field for each in entrant.by_cohort):
+            chunks = {e.label: e.by_cohort[cohort].chunk_ms for e in cast.field if cohort in e.by_cohort}
+            costs.append((chunks, "ms a chunk of the whole batch (indicative)", True, cohort))
+    figure, axes = panels_of(len(costs))
+    for axis, (cost, label, cheap, name) in zip(axes, costs, strict=True):
+        points = {row.arm: row for row in rows.drop_duplicates("arm").itertuples() if row.arm in cost and row.count}
+        points = {arm: row for arm, row in points.items() if arm in cast.looks and np.isfinite(cost[arm])}
+        if points:
+            front(axis, [(cost[arm], row.mean) for arm, row in points.items()], cheap)
+        for arm, row in points.items():
+            style = cast.looks[arm]
+            reach = [[row.mean - row.low], [row.high - row.mean]]
+            axis.errorbar(
+                cost[arm],
+                row.mean,
+                yerr=reach if np.isfinite(reach).all() else None,
+                fmt=cast.marks[arm],
+                color=style["color"],
+                markerfacecolor=style["color"] if style["linestyle"] == "-" else "white",
+                capsize=2,
+                label=arm,
+            )
+        dress(axis, name, label, title)
+        axis.set_ylim(-0.02, 1.02)
+        axis.set_xlim(0, 1.05 * max(axis.get_xlim()[1], *(cost[arm] for arm in points), 0))
+    legend(figure, axes)
+    keep(figure, path)
+
+
+def strips(cells: Sequence[Stored], field: Sequence[Entrant], scenario: str, path: Path) -> None:
+    """Draw the same prompt and seed under every strategy, one below the other, as published; nothing without
+    pictures."""
+    mine = [cell for cell in cells if cell.status == "ok" and cell.about["task"]["scenario"] == scenario]
+    longest = max((cell.about["task"]["frames"] for cell in mine), default=0)
+    # Of many films of a scenario, one prompt's.
+    shown = next((cell.about["task"]["rows"] for cell in mine if cell.about["task"]["frames"] == longest), None)
+    alike = [cell for cell in mine if cell.about["task"]["frames"] == longest and cell.about["task"]["rows"] == shown]
+    rows, labels, times = [], [], []
+    for entrant in field:
+        for cell in alike if PUBLISHED in entrant.tables else ():
+            if cell.about["strategy"] == entrant.strategy and cell.about["knobs"] == entrant.values:
+                pictures = cell.pictures()
+                if "strip" not in pictures:
+                    continue
+                rows.append(torch.from_numpy(pictures["strip"][0]) / 255)
+                labels.append(entrant.label)
+                times = [f"{frame * cell.about['seconds_per_latent_frame']:g} s" for frame in pictures["frames"]]
+    if rows:
+        filmstrip(rows, path, times, labels)
+
+
+def _common(parts: Sequence[pd.DataFrame]) -> Callable[[pd.DataFrame], np.ndarray]:
+    """Which rows of an arm are of rollouts that all arms have."""
+    keys = [set(zip(part["prompt"], part["seed"], strict=True)) for part in parts]
+    every = sorted(set().union(*keys))
+    rollouts, _ = common(np.array([[key in mine for mine in keys] for key in every]).reshape(len(every), len(keys)))
+    shared = {key for key, is_shared in zip(every, rollouts, strict=True) if is_shared}
+    return lambda part: np.array([key in shared for key in zip(part["prompt"], part["seed"], strict=True)], bool)

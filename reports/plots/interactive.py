@@ -1,0 +1,69 @@
+"""The pictures of the interactive suite: what is seen of which scene over time, the switches marked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from harness.campaign.campaign import PUBLISHED
+from reports.plots.curves import curves_of
+from reports.plots.panels import Cast, dress, entered, keep, legend, panels_of
+from reports.plots.strips import INK
+
+SHOWN = (
+    ("new_scene", "what the switch changes"),
+    ("old_scene", "what must go"),
+    ("first_scene", "the first scene"),
+)
+
+
+def attributes(
+    table: pd.DataFrame,
+    cast: Cast,
+    scenario: str,
+    switches: Sequence[tuple[int, str]],
+    path: Path,
+) -> None:
+    """Draw the share of attributes seen, with 95 % intervals: of the new scene, of the old one, of the first; a row
+    each.
+
+    switches: (latent frame, kind) of each.
+    """
+    whole = table[table["scenario"] == scenario]
+    figure, axes = panels_of(1, len(SHOWN))
+    for axis, (metric, title) in zip(axes, SHOWN, strict=True):
+        part = whole[whole["metric"] == metric].dropna(subset="value")
+        there = entered(part, cast.field, PUBLISHED)
+        if not there:
+            continue
+        first = part.iloc[0]
+        seconds = first["horizon_seconds"] / first["horizon_latent_frames"]
+        found = curves_of(part, there)
+        for label, points in found.points.items():
+            style = cast.looks[label]
+            # Marks, because many a curve lies under another one.
+            marker: dict[str, Any] = {"marker": cast.marks[label], "markersize": 3.5}
+            for piece in _pieces(points, [at for at, _ in switches]):
+                times, means, lows, highs = piece.T
+                axis.plot(seconds * times, means, label=found.names[label], linewidth=1.6, **marker, **style)
+                axis.fill_between(seconds * times, lows, highs, color=style["color"], alpha=0.1, linewidth=0)
+        for at, kind in switches:
+            axis.axvline(at * seconds, color=INK, linewidth=0.8, linestyle=":")
+            if axis is axes[0]:
+                axis.annotate(kind, (at * seconds, 1.06), fontsize=8, color=INK, annotation_clip=False)
+        dress(axis, "", "seconds of video" if axis is axes[-1] else "", f"{title}\n{found.count}")
+        axis.set_ylim(-0.02, 1.04)
+        axis.set_xlim(left=0)
+    figure.align_ylabels(axes)
+    legend(figure, axes)
+    keep(figure, path)
+
+
+def _pieces(points: np.ndarray, at: Sequence[float]) -> list[np.ndarray]:
+    """A curve cut where a scene ends: what is counted changes there."""
+    cuts = np.searchsorted(points[:, 0], at, side="right")
+    return [piece for piece in np.split(points, cuts) if len(piece)]

@@ -1,0 +1,55 @@
+"""The stages of VideoMLA's training in their order, and what each leaves behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from harness import registry
+from harness.backbone.checkpoints import load_checkpoint
+from harness.backbone.presets import Backbone
+from harness.errors import KnobError
+from harness.training import loop as study
+from harness.training import weights
+from harness.training.loop import Trains
+from harness.training.recipe import Request
+from strategies.videomla.attention import LatentAttention
+from strategies.videomla.initial import fill
+from strategies.videomla.strategy import WEIGHTS, VideoMLA
+from strategies.videomla.training import Matching, Regression, stages
+
+ORDER = ("regression", "matching")
+FILE = "videomla.safetensors"
+
+
+def enrol(stage: str, request: Request) -> Regression | Matching:
+    """A stage ready to go on from its checkpoint, or to begin: from an SVD, or from the weights of the stage before."""
+    asked, dense = _asked(request)
+    sizes = asked.sizes(dense)
+    with torch.device(dense.model.device):
+        layers = [LatentAttention(dense.model.config, sizes, "explicit") for _ in dense.model.layers]
+    kind = Regression if stage == "regression" else Matching
+    if stage == "regression":
+        fill(layers, dense, "activation_svd")
+    else:
+        before = weights.read(request.folder / "regression" / FILE, asked.purpose(dense))
+        load_checkpoint(torch.nn.ModuleList(layers), before.path)
+    trainer = kind(dense, layers, stages(dense)[stage], request.folder / stage, request.seed)
+    study.resume(trainer)
+    return trainer
+
+
+def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
+    """Write a finished stage's weights; with `install` also where the package reads them."""
+    assert isinstance(trainer, Regression | Matching)
+    asked, dense = _asked(request)
+    return weights.graduate(trainer, trainer.folder / FILE, asked.purpose(dense), WEIGHTS if install else None)
+
+
+def _asked(request: Request) -> tuple[VideoMLA, Backbone]:
+    _, asked = registry.parse_strategy(request.what)
+    assert isinstance(asked, VideoMLA)
+    if asked.parameters != "trained":
+        raise KnobError(f"videomla: parameters={asked.parameters} is not trained; leave it out")
+    return asked, registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")

@@ -1,0 +1,170 @@
+"""One rollout with a stopwatch: what the suites of cost share."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.errors import MeasurementError, NotFiniteError
+from harness.measure.meter import Stopwatch, turns
+from harness.memory import Boundary, Memory, Strategy
+from harness.memory.proxy import watched
+from harness.rollout import rollout
+from harness.rollout.noise import PairedNoise
+from harness.suite import Row, Task
+from harness.training.rollout_clips import example_prompts
+from suites.horizons import HORIZONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Score = float | Mapping[int, float]
+
+REPEATS = 5
+FROZEN = 1e-4
+"""Share of the latents' spread below which two chunks in a row, from different noise, are the same picture."""
+
+
+@dataclass
+class Timing:
+    """Of each chunk: the latent frame at which it ends, seconds of the DiT (the commit pass of the chunk before and its
+    own denoising passes), and seconds of the decoder."""
+
+    ends: list[int] = field(default_factory=list)
+    drawn: list[float] = field(default_factory=list)
+    decoded: list[float] = field(default_factory=list)
+    before: float = 0.0
+    """Seconds from the request to the first pass: the prompt is encoded, the memory opened."""
+
+
+def timed(
+    backbone: Backbone,
+    strategy: Strategy,
+    task: Task,
+    *,
+    watch: Callable[[Memory], Memory] | None = None,
+    each: Callable[[int], None] = lambda end: None,
+) -> Timing:
+    """Roll a task out with marks around its chunks, and let nothing else happen meanwhile.
+
+    Chunks become pictures as they come, where the backbone has a codec. watch: sees the memory. each: told the latent
+    frame at which a chunk ended, before the next begins.
+    Raises NotFiniteError and MeasurementError where what was drawn is no video: then its speed says nothing.
+    """
+    clock, timing = Stopwatch(backbone.model.device), Timing()
+    (row,) = task.rows
+    decoder = backbone.codec.decoder() if backbone.codec is not None else None
+    clock.mark()
+    said = [_said(backbone, row, scene) for scene in range(len(row.script))]
+    chunks = rollout(
+        backbone,
+        watched(strategy, watch) if watch else strategy,
+        prompts=said[0],
+        latent_frames=task.frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(row.seed, row.script[0][1])]),
+        switches=[
+            (start, said[scene], task.boundaries[scene], [text])
+            for scene, (start, text) in enumerate(row.script)
+            if scene
+        ],
+        texts=[row.script[0][1]],
+        encode=backbone.text,
+    )
+    clock.mark()
+    latest: deque[Tensor] = deque(maxlen=2)
+    pictures: Tensor | None = None
+    for chunk in chunks:
+        clock.mark()
+        if decoder is not None:
+            pictures = decoder(chunk.latents)
+        clock.mark()
+        timing.ends.append(chunk.start + chunk.latents.shape[1])
+        latest.append(chunk.latents)
+        each(timing.ends[-1])
+        turns.take()
+        clock.mark()
+    seconds = clock.seconds()
+    timing.before = seconds[0]
+    timing.drawn, timing.decoded = seconds[1::3], seconds[2::3]
+    _check(*latest)
+    if pictures is not None and not bool(pictures.isfinite().all()):
+        raise NotFiniteError("pictures are not finite")
+    return timing
+
+
+def _said(backbone: Backbone, row: Row, scene: int) -> Tensor:
+    if backbone.text is not None:
+        return backbone.text([row.script[scene][1]])
+    return example_prompts(backbone, [row.seed + scene])
+
+
+def _check(before: Tensor, last: Tensor) -> None:
+    """Of the last two chunks, since what is wrong with a video stays wrong with it: each is made after those before."""
+    if not bool(last.isfinite().all()):
+        raise NotFiniteError("latents are not finite")
+    if float((last - before[:, -last.shape[1] :]).abs().max()) <= FROZEN * float(last.float().std()):
+        raise MeasurementError("what was drawn is frozen: every chunk is the same, whatever its noise")
+
+
+def settled(backbone: Backbone, strategy: Strategy, frames: int) -> int:
+    """Latent frames after which a memory has been replaced twice; of one that keeps everything, half of the video."""
+    capacity = strategy.open(strategy.adapt(backbone).memory_spec()).capacity
+    return frames // 2 if capacity is None else min(2 * capacity + backbone.chunk, frames // 2)
+
+
+def script(backbone: Backbone, starts: Sequence[int] = (0,)) -> tuple[tuple[int, str], ...]:
+    """One of the backbone's own prompts after the other, at these latent frames; none for a bare model."""
+    texts = backbone.prompts or [""]
+    return tuple((start, texts[number % len(texts)]) for number, start in enumerate(starts))
+
+
+def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count: int, seed: int) -> list[Task]:
+    """A task for each repeat, told apart by its seed."""
+    smooth: Boundary = "smooth"
+    boundaries = (smooth,) * len(script)
+    return [
+        Task(scenario, frames, 0, (Row(1000 * seed + number, tuple(script)),), boundaries) for number in range(count)
+    ]
+
+
+def scored(samples: pd.DataFrame, score: Callable[[Mapping[str, pd.Series]], Mapping[str, Score]]) -> pd.DataFrame:
+    """What a suite of cost makes of its samples, rollout by rollout: `score` is given each metric's values by latent
+    frame, and gives scores of the whole video, or by horizon."""
+    import pandas as pd
+
+    measured = ("metric", "unit", "better", "at_frame", "value")
+    keys = [name for name in samples.columns if name not in measured]
+    cells = samples.groupby(keys, observed=True, dropna=False).ngroup().to_numpy()
+    names, metrics = pd.factorize(samples["metric"])
+    # Cut where the cell or the metric changes: grouping a cell at a time takes seconds a thousand cells.
+    order = np.lexsort((names, cells))
+    cuts = np.flatnonzero(np.diff(cells[order]) | np.diff(names[order])) + 1
+    frames, values = samples["at_frame"].to_numpy(), samples["value"].to_numpy(float)
+    curves: dict[int, dict[str, pd.Series]] = {}
+    for part in np.split(order, cuts) if len(order) else ():
+        index = pd.Index(frames[part], name="at_frame")
+        found = pd.Series(values[part], index=index, name="value")
+        curves.setdefault(int(cells[part[0]]), {})[str(metrics[names[part[0]]])] = found
+    _, first = np.unique(cells, return_index=True)
+    rows = []
+    for about, cell in zip(samples.iloc[first][keys].to_dict("records"), cells[first], strict=True):
+        frames_in_all = about["horizon_latent_frames"]
+        rate = about["horizon_seconds"] / frames_in_all
+        for metric, found_scores in score(curves[int(cell)]).items():
+            by_horizon = found_scores if isinstance(found_scores, Mapping) else {frames_in_all: found_scores}
+            for horizon, value in by_horizon.items():
+                length = {"horizon_latent_frames": horizon, "horizon_seconds": horizon * rate, "at_frame": horizon}
+                rows.append({**about, **length, "metric": metric, "value": value})
+    return pd.DataFrame(rows).reindex(columns=samples.columns)
+
+
+def horizons(frames: int) -> list[int]:
+    """The standard horizons within a video, and its whole length."""
+    return sorted({*(horizon for horizon in HORIZONS if horizon <= frames), frames})

@@ -1,0 +1,129 @@
+"""What suites share that also run on backbones whose truth is not known: tasks from prompts, and metrics of films."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.errors import CampaignError
+from harness.suite import Metric, PictureMetric, QualitySuite, Row, Task
+from suites.observers.film import BEGINNING, CURVES
+from suites.picture_metrics import picture_metrics
+from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
+from suites.viewers.perceptual.run import METRICS
+from suites.viewers.vbench.scores import DIMENSIONS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SWITCHED = ("smooth", "hardcut", "recall", "six")
+"""Scenarios with prompt switches; in all others a video has one prompt."""
+
+
+class Filmed(QualitySuite):
+    """A suite that films what it knows no truth of."""
+
+    prompts: PromptSet | None = None
+    """Those that the user brought."""
+
+    @property
+    def further(self) -> dict[str, Metric]:
+        pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
+        return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS)
+
+    def instruments(self) -> dict[str, PictureMetric]:
+        return picture_metrics()[0]
+
+    def remedy(self, backbone: Backbone) -> str | None:
+        if backbone.name == "pocket" or (backbone.text is not None and backbone.codec is not None):
+            return None
+        return "needs a backbone with a text encoder and a codec: pocket, self-forcing or longlive"
+
+    def take(self, prompts: Path) -> bool:
+        self.prompts = from_file(prompts)
+        return True
+
+    def only_own(self, backbone: Backbone) -> None:
+        """Raise CampaignError where the user brought prompts that say nothing to a backbone."""
+        if self.prompts is not None:
+            raise CampaignError(
+                f"prompts of yours mean nothing to {backbone.name}, whose world is its own; give --backbone "
+                "self-forcing or longlive, or leave --prompts out"
+            )
+
+    def filmed(
+        self, scenario: str, set: str, backbone: Backbone, count: int, seed: int, frames: int | None = None
+    ) -> list[Task]:
+        """A task a prompt: the first `count` of a set that fit a scenario, or all of the user's that do.
+
+        frames: latent frames of each that does not say its own. seed: the campaign's; a prompt that says one of its own
+        keeps it.
+        """
+        kind = scenario if scenario in SWITCHED else "steady"
+        if self.prompts is not None:
+            chosen = tuple(prompt for prompt in self.prompts.prompts if _kind(prompt) == kind)
+        else:
+            fitting = [prompt for prompt in built_in(set).prompts if _kind(prompt) == kind]
+            chosen = first(PromptSet(set, tuple(fitting), built_in(set).sha256), count)
+        seeds = (1000 * seed + number if prompt.seed is None else prompt.seed for number, prompt in enumerate(chosen))
+        tasks = (
+            self._task(scenario, prompt, backbone, each, frames) for prompt, each in zip(chosen, seeds, strict=True)
+        )
+        # A prompt may be there twice, once with the seed that it gets without one.
+        return list(dict.fromkeys(tasks))
+
+    def _task(self, scenario: str, prompt: Prompt, backbone: Backbone, seed: int, frames: int | None) -> Task:
+        if prompt.frames is not None or any(scene.length for scene in prompt.scenes):
+            # Who says how long a video is gets it as long, in every tier.
+            frames = None
+        cues = script(prompt, rate=backbone.latents_per_second, chunk=backbone.chunk, frames=frames)
+        row = Row(seed, tuple((cue.start, cue.text) for cue in cues.cues), prompt.vbench)
+        return Task(scenario, cues.frames, 0, (row,), tuple(cue.boundary for cue in cues.cues))
+
+    def given(self, backbone: Backbone, task: Task) -> Tensor | None:
+        return None
+
+
+def declared(metrics: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
+    """Metrics that viewers declare in plain words, because what they import must be little."""
+    return {name: Metric(*about) for name, about in metrics.items()}
+
+
+def trends(levels: Mapping[str, Metric]) -> dict[str, Metric]:
+    """Contrast (end minus beginning) and slope (a minute) of metrics of the same way and unit."""
+    found = {}
+    for name, level in levels.items():
+        spread = None if level.high is None or level.low is None else level.high - min(level.low, 0)
+        low = None if spread is None else -spread
+        found[f"{name}_contrast"] = Metric(level.unit, level.better, f"{name}: end minus beginning", low, spread)
+        found[f"{name}_slope"] = Metric(f"{level.unit}/min", level.better, f"{name}: change a minute")
+    return found
+
+
+def without_themselves(scored: pd.DataFrame) -> pd.DataFrame:
+    """Return scores without those that compare a film with itself.
+
+    Films are compared with their own first seconds. Of a film (or of a beginning of one) that is no longer than these
+    seconds nothing else is there: it would score 100 dB and stand in one column with films that were really compared.
+    Scores of a backbone whose truth is known stay as they are.
+    """
+    if "psnr" not in set(scored["metric"]):
+        return scored
+    compared = {*picture_metrics()[0], "psnr", "lpips", "dino", "clip"}
+    names = compared | {f"{name}_{trend}" for name in compared for trend in ("contrast", "slope")}
+    alone = scored["metric"].isin(names) & (scored["horizon_latent_frames"] <= BEGINNING)
+    return scored[~alone]
+
+
+def _kind(prompt: Prompt) -> str:
+    """What a prompt asks a video for, by its scenes."""
+    kinds = [scene.boundary for scene in prompt.scenes]
+    if len(kinds) == 1:
+        return "steady"
+    if "recall" in kinds:
+        return "recall"
+    return "six" if len(kinds) > 2 else kinds[1]

@@ -1,0 +1,1 @@
+"""What sees the chunks of a rollout and gives samples."""

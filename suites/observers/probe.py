@@ -1,0 +1,170 @@
+"""What is read off a rollout of the pocket, window by window, beside the truth of its world."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.pocket.preset import probe
+from harness.pocket.probe import SEEN
+from harness.pocket.readout import JUDGED, judge, truly
+from harness.pocket.world import HEADINGS, NAMES, SPEEDS, SWING, film, paint
+from harness.suite import Sample, Task
+from suites.observers.filmstrip import Strip
+from suites.picture_metrics import changes, period, picture_metrics
+from suites.sentences import scripts
+
+FIRST = 9
+"""Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""
+TOLERANCE = 1.0  # pixels; the slower objects move two a frame
+SEEN_COLUMNS = [NAMES.index(name) for name in SEEN]
+
+
+def edges(frames: int) -> list[int]:
+    """Where windows end: 9 and 21 latent frames, then every 15; wider ones as the video goes on."""
+    ends = [9, 21]
+    for until, width in ((240, 15), (960, 60), (14_400, 240), (10**9, 960)):
+        while ends[-1] < min(until, frames):
+            # The first window after 21 frames ends at 30, and all others at multiples of their width.
+            ends.append(min((ends[-1] // width + 1) * width, until, frames))
+    return [end for end in ends if end < frames] + [frames]
+
+
+class Watch:
+    """Observer of one task. References are the truth where it is known, else what the first chunks showed."""
+
+    def __init__(self, backbone: Backbone, task: Task) -> None:
+        assert backbone.codec is not None
+        self.task = task
+        self.decode = backbone.codec.decoder()
+        self.chunk = backbone.chunk
+        self.scripts = scripts(task)
+        self.seeds = [row.seed for row in task.rows]
+        self.said = torch.tensor([[name in scenes[0].saying.said for name in JUDGED] for scenes in self.scripts])
+        self.metrics, _ = picture_metrics()
+        self.ends = edges(task.frames)
+        self.window: list[Tensor] = []  # pictures since the last edge, one tensor a chunk
+        self.before: Tensor | None = None  # the last picture before them
+        self.shown: Tensor | None = None  # what the first chunks showed, [B, 8]; only without a given beginning
+        self.taken: list[Sample] = []
+        self.strip = Strip(task.frames)
+
+    def see(self, latents: Tensor, start: int) -> None:
+        pictures = self.decode(latents.float().cpu())
+        self.window.append(pictures)
+        self.strip.see(pictures, start)
+        stop = start + pictures.shape[1]
+        if stop >= self.ends[0]:
+            run = torch.cat(self.window, 1)
+            self._measure(run, stop)
+            self.before, self.window = run[:, -1:], []
+            self.ends.pop(0)
+
+    def samples(self) -> list[Sample]:
+        return self.taken
+
+    def pictures(self) -> dict[str, Any]:
+        return self.strip.arrays()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "ends": list(self.ends),
+            "window": list(self.window),
+            "before": self.before,
+            "shown": self.shown,
+            "taken": [list(sample) for sample in self.taken],
+            "strip": self.strip.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.ends, self.window, self.before = list(state["ends"]), list(state["window"]), state["before"]
+        self.shown = state["shown"]
+        self.strip.load_state_dict(state["strip"])
+        self.taken = [Sample(*sample) for sample in state["taken"]]
+
+    def _measure(self, run: Tensor, stop: int) -> None:
+        """Take the samples of the window [B, T, 3, H, W] that ends at latent frame `stop`."""
+        first = stop - run.shape[1]
+        truth = film(self.scripts, self.seeds, run.shape[1], first)
+        expected = self._expected(run, truly(truth, -1), first)
+        # Frames that were given say nothing about the memory, and behind a curtain nothing is to be seen.
+        counts = (truth.cover == 0) & (torch.arange(first, stop) >= self.task.given)
+        reading = probe().read(run)
+        wanted = expected[:, None, : len(SEEN)]
+        right = (reading.values == wanted) & (wanted >= 0)
+        by_attribute = _share(right, counts[..., None], 1)
+        legal = self._legal(reading.places, reading.present, expected)
+        steps = counts[:, 1:] & counts[:, :-1]
+        present = _share(reading.present, counts, 1)
+        motion = _share(legal, steps, 1)
+        guard = self._guard(run, expected, present, motion)
+        visible = by_attribute * guard[:, None]
+        said = self.said[:, : len(SEEN)]
+        looks = truth.looks.clone()
+        looks[..., SEEN_COLUMNS] = torch.where(wanted >= 0, wanted, looks[..., SEEN_COLUMNS])
+        nearest = paint(looks, reading.places)
+        rows = {
+            "identity": visible.mean(1),
+            "unsaid_identity": _share(visible, ~said & visible.isfinite(), 1),
+            "said_identity": _share(visible, said & visible.isfinite(), 1),
+            **{f"identity_{name}": visible[:, column] for column, name in enumerate(SEEN)},
+            "presence": present,
+            "motion": motion,
+            "guard": guard,
+            **{name: _share(metric(run, nearest), counts, 1) for name, metric in self.metrics.items()},
+            "seam": self._seam(run, first, counts),
+        }
+        for metric, values in rows.items():
+            self.taken += [
+                Sample(row, metric, stop, None if math.isnan(value) else round(value, 6))
+                for row, value in enumerate(values.tolist())
+            ]
+
+    def _expected(self, run: Tensor, truth: Tensor, first: int) -> Tensor:
+        """What should be seen, [B, 8]: the truth, but without a given beginning what the first chunks made of the
+        unsaid."""
+        if self.task.given:
+            return truth
+        if self.shown is None:
+            self.shown = judge(probe(), run[:, : FIRST - first]).whole
+        return torch.where(self.said, truth, self.shown)
+
+    def _legal(self, places: Tensor, present: Tensor, expected: Tensor) -> Tensor:
+        """Whether each step leads as far along each axis as it should, bool [B, T - 1]; false where none is known."""
+        motion, speed = expected[:, JUDGED.index("motion")], expected[:, JUDGED.index("speed")]
+        heading = torch.tensor(HEADINGS)[motion.clamp(min=0)]
+        length = torch.tensor(SPEEDS)[speed.clamp(min=0)][:, None] * heading
+        off = (places.diff(dim=1).abs() - length[:, None]).abs().amax(-1)
+        known = (motion == 0) | ((motion > 0) & (speed >= 0))
+        return (off <= TOLERANCE) & present[:, 1:] & present[:, :-1] & known[:, None]
+
+    def _guard(self, run: Tensor, expected: Tensor, present: Tensor, motion: Tensor) -> Tensor:
+        """1, or 0 where a video cannot be itself whatever its colours: nothing there, frozen, or a loop; [B]."""
+        moves = expected[:, JUDGED.index("motion")] > 0
+        recent = run[:, -24:]
+        repeats = period(recent, longest=6)
+        # A thing that swings comes back after a swing, one that waits is always the same.
+        fair = (repeats == 0) | ~moves | (repeats % len(SWING) == 0)
+        frozen = moves & (changes(recent).amax(1) <= 0.01)
+        fails = (present < 0.5) | ~fair | frozen | (moves & (motion == 0))
+        return torch.where(present.isnan(), torch.nan, (~fails).float())
+
+    def _seam(self, run: Tensor, first: int, counts: Tensor) -> Tensor:
+        """Change across chunk boundaries beyond that inside of chunks, [B]."""
+        joined = run if self.before is None else torch.cat((self.before, run), 1)
+        change = changes(joined)
+        arrives = torch.arange(first + (self.before is None), first + run.shape[1])
+        across = (arrives % self.chunk == 0)[None] & counts[:, -change.shape[1] :]
+        inside = (arrives % self.chunk != 0)[None] & counts[:, -change.shape[1] :]
+        return _share(change, across, 1) - _share(change, inside, 1)
+
+
+def _share(values: Tensor, counts: Tensor, dim: int) -> Tensor:
+    """Mean over what counts; NaN where nothing does."""
+    counts = counts.expand(values.shape)
+    return torch.where(counts, values, 0).sum(dim) / counts.sum(dim)

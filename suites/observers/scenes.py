@@ -1,0 +1,158 @@
+"""What is read off a rollout with prompt switches in the pocket, frame by frame, beside the truth of its world."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
+from harness.pocket.preset import probe
+from harness.pocket.probe import SEEN, UNSURE, agreed
+from harness.pocket.world import FADE, NAMES, film
+from harness.suite import Sample, Task
+from suites.observers.filmstrip import Strip
+from suites.picture_metrics import changes
+from suites.sentences import scripts
+
+SURE = 0.9
+"""Confidence of the probe from which a switch counts as followed."""
+LEAKS = (6, 12, 21)
+"""Latent frames after a switch at which it is looked for the old scene."""
+SETTLED = 6
+"""Latent frames, two chunks, from which it is read what a scene shows."""
+MANY = 4
+"""Scenes from which on a rollout is scored by all of its switches, not by the last."""
+COLUMNS = [NAMES.index(name) for name in SEEN]
+
+
+@dataclass(frozen=True)
+class Span:
+    """One scene of all rows. before: what the scene before showed at its end, [B, 6], -1 where unsure. meant: its own
+    true values [B, 6]; known: of which of them the rollout can know, bool [B, 6]."""
+
+    start: int
+    end: int
+    kind: str
+    before: Tensor
+    meant: Tensor
+    known: Tensor
+
+
+class Scenes:
+    """Observer of one task."""
+
+    def __init__(self, backbone: Backbone, task: Task) -> None:
+        assert backbone.codec is not None
+        self.task = task
+        self.decode = backbone.codec.decoder()
+        self.scripts = scripts(task)
+        self.values: list[Tensor] = []  # [B, T, 6] a chunk
+        self.confidence: list[Tensor] = []
+        self.changes: list[Tensor] = []  # from each frame to the next; [B, T], one less in the first chunk
+        self.last: Tensor | None = None
+        self.strip = Strip(task.frames)
+
+    def see(self, latents: Tensor, start: int) -> None:
+        pictures = self.decode(latents.float().cpu())
+        reading = probe().read(pictures)
+        self.values.append(reading.values)
+        self.confidence.append(reading.confidence)
+        joined = pictures if self.last is None else torch.cat((self.last, pictures), 1)
+        self.changes.append(changes(joined))
+        self.last = pictures[:, -1:]
+        self.strip.see(pictures, start)
+
+    def pictures(self) -> dict[str, Any]:
+        return self.strip.arrays()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "values": list(self.values),
+            "confidence": list(self.confidence),
+            "changes": list(self.changes),
+            "last": self.last,
+            "strip": self.strip.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        self.values, self.confidence = list(state["values"]), list(state["confidence"])
+        self.changes, self.last = list(state["changes"]), state["last"]
+        self.strip.load_state_dict(state["strip"])
+
+    def samples(self) -> list[Sample]:
+        seen, sure = torch.cat(self.values, 1), torch.cat(self.confidence, 1)
+        truth = film(self.scripts, [row.seed for row in self.task.rows], self.task.frames)
+        steps = torch.cat(self.changes, 1)
+        beyond = steps - changes(truth.pixels)
+        first = truth.looks[:, 0, COLUMNS]
+        taken: list[Sample] = []
+
+        def take(metric: str, at: int, values: Tensor) -> None:
+            taken.extend(
+                Sample(row, metric, at, None if math.isnan(value) else round(value, 6))
+                for row, value in enumerate(values.tolist())
+            )
+
+        spans = self._spans(seen, truth.looks[..., COLUMNS])
+        for number, span in enumerate(spans):
+            here = slice(span.start, span.end)
+            values, confidence = seen[:, here], sure[:, here]
+            length = span.end - span.start
+            settled = agreed(values[:, SETTLED : SETTLED + 3])
+            take("constancy", span.start, _share(agreed(values[:, -3:]) == settled, settled != UNSURE))
+            still = _share(values == first[:, None], torch.ones_like(values, dtype=torch.bool))
+            for place in range(2, length, 3):
+                take("first_scene", span.start + place + 1, still[:, place])
+            if not span.start:
+                continue
+            right = values == span.meant[:, None]
+            news = span.known & (span.before != span.meant)
+            follows = _share(right * confidence, news[:, None].expand(right.shape))
+            # What must go: values that the scene before showed and that this one is known not to have, or chose anew.
+            gone = (span.before != UNSURE) & ~(span.known & (span.before == span.meant))
+            stays = _share(values == span.before[:, None], gone[:, None].expand(values.shape))
+            other = _share(values == span.before.roll(1, 0)[:, None], gone[:, None].expand(values.shape))
+            for place in range(2, length, 3):
+                take("new_scene", span.start + place + 1, follows[:, place])
+                take("old_scene", span.start + place + 1, stays[:, place])
+            if len(spans) < MANY and number < len(spans) - 1:
+                continue  # a way to the switch that the scenario is about
+            for frames in LEAKS:
+                if frames <= length:
+                    take(f"leakage_{frames}", span.start, stays[:, frames - 3 : frames].mean(1))
+            take("leakage_chance", span.start, other[:, SETTLED:].mean(1))
+            there = (right & (confidence >= SURE)) | ~news[:, None]
+            followed = there.all(-1)
+            any_news = news.any(1)
+            until = torch.where(followed.any(1), followed.int().argmax(1) + 1, length).float()
+            take("response", span.start, until.masked_fill(~any_news, torch.nan))
+            take("responded", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))
+            jump = beyond[:, span.start - 1 : span.start - 1 + 2 * FADE].amax(1)
+            take("jump", span.start, jump)
+            if span.kind == "recall":
+                take("recall", span.start, still[:, FADE:].mean(1))
+                stranger = _share(values == first.roll(1, 0)[:, None], torch.ones_like(values, dtype=torch.bool))
+                take("recall_chance", span.start, stranger[:, FADE:].mean(1))
+        return taken
+
+    def _spans(self, seen: Tensor, looks: Tensor) -> list[Span]:
+        starts = [scene.start for scene in self.scripts[0]]
+        spans = []
+        for number, (start, end) in enumerate(zip(starts, [*starts[1:], self.task.frames], strict=True)):
+            kind = self.scripts[0][number].saying.kind
+            said = torch.tensor([[name in scenes[number].saying.said for name in SEEN] for scenes in self.scripts])
+            # A cut draws what it does not say anew, and how is for the video to choose.
+            known = said if kind == "hardcut" else torch.ones_like(said)
+            before = agreed(seen[:, start - 3 : start]) if start else torch.full_like(looks[:, 0], UNSURE)
+            spans.append(Span(start, end, kind, before, looks[:, end - 1], known))
+        return spans
+
+
+def _share(values: Tensor, counts: Tensor) -> Tensor:
+    """Mean over the attributes that count, [..., 6] -> [...]; NaN where none does."""
+    return torch.where(counts, values.float(), 0).sum(-1) / counts.sum(-1)

@@ -1,0 +1,1 @@
+"""The perceptual viewer: LPIPS, DINOv2, CLIP and optical flow."""

@@ -1,0 +1,65 @@
+"""A video's frames as vectors: computed once and kept beside what is read off them."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from harness.files import write_whole
+from harness.films.contract import Film
+from suites.viewers.perceptual.networks import Encoder
+from suites.viewers.video_file import beginning, middles, pictures
+
+BATCH = 16
+
+
+@dataclass(frozen=True)
+class Features:
+    """Vectors of unit length [N, D] of a video's frames [N], which rise."""
+
+    frames: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+
+    def of(self, frames: Iterable[int]) -> NDArray[np.float64]:
+        """The vectors of some of the frames, [n, D]."""
+        return self.vectors[np.searchsorted(self.frames, list(frames))].astype(np.float64)
+
+
+def features(film: Film, encoder: Encoder, cache: Path) -> Features:
+    """The vectors of all frames that any metric samples: read from the folder `cache`, else computed and kept there.
+
+    Raises StoreError for a damaged video or network.
+    """
+    spans = [(span.start, span.end) for span in film.windows] + [(act.start, act.end) for act in film.acts]
+    chosen = {frame for start, end in spans for frame in middles(start, end, film.rate)}
+    frames = np.array(sorted(chosen | set(beginning(film.reference, film.rate))), dtype=np.int64)
+    key = json.dumps({"film": film.sha256, **encoder.identity()}, sort_keys=True)
+    path = cache / f"{film.id}-{encoder.short}.npz"
+    kept = _kept(path, key, frames)
+    if kept is not None:
+        return kept
+    rest, found = pictures(film.path, frames.tolist()), []
+    while batch := [picture for _, picture in islice(rest, BATCH)]:
+        found.append(encoder.encode(torch.from_numpy(np.stack(batch))))
+    vectors = np.concatenate(found)
+    write_whole(path, lambda beside: np.savez(beside, key=np.array(key), frames=frames, vectors=vectors))
+    return Features(frames, vectors)
+
+
+def _kept(path: Path, key: str, frames: NDArray[np.int64]) -> Features | None:
+    try:
+        with np.load(path) as file:
+            if str(file["key"]) == key and np.array_equal(file["frames"], frames):
+                return Features(frames, file["vectors"])
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
+        # Not there, or damaged: it can always be made again.
+        pass
+    return None

@@ -1,0 +1,224 @@
+"""The perceptual viewer: LPIPS, DINOv2, CLIP and optical flow over finished videos.
+
+    python -m suites.viewers.perceptual.run FOLDER/films.json
+
+It needs none of Horizon's other dependencies, and runs in an environment of its own (perceptual.txt). Every metric of
+every video is written as soon as it is there; what is there, and was looked at in the same way, is not looked at again.
+What goes wrong with one metric of one video is told and kept with both, and the others are looked at.
+Exit codes: 0 done (what needs files or packages that are not here was skipped), 1 a metric of a video failed, 2 a
+mistake in the request (one line on the error stream), 130 stopped by Ctrl-C, 70 a mistake of Horizon's own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+import sys
+import traceback
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, NoReturn, Protocol
+
+from harness.errors import HorizonError, StoreError, did_you_mean, why
+from harness.escaping import terminal
+from harness.files import own
+from harness.films.contract import Film, check_file, read_films, shard
+from harness.films.views import OF_FILM, VIEWS, Part, add, due, seen
+
+VIEWER = "perceptual"
+METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
+    "lpips": ("1", "lower", "LPIPS (AlexNet) to the first seconds", 0, None),
+    "dino": ("1", "higher", "cosine of DINOv2 features to the first seconds", -1, 1),
+    "recall_dino": ("1", "higher", "cosine of DINOv2 features of a recalled scene to the first scene", -1, 1),
+    "recall_dino_chance": ("1", "neither", "the same of the other scene, shown just before it", -1, 1),
+    "clip": ("1", "higher", "cosine of CLIP image features to the first seconds", -1, 1),
+    "clip_score": ("points", "higher", "100 cosines of frames and the prompt of their scene, by CLIP", 0, 100),
+    "clip_score_scene": ("points", "higher", "the same over a whole scene, of videos with several", 0, 100),
+    "clip_old": ("points", "lower", "a scene's frames and the prompt before: what leaks of the old scene", 0, 100),
+    "flow": ("px", "neither", "length of optical flow in an eighth of a second, its longest 5 %", 0, None),
+    "dynamic": ("1", "higher", "whether anything moves, by VBench's rule: a frozen video cannot win", 0, 1),
+}
+"""Name: unit, which is better, about, the lowest and the highest that there can be."""
+
+
+class Instrument(Protocol):
+    """Sees one or more metrics in a film."""
+
+    def remedy(self) -> str | None:
+        """Why it cannot look and what to do, or None."""
+
+    def protocol(self, metric: str, film: Film) -> dict[str, Any]:
+        """Whatever could change a number."""
+
+    def look(self, metric: str, film: Film) -> Part:
+        """What it sees. Raises StoreError for a damaged video."""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise StoreError(f"{message} (--help shows what there is)")
+
+
+def main(words: Sequence[str] | None = None) -> None:
+    """The command."""
+    try:
+        asked = _parser().parse_args(words)
+        for name in asked.metric or ():
+            if name not in METRICS:
+                raise StoreError(
+                    f"--metric {name}: there is none{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}"
+                )
+        # They keep the order in which they are declared, where metrics that share their work are neighbours.
+        metrics = [name for name in METRICS if name in (asked.metric or METRICS)]
+        films = shard(read_films(asked.films), asked.shard)
+        failed = watch(asked.films.parent, films, metrics, instruments(asked, asked.films.parent))
+    except HorizonError as error:
+        print("horizon: " + terminal(" ".join(str(error).split())), file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("horizon: stopped", file=sys.stderr)
+        sys.exit(130)
+    except Exception:
+        # A mistake of ours must not be taken for a verdict.
+        traceback.print_exc()
+        sys.exit(70)
+    if failed:
+        print(
+            f"horizon: {failed} metrics of films failed, as said above; the same command tries them again",
+            file=sys.stderr,
+        )
+        sys.exit(1)
+
+
+def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument]:
+    """Who sees which metric. Raises StoreError for a device or a network that there is not."""
+    import torch
+
+    from suites.viewers.perceptual.flow import Flow
+    from suites.viewers.perceptual.lpips_distance import Lpips
+    from suites.viewers.perceptual.networks import Encoder
+    from suites.viewers.perceptual.similarity import Clip, Dino
+
+    if asked.device == "cuda" and not torch.cuda.is_available():
+        raise StoreError("--device cuda: torch finds no CUDA device here; leave it out, or use --device cpu")
+    # Convolutions in fewer bits would make numbers depend on the device.
+    torch.backends.cudnn.allow_tf32 = False
+    cache = own(folder, VIEWS, VIEWER, ".cache")
+    lpips, flow = Lpips(asked.device, asked.pnet_rand), Flow(asked.device, asked.raft)
+    dino = Dino(Encoder("dino", asked.dino, asked.device), cache)
+    clip = Clip(Encoder("clip", asked.clip, asked.device), cache)
+    return {
+        "lpips": lpips,
+        **dict.fromkeys(("dino", "recall_dino", "recall_dino_chance"), dino),
+        **dict.fromkeys(("clip", "clip_score", "clip_score_scene", "clip_old"), clip),
+        **dict.fromkeys(("flow", "dynamic"), flow),
+    }
+
+
+def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mapping[str, Instrument]) -> int:
+    """Look at films, write what is seen, and say on the error stream what came of each; returns how many metrics of
+    films failed."""
+    remedies = {metric: _remedy(by[metric]) for metric in metrics}
+    failed = 0
+    for reason in dict.fromkeys(filter(None, remedies.values())):
+        names = [metric for metric, each in remedies.items() if each == reason]
+        print(f"{', '.join(names)} skipped: {terminal(reason)}", file=sys.stderr)
+    for number, film in enumerate(films, 1):
+        try:
+            told, faults = visit(folder, film, remedies, by)
+        # Whatever goes wrong with one film, the others are looked at.
+        except Exception as error:
+            told, faults = why(error), len(remedies)
+        failed += faults
+        print(f"{number}/{len(films)} {film.id}: {terminal(told)}", file=sys.stderr, flush=True)
+    return failed
+
+
+def _remedy(instrument: Instrument) -> str | None:
+    try:
+        return instrument.remedy()
+    except Exception:
+        # It fails again when it looks, and is told then, film by film.
+        return None
+
+
+def visit(
+    folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapping[str, Instrument]
+) -> tuple[str, int]:
+    """Look at one film for every metric that is due; what came of it, in words, and how many metrics failed.
+
+    What was seen before is never replaced by a reason why it cannot be seen now.
+    """
+    view, looked = seen(folder, VIEWER, film), []
+    trouble: dict[str, list[str]] = {}
+    sound = False
+    for metric, remedy in remedies.items():
+        protocol: dict[str, Any] = {}
+        part = Part(skipped=remedy or "")
+        if remedy is None:
+            try:
+                protocol = by[metric].protocol(metric, film)
+                protocol["read from"] = film.path.suffix.removeprefix(".")
+                protocol[OF_FILM] = {**protocol.get(OF_FILM, {}), "asked": _asked(film)}
+                if not due(view, metric, protocol):
+                    continue
+                sound = sound or check(film)
+                part = finite(by[metric].look(metric, film))
+                looked.append(metric)
+            # Whatever goes wrong in a network with one film, it is this metric's alone.
+            except Exception as error:
+                part = Part(skipped=why(error))
+                trouble.setdefault(part.skipped, []).append(metric)
+        known = view.parts.get(metric)
+        if known is None or not part.skipped or (known.skipped and known != part):
+            view = add(folder, VIEWER, view, metric, part, protocol)
+    skipped = (f"{', '.join(metrics)} skipped: {reason}" for reason, metrics in trouble.items())
+    told = "; ".join([", ".join(looked) or "nothing to look at", *skipped])
+    return told, sum(map(len, trouble.values()))
+
+
+def finite(part: Part) -> Part:
+    """The same. Raises StoreError for a number that is none: no reader would take it."""
+    for at, value in part.samples:
+        if value is not None and not math.isfinite(value):
+            raise StoreError(f"gave {value} at latent frame {at}; its weights may be damaged")
+    return part
+
+
+def check(film: Film) -> bool:
+    """True for a film that is as it was listed. Raises StoreError for one that is not."""
+    from suites.viewers.video_file import footage
+
+    check_file(film)
+    frames = footage(film.path).frames
+    if frames < film.frames:
+        raise StoreError(f"{film.path}: holds {frames} frames of {film.frames}; make the video again")
+    return True
+
+
+def _asked(film: Film) -> str:
+    """What a film's list asks to look at, as a hash: the same file may be cut into other windows, or told otherwise."""
+    asked = [film.rate, film.reference, [asdict(span) for span in film.windows], [asdict(act) for act in film.acts]]
+    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser("python -m suites.viewers.perceptual.run", description="Look at a campaign's finished videos.")
+    parser.add_argument("films", type=Path, metavar="FILMS.JSON", help="what horizon films FOLDER wrote")
+    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
+    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th film, from the K-th")
+    parser.add_argument(
+        "--metric", action="append", metavar="NAME", help=f"one of {', '.join(METRICS)}; may be given again"
+    )
+    parser.add_argument("--clip", default="openai/clip-vit-large-patch14", metavar="REPO_OR_FOLDER")
+    parser.add_argument("--dino", default="facebook/dinov2-base", metavar="REPO_OR_FOLDER")
+    parser.add_argument("--raft", action="store_true", help="optical flow by RAFT or not at all")
+    parser.add_argument("--pnet-rand", action="store_true", help="LPIPS with random weights, to try it out")
+    return parser
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The VBench-Long viewer."""

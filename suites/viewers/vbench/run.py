@@ -1,0 +1,331 @@
+"""VBench-Long over the videos of a campaign: `python -m suites.viewers.vbench.run FOLDER/films.json`.
+
+Runs in an environment of its own (suites/viewers/vbench/requirements.txt). Reads FOLDER/films.json and writes
+FOLDER/views/vbench/ID.json after every dimension of every video, so that a run that was stopped goes on where it was;
+values by clip go to FOLDER/views/vbench/clips/ID.json. Several processes share the videos (--shard), never one video.
+
+custom     videos of any prompt: the seven quality dimensions, on clips of 2 s
+standard   videos of VBench's own prompts: those of the sixteen dimensions that its list names for a prompt; the list is
+           read from a checkout of VBench at a pinned commit. A video of an extended prompt is known by the prompt of
+           VBench that its record names ("vbench"), and scored by those words
+
+The value of a video is the mean over its clips. VBench-Long averages over all clips of all videos instead
+(`vbench_scores.averages` gives both). What cannot be looked at is skipped, and says what to do.
+
+Paper: VBench++, arXiv:2411.13503.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Protocol
+
+from harness.errors import CampaignError, HorizonError, TreeError, did_you_mean, why
+from harness.escaping import terminal
+from harness.files import load_json, own, write_text, write_whole
+from harness.films.checks import FORMAT
+from harness.films.contract import Film, read_films, shard
+from harness.films.views import OF_FILM, VIEWS, Part, View, add, due, seen
+from suites.viewers.vbench import dimensions as needs
+from suites.viewers.vbench.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name
+from suites.viewers.vbench.scores import COMMIT, CONSISTENCY, combined, tables, tables_digest
+
+VIEWER, CLIPS = "vbench", "clips"
+PROMPTS = ("vbench/VBench_full_info.json", "VBench_full_info.json")
+"""Where a checkout may keep VBench's list of prompts."""
+
+
+class Runner(Protocol):
+    """What gives the numbers: `vbench_runner.Package`."""
+
+    def clips(
+        self, dimension: str, clips: Sequence[Path], prompt: str, known: Mapping[str, Any], still: bool
+    ) -> list[float | None]:
+        """A dimension's values by clip."""
+
+    def across(self, dimension: str, first_frames: Path) -> float:
+        """How alike clips are, of a video of their first frames."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is asked of a video: its dimensions, and what VBench's list says of its prompt for some of them."""
+
+    dimensions: tuple[str, ...]
+    known: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a run looks at videos. prompts: VBench's own, in standard mode; custom mode has none."""
+
+    mode: str
+    device: str
+    prompts: Mapping[str, Asked] = field(default_factory=dict)
+
+    def asked(self, film: Film) -> Asked | None:
+        """What to look at in a video; None where its prompt is not one of VBench's."""
+        return Asked(needs.CUSTOM) if self.mode == "custom" else self.prompts.get(_prompt(film))
+
+    def seconds(self, film: Film) -> float:
+        """The length of its clips: in standard mode the longest that one of its dimensions asks for."""
+        asked = self.asked(film)
+        if self.mode == "custom" or asked is None:
+            return CUSTOM_SECONDS
+        return max(float(tables()["clip_seconds"][name]) for name in asked.dimensions)
+
+    def still(self, dimension: str) -> bool:
+        """Whether only clips that hardly move count: flickering of standard mode."""
+        return dimension == "temporal_flickering" and self.mode == "standard"
+
+    def record(self, metric: str, film: Film) -> dict[str, Any]:
+        """All that could change a number of a metric."""
+        return {
+            "mode": self.mode,
+            # Of standard mode, where prompts ask for clips of different lengths.
+            OF_FILM: {"clip_seconds": self.seconds(film)},
+            "clips": ENCODING,
+            "read from": film.path.suffix.removeprefix("."),
+            "still_clips_only": self.still(metric),
+            "parameters": needs.PARAMETERS.get(metric, {}),
+            "weights": needs.fingerprints(metric, self.mode),
+            "tables": tables_digest(),
+            "checkout": COMMIT if self.mode == "standard" else None,
+            "device": self.device,
+            "packages": needs.versions(),
+        }
+
+
+class Told(Counter[str]):
+    """Why how many metrics of videos were skipped, and under "" how many were looked at. failed: how many of those that
+    were skipped should have had a number: something went wrong, where nothing was missing."""
+
+    failed = 0
+
+
+def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str], which: str, work: Path) -> Told:
+    """Look at what is due of the videos of a list. work: a folder for clips, used again by later runs.
+
+    A dimension at a time, so that only its models are held. What goes wrong with one metric of one video is told and
+    kept with both; the others are looked at. Raises StoreError for a list or shard that cannot be read.
+    """
+    folder, told = listing.parent, Told()
+    films = shard(read_films(listing), which)
+    for dimension in dimensions:
+        for film in films:
+            asked = manner.asked(film)
+            if asked is not None and dimension not in asked.dimensions:
+                continue
+            for metric in needs.metrics(dimension):
+                try:
+                    part = _looked(folder, film, metric, dimension, manner, runner, work)
+                # What was seen of a film cannot be read or written: it is this film's alone.
+                except Exception as error:
+                    part = Fault(skipped=why(error))
+                if part is None:
+                    continue
+                told[part.skipped] += 1
+                if isinstance(part, Fault):
+                    told.failed += 1
+                    print(f"{film.id} {metric}: {terminal(part.skipped)}", file=sys.stderr, flush=True)
+                else:
+                    print(f"{film.id} {metric}: {'skipped' if part.skipped else part.samples[-1][1]}", flush=True)
+    return told
+
+
+class Fault(Part):
+    """Why there is no number where there should be one."""
+
+
+def _looked(
+    folder: Path, film: Film, metric: str, dimension: str, manner: Manner, runner: Runner, work: Path
+) -> Part | None:
+    """Look at a metric of a video and keep what came of it; None where it was looked at before."""
+    view, record = seen(folder, VIEWER, film), manner.record(metric, film)
+    if not due(view, metric, record):
+        return None
+    part = _part(folder, view, film, metric, dimension, manner, runner, work)
+    known = view.parts.get(metric)
+    # What was seen before is never replaced by a reason why it cannot be seen now.
+    if not part.skipped or known is None or known.skipped:
+        add(folder, VIEWER, view, metric, part, record)
+    return part
+
+
+def check_checkout(place: Path) -> None:
+    """Raises TreeError for a folder that is not a checkout of VBench at the pinned commit."""
+    remedy = f"git clone https://github.com/Vchitect/VBench {place} ; git -C {place} checkout {COMMIT}"
+    found = _commit(place / ".git")
+    if found is None:
+        raise TreeError(f"{place}: no checkout of VBench; make one with: {remedy}")
+    if found != COMMIT:
+        raise TreeError(f"{place}: a checkout of VBench at {found[:12]}, not at {COMMIT[:12]}; mend it with: {remedy}")
+
+
+def read_prompts(checkout: Path) -> dict[str, Asked]:
+    """VBench's prompts with what is asked of each. Raises TreeError for a checkout without a list of them."""
+    place = next((path for name in PROMPTS if (path := checkout / name).is_file()), None)
+    if place is None:
+        raise TreeError(f"{checkout}: has no {PROMPTS[0]}; mend it with: git -C {checkout} checkout -f {COMMIT}")
+    found: dict[str, Asked] = {}
+    # Two prompts stand there twice, each time with other dimensions.
+    for each in json.loads(place.read_text(encoding="utf-8")):
+        before = found.get(each["prompt_en"], Asked(()))
+        found[each["prompt_en"]] = Asked(
+            (*before.dimensions, *each["dimension"]), {**before.known, **each.get("auxiliary_info", {})}
+        )
+    return found
+
+
+def _part(
+    folder: Path, view: View, film: Film, metric: str, dimension: str, manner: Manner, runner: Runner, work: Path
+) -> Part:
+    asked = manner.asked(film)
+    if asked is None:
+        remedy = (
+            'correct "vbench" in its prompt\'s record'
+            if film.vbench
+            else 'name VBench\'s own in its record as "vbench"'
+        )
+        return Part(skipped=f"{_prompt(film)!r} is none of VBench's prompts; {remedy}, or write --mode custom")
+    if missing := needs.remedy(metric, manner.mode):
+        return Part(skipped=missing)
+    at = film.windows[-1].at_frame
+    try:
+        if metric in CONSISTENCY:
+            return _combined(view, metric, at)
+        name = film.id if manner.mode == "custom" else f"{_prompt(film)}-{film.id}"
+        clips = cut(film, manner.seconds(film), work, plain_name(name))
+        if metric.endswith("_across_clips"):
+            across = _across(clips, dimension, runner) if len(clips) > 1 else None
+            if across is not None and not math.isfinite(across):
+                return Fault(skipped="gave a number that is not finite; its weights may be damaged")
+            return Part(((at, across),))
+        paths = [clip.path for clip in clips]
+        values = runner.clips(dimension, paths, _prompt(film), asked.known, manner.still(dimension))
+        there = [value for value in values if value is not None]
+        if not all(map(math.isfinite, there)):
+            return Fault(skipped="gave a number that is not finite; its weights may be damaged")
+        _keep_clips(folder, film, clips, metric, values)
+    # Whatever goes wrong in a package with one video, the others are looked at; it is due again in the next run.
+    except Exception as error:
+        return Fault(skipped=why(error))
+    return Part(((at, sum(there) / len(there) if there else None),))
+
+
+def _combined(view: View, dimension: str, at: int) -> Part:
+    near, far = (view.parts.get(name, Part(skipped="not looked at")) for name in needs.metrics(dimension)[:2])
+    if near.skipped or far.skipped:
+        return Part(skipped=f"needs both its parts: {near.skipped or far.skipped}")
+    in_clip, across = near.samples[-1][1], far.samples[-1][1]
+    return Part(((at, None if in_clip is None else combined(dimension, in_clip, across)),))
+
+
+def _across(clips: Sequence[Clip], dimension: str, runner: Runner) -> float:
+    home = clips[0].path.parent
+    video = home.with_name(f"{home.name}-first.mp4")
+    if not video.exists():
+        write_whole(video, lambda beside: first_frames(clips, beside))
+    return runner.across(dimension, video)
+
+
+def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, values: Sequence[float | None]) -> None:
+    path = own(folder, VIEWS, VIEWER, CLIPS) / f"{film.id}.json"
+    listed = [{"name": clip.path.name, "start": clip.start, "end": clip.end} for clip in clips]
+    kept = {"format": FORMAT, "film": film.id, "sha256": film.sha256, "clips": listed}
+    try:
+        known = load_json(path)
+    except (OSError, ValueError):
+        # Not there, or damaged: what is known is what is written now.
+        known = None
+    same = isinstance(known, dict) and all(known.get(name) == value for name, value in kept.items())
+    scores = {**(known["scores"] if same else {}), metric: list(values)}
+    write_text(path, json.dumps({**kept, "scores": scores}, indent=1) + "\n")
+
+
+def _prompt(film: Film) -> str:
+    """The words by which VBench knows a film: those that its record names, else what the model was told."""
+    return film.vbench or (film.acts[0].prompt if film.acts else "")
+
+
+def _commit(git: Path) -> str | None:
+    """The commit that is checked out, read without git."""
+    if git.is_file():
+        git = git.parent / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
+    if not (git / "HEAD").is_file():
+        return None
+    head = (git / "HEAD").read_text(encoding="utf-8").strip()
+    if not head.startswith("ref:"):
+        return head
+    name = head.removeprefix("ref:").strip()
+    if (git / name).is_file():
+        return (git / name).read_text(encoding="utf-8").strip()
+    packed = (git / "packed-refs").read_text(encoding="utf-8").splitlines() if (git / "packed-refs").is_file() else []
+    return next((line.split()[0] for line in packed if line.endswith(f" {name}")), None)
+
+
+def _chosen(words: argparse.Namespace) -> tuple[Manner, tuple[str, ...]]:
+    allowed = needs.CUSTOM if words.mode == "custom" else needs.STANDARD
+    for name in words.dimension or ():
+        if name not in allowed:
+            hint = did_you_mean(name, allowed)
+            raise CampaignError(
+                f"--dimension {name}: not one of {words.mode} mode{hint}; there are {', '.join(allowed)}"
+            )
+    checkout = words.checkout or Path("VBench")
+    # Custom mode needs nothing of it: the tables that count are here.
+    if words.checkout or words.mode == "standard":
+        check_checkout(checkout)
+    prompts = read_prompts(checkout) if words.mode == "standard" else {}
+    return Manner(words.mode, words.device, prompts), tuple(words.dimension or allowed)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command. Exit code 2, with one line, for what cannot be served; 1 where a metric of a video failed. What is
+    skipped because something is not here is told, and no error."""
+    parser = argparse.ArgumentParser(
+        prog="python -m suites.viewers.vbench.run", description=(__doc__ or "").split("\n")[0]
+    )
+    parser.add_argument("films", type=Path, help="FOLDER/films.json, which `horizon films FOLDER` writes")
+    parser.add_argument("--mode", choices=("custom", "standard"), default="custom")
+    parser.add_argument("--checkout", type=Path, help="of VBench at the pinned commit; standard mode; default: VBench")
+    parser.add_argument("--dimension", action="append", help="again for each; default: all of the mode")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--shard", default="1/1", help="K/N: every N-th video, from the K-th, for several processes")
+    parser.add_argument("--work", type=Path, help="where clips are kept; default: FOLDER/.vbench; can be removed")
+    words = parser.parse_args(arguments)
+    try:
+        manner, dimensions = _chosen(words)
+        if find_spec("vbench") is None:
+            raise CampaignError(f"vbench is not installed here; in an environment of its own: {needs.INSTALL}")
+        from suites.viewers.vbench.runner import Package
+
+        work = (words.work or own(words.films.parent, ".vbench")).absolute()
+        told = look(words.films, manner, Package(words.device, work), dimensions, words.shard, work)
+    except HorizonError as error:
+        print(terminal(error), file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("horizon: stopped", file=sys.stderr)
+        return 130
+    print(f"{told.pop('', 0)} looked at, {told.total()} skipped")
+    for reason, count in told.most_common():
+        print(f"{count} skipped: {terminal(reason)}")
+    if told.failed:
+        print(
+            f"horizon: {told.failed} metrics of films failed, as said above; the same command tries them again",
+            file=sys.stderr,
+        )
+    return 1 if told.failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
