@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
-from harness.backbone.rope import axis_pairs
 from harness.errors import KnobError
-from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch
+from harness.memory import At, Boundary, Context, Entries, Memory, MemorySpec, PromptSwitch
 from strategies.echo_forcing.compression import Calibration, Scoring, choose, take
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.pool import Pool, Scene
-from strategies.echo_forcing.scenes import recall_frame
+from strategies.echo_forcing.scenes import RecallFrame, recall_frame
+from strategies.echo_forcing.slots import Slots
 from strategies.echo_forcing.transition import Transition
 
-if TYPE_CHECKING:
-    from strategies.echo_forcing.strategy import EchoForcing
+CompressedRope = Literal["slot", "time", "original"]
 
 RECALLED = -1
 """Frame id of a recalled frame; carried raw frames keep their own."""
@@ -71,25 +70,38 @@ class _Layer:
 
 
 class SceneMemory(Memory):
-    """The memory of one rollout."""
+    """The memory of one rollout.
 
-    def __init__(self, spec: MemorySpec, knobs: EchoForcing) -> None:
-        self.spec, self.knobs = spec, knobs
-        self.slots = knobs.slots(spec)
+    Parameters
+    ----------
+    slots: the parts of the window, empty. pool: of the scenes that are over. scoring: of the tokens of the history.
+    transitions: what happens at each kind of boundary. All others are knobs of `EchoForcing`.
+    """
+
+    def __init__(
+        self,
+        spec: MemorySpec,
+        slots: Slots,
+        pool: Pool,
+        scoring: Scoring,
+        transitions: Mapping[Boundary, Transition],
+        *,
+        recent: int,
+        max_reuse: int | None,
+        compressed_rope: CompressedRope,
+        recall_frame: RecallFrame,
+        base_weight: float,
+        stride: int,
+    ) -> None:
+        self.spec, self.slots, self.pool, self.scoring, self.transitions = spec, slots, pool, scoring, transitions
+        self.recent, self.max_reuse, self.compressed_rope = recent, max_reuse, compressed_rope
+        self.recall_frame, self.base_weight, self.stride = recall_frame, base_weight, stride
+        self.sources = {each.source for each in transitions.values()}
         self.capacity = self.slots.window - spec.chunk
         self.layers = [_Layer() for _ in range(spec.layers)]
-        self.pool = Pool(knobs.pool)
         self.transition: Transition | None = None
         self.jump: int | Tensor = 0
         self.wide = torch.promote_types(spec.dtype, torch.float32)
-        self.scoring = Scoring(
-            turning=axis_pairs(spec.layout.shapes[0][-1])[0],
-            ahead=self.slots.window.bit_length(),
-            gate=knobs.gate,
-            sharpness=knobs.sharpness,
-            amplitude=knobs.amplitude,
-            fusion=knobs.fusion,
-        )
         # What the frames of the last commit pass mean for every layer.
         self._calibrates = self._enters = self._drops = False
         self._middle: list[int] = []
@@ -108,15 +120,15 @@ class SceneMemory(Memory):
 
     def _compress(self, own: _Layer, query: Tensor) -> None:
         """Choose anew which tokens of the history stay in sight, the newest frames aside: they are there anyway."""
-        ids = self.slots.history[: -self.knobs.recent]
+        ids = self.slots.history[: -self.recent]
         calibration, before = own.calibration, own.compressed
         if not ids or calibration is None or before is None:
             return
         layout = self.spec.layout
         keys = [layout.keys(own.frames[frame])[:, 0] for frame in ids]
         recent = query.to(self.wide).mean(1)
-        scores = self.scoring.scores(keys, calibration, recent, self.knobs.recent + 1)
-        most = self.knobs.max_reuse
+        scores = self.scoring.scores(keys, calibration, recent, self.recent + 1)
+        most = self.max_reuse
         if most is not None:
             uses = torch.cat([own.uses[frame] for frame in ids], 1)
             scores = scores.masked_fill(uses >= most, -torch.inf)
@@ -139,7 +151,7 @@ class SceneMemory(Memory):
     def _positions(self, own: _Layer) -> list[int] | Tensor:
         """Slots; or (time, row, column) where chosen tokens have rows and columns of their own."""
         slots, spec = self.slots, self.spec
-        if self.knobs.compressed_rope == "slot" or own.compressed is None:
+        if self.compressed_rope == "slot" or own.compressed is None:
             return list(range(slots.frames))
         if spec.grid is None:
             raise KnobError("echo_forcing.compressed_rope: only 'slot' is possible where the grid of tokens is unknown")
@@ -180,10 +192,10 @@ class SceneMemory(Memory):
         self._fade(own, entries)
         if self._middle:
             own.compressed = Entries.cat([own.frames[frame] for frame in self._middle])
-            if self.knobs.compressed_rope == "original":
+            if self.compressed_rope == "original":
                 here = torch.arange(self.spec.frame_tokens, device=self.spec.device)
                 own.places = here.repeat(self.spec.batch, slots.compressed_room)
-        if self.knobs.max_reuse is not None:
+        if self.max_reuse is not None:
             shape = (self.spec.batch, self.spec.frame_tokens)
             unused = partial(torch.zeros, shape, dtype=torch.uint8, device=self.spec.device)
             own.uses = {frame: own.uses[frame] if frame in own.uses else unused() for frame in slots.history}
@@ -210,7 +222,7 @@ class SceneMemory(Memory):
             if own.calibration is None:
                 own.calibration = Calibration.empty(query, self.wide)
             own.calibration.add(query)
-        if any(each.source == "compress" for each in self.knobs.transitions):
+        if "compress" in self.sources:
             total = query.to(self.wide).sum(1)
             own.queries = total if own.queries is None else own.queries + total
             own.tokens += query.shape[1]
@@ -231,10 +243,10 @@ class SceneMemory(Memory):
             own.fade = own.fade * own.rates[:, None]
 
     def forget(self, switch: PromptSwitch) -> None:
-        transition = self.knobs.transition(switch.kind)
+        transition = self.transitions[switch.kind]
         slots = self.slots
         self.pool.add(self._scene(switch))
-        rows, jumps = self.pool.recalled(switch, self.knobs)
+        rows, jumps = self.pool.recalled(switch, transition.jump)
         raw = [frame for frame in slots.tail if frame not in slots.carried]
         raw = raw[max(0, len(raw) - transition.old_recent) :]
         if transition.source == "resink":
@@ -257,19 +269,18 @@ class SceneMemory(Memory):
 
     def _scene(self, switch: PromptSwitch) -> Scene:
         """What is to be remembered of the scene that ends."""
-        knobs, kept = self.knobs, self.slots.kept
-        sources = {each.source for each in knobs.transitions}
-        candidates = [frame for frame in kept if (frame - self.slots.scene_start) % knobs.stride == 0]
+        kept = self.slots.kept
+        candidates = [frame for frame in kept if (frame - self.slots.scene_start) % self.stride == 0]
         frames: dict[str, list[Entries]] = {}
         for own in self.layers:
-            if "select" in sources:
+            if "select" in self.sources:
                 frames.setdefault("select", []).append(own.frames[kept[0]])
-            if "compress" in sources:
+            if "compress" in self.sources:
                 assert own.queries is not None
                 parts = [own.frames[frame] for frame in candidates]
                 keys = [self.spec.layout.keys(part) for part in parts]
                 query = own.queries / own.tokens
-                made = recall_frame(parts, keys, query, knobs.recall_frame, knobs.base_weight)
+                made = recall_frame(parts, keys, query, self.recall_frame, self.base_weight)
                 frames.setdefault("compress", []).append(made)
         return Scene.of(switch, frames)
 
@@ -296,5 +307,5 @@ class SceneMemory(Memory):
         self.slots = self.slots.of(state["slots"])
         self.layers = [_Layer.of(each) for each in state["layers"]]
         self.pool.load_state_dict(state["pool"])
-        self.transition = None if state["kind"] is None else self.knobs.transition(state["kind"])
+        self.transition = None if state["kind"] is None else self.transitions[state["kind"]]
         self.jump = state["jump"]

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harness.errors import SwitchError
 from harness.memory import Boundary, Entries, MemorySpec, PromptSwitch
-from strategies.echo_forcing.scenes import features, idf, recall_jump, similar
+from strategies.echo_forcing.scenes import Matching, features, idf, recall_jump, similar
 
-if TYPE_CHECKING:
-    from strategies.echo_forcing.strategy import EchoForcing
+Known = Literal["script", "stream"]
 
 
 @dataclass(frozen=True)
@@ -60,10 +59,13 @@ def _away(x: Tensor) -> Tensor:
 
 
 class Pool:
-    """Scenes in order, the oldest dropped beyond `most`."""
+    """Scenes in order, the oldest dropped beyond `most`.
 
-    def __init__(self, most: int) -> None:
-        self.most = most
+    matching, known, asked: the knobs `matching`, `known` and `recalls` of `EchoForcing`.
+    """
+
+    def __init__(self, most: int, matching: Matching, known: Known, asked: Sequence[int]) -> None:
+        self.most, self.matching, self.known, self.asked = most, matching, known, asked
         self.scenes: list[Scene] = []
         self.dropped = 0
         self.recalls = 0
@@ -76,14 +78,17 @@ class Pool:
             del self.scenes[0]
             self.dropped += 1
 
-    def recalled(self, switch: PromptSwitch, knobs: EchoForcing) -> tuple[list[Scene], list[int]]:
-        """The scene that each row of the new scene starts behind, and how far its first chunk is moved ahead."""
-        least, most = knobs.transition(switch.kind).jump
+    def recalled(self, switch: PromptSwitch, jump: tuple[int, int]) -> tuple[list[Scene], list[int]]:
+        """The scene that each row of the new scene starts behind, and how far its first chunk is moved ahead.
+
+        jump: the least and the most temporal ids of it.
+        """
+        least, most = jump
         rows = switch.new_prompts.shape[0]
         self.last_kind = switch.kind
         if switch.kind == "recall":
             self.base = None
-            chosen = [self._match(row, switch, knobs) for row in range(rows)]
+            chosen = [self._match(row, switch) for row in range(rows)]
             self.recalls += 1
             jumps = [recall_jump(scores, number, least, most) for scores, number in chosen]
             return [self.scenes[number] for _, number in chosen], jumps
@@ -94,11 +99,11 @@ class Pool:
             self.base = None
         return [scene] * rows, [most] * rows
 
-    def _match(self, row: int, switch: PromptSwitch, knobs: EchoForcing) -> tuple[list[float], int]:
+    def _match(self, row: int, switch: PromptSwitch) -> tuple[list[float], int]:
         """Similarity of every scene to what a row asks for, and the one to recall."""
-        scores = self._scores(row, switch, knobs)
-        if self.recalls < len(knobs.recalls):
-            number = knobs.recalls[self.recalls] - 1 - self.dropped
+        scores = self._scores(row, switch)
+        if self.recalls < len(self.asked):
+            number = self.asked[self.recalls] - 1 - self.dropped
             if not 0 <= number < len(self.scenes):
                 raise SwitchError(
                     f"echo_forcing: recall at frame {switch.start} asks for scene {number + 1 + self.dropped}; "
@@ -107,20 +112,20 @@ class Pool:
             return scores, number
         return scores, scores.index(max(scores))
 
-    def _scores(self, row: int, switch: PromptSwitch, knobs: EchoForcing) -> list[float]:
+    def _scores(self, row: int, switch: PromptSwitch) -> list[float]:
         if switch.new_prompts.is_meta:
             return [1.0] * len(self.scenes)  # shapes only: nothing to compare
         texts = [scene.texts[row] for scene in self.scenes if scene.texts is not None]
         spoken = switch.new_texts is not None and len(texts) == len(self.scenes)
-        if not spoken or (switch.encode is None and knobs.matching == "similar"):
+        if not spoken or (switch.encode is None and self.matching == "similar"):
             asked = features(switch.new_prompts[row : row + 1].cpu().float())[0]
             return [float(features(scene.prompts[row : row + 1].float())[0] @ asked) for scene in self.scenes]
         assert switch.new_texts is not None
         asked_text = switch.new_texts[row]
         corpus = [*texts, asked_text]
-        if knobs.known == "script" and switch.script is not None:
+        if self.known == "script" and switch.script is not None:
             corpus = [scene[row] for scene in switch.script]
-        if knobs.matching == "idf":
+        if self.matching == "idf":
             return idf(asked_text, texts, corpus)
         assert switch.encode is not None
         return similar(asked_text, texts, corpus, switch.encode)

@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import torch
 from annotated_types import Ge, Gt, Le
 
 from harness.backbone.layout import DenseLayout
+from harness.backbone.rope import axis_pairs
 from harness.errors import KnobError
 from harness.memory import Boundary, Memory, MemorySpec, Strategy
 from harness.memory.budget import Part, apportion
-from strategies.echo_forcing.compression import Amplitude, Fusion, Gate
-from strategies.echo_forcing.memory import SceneMemory
+from strategies.echo_forcing.compression import Amplitude, Fusion, Gate, Scoring
+from strategies.echo_forcing.memory import CompressedRope, SceneMemory
+from strategies.echo_forcing.pool import Known, Pool
 from strategies.echo_forcing.scenes import Matching, RecallFrame
 from strategies.echo_forcing.slots import Slots
 from strategies.echo_forcing.transition import Source, Transition
@@ -67,7 +69,7 @@ class EchoForcing(Strategy):
     fusion: Fusion = "sum"
     max_reuse: Annotated[int, Ge(1), Le(255)] | None = 8
     history: Annotated[int, Ge(1)] = 21
-    compressed_rope: Literal["slot", "time", "original"] = "slot"
+    compressed_rope: CompressedRope = "slot"
     recall_frame: RecallFrame = "score_weighted"
     base_weight: Share = 0.9
     stride: Annotated[int, Ge(1)] = 4
@@ -90,7 +92,7 @@ class EchoForcing(Strategy):
     recall_jump_min: Count = 0
     recall_jump_max: Count = 6
     matching: Matching = "similar"
-    known: Literal["script", "stream"] = "script"
+    known: Known = "script"
     recalls: tuple[Annotated[int, Ge(1)], ...] = ()
     pool: Annotated[int, Ge(1)] = 64
 
@@ -148,7 +150,28 @@ class EchoForcing(Strategy):
 
     def open(self, spec: MemorySpec) -> Memory:
         self._check(spec)
-        return SceneMemory(spec, self)
+        slots = self.slots(spec)
+        scoring = Scoring(
+            turning=axis_pairs(spec.layout.shapes[0][-1])[0],
+            ahead=slots.window.bit_length(),
+            gate=self.gate,
+            sharpness=self.sharpness,
+            amplitude=self.amplitude,
+            fusion=self.fusion,
+        )
+        return SceneMemory(
+            spec,
+            slots,
+            Pool(self.pool, self.matching, self.known, self.recalls),
+            scoring,
+            {kind: self.transition(kind) for kind in get_args(Boundary)},
+            recent=self.recent,
+            max_reuse=self.max_reuse,
+            compressed_rope=self.compressed_rope,
+            recall_frame=self.recall_frame,
+            base_weight=self.base_weight,
+            stride=self.stride,
+        )
 
     def _check(self, spec: MemorySpec) -> None:
         window, chunk = self.window(spec), spec.chunk

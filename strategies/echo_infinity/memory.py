@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harness.backbone.rope import Rope, head_radians, rotate
 from harness.memory import At, Context, Entries, MemorySpec
-from harness.memory.frames import FrameCache
+from harness.memory.frames import FrameCache, OnSwitch, Positions
 from strategies.echo_infinity.encoder import QueryMemoryEncoder
 
-if TYPE_CHECKING:
-    from strategies.echo_infinity.strategy import EchoInfinity
+Update = Literal["first_pass", "clean", "never"]
 
 
 class QueryMemory(FrameCache):
@@ -22,16 +21,38 @@ class QueryMemory(FrameCache):
 
     An update is due when frames have left the window of the layers that are read. As released it is made after the
     first pass of the next chunk, which still sees the memory as it was; until then what left is held in `leaving`.
+
+    Parameters
+    ----------
+    encoders: of each group of layers.
+    sources: the layer that each group reads.
+    window, sink, positions, on_switch: as for `FrameCache`; all others are knobs of `EchoInfinity`.
     """
 
-    def __init__(self, spec: MemorySpec, knobs: EchoInfinity, encoders: Sequence[QueryMemoryEncoder]) -> None:
-        super().__init__(
-            spec, window=knobs.window, sink=knobs.sink, positions=knobs.positions, on_switch=knobs.on_switch
-        )
-        self.knobs, self.encoders = knobs, encoders
-        self.room = knobs.window - spec.chunk
-        self.capacity = self.room + knobs.memory
-        self.sources = knobs.sources(spec.layers)
+    def __init__(
+        self,
+        spec: MemorySpec,
+        encoders: Sequence[QueryMemoryEncoder],
+        sources: Sequence[int],
+        *,
+        window: int,
+        sink: int,
+        positions: Positions,
+        on_switch: OnSwitch,
+        memory: int,
+        reach: int,
+        update: Update,
+        gate: bool,
+        residual: bool,
+        sink_anchor: bool,
+        memory_recache: bool,
+    ) -> None:
+        super().__init__(spec, window=window, sink=sink, positions=positions, on_switch=on_switch)
+        self.encoders, self.sources, self.memory, self.reach = encoders, sources, memory, reach
+        self.updates, self.gate, self.residual = update, gate, residual
+        self.sink_anchor, self.memory_recache = sink_anchor, memory_recache
+        self.room = window - spec.chunk
+        self.capacity = self.room + memory
         self.leaving: dict[int, dict[int, Entries]] = {}  # of the layers that are read, frame by frame
         self.due = False  # whether frames have left that no update has seen
         self.queries: list[Tensor] = []  # of each group, [B, M, D]; none before the first update
@@ -44,17 +65,17 @@ class QueryMemory(FrameCache):
         ids, frames = list(kept), list(kept.values())
         sink, local = ids[: self.sink], ids[self.sink :]
         newest = at.start + at.frames - 1
-        start = (newest if self.positions == "absolute" else min(newest, self.knobs.reach - 1)) - at.frames + 1
+        start = (newest if self.positions == "absolute" else min(newest, self.reach - 1)) - at.frames + 1
         first = start - len(local)
         # A pass over many frames, as at a prompt switch, would see in the memory what it is about to make anew.
         shown = [self.memories[self.group(layer)]] if self.memories and self.sees_memory(at.frames) else []
-        behind = range(first - self.knobs.memory, first) if shown else ()
+        behind = range(first - self.memory, first) if shown else ()
         places = [*(sink if self.positions == "absolute" else range(len(sink))), *behind, *range(first, start)]
         return Context((*frames[: self.sink], *shown, *frames[self.sink :]), places, start)
 
     def sees_memory(self, frames: int) -> bool:
         """Whether a pass over so many frames attends to the memory."""
-        return frames <= self.spec.chunk or self.knobs.memory_recache
+        return frames <= self.spec.chunk or self.memory_recache
 
     def stale(self, pass_index: int) -> bool:
         return pass_index > 0 and self.due
@@ -68,24 +89,23 @@ class QueryMemory(FrameCache):
                 # What left is made anew here, and leaves again.
                 self.due, self.leaving = False, {}
         super().remember(layer, entries, query, at)
-        if layer == self.spec.layers - 1 and self.due and self.knobs.update == "clean":
+        if layer == self.spec.layers - 1 and self.due and self.updates == "clean":
             self.update()
 
     def trim(self, layer: int) -> None:
         kept = self.kept[layer]
         ids = list(kept)[self.sink : self.sink + max(0, len(kept) - self.room)]
         gone = dict(zip(ids, self.drop(layer, ids), strict=True))
-        if gone and self.knobs.memory:
+        if gone and self.memory:
             self.due = True
-            if layer in self.sources and self.knobs.update != "never":
+            if layer in self.sources and self.updates != "never":
                 self.leaving[layer] = gone
 
     def update(self) -> None:
         """Let what is leaving into the queries, and go."""
-        knobs = self.knobs
-        if knobs.update != "never":
+        if self.updates != "never":
             self.queries = [
-                encoder.updated(queries, *self.evicted(source), gated=knobs.gate, residual=knobs.residual)
+                encoder.updated(queries, *self.evicted(source), gated=self.gate, residual=self.residual)
                 for encoder, queries, source in zip(self.encoders, self.current(), self.sources, strict=True)
             ]
         self.due, self.leaving = False, {}
@@ -101,7 +121,7 @@ class QueryMemory(FrameCache):
         """Keys and values [B, N, heads, channels] of what is leaving a layer, as they were attended to: turned, with
         absolute positions, else not."""
         leaving = self.leaving[source]
-        parts = [self.kept[source][frame] for frame in list(self.kept[source])[: self.sink * self.knobs.sink_anchor]]
+        parts = [self.kept[source][frame] for frame in list(self.kept[source])[: self.sink * self.sink_anchor]]
         keys, values = (x.flatten(1, 2) for x in Entries.cat([*parts, *leaving.values()]).tensors)
         if self.positions == "absolute":
             spec, ids = self.spec, [*list(self.kept[source])[: len(parts)], *leaving]
@@ -122,7 +142,7 @@ class QueryMemory(FrameCache):
 
     def group(self, layer: int) -> int:
         """The group of a layer."""
-        return layer * self.knobs.groups // self.spec.layers
+        return layer * len(self.sources) // self.spec.layers
 
     def held(self, layer: int) -> Mapping[int, Entries]:
         return {**self.leaving.get(layer, {}), **self.kept[layer]}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Literal
@@ -22,7 +23,7 @@ from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.memory.frames import OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape, encoders_of
-from strategies.echo_infinity.memory import QueryMemory
+from strategies.echo_infinity.memory import QueryMemory, Update
 
 NAME = "query_memory_encoder"
 """Of the encoder in published checkpoints."""
@@ -60,7 +61,7 @@ class EchoInfinity(Strategy):
     memory: Annotated[int, Ge(0)] = 3
     reach: Annotated[int, Ge(1)] = 21
     positions: Positions = "relative"
-    update: Literal["first_pass", "clean", "never"] = "first_pass"
+    update: Update = "first_pass"
     groups: Annotated[int, Ge(1)] = 1
     source: Literal["last", "middle", "group"] = "last"
     encoder_layers: Annotated[int, Ge(1)] = 2
@@ -106,7 +107,26 @@ class EchoInfinity(Strategy):
                 f"echo_infinity: its queries are for frames of {tokens} tokens, and these have {spec.frame_tokens}; "
                 "choose the backbone's usual latent size"
             )
-        return QueryMemory(spec, self, encoders)
+        return self.memory_of(spec, encoders)
+
+    def memory_of(self, spec: MemorySpec, encoders: Sequence[QueryMemoryEncoder]) -> QueryMemory:
+        """The memory of one rollout, with these encoders of its groups."""
+        return QueryMemory(
+            spec,
+            encoders,
+            self.sources(spec.layers),
+            window=self.window,
+            sink=self.sink,
+            positions=self.positions,
+            on_switch=self.on_switch,
+            memory=self.memory,
+            reach=self.reach,
+            update=self.update,
+            gate=self.gate,
+            residual=self.residual,
+            sink_anchor=self.sink_anchor,
+            memory_recache=self.memory_recache,
+        )
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         held = window_bytes(spec, self.window, frames)

@@ -20,7 +20,6 @@ from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.trainer import Draw, FlowLearner, forced_flow
 from strategies.echo_infinity.encoder import encoders_of
-from strategies.echo_infinity.memory import QueryMemory
 from strategies.echo_infinity.strategy import EchoInfinity
 
 TOKENS = 3000
@@ -85,7 +84,7 @@ class Remembering(FlowLearner):
         model, chunk, clips = self.adapted.model, self.chunk, draw.clips
         batch, frames = clips.clean.shape[:2]
         spec = model.memory_spec(self.teacher.grid, chunk, batch)
-        memory = QueryMemory(spec, knobs, encoders_of(spec.module))
+        memory = knobs.memory_of(spec, encoders_of(spec.module))
         passes = Passes(model, memory, spec, grid=self.teacher.grid, frames=frames, grad=True)
         with torch.no_grad():
             said = model.embed_prompt(clips.prompts)
