@@ -104,9 +104,11 @@ def fuzz(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and likely mistakes: ruff, checking only."""
+    """Style and likely mistakes: ruff, checking only; and which room of the house may import which."""
     python(session, "ruff", "check", ".")
     python(session, "ruff", "format", "--check", ".")
+    linter = prepare(session, HORIZON).with_name("lint-imports")
+    session.run(str(linter), "--no-cache", external=True, env={"PYTHONPATH": str(ROOT)})
 
 
 @nox.session

@@ -51,7 +51,7 @@ MOVED = {
     "harness.pocket.lessons": "harness.pocket.training_clips",
     "harness.pocket.school": "harness.pocket.recipe",
     "harness.pocket.stages": "harness.pocket.schedule",
-    "harness.pocket.train": "harness.pocket.trainer",
+    "harness.pocket.train": "harness.pocket.recipe",
     "harness.pocket.train_probe": "harness.pocket.probe_training",
     "harness.records": "harness.store.records",
     "harness.request": "harness.rollout.request",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from harness import registry
 from harness.errors import HorizonError, UnknownNameError, did_you_mean
-from reports.tables import Entrant, table_names
+from reports.arms import Entrant, table_names
 
 BASELINE = "sliding_window"
 """What others are compared with where nothing else is asked for."""

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from reports.arms import Entrant
 from reports.columns import BYTES, RATES
 from reports.sheet import Sheet, Spell, column, number
 from reports.statistics.comparison import Comparison
-from reports.tables import Entrant
 
 SUITES = ("fps", "latency", "vram")
 

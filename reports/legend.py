@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from harness.store.store import Store
+from reports.arms import Entrant
 from reports.cost import SUITES
 from reports.quality import shown_columns
 from reports.statistics.comparison import MOST, Comparison
-from reports.tables import Entrant
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from harness.campaign.campaign import PUBLISHED
-from reports.budget import cached, notes, with_budget
+from reports.arms import Entrant, table_names
 from reports.columns import COLUMNS, FILMED, FILMED_SWITCHES, HEADLINE, PRICES, SIX, SWITCHES, VBENCH, Columns
+from reports.notes import cached, notes, with_budget
 from reports.sheet import Sheet, column, number
 from reports.statistics.comparison import Comparison
-from reports.tables import Entrant, table_names
 
 Lengths = Mapping[str, Sequence[int]]
 """Latent frames of the videos of each scenario, the longest first."""

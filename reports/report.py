@@ -19,16 +19,17 @@ from harness.campaign.film_list import protocols
 from harness.errors import StoreError
 from harness.files import own, write_text, write_whole
 from harness.store.store import MANIFEST, Store
+from reports.arms import Entrant, cohorts_of, entrants
 from reports.cost import cost_sheets
 from reports.legend import Legend, legend_of
+from reports.notes import mark, stale_arms
 from reports.plots.all import draw_all
 from reports.pool import Snapshot, opened, united
 from reports.quality import differences, filmed, sheets, switch_sheets, vbench_sheets
-from reports.ranking import matrices
 from reports.sheet import Sheet
-from reports.stale import mark, stale_arms
 from reports.statistics.comparison import Comparison, compared, whole_lengths
-from reports.tables import Entrant, cohorts_of, entrants, scores, tidy, troubles
+from reports.statistics.ranking import matrices
+from reports.tables import scores, tidy, troubles
 
 POOLED = Path("runs/pooled")
 """Where the report of several campaigns goes, unless another place is given."""

@@ -21,7 +21,7 @@ from harness.pocket.world import film
 from harness.rollout import rollout
 from harness.rollout.noise import PairedNoise
 from harness.suite import Metric, Place, QualitySuite, Row, Sample, Task
-from suites.sentences import half_said, scripts
+from suites.observers.sentences import half_said, scripts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -23,8 +23,8 @@ from suites.film_suite import Filmed, trends, without_themselves
 from suites.horizons import HORIZONS
 from suites.observers.film import Camera
 from suites.observers.probe import Watch
+from suites.observers.sentences import half_said, scripts
 from suites.picture_metrics import picture_metrics
-from suites.sentences import half_said, scripts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -25,7 +25,7 @@ from harness.suite import Margin, Metric, Observer, Place, Row, Task
 from suites.film_suite import Filmed, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
-from suites.sentences import scripts
+from suites.observers.sentences import scripts
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ import torch
 
 from harness import registry
 from harness.backbone.presets import Backbone
-from harness.campaign.campaign import Cell
+from harness.campaign.expansion import Cell
 from harness.errors import HorizonError
 from harness.plan.plan import plan
 from harness.rollout.request import GB, laid_out_bytes

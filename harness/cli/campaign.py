@@ -32,7 +32,7 @@ from harness.cli.console.ticker import Ticker
 from harness.errors import CampaignError
 
 if TYPE_CHECKING:
-    from harness.campaign.campaign import Cell
+    from harness.campaign.expansion import Cell
     from harness.engines.inline import Look
     from harness.store.store import Status, Store
 
@@ -100,7 +100,8 @@ def run(
     """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
     import torch
 
-    from harness.campaign.campaign import absent, cells, make_campaign, manifest, read_campaign
+    from harness.campaign.campaign import make_campaign, read_campaign
+    from harness.campaign.expansion import absent, cells, manifest
     from harness.campaign.preflight import warnings
     from harness.cli.dry_run import list_cells
     from harness.engines.inline import run as execute
@@ -204,8 +205,8 @@ def films(
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     """Raise UnknownNameError, before the first frame, for a baseline that no arm is called."""
     from harness.store.store import MANIFEST
+    from reports.arms import entrant_of
     from reports.baseline import choose
-    from reports.tables import entrant_of
 
     if baseline is None:
         return

@@ -233,7 +233,8 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
 
 def _tell_files(files: list[Found], weights: Path | None) -> None:
     """Which files a backbone needs, whether they are there, and how to get those that are not."""
-    from harness.backbone.published.artifacts import SHOWN, command, looked_in, offline, size_of, weights_folder
+    from harness.backbone.published.artifacts import SHOWN, command, looked_in, offline, size_of
+    from harness.backbone.published.places import weights_folder
 
     sheet = table("file", "bytes", "SHA-256", "found", title="files")
     for each in files:

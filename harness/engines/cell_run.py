@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from harness.backbone.presets import Backbone
-from harness.campaign.campaign import Cell
+from harness.campaign.expansion import Cell
 from harness.memory.budget import FAR
 from harness.memory.knobs import changed_fields, knobs_in_full
 from harness.rollout import Chunk

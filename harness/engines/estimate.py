@@ -6,7 +6,7 @@ import time
 from dataclasses import replace
 
 from harness.backbone.presets import Backbone
-from harness.campaign.campaign import Cell
+from harness.campaign.expansion import Cell
 from harness.engines.cell_run import Flight
 from harness.suite import CostSuite, Row
 

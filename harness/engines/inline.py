@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
-from harness.campaign.campaign import Cell
+from harness.campaign.expansion import Cell
 from harness.engines.cell_run import SAVE_EVERY, Flight, Progress, Report, describe
 from harness.engines.isolated import Outcome, measured
 from harness.engines.outcome import is_full, outcome_of

@@ -37,7 +37,7 @@ from harness.provenance.environment import cpu
 from harness.suite import CostSuite, Row, Sample, Task
 
 if TYPE_CHECKING:
-    from harness.campaign.campaign import Cell
+    from harness.campaign.expansion import Cell
     from harness.store.store import Status
 
 

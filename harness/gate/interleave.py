@@ -200,7 +200,8 @@ def serve() -> None:
 def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     import torch
 
-    from harness.campaign.campaign import cells, make_campaign, manifest
+    from harness.campaign.campaign import make_campaign
+    from harness.campaign.expansion import cells, manifest
     from harness.engines.inline import keep
     from harness.engines.isolated import observed
     from harness.measure.meter import pin, turns

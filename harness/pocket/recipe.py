@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from harness.backbone.presets import build
+from harness.backbone.presets import Backbone, build
+from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError
 from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
+from harness.pocket.preset import CHUNK, LATENT_SIZE
 from harness.pocket.probe import Probe
 from harness.pocket.probe_training import ProbeTrainer
 from harness.pocket.schedule import STAGES
-from harness.pocket.trainer import Trainer
-from harness.pocket.training_clips import HELD_OUT
+from harness.pocket.training_clips import HELD_OUT, clips
 from harness.pocket.world import film, script
 from harness.training import loop as study
 from harness.training.loop import Trains
 from harness.training.recipe import Request
+from harness.training.schedule import Stage
+from harness.training.trainer import FlowLearner
 
 ORDER = ("foundation", "rehearsal", "probe")
 PICTURES = 4096
@@ -75,3 +79,16 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
     if install:
         preset.keep(trainer.codec, preset.WEIGHTS / "codec.safetensors")
     return path
+
+
+class Trainer(FlowLearner):
+    """The whole model learns, from clips of the world."""
+
+    def __init__(
+        self, model: CausalWan, codec: PatchCodec, stage: Stage, folder: Path, *, seed: int = 0, compile: bool = True
+    ) -> None:
+        matrices = [x for name, x in model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
+        backbone = Backbone(model=model, chunk=CHUNK, latent_size=LATENT_SIZE)
+        source = partial(clips, codec, CHUNK)
+        super().__init__(backbone, source, model, matrices, stage, folder, seed=seed, compile=compile)
+        self.model, self.codec = model, codec

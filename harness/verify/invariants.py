@@ -6,16 +6,14 @@ NotApplicableError with the reason why the invariant does not apply.
 
 from __future__ import annotations
 
-import gc
 import io
 import itertools
 from collections.abc import Mapping
 from functools import cache
-from types import FunctionType, ModuleType
 from typing import Any, get_args
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from harness.memory import At, Boundary, Context, Entries, Memory
 from harness.memory.frames import FrameCache
@@ -89,71 +87,6 @@ def equal_to_full(bench: Workbench) -> str:
     if until < 2:
         raise NotApplicableError("evicts as soon as there is something to remember")
     return f"chunks 0 to {until - 1}, within {TOLERANCE:.0e}"
-
-
-def bounded_bytes(bench: Workbench) -> str:
-    """The memory stops growing."""
-    if not bench.strategy.bounded:
-        raise NotApplicableError("keeps everything, as declared")
-    sizes = _sizes(bench, bench.chunks + SETTLES + LONG_CHUNKS)
-    settled = sizes[-LONG_CHUNKS:]
-    if max(settled) != min(settled):
-        raise BrokenError(f"bytes go from {settled[0]} to {settled[-1]} over the last {LONG_CHUNKS} chunks")
-    starts = range(1, bench.chunks, 2)
-    scene = bench.strategy.scene_bytes(bench.spec())
-    scene += bench.prompt(0).nbytes if scene else 0
-    for number, size in enumerate(_sizes(bench, bench.chunks, switches=bench.switches(*starts))):
-        most = max(sizes) + scene * sum(start <= number for start in starts)
-        if size > most:
-            raise BrokenError(f"with prompt switches, {size} bytes after chunk {number}; at most {most} are allowed")
-    return f"{settled[-1]} bytes over {LONG_CHUNKS} chunks, {f'{scene} more' if scene else 'no more'} with each switch"
-
-
-def planned_bytes(bench: Workbench) -> str:
-    """What is allocated is what was planned, at every chunk boundary."""
-    spec, sizes = bench.spec(batch=2), _sizes(bench, bench.chunks, seeds=(0, 1))
-    for number, size in enumerate(sizes, 1):
-        planned = bench.strategy.footprint(spec, number * bench.chunk)
-        if planned != size:
-            raise BrokenError(f"after chunk {number - 1} it holds {size} bytes, and {planned} were planned")
-    return f"{len(sizes)} chunk boundaries, two rows"
-
-
-def _sizes(bench: Workbench, chunks: int, **options: Any) -> list[int]:
-    """Bytes held after each chunk's commit; BrokenError where the memory keeps alive what it does not name."""
-    opened, sizes = [], []
-
-    def caught(memory: Memory) -> Memory:
-        opened.append(memory)
-        return memory
-
-    for chunk in bench.roll(chunks, watch=caught, **options):
-        chunk.state()
-        sizes.append(opened[0].nbytes())
-        alive = _reachable_bytes(opened[0])
-        if alive > sizes[-1]:
-            raise BrokenError(f"after chunk {chunk.index} it keeps {alive} bytes alive and names {sizes[-1]} of them")
-    return sizes
-
-
-def _reachable_bytes(memory: Memory) -> int:
-    """Bytes of all tensor storages that can be reached from the memory, whether it names them or not.
-
-    The parameters of a network that it uses are not memory.
-    """
-    storages: dict[int, int] = {}
-    seen: set[int] = set()
-    waiting: list[object] = [vars(memory)]
-    while waiting:
-        thing = waiting.pop()
-        if id(thing) in seen or isinstance(thing, type | ModuleType | FunctionType | nn.Module):
-            continue
-        seen.add(id(thing))
-        if isinstance(thing, Tensor):
-            storages[thing.untyped_storage().data_ptr()] = thing.untyped_storage().nbytes()
-        else:
-            waiting.extend(gc.get_referents(thing))
-    return sum(storages.values())
 
 
 def evicted_not_read(bench: Workbench) -> str:

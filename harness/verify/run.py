@@ -10,7 +10,7 @@ import torch
 
 from harness.errors import CheckpointError, HorizonTooLongError, KnobError
 from harness.memory import Strategy
-from harness.verify import invariants
+from harness.verify import byte_invariants, invariants
 from harness.verify.bench import Workbench
 from harness.verify.invariants import BrokenError, NotApplicableError
 
@@ -56,8 +56,8 @@ def _run(name: str, check: Callable[[Workbench], str], bench: Workbench) -> Find
 CHECKS: dict[str, Callable[[Workbench], str]] = {
     "prefix causality": invariants.prefix_causality,
     "equal to full attention until eviction": invariants.equal_to_full,
-    "bounded bytes": invariants.bounded_bytes,
-    "planned bytes = allocated bytes": invariants.planned_bytes,
+    "bounded bytes": byte_invariants.bounded_bytes,
+    "planned bytes = allocated bytes": byte_invariants.planned_bytes,
     "evicted entries are not read": invariants.evicted_not_read,
     "kept entries are read": invariants.kept_is_read,
     "two rollouts share nothing": invariants.share_nothing,

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pandas as pd
 
 from harness.errors import BaselineError, did_you_mean
+from reports.arms import entrant_of
 from reports.baseline import named
 from reports.gate.evidence import Evidence
-from reports.tables import entrant_of
 
 
 def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:

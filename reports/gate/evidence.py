@@ -22,7 +22,8 @@ from harness.errors import BaselineError, HorizonError, StoreError
 from harness.files import write_whole
 from harness.store.manifest import SHARED
 from harness.store.store import Store
-from reports.tables import entrants, scores, tidy, troubles_by_arm
+from reports.arms import entrants
+from reports.tables import scores, tidy, troubles_by_arm
 
 FORMAT = 1
 """Of a baseline's file; one of another format is refused."""

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from harness.store.store import Store
+from reports.arms import Entrant
 from reports.columns import HEADLINE, LOOKED_AT, SIX
 from reports.cost import speeds
 from reports.plots import cost as cost_plots
@@ -16,7 +17,6 @@ from reports.plots import drift as drift_plots
 from reports.plots import interactive as interactive_plots
 from reports.plots.panels import cast
 from reports.statistics.comparison import Comparison
-from reports.tables import Entrant
 
 CURVES = (("steady", "unsaid_identity"), ("steady", "motion"), ("occlusion", "unsaid_identity"))
 STRIPS = ("steady", "occlusion", "recall-21", SIX, "recall", "six")

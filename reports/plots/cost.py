@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from reports.arms import table_names
 from reports.plots.panels import DASHES, Cast, dress, entered, keep, legend, logarithmic, panels_of
 from reports.plots.strips import PALE
 from reports.statistics.bounded import Scale, bounded_interval
-from reports.tables import table_names
 
 
 def waits(table: pd.DataFrame, cast: Cast, path: Path) -> None:

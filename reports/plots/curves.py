@@ -8,9 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from reports.arms import Entrant
 from reports.statistics.bounded import Scale, scale_of
 from reports.statistics.paired import side_by_side
-from reports.tables import Entrant, observed_by, rollouts_of, suite_named
+from reports.tables import observed_by, rollouts_of, suite_named
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ import torch
 
 from harness.campaign.campaign import PUBLISHED
 from harness.store.store import Stored
+from reports.arms import Entrant, table_names
 from reports.plots.curves import curves_of
 from reports.plots.panels import Cast, dress, entered, front, keep, legend, panels_of, unit
 from reports.plots.strips import filmstrip
 from reports.statistics.paired import common
-from reports.tables import Entrant, table_names
 
 
 def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Path) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from reports.arms import Entrant
 from reports.baseline import Baseline
 from reports.plots.strips import INK, PALE, save
-from reports.tables import Entrant
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -17,11 +17,12 @@ import numpy as np
 import pandas as pd
 
 from harness.suite import CostSuite, Suite
+from reports.arms import Entrant, table_names
 from reports.baseline import Baseline, choose
 from reports.statistics.bootstrap import LEVEL, adjusted
 from reports.statistics.bounded import Scale, means, scale_of
 from reports.statistics.paired import flip_p, side_by_side, student_p
-from reports.tables import Entrant, observed_by, rollouts_of, suite_named, table_names
+from reports.tables import observed_by, rollouts_of, suite_named
 
 KEYS = ("suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "cohort")
 """What makes a column. Speeds of two cohorts are two columns; of all else the cohort is empty."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from harness.errors import KnobError
 from harness.memory import At, Boundary, Context, Entries, Memory, MemorySpec, PromptSwitch
 from strategies.echo_forcing.compression import Calibration, Scoring, choose, take
 from strategies.echo_forcing.decay import decay_rates
+from strategies.echo_forcing.layer import Layer
 from strategies.echo_forcing.pool import Pool, Scene
 from strategies.echo_forcing.scenes import RecallFrame, recall_frame
 from strategies.echo_forcing.slots import Slots
@@ -23,50 +23,6 @@ CompressedRope = Literal["slot", "time", "original"]
 
 RECALLED = -1
 """Frame id of a recalled frame; carried raw frames keep their own."""
-
-
-@dataclass
-class _Layer:
-    """What one layer holds. frames: whole frames by id, each once, whatever parts they play. compressed: chosen tokens
-    [B, compressed, S, ...]; places: where in their frames they were [B, compressed * S], if positions need it. uses:
-    how often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
-    [B, heads, channels]. fade: weights of carried entries [B, carried, S]; rates: their factor a chunk [B, S]."""
-
-    frames: dict[int, Entries] = field(default_factory=dict)
-    compressed: Entries | None = None
-    places: Tensor | None = None
-    uses: dict[int, Tensor] = field(default_factory=dict)
-    calibration: Calibration | None = None
-    queries: Tensor | None = None
-    tokens: int = 0
-    fade: Tensor | None = None
-    rates: Tensor | None = None
-
-    def stored(self) -> Iterable[Tensor]:
-        for entries in (*self.frames.values(), *([self.compressed] if self.compressed else [])):
-            yield from entries.tensors
-        yield from self.uses.values()
-        if self.calibration is not None:
-            yield from (self.calibration.total, self.calibration.size)
-        yield from (x for x in (self.places, self.queries, self.fade, self.rates) if x is not None)
-
-    def state_dict(self) -> dict[str, Any]:
-        return {
-            "frames": {frame: list(entries.tensors) for frame, entries in self.frames.items()},
-            "compressed": None if self.compressed is None else list(self.compressed.tensors),
-            "uses": dict(self.uses),
-            "calibration": None if self.calibration is None else self.calibration.state_dict(),
-            **{name: getattr(self, name) for name in ("places", "queries", "tokens", "fade", "rates")},
-        }
-
-    @classmethod
-    def of(cls, state: Mapping[str, Any]) -> _Layer:
-        made = cls(**{name: state[name] for name in ("places", "queries", "tokens", "fade", "rates")})
-        made.frames = {frame: Entries(*tensors) for frame, tensors in state["frames"].items()}
-        made.compressed = None if state["compressed"] is None else Entries(*state["compressed"])
-        made.uses = dict(state["uses"])
-        made.calibration = None if state["calibration"] is None else Calibration(**state["calibration"])
-        return made
 
 
 class SceneMemory(Memory):
@@ -98,7 +54,7 @@ class SceneMemory(Memory):
         self.recall_frame, self.base_weight, self.stride = recall_frame, base_weight, stride
         self.sources = {each.source for each in transitions.values()}
         self.capacity = self.slots.window - spec.chunk
-        self.layers = [_Layer() for _ in range(spec.layers)]
+        self.layers = [Layer() for _ in range(spec.layers)]
         self.transition: Transition | None = None
         self.jump: int | Tensor = 0
         self.wide = torch.promote_types(spec.dtype, torch.float32)
@@ -118,7 +74,7 @@ class SceneMemory(Memory):
         start = slots.frames + self.jump if enters else slots.frames
         return Context(tuple(frames), self._positions(own), start, self._weights(own))
 
-    def _compress(self, own: _Layer, query: Tensor) -> None:
+    def _compress(self, own: Layer, query: Tensor) -> None:
         """Choose anew which tokens of the history stay in sight, the newest frames aside: they are there anyway."""
         ids = self.slots.history[: -self.recent]
         calibration, before = own.calibration, own.compressed
@@ -148,7 +104,7 @@ class SceneMemory(Memory):
             uses = uses.scatter_add(1, places, there.to(uses.dtype))
             own.uses.update(zip(ids, (x.clone() for x in uses.split(tokens, 1)), strict=True))
 
-    def _positions(self, own: _Layer) -> list[int] | Tensor:
+    def _positions(self, own: Layer) -> list[int] | Tensor:
         """Slots; or (time, row, column) where chosen tokens have rows and columns of their own."""
         slots, spec = self.slots, self.spec
         if self.compressed_rope == "slot" or own.compressed is None:
@@ -167,7 +123,7 @@ class SceneMemory(Memory):
             at[:, here, :, 1], at[:, here, :, 2] = where // columns, where % columns
         return at.flatten(1, 2)
 
-    def _weights(self, own: _Layer) -> Tensor | None:
+    def _weights(self, own: Layer) -> Tensor | None:
         """Weight of every entry [B, N], None where all are 1."""
         slots, spec = self.slots, self.spec
         if own.fade is None:
@@ -216,7 +172,7 @@ class SceneMemory(Memory):
             slots.drop_carried()
         self._middle = slots.make_room()
 
-    def _listen(self, own: _Layer, query: Tensor) -> None:
+    def _listen(self, own: Layer, query: Tensor) -> None:
         """Take in the queries of a clean pass."""
         if self._calibrates:
             if own.calibration is None:
@@ -227,7 +183,7 @@ class SceneMemory(Memory):
             own.queries = total if own.queries is None else own.queries + total
             own.tokens += query.shape[1]
 
-    def _fade(self, own: _Layer, entries: Entries) -> None:
+    def _fade(self, own: Layer, entries: Entries) -> None:
         """Let carried entries fade by a chunk, or leave."""
         if own.fade is None or self.transition is None:
             return
@@ -257,7 +213,7 @@ class SceneMemory(Memory):
             frames = {frame: own.frames[frame] for frame in raw}
             if recalls:
                 frames[RECALLED] = self.pool.frame(rows, transition.source, number, self.spec)
-            fresh = _Layer(frames=frames)
+            fresh = Layer(frames=frames)
             if carried and transition.fades:
                 shape = (self.spec.batch, len(carried), self.spec.frame_tokens)
                 fresh.fade = torch.full(shape, transition.weight, dtype=self.wide, device=self.spec.device)
@@ -305,7 +261,7 @@ class SceneMemory(Memory):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.slots = self.slots.of(state["slots"])
-        self.layers = [_Layer.of(each) for each in state["layers"]]
+        self.layers = [Layer.of(each) for each in state["layers"]]
         self.pool.load_state_dict(state["pool"])
         self.transition = None if state["kind"] is None else self.transitions[state["kind"]]
         self.jump = state["jump"]

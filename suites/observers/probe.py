@@ -16,8 +16,8 @@ from harness.pocket.readout import JUDGED, judge, truly
 from harness.pocket.world import HEADINGS, NAMES, SPEEDS, SWING, film, paint
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
+from suites.observers.sentences import scripts
 from suites.picture_metrics import changes, period, picture_metrics
-from suites.sentences import scripts
 
 FIRST = 9
 """Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""

@@ -16,8 +16,8 @@ from harness.pocket.probe import SEEN, UNSURE, agreed
 from harness.pocket.world import FADE, NAMES, film
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
+from suites.observers.sentences import scripts
 from suites.picture_metrics import changes
-from suites.sentences import scripts
 
 SURE = 0.9
 """Confidence of the probe from which a switch counts as followed."""

@@ -20,7 +20,8 @@ import psutil
 import torch
 
 from harness import registry
-from harness.campaign.campaign import cells, make_campaign, manifest
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import cells, manifest
 from harness.engines.inline import Progress, run
 from harness.store.store import Store
 from suites import drift

@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from harness import registry
-from harness.campaign.campaign import cells, make_campaign, manifest
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import cells, manifest
 from harness.cli.console.ticker import Ticker
 from harness.engines.inline import run
 from harness.store.store import Store

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 
 from harness.store.store import Store
+from reports.arms import entrants
 from reports.statistics.bootstrap import Interval, interval, kendall
-from reports.tables import entrants, scores, tidy
+from reports.tables import scores, tidy
 
 METRIC, FRAMES = "unsaid_identity", 240
 

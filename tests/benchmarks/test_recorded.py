@@ -21,7 +21,8 @@ from pytest_benchmark.fixture import BenchmarkFixture
 
 from harness.errors import HorizonError, StoreError
 from harness.store.store import MANIFEST, Store
-from reports.tables import Entrant, entrants, tidy
+from reports.arms import Entrant, entrants
+from reports.tables import tidy
 
 FOLDER = Path(os.environ.get("HORIZON_CAMPAIGN") or Path(__file__).resolve().parents[2] / "runs" / "cost")
 SUITES = {"chunk_seconds": "fps", "switch_seconds": "latency"}

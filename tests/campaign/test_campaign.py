@@ -3,7 +3,8 @@ import re
 import pytest
 
 from harness import registry
-from harness.campaign.campaign import EQUAL, PUBLISHED, absent, arms, cells, make_campaign, manifest, read_campaign
+from harness.campaign.campaign import EQUAL, PUBLISHED, make_campaign, read_campaign
+from harness.campaign.expansion import absent, arms, cells, manifest
 from harness.errors import CampaignError, KnobError
 from harness.memory.budget import dense_bytes
 from harness.suite import Row, Task

@@ -3,7 +3,8 @@
 import pytest
 
 from harness import registry
-from harness.campaign.campaign import cells, make_campaign
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import cells
 from harness.campaign.preflight import warnings
 from harness.measure.counting import weighed
 from harness.rollout.sample import sample

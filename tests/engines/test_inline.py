@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from harness import registry
-from harness.campaign.campaign import cells, make_campaign
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import cells
 from harness.engines import inline as executor
 from harness.engines.inline import run
 from harness.errors import StoreError

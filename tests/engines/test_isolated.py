@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from harness import registry
-from harness.campaign.campaign import Arm, Cell, cells, make_campaign
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import Arm, Cell, cells
 from harness.engines import isolated as measuring
 from harness.engines.inline import ALONE, run
 from harness.engines.isolated import Outcome, measured

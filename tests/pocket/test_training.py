@@ -13,7 +13,7 @@ from harness.errors import CheckpointError, HorizonError
 from harness.pocket import recipe as school
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import ATTRIBUTES, WordEncoder
-from harness.pocket.trainer import Trainer
+from harness.pocket.recipe import Trainer
 from harness.pocket.training_clips import HABIT, HELD_OUT, emphasis, lesson
 from harness.pocket.world import film, script
 from harness.training.loop import read_log, resume, run

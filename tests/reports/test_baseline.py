@@ -4,9 +4,9 @@ import pytest
 
 from harness import registry
 from harness.errors import UnknownNameError
+from reports.arms import Entrant
 from reports.baseline import choose
 from reports.report import render
-from reports.tables import Entrant
 from tests.reports.folders import campaign, films
 
 PUBLISHED, EQUAL = "as published", "equal budget"

@@ -6,11 +6,12 @@ import pytest
 from harness import registry
 from harness.store.store import Store
 from harness.suite import Sample
+from reports.arms import cohorts_of, entrants
 from reports.cost import speeds
 from reports.plots.panels import cast
 from reports.report import render
 from reports.statistics.comparison import compared
-from reports.tables import cohorts_of, entrants, scores, tidy
+from reports.tables import scores, tidy
 
 HERE = {
     "cpu": "a cpu", "cores": 2, "threads": 1, "gpu": None, "device": "cpu", "attention": "sdpa", "dtype": "float32",

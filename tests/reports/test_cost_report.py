@@ -6,11 +6,12 @@ import pytest
 from harness import registry
 from harness.store.store import Store
 from harness.suite import Sample
+from reports.arms import entrants
 from reports.cost import speeds
 from reports.plots.panels import front
 from reports.report import render
 from reports.statistics.comparison import compared
-from reports.tables import entrants, scores, tidy
+from reports.tables import scores, tidy
 
 ARMS = {"sliding_window": (0.1, 4e6), "memrope": (0.11, 2e6)}
 ENDS = range(3, 481, 3)

@@ -13,9 +13,11 @@ from harness.cli.compare import compare
 from harness.errors import StoreError
 from harness.store.store import Store
 from harness.suite import Sample
+from reports import notes
+from reports.arms import entrants
 from reports.report import render
 from reports.statistics.comparison import compared
-from reports.tables import TIDY, entrants, scores, tidy
+from reports.tables import TIDY, scores, tidy
 from suites.observers.filmstrip import ROWS
 from suites.observers.probe import edges
 from tests.toy import ASKED
@@ -206,11 +208,10 @@ def test_a_table_of_which_every_arm_is_left_out_still_says_so(folder, tmp_path):
 
 
 def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypatch):
-    from reports import stale
 
     shutil.copytree(folder, tmp_path / "c")
     why = ["strategies/memrope changed"]
-    monkeypatch.setattr(stale.Today, "stale", lambda self, about: why if about["strategy"] == "memrope" else [])
+    monkeypatch.setattr(notes.Today, "stale", lambda self, about: why if about["strategy"] == "memrope" else [])
     _, shown, legend = render(tmp_path / "c")
     named = [row[0] for sheet in shown for row in sheet.rows]
     assert {name for name in named if "memrope" in name} == {
@@ -220,7 +221,7 @@ def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypat
     assert legend.stale == "Stale, made by other code: memrope, memrope.window=14 (strategies/memrope changed)."
     for page in ("report.md", "report.html"):
         assert legend.stale in (tmp_path / "c" / page).read_text(encoding="utf-8")
-    assert stale.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
+    assert notes.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
 
 
 def test_rendering_twice_gives_the_same(folder):

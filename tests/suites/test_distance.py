@@ -7,8 +7,8 @@ from typing import Any
 import torch
 
 from harness import registry
-from harness.campaign.campaign import Arm
-from harness.campaign.campaign import Cell as CampaignCell
+from harness.campaign.expansion import Arm
+from harness.campaign.expansion import Cell as CampaignCell
 from harness.engines.inline import run_cell
 from harness.rollout import rollout
 from harness.rollout.noise import PairedNoise

@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 
 from harness import registry
-from harness.campaign.campaign import cells, make_campaign
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import cells
 from harness.errors import CampaignError
 from harness.memory.knobs import changed_fields
 from harness.suite import Metric

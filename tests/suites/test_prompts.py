@@ -122,7 +122,7 @@ def test_a_file_of_the_package_that_was_changed(tmp_path, monkeypatch):
         (HOME / "six.jsonl").read_text(encoding="utf-8").replace("red", "blue"), encoding="utf-8"
     )
     (tmp_path / "recall.jsonl").write_text("{", encoding="utf-8")
-    monkeypatch.setattr(suites.prompts, "HOME", tmp_path)
+    monkeypatch.setattr(suites.prompts.sets, "HOME", tmp_path)
     built_in.cache_clear()
     try:
         for name in ("six", "recall"):

@@ -22,7 +22,8 @@ from harness.films.contract import read_films
 from harness.films.views import read_view, view_path
 from suites.viewers.perceptual.weights import allow_torchvision
 from suites.viewers.vbench import dimensions as needs
-from suites.viewers.vbench.run import Asked, Manner, look
+from suites.viewers.vbench.checkout import Asked
+from suites.viewers.vbench.run import Manner, look
 from suites.viewers.vbench.runner import Package
 from suites.viewers.vbench.scores import combined
 from suites.viewers.video_file import pictures

@@ -15,15 +15,13 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.backbone.checkpoints.shards import INDEX, read_index
+from harness.backbone.published.places import hub_cache, remembered_digest
 from harness.errors import CheckpointError
-from harness.files import digest, load_json, write_text
 
-WEIGHTS = "HORIZON_WEIGHTS"
 SUMS = "SHA256SUMS"
 FORMS = (".pt", ".safetensors", INDEX)
 """How the file of a checkpoint may end; published are the first."""
@@ -74,29 +72,9 @@ class Found:
         return self.path.stat().st_size if self.own and self.path else self.artifact.bytes
 
 
-def cache_folder() -> Path:
-    """Where Horizon keeps what it can compute again: HORIZON_CACHE, or `horizon` in the user's cache."""
-    given = os.environ.get("HORIZON_CACHE")
-    return Path(given) if given else _user_cache("HORIZON_CACHE") / "horizon"
-
-
-def weights_folder(given: str | Path | None) -> Path | None:
-    """The folder of weights that was asked for, or that the environment names. Raises CheckpointError where there is
-    none."""
-    chosen = given or os.environ.get(WEIGHTS)
-    if not chosen:
-        return None
-    folder = _expanded(str(chosen), WEIGHTS)
-    if not folder.is_dir():
-        raise CheckpointError(
-            f"{folder}: no such folder of weights; give --weights (or {WEIGHTS}) a folder that is there"
-        )
-    return folder
-
-
 def looked_in(folder: Path | None) -> list[str]:
     """The places where files are looked for, in their order."""
-    return [*([str(folder)] if folder else []), f"the Hugging Face cache ({_hub_cache()})"]
+    return [*([str(folder)] if folder else []), f"the Hugging Face cache ({hub_cache()})"]
 
 
 def find(artifacts: Sequence[Artifact], folder: Path | None) -> list[Found]:
@@ -119,7 +97,7 @@ def check(found: Found) -> Found:
     Raises CheckpointError that names both hashes, and says what to do.
     """
     assert found.path is not None
-    actual = _digest(found.path)
+    actual = remembered_digest(found.path)
     if actual != found.sha256:
         told = f"{found.path}: half-downloaded or another file: its SHA-256 is {actual[:SHOWN]}..., "
         if found.own:
@@ -263,49 +241,6 @@ def _sums(folder: Path | None) -> dict[str, str]:
 
 def _cached(artifact: Artifact) -> Path | None:
     """The file in the Hugging Face cache, at the pinned revision; laid out as huggingface_hub documents it."""
-    snapshot = _hub_cache() / f"models--{artifact.repo.replace('/', '--')}" / "snapshots" / artifact.revision
+    snapshot = hub_cache() / f"models--{artifact.repo.replace('/', '--')}" / "snapshots" / artifact.revision
     path = snapshot / artifact.path
     return path if path.is_file() else None
-
-
-def _hub_cache() -> Path:
-    # Not from huggingface_hub itself: a machine without it must be told what is missing, and it takes half a second.
-    given, home = os.environ.get("HF_HUB_CACHE"), os.environ.get("HF_HOME")
-    if given:
-        return _expanded(given, "HF_HUB_CACHE")
-    return (_expanded(home, "HF_HOME") if home else _user_cache("HF_HUB_CACHE") / "huggingface") / "hub"
-
-
-def _user_cache(variable: str) -> Path:
-    """The folder of the user's caches. Raises CheckpointError, naming `variable`, for a user without a home folder."""
-    return _expanded(os.environ.get("XDG_CACHE_HOME") or "~/.cache", variable)
-
-
-def _expanded(path: str, variable: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        raise CheckpointError(
-            f"{path}: this user has no home folder (no entry in the system's list of users); set {variable} to a "
-            "folder, or HOME"
-        ) from None
-
-
-def _digest(path: Path) -> str:
-    """SHA-256 of a file, remembered with its size and the time of its last change."""
-    stat, key = path.stat(), str(path.resolve())
-    known_path = cache_folder() / "sums.json"
-    try:
-        known = load_json(known_path)
-    except (OSError, ValueError):
-        known = {}
-    if not isinstance(known, dict):
-        known = {}
-    entry = known.get(key)
-    if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
-        return str(entry[2])
-    found = digest(path)
-    # Where it cannot be written nothing is lost but time: the next run reads the file again.
-    with suppress(OSError):
-        write_text(known_path, json.dumps({**known, key: [stat.st_size, stat.st_mtime_ns, found]}))
-    return found

@@ -17,17 +17,9 @@ import torch
 from harness.backbone.checkpoints import fill, read_checkpoint
 from harness.backbone.presets import CHUNKS, Backbone, build, check_chunk, check_device, parse_dtype
 from harness.backbone.published import pins
-from harness.backbone.published.artifacts import (
-    SUMS,
-    Artifact,
-    Found,
-    cache_folder,
-    find,
-    gathered,
-    identity,
-    weights_folder,
-)
+from harness.backbone.published.artifacts import SUMS, Artifact, Found, find, gathered, identity
 from harness.backbone.published.lora import merged, read_adapter
+from harness.backbone.published.places import cache_folder, weights_folder
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError, PresetError
 from harness.files import digest, load_json

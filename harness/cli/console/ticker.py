@@ -9,7 +9,7 @@ from harness.cli.console.terminal import console, line, progress
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
-    from harness.campaign.campaign import Cell
+    from harness.campaign.expansion import Cell
     from harness.engines.cell_run import Progress as Step
     from harness.store.store import Status
 

@@ -5,8 +5,9 @@ import hashlib
 import pytest
 
 from harness.backbone.published import artifacts
-from harness.backbone.published.artifacts import Artifact, check, command, find, gathered, offline, weights_folder
+from harness.backbone.published.artifacts import Artifact, check, command, find, gathered, offline
 from harness.backbone.published.backbones import BY_NAME, LONG_LIVE, SELF_FORCING
+from harness.backbone.published.places import weights_folder
 from harness.errors import CheckpointError
 
 pytestmark = pytest.mark.usefixtures("own_cache")

@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 
 from harness.store.store import Store
+from reports.arms import Entrant, entrants
 from reports.report import render
 from reports.statistics.comparison import compared
-from reports.tables import Entrant, entrants, scores, tidy
+from reports.tables import scores, tidy
 from tests.reports.folders import campaign, films, pocket
 
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from harness import registry
-from harness.campaign.campaign import cells, make_campaign, manifest
+from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import cells, manifest
 from harness.campaign.film_list import list_films
 from harness.engines.inline import run as execute
 from harness.errors import StoreError, TreeError
@@ -20,8 +21,9 @@ from harness.store.store import Store
 from reports.tables import tidy
 from suites.viewers.vbench import dimensions as vbench_dimensions
 from suites.viewers.vbench import run as vbench
+from suites.viewers.vbench.checkout import Asked, check_checkout, read_prompts
 from suites.viewers.vbench.clips import write
-from suites.viewers.vbench.run import Asked, Manner, check_checkout, look, main, read_prompts
+from suites.viewers.vbench.run import Manner, look, main
 from suites.viewers.vbench.scores import COMMIT, combined
 
 CUSTOM = Manner("custom", "cpu")

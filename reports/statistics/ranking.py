@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from reports.arms import Entrant, table_names
 from reports.quality import Lengths, shown_columns
 from reports.sheet import Sheet
 from reports.statistics.comparison import Comparison
-from reports.tables import Entrant, table_names
 
 MOST = 16
 """Arms up to which a matrix can be read; pairs.csv has all pairs."""

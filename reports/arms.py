@@ -1,0 +1,143 @@
+"""The arms of a table: what each is called, in which tables it stands, what its cells took, on which cohorts."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from harness.provenance.environment import cohort_of
+from harness.store.manifest import content_id
+from harness.store.store import Store, Stored
+
+WORDS = (
+    "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
+    "suite_version", "scenario", "prompt", "metric", "unit", "better", "weights",
+)  # fmt: skip
+"""Those of them that are categories."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What cells happened to take on one cohort, without care: milliseconds of a chunk of a whole batch, and of a
+    prompt switch alone; NaN where nothing was measured."""
+
+    chunk_ms: float = np.nan
+    switch_ms: float = np.nan
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A strategy with its knobs in a report. switch_frames: latent frames that a prompt switch replays. by_cohort: what
+    its cells took, by the cohort that they ran on. budget_bytes, budget_note: as those of an arm of a campaign."""
+
+    label: str
+    strategy: str
+    knobs: str
+    values: dict[str, Any]
+    tables: tuple[str, ...]
+    cache_bytes: float
+    switch_frames: float = np.nan
+    by_cohort: Mapping[str, Timing] = field(default_factory=dict)
+    budget_bytes: int | None = None
+    budget_note: str | None = None
+
+
+def entrants(*stores: Store) -> list[Entrant]:
+    """The arms of campaigns in the order of the first manifest, with what their cells cost."""
+    costs: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
+    for store in stores:
+        for cell in cells_of(store):
+            # Suites of cost measure what a cell costs themselves.
+            if cell.status == "ok" and cell.about["cost"]:
+                key = (cell.about["strategy"], knobs_text(cell.about["knobs"]))
+                costs.setdefault(key, []).append((cohort_name(cell.about, store.manifest()), cell.about["cost"]))
+    arms = {arm["label"]: arm for store in reversed(stores) for arm in reversed(store.manifest()["asked"]["arms"])}
+    found = []
+    for arm in reversed(arms.values()):
+        plain = entrant_of(arm)
+        mine = costs.get((plain.strategy, plain.knobs), [])
+        turns = [turn for _, cost in mine for turn in cost["switches"]]
+        found.append(
+            replace(
+                plain,
+                cache_bytes=max((cost["cache_bytes"] for _, cost in mine), default=np.nan),
+                switch_frames=max((each["frames"] for each in turns), default=np.nan),
+                by_cohort={
+                    cohort: _timing([cost for known, cost in mine if known == cohort])
+                    for cohort in dict.fromkeys(cohort for cohort, _ in mine)
+                },
+            )
+        )
+    return found
+
+
+def entrant_of(arm: Mapping[str, Any]) -> Entrant:
+    """An arm as a manifest has it, of which no cell is known."""
+    knobs = json.loads(knobs_text(arm["knobs"]))
+    return Entrant(
+        label=arm["label"],
+        strategy=arm["strategy"],
+        knobs=knobs_text(arm["knobs"]),
+        values=knobs,
+        tables=tuple(arm["tables"]),
+        cache_bytes=np.nan,
+        budget_bytes=arm.get("budget_bytes"),
+        budget_note=arm.get("budget_note"),
+    )
+
+
+def cohort_name(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
+    """The short name of the machine, kernels and versions that a cell ran on."""
+    return content_id(cohort_of(about, manifest["environments"].get(about["environment"], {})))
+
+
+def cohorts_of(*stores: Store) -> dict[str, str]:
+    """What the cohorts of campaigns are, in words, by their short names: the hardware, and whatever differs."""
+    found: dict[str, dict[str, Any]] = {}
+    for store in stores:
+        environments = store.manifest()["environments"]
+        for cell in cells_of(store):
+            if cell.status == "ok":
+                cohort = cohort_of(cell.about, environments.get(cell.about["environment"], {}))
+                found[content_id(cohort)] = cohort
+    keys = dict.fromkeys(key for cohort in found.values() for key in cohort)
+    unlike = [key for key in keys if len({str(cohort.get(key)) for cohort in found.values()}) > 1]
+    return {
+        name: ", ".join(f"{key} {_brief(cohort.get(key))}" if key != "hardware" else str(cohort.get(key))
+                        for key in dict.fromkeys(("hardware", *unlike)))
+        for name, cohort in found.items()
+    }  # fmt: skip
+
+
+def _brief(value: Any) -> str:
+    """A value in a few letters; of digests the first."""
+    text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+    return text[:9] if len(text) >= 16 and all(each in "0123456789abcdef" for each in text) else text
+
+
+def _timing(costs: Sequence[Mapping[str, Any]]) -> Timing:
+    turns = [turn["seconds"] for cost in costs for turn in cost["switches"]]
+    return Timing(
+        chunk_ms=float(np.median([cost["chunk_ms"] for cost in costs])),
+        switch_ms=1000 * float(np.median(turns)) if turns else np.nan,
+    )
+
+
+def table_names(field: Sequence[Entrant]) -> list[str]:
+    """The tables in which the arms stand, in their order."""
+    return list(dict.fromkeys(name for entrant in field for name in entrant.tables))
+
+
+def knobs_text(knobs: Mapping[str, Any]) -> str:
+    """Knobs as one text, which tells arms apart."""
+    return json.dumps(knobs, sort_keys=True)
+
+
+def cells_of(store: Store) -> list[Stored]:
+    """The finished cells that the manifest names; others may lie in the folder from an earlier request."""
+    wanted = set(store.manifest()["asked"]["cells"])
+    return [cell for cell in store.cells() if cell.id in wanted]

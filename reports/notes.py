@@ -1,0 +1,71 @@
+"""What stands under the tables of a report: arms whose code is not of today, and the budget at equal bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from harness.campaign.campaign import EQUAL
+from harness.memory.budget import readable
+from harness.provenance.staleness import Today, summary
+from harness.store.store import Store
+from reports.arms import Entrant, cells_of, knobs_text
+from reports.sheet import Sheet
+
+STALE = " (stale)"
+"""Stands behind the name of an arm."""
+
+
+def stale_arms(stores: Sequence[Store], field: Sequence[Entrant]) -> dict[str, str]:
+    """Return why cells of an arm are not of today's code, by the label of the arm; arms without such cells are left
+    out."""
+    labels = {(entrant.strategy, entrant.knobs): entrant.label for entrant in field}
+    reasons: dict[str, list[str]] = {}
+    for store in stores:
+        today = Today(store.codes())
+        for cell in cells_of(store):
+            found = today.stale(cell.about)
+            if found:
+                key = (cell.about["strategy"], knobs_text(cell.about["knobs"]))
+                reasons.setdefault(labels.get(key, cell.about["strategy"]), []).extend(found)
+    return {label: summary(found) for label, found in reasons.items()}
+
+
+def mark(sheets: Sequence[Sheet], stale: Mapping[str, str]) -> None:
+    """Name the stale arms of tables, whose first column holds labels, or numbers and labels in a matrix."""
+    for sheet in sheets:
+        for row in sheet.rows:
+            number, _, label = row[0].partition(" ")
+            if row[0] in stale or (number.isdigit() and label in stale):
+                row[0] += STALE
+
+
+OFF = "†"
+"""Marks cached bytes that are more than 5 % off the budget."""
+
+
+def with_budget(tables: Iterable[str], field: Sequence[Entrant]) -> list[str]:
+    """The tables once each; that of the equal budget also where every arm that was asked for it is left out."""
+    return list(dict.fromkeys([*tables, *(EQUAL for runner in field if runner.budget_bytes is not None)]))
+
+
+def cached(runner: Entrant, table: str) -> str:
+    """Cached kB of an arm, marked where they are off the budget of the table."""
+    off = table == EQUAL and runner.budget_note is not None
+    return f"{runner.cache_bytes / 1000:.0f}{f' {OFF}' if off else ''}"
+
+
+def notes(table: str, field: Sequence[Entrant]) -> list[str]:
+    """The lines under a table: its budget, arms that are off it and arms that are not there, with their reasons."""
+    if table != EQUAL:
+        return []
+    asked = [runner for runner in field if runner.budget_bytes is not None]
+    told = [runner for runner in asked if runner.budget_note is not None]
+    return [
+        *(f"Budget: {readable(budget)} of cache." for budget in sorted({runner.budget_bytes or 0 for runner in asked})),
+        *(f"{OFF} {runner.label} {runner.budget_note}." for runner in told if EQUAL in runner.tables),
+        *(
+            f"{runner.label} is not in this table: {runner.budget_note}."
+            for runner in told
+            if EQUAL not in runner.tables
+        ),
+    ]

@@ -1,0 +1,56 @@
+"""What a layer holds of a scene."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from harness.memory import Entries
+from strategies.echo_forcing.compression import Calibration
+
+
+@dataclass
+class Layer:
+    """What one layer holds. frames: whole frames by id, each once, whatever parts they play. compressed: chosen tokens
+    [B, compressed, S, ...]; places: where in their frames they were [B, compressed * S], if positions need it. uses:
+    how often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
+    [B, heads, channels]. fade: weights of carried entries [B, carried, S]; rates: their factor a chunk [B, S]."""
+
+    frames: dict[int, Entries] = field(default_factory=dict)
+    compressed: Entries | None = None
+    places: Tensor | None = None
+    uses: dict[int, Tensor] = field(default_factory=dict)
+    calibration: Calibration | None = None
+    queries: Tensor | None = None
+    tokens: int = 0
+    fade: Tensor | None = None
+    rates: Tensor | None = None
+
+    def stored(self) -> Iterable[Tensor]:
+        for entries in (*self.frames.values(), *([self.compressed] if self.compressed else [])):
+            yield from entries.tensors
+        yield from self.uses.values()
+        if self.calibration is not None:
+            yield from (self.calibration.total, self.calibration.size)
+        yield from (x for x in (self.places, self.queries, self.fade, self.rates) if x is not None)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "frames": {frame: list(entries.tensors) for frame, entries in self.frames.items()},
+            "compressed": None if self.compressed is None else list(self.compressed.tensors),
+            "uses": dict(self.uses),
+            "calibration": None if self.calibration is None else self.calibration.state_dict(),
+            **{name: getattr(self, name) for name in ("places", "queries", "tokens", "fade", "rates")},
+        }
+
+    @classmethod
+    def of(cls, state: Mapping[str, Any]) -> Layer:
+        made = cls(**{name: state[name] for name in ("places", "queries", "tokens", "fade", "rates")})
+        made.frames = {frame: Entries(*tensors) for frame, tensors in state["frames"].items()}
+        made.compressed = None if state["compressed"] is None else Entries(*state["compressed"])
+        made.uses = dict(state["uses"])
+        made.calibration = None if state["calibration"] is None else Calibration(**state["calibration"])
+        return made

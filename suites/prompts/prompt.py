@@ -1,0 +1,95 @@
+"""A prompt for a video: its scenes, and the latent frames at which they begin.
+
+A prompt's scenes are kept apart from the marks of a script, so that prompts from elsewhere may contain brackets and
+bars, which `harness.rollout.script` reads as marks and joints.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from harness.errors import PromptError
+from harness.memory import Boundary
+from harness.rollout.script import Cue, Script, parse_script
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A prompt as the model reads it, how its scene is entered, and how long it lasts: "10s", "84f" (latent frames), or
+    "" where it does not say."""
+
+    text: str
+    boundary: Boundary = "smooth"
+    length: str = ""
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What one video shows.
+
+    starts: latent frames at which the scenes after the first begin, where they were given instead of lengths. frames:
+    of the whole, where they were given. seed: of its rollout, where it has one of its own, whatever the campaign's is.
+    vbench: the prompt of VBench that it is an extension of, by whose words VBench scores its film; "" for none.
+    """
+
+    id: str
+    scenes: tuple[Scene, ...]
+    starts: tuple[int, ...] = ()
+    frames: int | None = None
+    seed: int | None = None
+    vbench: str = ""
+
+
+@dataclass(frozen=True)
+class PromptSet:
+    """Prompts in order, none of them twice. sha256: of the bytes of their file."""
+
+    name: str
+    prompts: tuple[Prompt, ...]
+    sha256: str
+
+
+def first(prompts: PromptSet, count: int) -> tuple[Prompt, ...]:
+    """The first `count` prompts of a set. Raises PromptError where there are fewer."""
+    if not 1 <= count <= len(prompts.prompts):
+        raise PromptError(
+            f"{count} prompts of {prompts.name!r} were asked for; it has {len(prompts.prompts)}, so ask for 1 to "
+            f"{len(prompts.prompts)}"
+        )
+    return prompts.prompts[:count]
+
+
+def script(prompt: Prompt, *, rate: float, chunk: int, frames: int | None = None) -> Script:
+    """A prompt's scenes with the latent frames at which they begin, whole chunks all of them.
+
+    rate: latent frames a second. frames: length of the whole, which then goes before what the prompt says; the last
+    scene takes what is left. Lengths count as in `parse_script`; scenes without any share a given whole equally; one
+    that was to begin inside of a chunk begins with the next, as published. Raises PromptError where a scene has no
+    chunk of its own.
+    """
+    whole = prompt.frames if frames is None else frames
+    if whole is not None and whole % chunk:
+        raise PromptError(
+            f"prompt {prompt.id!r}: {whole} latent frames are not whole chunks of {chunk}; "
+            f"ask for {math.ceil(whole / chunk) * chunk}"
+        )
+    if prompt.starts:
+        begins = [0, *(math.ceil(start / chunk) * chunk for start in prompt.starts)]
+        # Published lists end without saying when: their last scene is as long as the one before it.
+        told = math.ceil((2 * prompt.starts[-1] - (0, *prompt.starts)[-2]) / chunk) * chunk
+    elif whole is not None and not any(scene.length for scene in prompt.scenes):
+        count = len(prompt.scenes)
+        begins, told = [number * (whole // chunk) // count * chunk for number in range(count)], whole
+    else:
+        marks = (f"scene [{scene.length}]" if scene.length else "scene" for scene in prompt.scenes)
+        timed = parse_script(" | ".join(marks), rate=rate, chunk=chunk)
+        begins, told = [cue.start for cue in timed.cues], timed.frames
+    total = told if whole is None else whole
+    if any(end <= begin for begin, end in zip(begins, [*begins[1:], total], strict=True)):
+        raise PromptError(
+            f"prompt {prompt.id!r}: its scenes begin at latent frames {', '.join(map(str, begins))} of {total}; each "
+            f"needs a chunk ({chunk}) of its own"
+        )
+    cues = (Cue(begin, scene.text, scene.boundary) for begin, scene in zip(begins, prompt.scenes, strict=True))
+    return Script(tuple(cues), total)
