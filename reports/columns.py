@@ -1,96 +1,105 @@
-"""Which numbers the tables and plots of a report show, and what they are called there."""
+"""Which numbers a report shows, as the suites that made them declare it."""
 
 from __future__ import annotations
 
-Columns = tuple[tuple[str, str, str], ...]
-"""Scenario, score, heading."""
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
 
-COLUMNS: Columns = (
-    ("steady", "unsaid_identity", "unsaid identity"),
-    ("steady", "identity", "identity"),
-    ("steady", "survival", "itself for (s)"),
-    ("steady", "motion", "motion"),
-    ("steady-text", "identity", "identity, from text"),
-    ("occlusion", "unsaid_identity", "after an occlusion"),
-    ("forced", "distance", "distance to full (%)"),
-)
-"""Of rollouts whose truth is known."""
-SIX = "six-21"
-SWITCHES: Columns = (
-    (SIX, "responded", "followed"),
-    (SIX, "leakage_12", "old scene stays"),
-    ("hardcut-21", "leakage_12", "after a cut"),
-    ("recall-21", "recall", "back after 5 s"),
-    ("recall-84", "recall", "after 21 s"),
-)
-PRICES: Columns = (
-    (SIX, "jump", "jump at a switch"),
-    (SIX, "constancy", "constancy in a scene"),
-)
-"""Of prompt switches."""
-FILMED: Columns = (
-    ("steady", "dino", "DINO"),
-    ("steady", "clip", "CLIP"),
-    ("steady", "lpips", "LPIPS"),
-    ("steady", "psnr", "PSNR (dB)"),
-    ("steady", "sharpness", "sharpness"),
-    ("steady", "clip_score", "CLIP score"),
-    ("steady", "dynamic", "moves"),
-    ("steady", "guard", "alive"),
-)
-FILMED_SWITCHES: Columns = (
-    ("smooth", "clip_score_scene", "CLIP score, smooth"),
-    ("hardcut", "clip_score_scene", "after a cut"),
-    ("hardcut", "clip_old", "of the old prompt"),
-    ("recall", "recall_dino", "back (DINO)"),
-    ("recall", "recall_dino_chance", "by chance"),
-    ("six", "clip_score_scene", "six scenes"),
-)
-"""Of backbones whose truth is not known: of films, what viewers saw included."""
-VBENCH: Columns = tuple(
-    ("vbench", metric, head)
-    for metric, head in (
-        ("total_score", "total"),
-        ("quality_score", "quality"),
-        ("semantic_score", "semantic"),
-        ("plain_mean_memrope", "plain mean (MemRoPE's six)"),
-        ("plain_mean_videomla", "plain mean (VideoMLA's six)"),
-        ("subject_consistency", "subject"),
-        ("background_consistency", "background"),
-        ("temporal_flickering", "flickering"),
-        ("motion_smoothness", "smoothness"),
-        ("dynamic_degree", "dynamic"),
-        ("aesthetic_quality", "aesthetic"),
-        ("imaging_quality", "imaging"),
-        ("overall_consistency", "overall"),
-    )
-)
-LOOKED_AT = ("dino", "clip", "lpips", "ssim", "clip_score")
-"""Curves of films."""
-HEADLINE = ("steady", "unsaid_identity")
-"""The score that plots of cost and the words about the baseline are of."""
-ASIDE = ("chunk (ms)", "identity", "identity, from text", "motion")
-"""Headings that are not shown on the terminal."""
-RATES: Columns = (
-    ("stream", "dit_fps", "DiT (FPS)"),
-    ("stream", "stream_fps", "with decoder"),
-    ("stream", "wall_fps", "with start-up"),
-    ("switches", "first_ms", "first picture (ms)"),
-    ("switches", "chunk_p50_ms", "chunk p50"),
-    ("switches", "chunk_p90_ms", "p90"),
-    ("switches", "chunk_p99_ms", "p99"),
-    ("switches", "switch_ms", "after a switch"),
-)
-BYTES: Columns = (
-    ("stream", "cache_bytes", "cached"),
-    ("stream", "planned_cache_bytes", "planned"),
-    ("stream", "planned_laid_out_bytes", "laid out, planned"),
-    ("stream", "weights_bytes", "weights"),
-    ("stream", "encoder_bytes", "text encoder"),
-    ("stream", "decoder_bytes", "decoder"),
-    ("stream", "peak_bytes", "peak"),
-    ("stream", "planned_peak_bytes", "peak, planned"),
-    ("stream", "growth_bytes", "cache grows a chunk by"),
-    ("stream", "process_growth_bytes", "process grows a chunk by"),
-)
-"""Of what it costs."""
+import pandas as pd
+
+from harness.suite import Column, CostSuite, Display, Table
+from reports.tables import suite_named
+
+
+class Placed(NamedTuple):
+    """A column of a suite; two suites may have scenarios of one name."""
+
+    suite: str
+    column: Column
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """The rows of its score, of all lengths of videos."""
+        suite, column = self
+        return rows[(rows["suite"] == suite) & (rows["scenario"] == column.scenario) & (rows["metric"] == column.score)]
+
+
+class Block(NamedTuple):
+    """A table of one suite, or tables of one title of several suites side by side. tables: with the suite of each."""
+
+    title: str
+    columns: list[Placed]
+    tables: list[tuple[str, Table]]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What the suites of a report show.
+
+    Parameters
+    ----------
+    displays
+        By the name of the suite, in the order in which suites stand.
+    costs
+        The suites of cost among them.
+    there
+        Suite, scenario and score of all numbers.
+    """
+
+    displays: Mapping[str, Display]
+    costs: frozenset[str]
+    there: frozenset[tuple[str, str, str]]
+
+    def main(self) -> list[Placed]:
+        """The columns of the main tables that have numbers."""
+        every = [Placed(name, column) for name, display in self.displays.items() for column in display.columns]
+        return [each for each in every if self.has(each)]
+
+    def blocks(self, cost: bool) -> list[Block]:
+        """The further tables, of suites of cost or of the others, with the columns that have numbers."""
+        made: dict[str, Block] = {}
+        for name, display in self.displays.items():
+            for table in display.tables if (name in self.costs) == cost else ():
+                block = made.setdefault(table.title, Block(table.title, [], []))
+                block.columns.extend(each for column in table.columns if self.has(each := Placed(name, column)))
+                block.tables.append((name, table))
+        return [block for block in made.values() if block.columns or any(table.switches for _, table in block.tables)]
+
+    def has(self, placed: Placed) -> bool:
+        """Whether a column is shown: it has a number, or stands beside one."""
+        suite, column = placed
+        return bool(self.there & {(suite, column.scenario, score) for score in (column.score, column.beside)})
+
+    def every(self) -> list[Placed]:
+        """All columns of quality."""
+        return [*self.main(), *(each for block in self.blocks(cost=False) for each in block.columns)]
+
+    @property
+    def headline(self) -> Placed | None:
+        """The first headline of a suite that has numbers."""
+        found = [Placed(name, each.headline) for name, each in self.displays.items() if each.headline is not None]
+        return next((each for each in found if self.has(each)), None)
+
+    @property
+    def notes(self) -> list[str]:
+        """What stands below the main tables."""
+        return [note for display in self.displays.values() for note in display.notes]
+
+
+def shown_of(rows: pd.DataFrame) -> Shown:
+    """Return what is shown of numbers of some suites, as these say it.
+
+    Parameters
+    ----------
+    rows
+        With the columns suite, scenario and metric.
+    """
+    there = frozenset(map(tuple, rows[["suite", "scenario", "metric"]].drop_duplicates().astype(str).to_numpy()))
+    suites = {name: suite_named(name) for name in sorted({suite for suite, *_ in there})}
+    displays = {
+        name: suite.display({(scenario, score) for of, scenario, score in there if of == name})
+        for name, suite in suites.items()
+    }
+    order: list[str] = sorted(displays, key=lambda name: (displays[name].order, name))
+    costs = frozenset(name for name, suite in suites.items() if isinstance(suite, CostSuite))
+    return Shown({name: displays[name] for name in order}, costs, there)

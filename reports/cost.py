@@ -8,52 +8,47 @@ import numpy as np
 import pandas as pd
 
 from reports.arms import Entrant
-from reports.columns import BYTES, RATES
+from reports.columns import Placed, Shown, shown_of
 from reports.sheet import Sheet, Spell, column, number
 from reports.statistics.comparison import Comparison
 
-SUITES = ("fps", "latency", "vram")
 
-
-def cost_sheets(found: Comparison, field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:
-    """Return a table of rates and waits and one of bytes for each cohort; those that were measured.
+def cost_sheets(found: Comparison, field: Sequence[Entrant], cohorts: Mapping[str, str], shown: Shown) -> list[Sheet]:
+    """Return the tables of the suites of cost, one for each cohort; those that were measured.
 
     Parameters
     ----------
     cohorts
         What a cohort is, in words, by its short name.
     """
-    rows = found.rows[found.rows["suite"].isin(SUITES)]
+    rows = found.rows[found.rows["suite"].isin(shown.costs)]
+    names = list(dict.fromkeys(rows["cohort"]))
     made = []
-    for title, columns in (("what it costs: speed", RATES), ("what it costs: memory", BYTES)):
-        names = list(dict.fromkeys(rows["cohort"]))
+    for block in shown.blocks(cost=True):
         for cohort in names:
             mine = rows[rows["cohort"] == cohort]
-            there = set(zip(mine["scenario"], mine["metric"], strict=True))
-            shown = [each for each in columns if each[:2] in there]
-            # A suite that was asked for says what it could not tell.
-            if shown and columns is RATES and ("switches", "chunk_p50_ms") in there:
-                shown = [each for each in columns if each in shown or each[1] == "chunk_p99_ms"]
-            if shown:
+            measured = shown_of(mine)
+            columns = [placed for placed in block.columns if measured.has(placed)]
+            if columns:
                 on = f", on {cohorts.get(cohort) or cohort or 'a machine that its folder does not name'}"
-                sheet = Sheet(title + on * (len(names) > 1), [])
-                _fill(sheet, mine, field, shown)
+                sheet = Sheet(block.title + on * (len(names) > 1), [])
+                _fill(sheet, mine, field, columns)
                 made.append(sheet)
     return [*made, *_as_it_happened(field, cohorts)]
 
 
-def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], shown: Sequence[tuple[str, str, str]]) -> None:
+def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], columns: Sequence[Placed]) -> None:
     arms = [entrant.label for entrant in field if entrant.label in set(rows["arm"])]
     sheet.add("strategy", arms)
-    for scenario, metric, head in shown:
-        part = rows[(rows["scenario"] == scenario) & (rows["metric"] == metric)]
+    for placed in columns:
+        part = placed.of(rows)
         # An arm stands in several tables with the same numbers, and is compared within the first.
         part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()].drop_duplicates("arm")
         unit = set(part["unit"])
         small = bool((part["mean"] < 1000).all())
         spell = _bytes if any(each.startswith("B") for each in unit) else number(1 if small else 0)
-        cells, count = column(part, arms, spell, "n too small" if metric == "chunk_p99_ms" else "n/a")
-        sheet.add(head, cells, count)
+        cells, count = column(part, arms, spell, placed.column.absent)
+        sheet.add(placed.column.heading, cells, count, placed.column.on_terminal)
 
 
 def _as_it_happened(field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:

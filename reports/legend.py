@@ -9,8 +9,7 @@ import numpy as np
 
 from harness.store.store import Store
 from reports.arms import Entrant
-from reports.cost import SUITES
-from reports.quality import shown_columns
+from reports.columns import Shown
 from reports.statistics.comparison import MOST, Comparison
 
 
@@ -49,15 +48,17 @@ class Legend:
         )
 
 
-def legend_of(found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str]) -> Legend:
+def legend_of(
+    found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str], show: Shown
+) -> Legend:
     """Return how the tables of a report are to be read."""
     rows, baseline = found.rows, found.baseline
     # A metric may not apply to a rollout of one arm; a rollout is missing where none of its metrics is there.
     most = rows.groupby(["table", "suite", "scenario", "horizon_latent_frames", "cohort", "arm"])[["own", "of"]].max()
     unlike = bool((most["own"] < most["of"]).any())
-    columns = set(shown_columns(rows))
-    seen = [each in columns for each in zip(rows["scenario"], rows["metric"], strict=True)]
-    shown = rows[np.array(seen, bool) | rows["suite"].isin(SUITES)]
+    columns = {(suite, column.scenario, column.score) for suite, column in show.every()}
+    seen = [each in columns for each in zip(rows["suite"], rows["scenario"], rows["metric"], strict=True)]
+    shown = rows[np.array(seen, bool) | rows["suite"].isin(show.costs)]
     lacking = shown[shown["own"] < shown["of"]]
     column = ["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"]
     disjoint = bool((lacking[lacking["count"] > 0].groupby(column)["count"].nunique() > 1).any())

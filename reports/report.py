@@ -20,12 +20,13 @@ from harness.errors import StoreError
 from harness.files import own, write_text, write_whole
 from harness.store.store import MANIFEST, Store
 from reports.arms import Entrant, cohorts_of, entrants
+from reports.columns import shown_of
 from reports.cost import cost_sheets
 from reports.legend import Legend, legend_of
 from reports.notes import mark, stale_arms
 from reports.plots.all import draw_all
 from reports.pool import Snapshot, opened, united
-from reports.quality import differences, filmed, sheets, switch_sheets, vbench_sheets
+from reports.quality import differences, sheets, suite_sheets
 from reports.sheet import Sheet
 from reports.statistics.comparison import Comparison, compared, whole_lengths
 from reports.statistics.ranking import matrices
@@ -70,12 +71,12 @@ def render(
     scored, cohorts = scores(table), cohorts_of(*stores)
     found = compared(scored, runners, manifest["asked"]["baseline"] if baseline is None else baseline)
     lengths = whole_lengths(table)
+    show = shown_of(found.rows)
     shown = [
-        *sheets(found, runners, lengths),
-        *vbench_sheets(found, runners, lengths),
-        *switch_sheets(found, runners, table, lengths),
-        *cost_sheets(found, runners, cohorts),
-        *matrices(found, runners, lengths),
+        *sheets(found, runners, lengths, show),
+        *suite_sheets(found, runners, table, lengths, show),
+        *cost_sheets(found, runners, cohorts, show),
+        *matrices(found, runners, lengths, show),
     ]
     stale = stale_arms(stores, runners)
     mark(shown, stale)
@@ -84,9 +85,10 @@ def render(
         cell.check_pictures()
     try:
         written = _tables(place, table, found, runners)
-        plots = draw_all(place / "plots", stores[0], table, scored, found, runners, cohorts)
-        legend = legend_of(found, runners, stores, stale)
-        pages = _pages(place, _told(stores, manifest, found, shown, plots, legend))
+        plots = draw_all(place / "plots", stores[0], table, scored, found, runners, cohorts, show)
+        legend = legend_of(found, runners, stores, stale, show)
+        against = differences(found, show.headline)
+        pages = _pages(place, _told(stores, manifest, shown, against, plots, legend, found.baseline.name))
     except OSError as error:
         raise StoreError(f"cannot write to {place}: {error.strerror or error}; give --out another place") from None
     return [*pages, *written, *plots], shown, legend
@@ -114,12 +116,13 @@ def _chunk(entrant: Entrant) -> float:
 def _told(
     stores: Sequence[Snapshot],
     manifest: dict[str, Any],
-    found: Comparison,
     shown: list[Sheet],
+    against: list[str],
     plots: list[Path],
     legend: Legend,
+    baseline: str,
 ) -> dict[str, Any]:
-    """What the pages are filled with."""
+    """What the pages are filled with. against: the baseline, in words."""
     asked = manifest["asked"]
     return {
         "manifest": manifest,
@@ -127,13 +130,12 @@ def _told(
         "environments": _environments(stores),
         "sheets": shown,
         "legend": legend,
-        "differences": differences(found),
+        "differences": against,
         "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],
         "troubles": troubles(*stores),
         "protocols": _protocols(stores),
-        "filmed": filmed(found.rows),
         "known": asked["backbone"] == "pocket",
-        "baseline": found.baseline.name,
+        "baseline": baseline,
     }
 
 

@@ -22,7 +22,8 @@ class Sheet:
     """One table of a report: a heading, its columns, a row an arm.
 
     counts: how many rollouts the numbers of a column are of ("n=32"), empty for a column of other things; none at all
-    in a table that has no such columns. notes: what a reader must know of it.
+    in a table that has no such columns. notes: what a reader must know of it. aside: the places of columns that are not
+    shown on a terminal.
     """
 
     title: str
@@ -30,9 +31,12 @@ class Sheet:
     rows: list[list[str]] = field(default_factory=list)
     counts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    aside: set[int] = field(default_factory=set)
 
-    def add(self, head: str, cells: Sequence[str], count: str = "") -> None:
-        """Add a column, one cell a row."""
+    def add(self, head: str, cells: Sequence[str], count: str = "", on_terminal: bool = True) -> None:
+        """Add a column, one cell a row. on_terminal: False for one that is in the pages only."""
+        if not on_terminal:
+            self.aside.add(len(self.heads))
         if not self.rows:
             self.rows = [[] for _ in cells]
         for row, cell in zip(self.rows, cells, strict=True):

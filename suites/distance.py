@@ -7,7 +7,7 @@ difference is what the memory no longer has, or has only roughly. Within the fra
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -20,7 +20,7 @@ from harness.memory import Strategy
 from harness.pocket.world import film
 from harness.rollout import rollout
 from harness.rollout.noise import PairedNoise
-from harness.suite import Metric, Place, QualitySuite, Row, Sample, Task
+from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
 from suites.observers.sentences import half_said, scripts
 
 if TYPE_CHECKING:
@@ -79,6 +79,9 @@ class Distance(QualitySuite):
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Comparison:
         return Comparison(backbone, task, self.given(backbone, task))
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        return Display(columns=(Column("forced", "distance", "distance to full (%)"),), order=10)
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         """A rollout's mean over its chunks."""

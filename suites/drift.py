@@ -10,6 +10,7 @@ five seconds.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -18,7 +19,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.pocket.probe import SEEN
 from harness.pocket.world import film
-from harness.suite import Margin, Metric, Observer, Place, Row, Task
+from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
 from suites.film_suite import Filmed, trends, without_themselves
 from suites.horizons import HORIZONS
 from suites.observers.film import Camera
@@ -117,6 +118,49 @@ class Drift(Filmed):
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Watch(backbone, task) if backbone.name == "pocket" else Camera(backbone, task, place)
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        scores = {score for _, score in there}
+        filmed = bool({"psnr", "guard"} & scores) and "identity" not in scores
+        headline = Column("steady", "unsaid_identity", "unsaid identity")
+        known = (
+            headline,
+            Column("steady", "identity", "identity", on_terminal=False),
+            Column("steady", "survival", "itself for (s)"),
+            Column("steady", "motion", "motion", on_terminal=False),
+            Column("steady-text", "identity", "identity, from text", on_terminal=False),
+            Column("occlusion", "unsaid_identity", "after an occlusion"),
+        )
+        films = (
+            Column("steady", "dino", "DINO"),
+            Column("steady", "clip", "CLIP"),
+            Column("steady", "lpips", "LPIPS"),
+            Column("steady", "psnr", "PSNR (dB)"),
+            Column("steady", "sharpness", "sharpness"),
+            Column("steady", "clip_score", "CLIP score"),
+            Column("steady", "dynamic", "moves"),
+            Column("steady", "guard", "alive"),
+        )
+        about = (
+            "DINO, CLIP, LPIPS and PSNR hold a film's end against its own first five seconds; beside them stand "
+            "whether it moves (1 of flow, by VBench's rule) and whether it is alive (neither blank, frozen nor a "
+            "loop): a film that stands still has the best of the others."
+        )
+        # Metrics that others have registered.
+        more = [name for name in self.instruments() if name not in ("colour_distance", "sharpness", "ssim")]
+        curves = ["dino", "clip", "lpips", "ssim", "clip_score"] if filmed else ["unsaid_identity", "motion"]
+        return Display(
+            columns=(*(films if filmed else known), *(Column("steady", name, name.replace("_", " ")) for name in more)),
+            charts=(
+                *(curve("steady", name) for name in curves + more),
+                curve("occlusion", "unsaid_identity"),
+                Chart("steady-survival", "survival", "steady", "survival"),
+            ),
+            filmstrips=("steady", "occlusion"),
+            headline=headline,
+            notes=(about,) if filmed else (),
+            order=0,
+        )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
-from harness.suite import CostSuite, Margin, Metric, Sample, Task
+from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
 from suites.cost_suite import REPEATS, Score, horizons, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
@@ -65,6 +65,16 @@ class Fps(CostSuite):
             Sample(0, "steady_from", task.frames, settled(backbone, strategy, task.frames)),
             Sample(0, "pixel_frames", task.frames, backbone.pixel_frames(task.frames)),
         ]
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        columns = (
+            Column("stream", "dit_fps", "DiT (FPS)"),
+            Column("stream", "stream_fps", "with decoder"),
+            Column("stream", "wall_fps", "with start-up"),
+        )
+        return Display(
+            tables=(Table("what it costs: speed", columns),), charts=(Chart("cost-over-the-video", "cost"),), order=40
+        )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         return scored(samples, _rates)

@@ -11,7 +11,7 @@ viewers read off how well each scene shows its prompt, how much it shows the pro
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,7 +21,7 @@ from harness.backbone.presets import Backbone
 from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
 from harness.pocket.probe import SEEN
 from harness.pocket.world import Scene, film, look
-from harness.suite import Margin, Metric, Observer, Place, Row, Task
+from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task
 from suites.film_suite import Filmed, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
@@ -69,6 +69,7 @@ SCORES = {
 }
 
 
+SIX = "six-21"
 FILMED = {
     "gate": {"recall": 2},
     "quick": {"smooth": 4, "hardcut": 4, "recall": 4, "six": 1},
@@ -116,6 +117,35 @@ class Interactive(Filmed):
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Scenes(backbone, task) if backbone.name == "pocket" else Camera(backbone, task, place)
 
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        if any(score == "response" for _, score in there):
+            columns: tuple[Column, ...] = (
+                Column(SIX, "responded", "followed"),
+                Column(SIX, "leakage_12", "old scene stays"),
+                Column("hardcut-21", "leakage_12", "after a cut"),
+                Column("recall-21", "recall", "back after 5 s"),
+                Column("recall-84", "recall", "after 21 s"),
+            )
+            # How fast a switch is followed is read off with a probe, frame by frame.
+            switches = Table("prompt switches", columns, summaries=(("median response", median_response),))
+        else:
+            columns = (
+                Column("smooth", "clip_score_scene", "CLIP score, smooth"),
+                Column("hardcut", "clip_score_scene", "after a cut"),
+                Column("hardcut", "clip_old", "of the old prompt"),
+                Column("recall", "recall_dino", "back (DINO)"),
+                Column("recall", "recall_dino_chance", "by chance"),
+                Column("six", "clip_score_scene", "six scenes"),
+            )
+            switches = Table("prompt switches", columns)
+        prices = (Column(SIX, "jump", "jump at a switch"), Column(SIX, "constancy", "constancy in a scene"))
+        return Display(
+            tables=(switches, Table("what a switch costs", prices, longest_only=True, switches=True)),
+            charts=(Chart("prompt-switches", "switches", SIX),),
+            filmstrips=("recall-21", SIX, "recall", "six"),
+            order=20,
+        )
+
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         """A rollout's mean over its switches of every score."""
         import pandas as pd
@@ -125,6 +155,21 @@ class Interactive(Filmed):
         mean = scored.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
         # A horizon's scores are those of the whole video.
         return without_themselves(pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"])))
+
+
+def median_response(samples: pd.DataFrame) -> str:
+    """Return the median of the latent frames until a switch was followed; those never followed count as longer than
+    any. samples: of one arm."""
+    mine, keys = samples[samples["scenario"] == SIX], ["seed", "at_frame"]
+    frames = mine[mine["metric"] == "response"].set_index(keys)["value"]
+    followed = mine[mine["metric"] == "responded"].set_index(keys)["value"]
+    frames = frames.where(followed > 0, np.inf)[followed.notna()]
+    if frames.empty:
+        return "n/a"
+    middle = frames.median()
+    if not np.isfinite(middle):
+        return "never"
+    return f"{middle:g} frame{'' if middle == 1 else 's'}"
 
 
 def _task(name: str, length: int, seeds: range) -> Task:

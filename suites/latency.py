@@ -5,13 +5,13 @@ Each repeat is a process of its own, alone on the machine; a short video before 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
-from harness.suite import CostSuite, Margin, Metric, Sample, Task
+from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
 from suites.cost_suite import REPEATS, Score, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
@@ -64,6 +64,18 @@ class Latency(CostSuite):
         for before, end, seconds in zip(ends, ends[1:], waits[1:], strict=False):
             samples.append(Sample(0, "switch_seconds" if before in turns else "chunk_seconds", end, seconds))
         return [*samples, Sample(0, "steady_from", task.frames, settled(backbone, strategy, task.frames))]
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        columns = (
+            Column("switches", "first_ms", "first picture (ms)"),
+            Column("switches", "chunk_p50_ms", "chunk p50"),
+            Column("switches", "chunk_p90_ms", "p90"),
+            Column("switches", "chunk_p99_ms", "p99", absent="n too small", beside="chunk_p50_ms"),
+            Column("switches", "switch_ms", "after a switch"),
+        )
+        return Display(
+            tables=(Table("what it costs: speed", columns),), charts=(Chart("chunk-latency", "waits"),), order=50
+        )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         return scored(samples, _waits)

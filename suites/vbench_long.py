@@ -9,11 +9,11 @@ Papers: VBench, arXiv:2311.17982; VBench++ (VBench-Long), arXiv:2411.13503.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
-from harness.suite import Metric, Observer, Place, Task
+from harness.suite import Column, Display, Metric, Observer, Place, Table, Task
 from suites.film_suite import Filmed, declared, without_themselves
 from suites.observers.film import Camera
 from suites.viewers.vbench.scores import DIMENSIONS, SCORES, scores
@@ -68,6 +68,25 @@ class VbenchLong(Filmed):
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place)
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        headings = {
+            "total_score": "total",
+            "quality_score": "quality",
+            "semantic_score": "semantic",
+            "plain_mean_memrope": "plain mean (MemRoPE's six)",
+            "plain_mean_videomla": "plain mean (VideoMLA's six)",
+            "subject_consistency": "subject",
+            "background_consistency": "background",
+            "temporal_flickering": "flickering",
+            "motion_smoothness": "smoothness",
+            "dynamic_degree": "dynamic",
+            "aesthetic_quality": "aesthetic",
+            "imaging_quality": "imaging",
+            "overall_consistency": "overall",
+        }
+        columns = tuple(Column(SCENARIO, score, heading) for score, heading in headings.items())
+        return Display(tables=(Table("VBench-Long", columns),), filmstrips=(SCENARIO,), order=30)
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         """A film's dimensions, as they are at its end, with the scores that follow from its own; and those that follow

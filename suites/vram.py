@@ -6,7 +6,7 @@ every tensor is counted as it comes and goes, and the process is looked at from 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from harness.measure.counting import weighed
 from harness.memory import At, Entries, Memory, Strategy
 from harness.memory.proxy import Watched
 from harness.plan.plan import at_hand, plan
-from harness.suite import CostSuite, Margin, Metric, Sample, Task
+from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
 from suites.cost_suite import Score, horizons, repeats, scored, script, settled, timed
 
 if TYPE_CHECKING:
@@ -119,6 +119,23 @@ class Vram(CostSuite):
             steady_from=settled(backbone, strategy, task.frames),
         )
         return samples
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        columns = (
+            Column("stream", "cache_bytes", "cached"),
+            Column("stream", "planned_cache_bytes", "planned"),
+            Column("stream", "planned_laid_out_bytes", "laid out, planned"),
+            Column("stream", "weights_bytes", "weights"),
+            Column("stream", "encoder_bytes", "text encoder"),
+            Column("stream", "decoder_bytes", "decoder"),
+            Column("stream", "peak_bytes", "peak"),
+            Column("stream", "planned_peak_bytes", "peak, planned"),
+            Column("stream", "growth_bytes", "cache grows a chunk by"),
+            Column("stream", "process_growth_bytes", "process grows a chunk by"),
+        )
+        return Display(
+            tables=(Table("what it costs: memory", columns),), charts=(Chart("cost-over-the-video", "cost"),), order=60
+        )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         return scored(samples, _bytes_of)

@@ -68,8 +68,6 @@ def fitted(sheet: Sheet, width: int) -> list[Table]:
 
     An interval stands below its mean, and a count below its heading. Columns that are aside are in the page only.
     """
-    from reports.columns import ASIDE
-
     counts = sheet.counts or [""] * len(sheet.heads)
     columns = []
     for place, head in enumerate(sheet.heads):
@@ -78,7 +76,7 @@ def fitted(sheet: Sheet, width: int) -> list[Table]:
         cells = [cell.replace(" [", "\n[") for cell in cells] if place else cells
         words = [*terminal(head).split(), counts[place], *(part for cell in cells for part in cell.splitlines())]
         widest = max(map(len, words), default=0)
-        if place == 0 or head not in ASIDE:
+        if place not in sheet.aside:
             # Wrapped here: a column that is narrower than its heading would be folded.
             titles = [*wrap(terminal(head), max(widest, 1)), *([counts[place]] if counts[place] else [])]
             columns.append(("\n".join(titles), cells, widest))

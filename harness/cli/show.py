@@ -17,26 +17,26 @@ from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from harness.backbone.published.artifacts import Found
+    from harness.registry import Group
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
 
+GROUPS: tuple[Group, ...] = ("backbones", "suites", "metrics")
+"""What is registered beside strategies."""
 FEW = 8
 """Knobs that a line of the list shows."""
 
 
 @app.command("list")
 def list_(as_json: Json = False) -> None:
-    """List the registered strategies, suites and backbones."""
+    """List the registered strategies, suites, metrics and backbones."""
     from harness import registry
 
     strategies = [_about_strategy(name) for name in registry.found("strategies")]
-    suites = [{"name": name, "about": _summary(registry.load("suites", name))} for name in registry.found("suites")]
-    backbones = [
-        {"name": name, "about": _summary(registry.load("backbones", name))} for name in registry.found("backbones")
-    ]
+    others: dict[str, list[dict[str, str]]] = {group: _abouts(group) for group in GROUPS}
     if as_json:
-        print_json({"strategies": strategies, "suites": suites, "backbones": backbones})
+        print_json({"strategies": strategies, **others})
         return
     sheet = table("strategy", "idea", "knobs and their defaults")
     for about in strategies:
@@ -44,23 +44,30 @@ def list_(as_json: Json = False) -> None:
         more = [f"and {len(knobs) - FEW} more"] if len(knobs) > FEW else []
         sheet.add_row(line(about["name"], "bold"), about["about"], ", ".join([*knobs[:FEW], *more]) or "none")
     console.print(sheet)
-    for title, rows in (("backbone", backbones), ("suite", suites)):
+    for group, rows in others.items():
         if rows:
-            sheet = table(title, "what it is")
+            sheet = table(group.removesuffix("s"), "what it is")
             for row in rows:
                 sheet.add_row(line(row["name"], "bold"), row.get("about", ""))
             console.print(sheet)
     console.print("horizon describe NAME says more about one of them.", style="dim")
 
 
+def _abouts(group: Group) -> list[dict[str, str]]:
+    """Names of a group, each with what it is."""
+    from harness import registry
+
+    return [{"name": name, "about": _summary(registry.load(group, name))} for name in registry.found(group)]
+
+
 @app.command()
 def describe(
-    name: Annotated[str, typer.Argument(help="A strategy, a suite or a backbone.")],
+    name: Annotated[str, typer.Argument(help="A strategy, a suite, a metric or a backbone.")],
     weights: WeightsOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a strategy keeps, its knobs and its price at Wan size; what a suite measures; or what a backbone is, and
-    which files it needs."""
+    """Say what a strategy keeps, its knobs and its price at Wan size; what a suite or a metric measures; or what a
+    backbone is, and which files it needs."""
     from harness import registry
 
     if name in registry.found("backbones"):
@@ -69,10 +76,13 @@ def describe(
     if name in registry.found("suites"):
         _describe_suite(name, as_json)
         return
+    if name in registry.found("metrics"):
+        _describe_metric(name, as_json)
+        return
     try:
         about = _about_strategy(name)
     except UnknownNameError as error:
-        others = "; ".join(f"{group}: {', '.join(registry.found(group))}" for group in ("suites", "backbones"))
+        others = "; ".join(f"{group}: {', '.join(registry.found(group))}" for group in GROUPS)
         raise UnknownNameError(f"{error}; {others}") from None
     about["price"] = _prices(name)
     if as_json:
@@ -188,6 +198,22 @@ def _describe_suite(name: str, as_json: bool) -> None:
     for key, metric in metrics.items():
         sheet.add_row(key, metric["unit"], metric["better"], metric["about"])
     console.print(sheet)
+
+
+def _describe_metric(name: str, as_json: bool) -> None:
+    from harness import registry
+
+    kind = registry.load("metrics", name)
+    about = {"name": name, **dataclasses.asdict(kind.metric), "remedy": kind().remedy()}
+    if as_json:
+        print_json(about)
+        return
+    console.print(Text.assemble((terminal(name), "bold"), f"  {terminal(_summary(kind))}\n"))
+    sheet = table("unit", "better", "what it is")
+    sheet.add_row(about["unit"], about["better"], about["about"])
+    console.print(sheet)
+    if about["remedy"]:
+        console.print(line(f"It cannot run here: {about['remedy']}", "yellow"), soft_wrap=True)
 
 
 def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:

@@ -278,7 +278,10 @@ class _Reader:
             self.words.append(repr(value))
 
     def _is_prose(self, node: object) -> bool:
-        """Whether a statement is a docstring or a knob of a strategy."""
+        """Whether a statement is a docstring, a knob of a strategy, or how a suite is shown, which a report asks for
+        when it is read."""
+        if isinstance(node, ast.FunctionDef) and node.name == "display" and self.classes:
+            return True
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
             return True
         return (

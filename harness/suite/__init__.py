@@ -4,6 +4,7 @@
 them.
 """
 
+from harness.suite.display import Chart, Column, Display, Table, curve
 from harness.suite.seam import (
     Better,
     CostSuite,
@@ -18,6 +19,6 @@ from harness.suite.seam import (
 from harness.suite.task import Row, Sample, Task
 
 __all__ = [
-    "Better", "CostSuite", "Margin", "Metric", "Observer", "PictureMetric", "Place", "QualitySuite", "Row", "Sample",
-    "Suite", "Task",
+    "Better", "Chart", "Column", "CostSuite", "Display", "Margin", "Metric", "Observer", "PictureMetric", "Place",
+    "QualitySuite", "Row", "Sample", "Suite", "Table", "Task", "curve",
 ]  # fmt: skip

@@ -9,7 +9,7 @@ process of its own, and reads clocks. A third party registers either under the e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
+from harness.suite.display import Display, Table, plain_columns
 from harness.suite.task import Sample, Task
 
 if TYPE_CHECKING:
@@ -151,6 +152,15 @@ class Suite(ABC):
     @abstractmethod
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         """The tasks of a tier, the same for every strategy; another seed gives other rollouts of the same kind."""
+
+    def display(self, there: Collection[tuple[str, str]]) -> Display:
+        """Return how a report shows this suite; by default a table with a column for every scenario and score.
+
+        Parameters
+        ----------
+        there: scenario and score of all numbers that the report has of this suite.
+        """
+        return Display(tables=(Table(self.name.replace("_", " "), plain_columns(there, self.metrics)),))
 
     @abstractmethod
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:

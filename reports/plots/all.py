@@ -8,18 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from harness.store.store import Store
+from harness.store.store import Store, Stored
 from reports.arms import Entrant
-from reports.columns import HEADLINE, LOOKED_AT, SIX
+from reports.columns import Placed, Shown
 from reports.cost import speeds
 from reports.plots import cost as cost_plots
 from reports.plots import drift as drift_plots
 from reports.plots import interactive as interactive_plots
-from reports.plots.panels import cast
+from reports.plots.panels import Cast, cast
 from reports.statistics.comparison import Comparison
-
-CURVES = (("steady", "unsaid_identity"), ("steady", "motion"), ("occlusion", "unsaid_identity"))
-STRIPS = ("steady", "occlusion", "recall-21", SIX, "recall", "six")
 
 
 def draw_all(
@@ -30,6 +27,7 @@ def draw_all(
     found: Comparison,
     field: Sequence[Entrant],
     cohorts: Mapping[str, str],
+    shown: Shown,
 ) -> list[Path]:
     """Draw what there is to see into a folder; returns the pictures.
 
@@ -41,8 +39,11 @@ def draw_all(
         All samples, and what the suites make of them.
     cohorts
         What each cohort is, in words.
+    shown
+        Which charts and filmstrips the suites declare.
     """
-    made = []
+    made: list[Path] = []
+    cells = list(store.cells())
     players = cast(field, found.baseline, list(cohorts) or [""])
 
     def keep(name: str, draw: Any, *arguments: Any) -> None:
@@ -53,39 +54,49 @@ def draw_all(
         if path.exists():
             made.append(path)
 
-    there = set(zip(table["scenario"], table["metric"], strict=True))
-    for scenario, metric in CURVES:
-        if (scenario, metric) in there:
-            keep(f"{scenario}-{metric}", drift_plots.curves, table, players, metric, scenario)
-    if "psnr" in set(table["metric"]):
-        for metric in LOOKED_AT:
-            if ("steady", metric) in there:
-                keep(f"steady-{metric}", drift_plots.curves, table, players, metric, "steady")
-    if "survival" in set(scored["metric"]):
-        keep("steady-survival", drift_plots.survival, scored, players, "steady")
-    rows = found.rows
-    part = rows[(rows["scenario"] == HEADLINE[0]) & (rows["metric"] == HEADLINE[1])]
-    if len(part):
-        part = part[part["horizon_seconds"] == part["horizon_seconds"].max()]
-        title = f"unsaid identity after {part['horizon_seconds'].iloc[0]:g} s, n={part['count'].max()}"
-        measured = list(dict.fromkeys(rows.loc[rows["metric"] == "dit_fps", "cohort"]))
-        known = [(cohorts.get(each, each) if len(measured) > 1 else "", speeds(rows, each)) for each in measured]
-        path = folder / "cost-and-quality.png"
-        drift_plots.price(part, players, title, path, known)
-        made.append(path)
-    suites = set(table["suite"])
-    if "latency" in suites:
-        keep("chunk-latency", cost_plots.waits, table, players)
-    if {"fps", "vram"} & suites:
-        keep("cost-over-the-video", cost_plots.over_the_video, table, players)
-    cells = list(store.cells())
-    if (SIX, "new_scene") in there:
-        switches = next(
-            [(scene[0], kind) for scene, kind in zip(task["rows"][0]["script"], task["boundaries"], strict=True)][1:]
-            for cell in cells
-            if (task := cell.about["task"])["scenario"] == SIX
-        )
-        keep("prompt-switches", interactive_plots.attributes, table, players, SIX, switches)
-    for scenario in STRIPS:
-        keep(f"{scenario}-filmstrips", drift_plots.strips, cells, players.field, scenario)
+    for suite, chart in ((suite, chart) for suite, each in shown.displays.items() for chart in each.charts):
+        samples, mine = table[table["suite"] == suite], scored[scored["suite"] == suite]
+        of_scenario = samples["scenario"] == chart.scenario
+        if callable(chart.kind):
+            keep(chart.name, chart.kind, samples)
+        elif chart.kind == "curve" and (of_scenario & (samples["metric"] == chart.metric)).any():
+            keep(chart.name, drift_plots.curves, samples, players, chart.metric, chart.scenario)
+        elif chart.kind == "survival" and chart.metric in set(mine["metric"]):
+            keep(chart.name, drift_plots.survival, mine, players, chart.scenario, chart.metric)
+        elif chart.kind == "switches" and (of_scenario & (samples["metric"] == "new_scene")).any():
+            switches = _switches(cells, suite, chart.scenario)
+            keep(chart.name, interactive_plots.attributes, samples, players, chart.scenario, switches)
+        elif chart.kind == "waits":
+            keep(chart.name, cost_plots.waits, table, players)
+        elif chart.kind == "cost" and chart.name not in {path.stem for path in made}:
+            # Time and bytes over the video stand in one picture, whichever suite measured them.
+            keep(chart.name, cost_plots.over_the_video, table, players)
+    if shown.headline is not None:
+        made += _against_cost(folder, found.rows, players, cohorts, shown.headline)
+    for suite, scenario in ((suite, name) for suite, each in shown.displays.items() for name in each.filmstrips):
+        its_own = [cell for cell in cells if cell.about["suite"] == suite]
+        keep(f"{scenario}-filmstrips", drift_plots.strips, its_own, players.field, scenario)
     return made
+
+
+def _against_cost(
+    folder: Path, rows: pd.DataFrame, players: Cast, cohorts: Mapping[str, str], headline: Placed
+) -> list[Path]:
+    """Draw the headline score of every arm against what it costs."""
+    part = headline.of(rows)
+    part = part[part["horizon_seconds"] == part["horizon_seconds"].max()]
+    title = f"{headline.column.heading} after {part['horizon_seconds'].iloc[0]:g} s, n={part['count'].max()}"
+    measured = list(dict.fromkeys(rows.loc[rows["metric"] == "dit_fps", "cohort"]))
+    known = [(cohorts.get(each, each) if len(measured) > 1 else "", speeds(rows, each)) for each in measured]
+    path = folder / "cost-and-quality.png"
+    drift_plots.price(part, players, title, path, known)
+    return [path]
+
+
+def _switches(cells: Sequence[Stored], suite: str, scenario: str) -> list[tuple[int, str]]:
+    """The latent frames at which the prompts of a scenario switch, each with the kind of boundary."""
+    return next(
+        [(scene[0], kind) for scene, kind in zip(task["rows"][0]["script"], task["boundaries"], strict=True)][1:]
+        for cell in cells
+        if cell.about["suite"] == suite and (task := cell.about["task"])["scenario"] == scenario
+    )

@@ -43,9 +43,9 @@ def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Pa
     keep(figure, path)
 
 
-def survival(scored: pd.DataFrame, cast: Cast, scenario: str, path: Path) -> None:
+def survival(scored: pd.DataFrame, cast: Cast, scenario: str, metric: str, path: Path) -> None:
     """Draw the share of the rollouts that are still themselves, over the length of the video."""
-    part = scored[(scored["metric"] == "survival") & (scored["scenario"] == scenario)]
+    part = scored[(scored["metric"] == metric) & (scored["scenario"] == scenario)]
     part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
     panels = table_names(cast.field)
     figure, axes = panels_of(len(panels))

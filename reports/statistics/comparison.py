@@ -210,8 +210,8 @@ def marked(row: Any) -> str:
     return " ▲" if (row.difference > 0) == (row.better == "higher") else " ▼"
 
 
-def whole_lengths(table: pd.DataFrame) -> dict[str, list[int]]:
-    """Return the lengths (latent frames) of the videos of each scenario, the longest first.
+def whole_lengths(table: pd.DataFrame) -> dict[tuple[str, str], list[int]]:
+    """Return the lengths (latent frames) of the videos of each suite and scenario, the longest first.
 
     Parameters
     ----------
@@ -219,11 +219,11 @@ def whole_lengths(table: pd.DataFrame) -> dict[str, list[int]]:
         Samples as `reports.tables.tidy` makes them. A length that one arm alone has, beside a longer one, is that of a
         strategy that is cut at its training, and is left out.
     """
-    kinds = table[["scenario", "horizon_latent_frames", "strategy", "knobs"]].drop_duplicates()
+    kinds = table[["suite", "scenario", "horizon_latent_frames", "strategy", "knobs"]].drop_duplicates()
     lengths = {}
-    for scenario, part in kinds.groupby("scenario", observed=True):
+    for (suite, scenario), part in kinds.groupby(["suite", "scenario"], observed=True):
         several = min(2, len(part[["strategy", "knobs"]].drop_duplicates()))
         count = part["horizon_latent_frames"].value_counts()
         shown = {int(frames) for frames in count.index[count >= several]} | {int(count.index.max())}
-        lengths[str(scenario)] = sorted(shown, reverse=True)
+        lengths[str(suite), str(scenario)] = sorted(shown, reverse=True)
     return lengths

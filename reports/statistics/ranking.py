@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.arms import Entrant, table_names
-from reports.quality import Lengths, shown_columns
+from reports.columns import Shown
+from reports.quality import Lengths
 from reports.sheet import Sheet
 from reports.statistics.comparison import Comparison
 
@@ -15,18 +16,19 @@ MOST = 16
 """Arms up to which a matrix can be read; pairs.csv has all pairs."""
 
 
-def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths) -> list[Sheet]:
+def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown: Shown) -> list[Sheet]:
     """Return a matrix for each table of two arms or more: in how many columns the row's arm beats the column's.
 
     A column counts at the longest videos of its scenario.
     """
-    shown = set(shown_columns(found.rows))
-    longest = {scenario: each[0] for scenario, each in lengths.items()}
+    columns = {(suite, column.scenario, column.score) for suite, column in shown.every()}
+    longest = {key: each[0] for key, each in lengths.items()}
     made = []
     for table in table_names(field):
         pairs = found.pairs[(found.pairs["table"] == table) & (found.pairs["better"] != "neither")]
-        kinds = zip(pairs["scenario"], pairs["metric"], pairs["horizon_latent_frames"], strict=True)
-        pairs = pairs[np.array([(a, b) in shown and longest.get(a) == frames for a, b, frames in kinds], bool)]
+        kinds = zip(*(pairs[name] for name in ("suite", "scenario", "metric", "horizon_latent_frames")), strict=True)
+        whole = [(*at, score) in columns and longest.get(tuple(at)) == frames for *at, score, frames in kinds]
+        pairs = pairs[np.array(whole, bool)]
         named = set(pairs["arm"]) | set(pairs["other"])
         arms = [arm.label for arm in field if arm.label in named]
         if not 2 <= len(arms) <= MOST:
@@ -39,14 +41,14 @@ def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths) -> l
             wins[winner, loser] += bool(row.real)
             for key in ((row.arm, row.other), (row.other, row.arm)):
                 compared[key] += 1
-        columns = pairs[["scenario", "metric"]].drop_duplicates()
+        counted = pairs[["suite", "scenario", "metric"]].drop_duplicates()
         sheet = Sheet(f"who beats whom, {table}", [])
         sheet.add("strategy", [f"{number} {arm}" for number, arm in enumerate(arms, 1)])
         for number, other in enumerate(arms, 1):
             cells = ["·" if arm == other else str(wins[arm, other]) if compared[arm, other] else "" for arm in arms]
             sheet.add(str(number), cells)
         sheet.notes.append(
-            f"In how many of {len(columns)} columns the arm of a row is really better than the arm of a column; empty "
+            f"In how many of {len(counted)} columns the arm of a row is really better than the arm of a column; empty "
             "where the two share no rollout. All pairs: pairs.csv."
         )
         made.append(sheet)

@@ -166,3 +166,61 @@ def test_broken_plugin_does_not_stop_the_others(tmp_path: Path) -> None:
     done = run(tmp_path, "describe", "full", "--json")
     assert (done.returncode, done.stderr) == (0, "")
     assert json.loads(done.stdout)["name"] == "full"
+
+
+SUITE = Path(__file__).parent / "example_suite"
+POINTS = "[horizon.suites]\nloops = loops:Loops\n[horizon.metrics]\nbrightness = brightness:Brightness\n"
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a suite and a metric of somebody else's, and a campaign that took them."""
+    folder = tmp_path_factory.mktemp("measured")
+    for source in SUITE.glob("*.py"):
+        shutil.copy(source, folder)
+    about = folder / "loops-1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text("Metadata-Version: 2.1\nName: loops\nVersion: 1.0\n", encoding="utf-8")
+    (about / "entry_points.txt").write_text(POINTS, encoding="utf-8")
+    words = ("--suite", "loops", "--suite", "drift", "--tier", "gate", "--equal-budget", "0", "--threads", "1")
+    arms = ("--strategy", "sliding_window", "--strategy", "attention_sink")
+    done = run(folder, "run", "--out", "c", *words, *arms)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    done = run(folder, "compare", "c")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
+    return folder
+
+
+def test_a_suite_and_a_metric_of_others_are_in_the_report(measured: Path) -> None:
+    """Their numbers and charts, where nothing of Horizon was edited."""
+    said = (measured / "said.txt").read_text(encoding="utf-8")
+    page = (measured / "c" / "report.html").read_text(encoding="utf-8")
+    for text in ("like its beginning", "brightness"):
+        assert text in page
+        assert text.split()[0] in said
+    plots = {path.stem for path in (measured / "c" / "plots").iterdir()}
+    assert {"still-prompt-resemblance", "loops-spread", "steady-brightness"} <= plots
+    for title in ("still prompt resemblance", "loops spread", "steady brightness"):
+        assert title in page
+
+
+def test_a_metric_is_listed_and_described(measured: Path) -> None:
+    done = run(measured, "list", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    listed = {about["name"]: about["about"] for about in json.loads(done.stdout)["metrics"]}
+    assert listed["brightness"] == "Difference of the mean brightness."
+    assert {"ssim", "sharpness", "colour_distance"} <= listed.keys()
+    done = run(measured, "describe", "brightness", "--json")
+    assert json.loads(done.stdout)["unit"] == "share"
+    assert "difference of the mean brightness to the first seconds" in run(measured, "describe", "brightness").stdout
+
+
+def test_the_suite_and_the_metric_on_the_page_are_those_that_run() -> None:
+    """They are as short as the page says: a metric 15 lines, a suite 60."""
+    from tests.test_docs import blocks
+
+    page = blocks("docs/own-suite.md", "python")
+    files = [SUITE / "brightness.py", SUITE / "loops.py"]
+    assert page == [path.read_text(encoding="utf-8") for path in files]
+    assert [len(text.splitlines()) <= most for text, most in zip(page, (15, 60), strict=True)] == [True, True]
