@@ -20,7 +20,7 @@ from harness.measure import meter
 from harness.measure.counting import weighed
 from harness.memory import At, Entries, Memory, Strategy
 from harness.memory.proxy import Watched
-from harness.plan.plan import at_hand, plan
+from harness.plan.planning import at_hand, plan
 from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
 from suites.cost_suite import Score, horizons, repeats, scored, script, settled, timed
 

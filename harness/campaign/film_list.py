@@ -9,7 +9,7 @@ from pathlib import Path
 from harness.errors import StoreError
 from harness.files import load_json
 from harness.films.contract import Act, Film, Span, write_films
-from harness.films.views import VIEWS, View, manner, views
+from harness.films.view_files import VIEWS, View, manner, views
 from harness.store.store import Store, Stored
 from harness.suite import Sample
 

@@ -12,7 +12,7 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
 from harness.errors import HorizonError
-from harness.plan.plan import plan
+from harness.plan.planning import plan
 from harness.rollout.request import GB, laid_out_bytes
 from harness.suite import CostSuite
 

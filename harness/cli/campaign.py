@@ -175,7 +175,7 @@ def merge(
     sources: Annotated[list[Path], typer.Argument(help="Folders of the same campaign, from other machines.")],
 ) -> None:
     """Put the folders of several machines together. Conflicting cells are refused before anything is copied."""
-    from harness.store.merge import merge as put_together
+    from harness.store.merging import merge as put_together
 
     came, left = put_together(target, sources)
     console.print(f"{target}: {came} cells came")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from harness.backbone.presets import Backbone
-    from harness.plan.plan import Device, Plan
+    from harness.plan.planning import Device, Plan
 
 GPUS = ("H100", "H200", "B200", "A100", "A6000", "4090")
 GB = 1e9
@@ -45,8 +45,8 @@ def plan(
     from harness.backbone.presets import parse_dtype
     from harness.campaign.options import options_of
     from harness.errors import KnobError
-    from harness.plan.plan import HERE
-    from harness.plan.plan import plan as make
+    from harness.plan.planning import HERE
+    from harness.plan.planning import plan as make
     from reports.plots.plan import picture
 
     kind = parse_dtype(dtype)
@@ -165,7 +165,7 @@ def _told(name: str, one: Plan, stage: Backbone, devices: list[Device]) -> dict[
 def _device(name: str, dtype: Any) -> Device:
     import torch
 
-    from harness.plan.plan import DEVICES, HERE, here
+    from harness.plan.planning import DEVICES, HERE, here
 
     if name == HERE:
         return here(dtype, "cuda" if torch.cuda.is_available() else "cpu")

@@ -4,7 +4,20 @@ Only the standard library is imported by all but `harness.films.writer`: viewers
 """
 
 from harness.films.contract import Act, Film, Span, check_file, read_films, shard, write_films
-from harness.films.views import OF_FILM, VIEWS, Part, View, add, due, manner, read_view, seen, unite, view_path, views
+from harness.films.view_files import (
+    OF_FILM,
+    VIEWS,
+    Part,
+    View,
+    add,
+    due,
+    manner,
+    read_view,
+    seen,
+    unite,
+    view_path,
+    views,
+)
 
 __all__ = [
     "OF_FILM",

@@ -117,7 +117,7 @@ def _project(tree: Tree) -> dict[str, Any]:
     file = tree.path / "pyproject.toml"
     try:
         project: dict[str, Any] = tomllib.loads(file.read_text(encoding="utf-8"))["project"]
-        if not {"name", "version", "entry-points"} <= set(project):
+        if not {"name", "entry-points"} <= set(project):
             raise KeyError("entry-points")
     except (OSError, ValueError, KeyError) as error:
         raise TreeError(f"{file}: not this project's ({type(error).__name__}: {error})") from None

@@ -1,5 +1,5 @@
 """What a strategy takes on paper."""
 
-from harness.plan.plan import DEVICES, HERE, LINEAR_CHUNKS, STEADY_CHUNKS, Bound, Device, Plan, at_hand, here, plan
+from harness.plan.planning import DEVICES, HERE, LINEAR_CHUNKS, STEADY_CHUNKS, Bound, Device, Plan, at_hand, here, plan
 
 __all__ = ["DEVICES", "HERE", "LINEAR_CHUNKS", "STEADY_CHUNKS", "Bound", "Device", "Plan", "at_hand", "here", "plan"]

@@ -2,8 +2,6 @@
 
 from harness.provenance.code import (
     COST,
-    DIGITS,
-    IGNORED,
     LOOKED_AT_LATER,
     OWN,
     PLUMBING,
@@ -16,6 +14,7 @@ from harness.provenance.code import (
     is_checkout,
     source_file,
 )
+from harness.provenance.reader import DIGITS, IGNORED
 
 __all__ = [
     "COST",

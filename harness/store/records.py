@@ -2,8 +2,8 @@
 
 A folder may come from another machine, from a full disk, or from a person who edited it. Every reader returns plain
 data of the declared types, or raises StoreError: one line with the file, what is wrong in it, and a remedy that removes
-nothing. Pictures are read by `harness.store.pictures`; what viewers saw is read by `harness.films.views`, which may
-import the standard library only.
+nothing. Pictures are read by `harness.store.pictures`; what viewers saw is read by `harness.films.view_files`, which
+may import the standard library only.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from reports.plots.panels import logarithmic
 from reports.plots.strips import COLOURS, INK, PALE, save
 
 if TYPE_CHECKING:
-    from harness.plan.plan import Device, Plan
+    from harness.plan.planning import Device, Plan
 
 WIDE = 50
 """Ratio of the longest to the shortest time from which bars are drawn on a logarithmic axis."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from harness import registry
-from harness.films.views import Part, View, add
+from harness.films.view_files import Part, View, add
 from harness.store.store import Store
 from harness.suite import Sample
 from suites.observers.film import edges

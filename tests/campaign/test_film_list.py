@@ -1,7 +1,7 @@
 """What a report says of films in which a viewer did not see something."""
 
 from harness.campaign.film_list import remedies
-from harness.films.views import Part, View, add
+from harness.films.view_files import Part, View, add
 from harness.store.store import Store
 from reports.report import render
 from tests.bad_inputs.made import campaign

@@ -164,7 +164,7 @@ def test_films_are_listed_for_viewers(ran):
 
 def test_what_a_viewer_saw_is_in_the_report(ran):
     from harness.campaign.film_list import list_films
-    from harness.films.views import Part, add, seen
+    from harness.films.view_files import Part, add, seen
     from harness.store.store import Store
     from reports.report import render
 

@@ -134,7 +134,7 @@ def test_each_tree_registers_its_own_names(copy, tmp_path):
 
 
 def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
-    append(copy / "harness" / "measuring.py", "raise ImportError('broken on purpose')\n")
+    append(copy / "harness" / "engines" / "isolated.py", "raise ImportError('broken on purpose')\n")
     with pytest.raises(TreeError, match=r"tree: its process ended with 1: ImportError: broken on purpose"):
         turns.cost({"head": trees.tree(copy)}, {"head": VRAM}, tmp_path / "cost", threads=1)
     with pytest.raises(TreeError, match=r"tree: horizon run ended with 70: ImportError: broken on purpose"):
@@ -151,7 +151,7 @@ def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
 @pytest.fixture
 def repository(tmp_path):
     folder = tmp_path / "repository"
-    (folder / "harness").mkdir(parents=True)
+    (folder / "harness" / "gate").mkdir(parents=True)
 
     def commit(text):
         for name in ("pyproject.toml", "harness/gate/interleave.py"):

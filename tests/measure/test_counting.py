@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from harness import registry
 from harness.measure.counting import counted, sketched, weighed
-from harness.plan.plan import _chunk
+from harness.plan.planning import _chunk
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
 
 

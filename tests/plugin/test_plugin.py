@@ -92,7 +92,7 @@ ARMS = """
 import sys
 
 from harness import registry
-from harness.campaign.campaign import arms, make_campaign
+from harness.campaign import arms, make_campaign
 
 for arm in arms(make_campaign({"strategies": sys.argv[1:]}), registry.backbone("pocket")):
     print(arm.label, ", ".join(arm.tables), arm.budget_bytes, arm.budget_note, sep=" | ")

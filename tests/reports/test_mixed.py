@@ -3,7 +3,7 @@
 import pytest
 
 from harness.errors import BaselineError
-from harness.store.merge import merge
+from harness.store.merging import merge
 from harness.store.store import Store
 from harness.suite import Sample
 from reports.gate.evidence import read, united

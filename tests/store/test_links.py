@@ -11,10 +11,10 @@ import pytest
 from harness import cli
 from harness.errors import StoreError
 from harness.files import no_links, own, write_text
-from harness.films.views import Part, View, add
+from harness.films.view_files import Part, View, add
 from harness.gate.rounds import Rounds
 from harness.store.claims import claim, held
-from harness.store.merge import merge
+from harness.store.merging import merge
 from harness.store.store import Store
 from reports.report import render
 from tests.bad_inputs.made import CELL, campaign, with_view
@@ -161,7 +161,7 @@ def test_the_folder_that_a_user_names_may_be_a_link(made, tmp_path):
     (tmp_path / "latest").symlink_to(made)
     written, *_ = render(tmp_path / "latest")
     assert all(path.exists() for path in written)
-    assert merge(tmp_path / "latest", [campaign(tmp_path / "y", [2])]) == 2
+    assert merge(tmp_path / "latest", [campaign(tmp_path / "y", [2])]).cells == 2
 
 
 def test_what_others_take_away_meanwhile_is_no_link(tmp_path, monkeypatch):

@@ -10,9 +10,9 @@ import torch
 
 from harness.errors import StoreError
 from harness.films.contract import Film, check_file, shard
-from harness.films.views import Part, View, add, views
+from harness.films.view_files import Part, View, add, views
 from harness.store.manifest import content_id
-from harness.store.merge import merge
+from harness.store.merging import merge
 from harness.store.store import CELL, MANIFEST, RECORD, Store
 from harness.suite import Sample
 from tests.toy import ABOUT, ASKED

@@ -221,7 +221,7 @@ def test_a_total_is_of_the_films_that_arms_have_in_common():
 
 
 def test_prompts_that_fit_no_scenario_are_a_mistake(paper, tmp_path, monkeypatch):
-    monkeypatch.setattr("harness.campaign.campaign.weights_hash", lambda backbone: "0")
+    monkeypatch.setattr("harness.campaign.expansion.weights_hash", lambda backbone: "0")
     path = tmp_path / "mine.txt"
     path.write_text("a fox [9f#] | a den [12f]\n", encoding="utf-8")
     asked = make_campaign({"backbone": "longlive", "suites": ["drift"], "prompts": str(path), "strategies": ["full"]})

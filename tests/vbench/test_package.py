@@ -19,7 +19,7 @@ if find_spec("vbench") is None and "HORIZON_VIEWER" not in os.environ:
     pytest.skip("vbench is not installed: nox -s viewers tests it", allow_module_level=True)
 
 from harness.films.contract import read_films
-from harness.films.views import read_view, view_path
+from harness.films.view_files import read_view, view_path
 from suites.viewers.perceptual.weights import allow_torchvision
 from suites.viewers.vbench import dimensions as needs
 from suites.viewers.vbench.checkout import Asked
@@ -153,7 +153,7 @@ def test_the_official_tool_gives_the_same(listing: Path, package: Package, cache
             shutil.copy(next(package.folder.glob(f"*/{clip['name']}")), home / f"{name}_{number:03d}.mp4")
     config = tmp_path / "configs"
     config.mkdir()
-    tables = json.loads((Path(needs.__file__).parent / "vbench_tables" / "long.json").read_text(encoding="utf-8"))
+    tables = json.loads((Path(needs.__file__).parent / "tables" / "long.json").read_text(encoding="utf-8"))
     (config / "slow.yaml").write_text("w_inclip_sb: 0.5\nw_clip2clip_sb: 0.5\n", encoding="utf-8")
     pairs = tables["mapping"]["subject_consistency"]
     (config / "map.yaml").write_text("".join(f"{x}: {y}\n" for x, y in pairs), encoding="utf-8")

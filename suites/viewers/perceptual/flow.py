@@ -21,7 +21,7 @@ from torch.nn import functional as F
 
 from harness.errors import StoreError
 from harness.films.contract import Film, Span
-from harness.films.views import Part
+from harness.films.view_files import Part
 from suites.viewers.perceptual.weights import allow_torchvision, checkpoint, fetch, lacking, sha256, versions
 from suites.viewers.video_file import Picture, pictures
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.errors import StoreError
 from harness.films.contract import Film
-from harness.films.views import Part
+from harness.films.view_files import Part
 from suites.viewers.perceptual.weights import allow_torchvision, checkpoint, fetch, lacking, sha256, versions
 from suites.viewers.video_file import SAMPLING, Picture, beginning, footage, middles, pictures
 

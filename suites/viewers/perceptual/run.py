@@ -26,7 +26,7 @@ from harness.errors import HorizonError, StoreError, did_you_mean, why
 from harness.escaping import terminal
 from harness.files import own
 from harness.films.contract import Film, check_file, read_films, shard
-from harness.films.views import OF_FILM, VIEWS, Part, add, due, seen
+from harness.films.view_files import OF_FILM, VIEWS, Part, add, due, seen
 
 VIEWER = "perceptual"
 METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from harness.errors import StoreError
 from harness.films.contract import Act, Film
-from harness.films.views import OF_FILM, Part
+from harness.films.view_files import OF_FILM, Part
 from suites.viewers.perceptual.features import Features, features
 from suites.viewers.perceptual.networks import Encoder
 from suites.viewers.perceptual.weights import allow_torchvision

@@ -33,7 +33,7 @@ from harness.escaping import terminal
 from harness.files import load_json, own, write_text, write_whole
 from harness.films.checks import FORMAT
 from harness.films.contract import Film, read_films, shard
-from harness.films.views import OF_FILM, VIEWS, Part, View, add, due, seen
+from harness.films.view_files import OF_FILM, VIEWS, Part, View, add, due, seen
 from suites.viewers.vbench import dimensions as needs
 from suites.viewers.vbench.checkout import Asked, check_checkout, read_prompts
 from suites.viewers.vbench.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name

@@ -14,7 +14,7 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError, PresetError
 from harness.memory import Strategy
-from harness.plan.plan import plan
+from harness.plan.planning import plan
 from harness.provenance.environment import environment, weights_hash
 from harness.rollout import rollout
 from harness.rollout.noise import PairedNoise

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from harness.films import contract
+from harness.films import contract, view_files
 from harness.films.contract import Film, Span
 from suites.viewers.perceptual import run as perceptual
 from suites.viewers.perceptual.flow import Flow, dynamic, longest, starts
@@ -97,7 +97,9 @@ def test_a_frozen_video_does_not_move_and_a_moving_one_does(tmp_path):
     films = [filmed(tmp_path, pictures_, name) for name, pictures_ in shown.items()]
     contract.write_films(tmp_path, films)
     perceptual.main([str(tmp_path / "films.json"), "--metric", "flow", "--metric", "dynamic"])
-    frozen, moved, noise = (contract.read_view(contract.view_path(tmp_path, "perceptual", film.id)) for film in films)
+    frozen, moved, noise = (
+        view_files.read_view(view_files.view_path(tmp_path, "perceptual", film.id)) for film in films
+    )
     assert frozen.parts["dynamic"].samples == ((3, 0), (6, 0), (7, None))
     assert noise.parts["dynamic"].samples == ((3, 0), (6, 0), (7, None))
     assert moved.parts["dynamic"].samples == ((3, 1), (6, 1), (7, None))
@@ -153,7 +155,7 @@ def test_lpips_is_the_mean_over_pairs_of_frames(tmp_path):
     film = filmed(tmp_path, shown, reference=16)
     contract.write_films(tmp_path, [film])
     perceptual.main([str(tmp_path / "films.json"), "--metric", "lpips", "--pnet-rand"])
-    view = contract.read_view(contract.view_path(tmp_path, "perceptual", "one"))
+    view = view_files.read_view(view_files.view_path(tmp_path, "perceptual", "one"))
     assert view.protocol["lpips"]["weights"] == "random"
     network = Lpips("cpu", random=True).network
     tensors = dict(pictures(film.path, range(25)))

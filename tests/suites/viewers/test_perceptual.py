@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from harness.films import contract
+from harness.films import contract, view_files
 from harness.films.contract import Act, Film, Span
-from harness.films.views import Part
+from harness.films.view_files import Part
 from suites.viewers.perceptual import networks
 from suites.viewers.perceptual import run as perceptual
 from suites.viewers.perceptual.features import Features, features
@@ -89,7 +89,7 @@ def look(folder, models, *words):
 
 
 def viewed(folder, name="one"):
-    return contract.read_view(contract.view_path(folder, "perceptual", name))
+    return view_files.read_view(view_files.view_path(folder, "perceptual", name))
 
 
 @pytest.fixture
@@ -437,11 +437,11 @@ def test_shards_look_at_different_films(film, models, tmp_path, capsys):
     films = [replace(film, id=f"film{number}") for number in range(3)]
     contract.write_films(tmp_path, films)
     look(tmp_path, models, "--metric", "dino", "--shard", "2/2")
-    some = {view.film for _, view in contract.views(tmp_path)}
+    some = {view.film for _, view in view_files.views(tmp_path)}
     assert some
     assert some < {"film0", "film1", "film2"}
     look(tmp_path, models, "--metric", "dino", "--shard", "1/2")
-    assert [view.film for _, view in contract.views(tmp_path)] == ["film0", "film1", "film2"]
+    assert [view.film for _, view in view_files.views(tmp_path)] == ["film0", "film1", "film2"]
 
 
 def test_metrics_are_declared_for_suites():
@@ -519,7 +519,7 @@ def test_what_goes_wrong_in_a_metric_of_a_film_is_its_own(film, tmp_path, capsys
 
 def test_a_view_that_is_damaged_costs_its_own_film(film, tmp_path, capsys):
     films = films_of(film, tmp_path, "ab")
-    path = contract.view_path(tmp_path, "perceptual", "a")
+    path = view_files.view_path(tmp_path, "perceptual", "a")
     path.parent.mkdir(parents=True)
     path.write_text("{", encoding="utf-8")
     assert perceptual.watch(tmp_path, films, ["dino"], {"dino": Faulty()}) == 1

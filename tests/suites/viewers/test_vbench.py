@@ -16,7 +16,7 @@ from harness.engines.inline import run as execute
 from harness.errors import StoreError, TreeError
 from harness.files import digest
 from harness.films.contract import Act, Film, Span, read_films, write_films
-from harness.films.views import read_view, view_path
+from harness.films.view_files import read_view, view_path
 from harness.store.store import Store
 from reports.tables import tidy
 from suites.viewers.vbench import dimensions as vbench_dimensions
@@ -152,7 +152,7 @@ def test_the_record_says_how_it_was_looked(tmp_path, cache):
         None,
     )
     assert record["parameters"] == {"imaging_quality_preprocessing_mode": "longer"}
-    assert record["tables"] == digest(Path(vbench.__file__).parent / "vbench_tables" / "long.json")
+    assert record["tables"] == digest(Path(vbench.__file__).parent / "tables" / "long.json")
     assert set(record["packages"]) == set(vbench_dimensions.PACKAGES)
 
 

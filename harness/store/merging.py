@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from harness.errors import StoreError
-from harness.films.views import View, unite, views
+from harness.films.view_files import View, unite, views
 from harness.store.manifest import check_same
 from harness.store.store import FILES, MANIFEST, Store, Stored
 
