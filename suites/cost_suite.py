@@ -17,9 +17,8 @@ from harness.memory import Boundary, Memory, Strategy
 from harness.memory.proxy import watched
 from harness.rollout import rollout
 from harness.rollout.noise import PairedNoise
-from harness.suite import Row, Task
+from harness.suite import HORIZONS, Row, Task
 from harness.training.rollout_clips import example_prompts
-from suites.horizons import HORIZONS
 
 if TYPE_CHECKING:
     import pandas as pd

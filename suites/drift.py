@@ -19,9 +19,8 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.pocket.probe import SEEN
 from harness.pocket.world import film
-from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
+from harness.suite import HORIZONS, Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
 from suites.film_suite import Filmed, trends, without_themselves
-from suites.horizons import HORIZONS
 from suites.observers.film import Camera
 from suites.observers.probe import Watch
 from suites.observers.sentences import half_said, scripts

@@ -206,7 +206,7 @@ def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     """Raise UnknownNameError, before the first frame, for a baseline that no arm is called."""
     from harness.store.store import MANIFEST
     from reports.arms import entrant_of
-    from reports.baseline import choose
+    from reports.statistics.baseline import choose
 
     if baseline is None:
         return

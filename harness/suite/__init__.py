@@ -16,9 +16,9 @@ from harness.suite.seam import (
     QualitySuite,
     Suite,
 )
-from harness.suite.task import Row, Sample, Task
+from harness.suite.task import HORIZONS, Row, Sample, Task
 
 __all__ = [
-    "Better", "Chart", "Column", "CostSuite", "Display", "Margin", "Metric", "Observer", "PictureMetric", "Place",
-    "QualitySuite", "Row", "Sample", "Suite", "Table", "Task", "curve",
+    "HORIZONS", "Better", "Chart", "Column", "CostSuite", "Display", "Margin", "Metric", "Observer", "PictureMetric",
+    "Place", "QualitySuite", "Row", "Sample", "Suite", "Table", "Task", "curve",
 ]  # fmt: skip

@@ -8,8 +8,8 @@ import pandas as pd
 
 from harness.errors import BaselineError, did_you_mean
 from reports.arms import entrant_of
-from reports.baseline import named
 from reports.gate.evidence import Evidence
+from reports.statistics.baseline import named
 
 
 def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:

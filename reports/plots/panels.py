@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from reports.arms import Entrant
-from reports.baseline import Baseline
 from reports.plots.strips import INK, PALE, save
+from reports.statistics.baseline import Baseline
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

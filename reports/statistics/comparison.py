@@ -18,7 +18,7 @@ import pandas as pd
 
 from harness.suite import CostSuite, Suite
 from reports.arms import Entrant, table_names
-from reports.baseline import Baseline, choose
+from reports.statistics.baseline import Baseline, choose
 from reports.statistics.bootstrap import LEVEL, adjusted
 from reports.statistics.bounded import Scale, means, scale_of
 from reports.statistics.paired import flip_p, side_by_side, student_p

@@ -5,8 +5,8 @@ import pytest
 from harness import registry
 from harness.errors import UnknownNameError
 from reports.arms import Entrant
-from reports.baseline import choose
 from reports.report import render
+from reports.statistics.baseline import choose
 from tests.reports.folders import campaign, films
 
 PUBLISHED, EQUAL = "as published", "equal budget"
