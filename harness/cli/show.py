@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 
 
-GROUPS: tuple[Group, ...] = ("backbones", "suites", "metrics")
+GROUPS: tuple[Group, ...] = ("suites", "metrics", "backbones")
 """What is registered beside strategies."""
 FEW = 8
 """Knobs that a line of the list shows."""

@@ -11,6 +11,7 @@ import time
 import pytest
 
 from tests.killing import interruptible
+from tests.zygote import run
 
 QUICK = """
 from dataclasses import replace
@@ -31,10 +32,7 @@ def command(*arguments):
 
 
 def horizon(*arguments, cwd, code=0):
-    environment = os.environ | {"COLUMNS": "120"}
-    done = subprocess.run(
-        command(*arguments), check=False, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=300
-    )
+    done = run(command(*arguments)[1:], cwd=cwd, env=os.environ | {"COLUMNS": "120"})
     assert done.returncode == code, done.stderr or done.stdout
     return done.stderr if code == 2 else done.stdout
 
@@ -84,10 +82,7 @@ def test_tables_fit_eighty_columns(ran, monkeypatch):
     folder, _ = ran
     for columns in ("80", "60"):
         monkeypatch.setenv("COLUMNS", columns)
-        said = subprocess.run(
-            command("compare", "c"), check=True, cwd=folder, env=os.environ | {"COLUMNS": columns},
-            capture_output=True, encoding="utf-8", timeout=300,
-        ).stdout  # fmt: skip
+        said = run(command("compare", "c")[1:], cwd=folder, env=os.environ | {"COLUMNS": columns}).stdout
         assert max(len(line.rstrip()) for line in said.splitlines()) <= int(columns)
         assert "n=3" in said
         assert re.search(r"^ +\[\d\.\d\d, 1\.00\]", said, re.MULTILINE)
@@ -181,9 +176,7 @@ def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
 
 def test_what_is_not_at_the_equal_budget_is_said_before_anything_runs(tmp_path):
     arguments = ("run", "--suite", "drift", "--strategy", "full", "--out", "c")
-    done = subprocess.run(
-        command(*arguments, "--dry-run"), check=True, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300
-    )
+    done = run(command(*arguments, "--dry-run")[1:], cwd=tmp_path)
     assert "full is not at the equal budget: Full keeps every frame" in done.stderr
     assert "Full keeps" not in horizon(*arguments, "--equal-budget", "0", "--dry-run", cwd=tmp_path)
 

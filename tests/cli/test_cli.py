@@ -84,7 +84,7 @@ def test_list_as_json(horizon: Horizon) -> None:
     said = horizon("list", "--json")
     assert (said.code, said.err) == (0, "")
     listed = json.loads(said.out)
-    assert list(listed) == ["strategies", "suites", "backbones"]
+    assert list(listed) == ["strategies", "suites", "metrics", "backbones"]
     by_name = {about["name"]: about for about in listed["strategies"]}
     assert list(by_name) == sorted(registry.found("strategies"))
     for name, about in by_name.items():

@@ -11,16 +11,13 @@ import matplotlib.image
 import pytest
 
 from tests.killing import interruptible
+from tests.zygote import run
 
 MAIN = "from harness.cli import main; main()"
 
 
 def horizon(*arguments, cwd):
-    environment = os.environ | {"COLUMNS": "200"}
-    command = [sys.executable, "-c", MAIN, *arguments]
-    return subprocess.run(
-        command, check=False, cwd=cwd, env=environment, capture_output=True, encoding="utf-8", timeout=300
-    )
+    return run(["-c", MAIN, *arguments], cwd=cwd, env=os.environ | {"COLUMNS": "200"})
 
 
 def length(path):
@@ -122,8 +119,7 @@ preset.pocket = broken
 
 
 def test_pictures_that_are_no_numbers_are_told_of_and_not_filmed(tmp_path):
-    command = [sys.executable, "-c", BROKEN + MAIN, "sample", "a thing", "--seconds", "6"]
-    done = subprocess.run(command, check=False, cwd=tmp_path, capture_output=True, encoding="utf-8", timeout=300)
+    done = run(["-c", BROKEN + MAIN, "sample", "a thing", "--seconds", "6"], cwd=tmp_path)
     assert done.returncode == 1, done.stderr
     assert "pictures are not finite from latent frame 6 (1.5 s) on; the video ends there" in done.stdout
     assert length(tmp_path / "sample.mp4") == 6

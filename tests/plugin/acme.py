@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
+
+from tests.zygote import run
 
 ROOT = Path(__file__).parents[2]
 
@@ -87,9 +87,6 @@ def install(folder: Path) -> Path:
 def horizon(folder: Path, *words: str, code: int = 0, cwd: Path | None = None, **variables: str) -> str:
     """What a command says, on the output or, where it fails, on the error stream."""
     environment = os.environ | {"PYTHONPATH": os.pathsep.join((str(folder), str(ROOT))), "COLUMNS": "200", **variables}
-    command = [sys.executable, "-P", "-c", "from harness.cli import main; main()", *words]
-    done = subprocess.run(
-        command, check=False, cwd=cwd or folder, env=environment, capture_output=True, encoding="utf-8", timeout=300
-    )
+    done = run(["-P", "-c", "from harness.cli import main; main()", *words], cwd=cwd or folder, env=environment)
     assert done.returncode == code, done.stderr or done.stdout
     return done.stderr if code == 2 else done.stdout

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from tests import zygote
+
 EXAMPLE = Path(__file__).parent / "example"
 
 
 def run(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     """The command line, where the packages in `folder` are installed too."""
     code = "from harness.cli import main; main()"
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", code, *argv]
     # From another directory, so that nothing is found because it happens to lie where the tests run.
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
+    return zygote.run(["-c", code, *argv], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)})
 
 
 def distribution(folder: Path, name: str, entry: str, modules: dict[str, str]) -> None:
@@ -101,9 +101,8 @@ for arm in arms(make_campaign({"strategies": sys.argv[1:]}), registry.backbone("
 
 def arms(folder: Path, *strategies: str) -> list[str]:
     """The arms of a campaign of these strategies, a line each."""
-    environment = os.environ | {"PYTHONPATH": str(folder), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", ARMS, *strategies]
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=True)
+    done = zygote.run(["-c", ARMS, *strategies], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)})
+    assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
 
