@@ -13,7 +13,7 @@ from harness.backbone.attention import AttentionName, choose
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import DtypeError, PresetError, shown
-from harness.memory.seam import DTYPES, MemorySpec
+from harness.memory.terms import DTYPES, MemorySpec
 
 if TYPE_CHECKING:
     from harness.training.clips import Source

@@ -21,7 +21,7 @@ from harness.backbone.compilation import compiled
 from harness.backbone.config import WanConfig
 from harness.backbone.layout import LaidOut
 from harness.errors import ShapeError
-from harness.memory.seam import MemorySpec
+from harness.memory.terms import MemorySpec
 
 __all__ = ["CausalWan", "Time", "WanConfig", "sinusoid"]
 

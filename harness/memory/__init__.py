@@ -5,8 +5,9 @@
 """
 
 from harness.memory.entries import Entries, Layout
-from harness.memory.seam import DTYPES, At, Boundary, Context, Memory, MemorySpec, PromptSwitch
+from harness.memory.seam import Memory
 from harness.memory.strategy import Strategy, Weights
+from harness.memory.terms import DTYPES, At, Boundary, Context, MemorySpec, PromptSwitch
 
 __all__ = [
     "DTYPES", "At", "Boundary", "Context", "Entries", "Layout", "Memory", "MemorySpec", "PromptSwitch", "Strategy",

@@ -11,7 +11,8 @@ import torch
 
 from harness.errors import BudgetError, KnobError
 from harness.memory.knobs import typed
-from harness.memory.seam import Memory, MemorySpec
+from harness.memory.seam import Memory
+from harness.memory.terms import MemorySpec
 
 FAR = 100_000
 """Latent frames after which every bounded memory is full."""

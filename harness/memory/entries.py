@@ -16,6 +16,11 @@ class Entries:
     """What a layout caches for some whole latent frames of one layer: tensors [B, frames, S, ...], un-rotated.
 
     A dense layout has two, key and value; a policy may slice, copy, average and scale them without knowing which.
+
+    Parameters
+    ----------
+    *tensors
+        As many as the layout has.
     """
 
     __slots__ = ("tensors",)
@@ -25,18 +30,43 @@ class Entries:
 
     @property
     def frames(self) -> int:
+        """Latent frames."""
         return self.tensors[0].shape[1]
 
     def __getitem__(self, frames: slice) -> Entries:
-        """A view of some frames."""
+        """Return a view of some frames."""
         return self.map(lambda x: x[:, frames])
 
     def map(self, function: Callable[[Tensor], Tensor]) -> Entries:
-        """Entries made of `function` of each tensor."""
+        """Return entries made of a function of each tensor.
+
+        Parameters
+        ----------
+        function
+            From a tensor [B, frames, S, ...] to another.
+
+        Returns
+        -------
+        Entries
+            As many tensors as before.
+        """
         return Entries(*(function(x) for x in self.tensors))
 
     def mix(self, other: Entries, share: float | Tensor) -> Entries:
-        """`share` of `other` and the rest of these. share: one number, or one a token, [B, 1, S]."""
+        """Return a share of other entries and the rest of these.
+
+        Parameters
+        ----------
+        other
+            Entries of the same shape.
+        share
+            One number, or one a token, [B, 1, S].
+
+        Returns
+        -------
+        Entries
+            `share * other + (1 - share) * self`.
+        """
 
         def mixed(x: Tensor, y: Tensor) -> Tensor:
             part = share.reshape(*share.shape, *[1] * (x.ndim - share.ndim)) if isinstance(share, Tensor) else share
@@ -46,15 +76,31 @@ class Entries:
 
     @staticmethod
     def cat(parts: Sequence[Entries]) -> Entries:
-        """The frames of all parts, in order."""
+        """Return the frames of all parts, in order.
+
+        Parameters
+        ----------
+        parts
+            Entries of one layout.
+
+        Returns
+        -------
+        Entries
+            Of as many frames as all parts together.
+        """
         return Entries(*(torch.cat(tensors, 1) for tensors in zip(*(part.tensors for part in parts), strict=True)))
 
 
 class Layout(ABC):
-    """What a layer caches for a token, and how that becomes something to attend to."""
+    """What a layer caches for a token, and how that becomes something to attend to.
+
+    Attributes
+    ----------
+    shapes : tuple of tuple of int
+        Trailing shapes of the cached tensors, one token of one layer.
+    """
 
     shapes: tuple[tuple[int, ...], ...]
-    """Trailing shapes of the cached tensors, one token of one layer."""
 
     @property
     def scalars(self) -> int:
@@ -63,9 +109,34 @@ class Layout(ABC):
 
     @abstractmethod
     def ready(self, tokens: tuple[Tensor, ...], rotation: Tensor, weights: Tensor | None) -> tuple[Tensor, ...]:
-        """Un-rotated tokens [B, N, ...] as attention reads them: keys turned by `rotation`, then keys and values
-        scaled by `weights` [B, N]."""
+        """Return un-rotated tokens as attention reads them.
+
+        Parameters
+        ----------
+        tokens
+            Cached tensors [B, N, ...].
+        rotation
+            By which keys are turned.
+        weights
+            By which keys and values are then scaled, [B, N]; None for none.
+
+        Returns
+        -------
+        tuple of Tensor
+            What the attention of this layout takes.
+        """
 
     @abstractmethod
     def keys(self, entries: Entries) -> Tensor:
-        """Un-rotated keys [B, frames, S, heads, channels] for policies that compare or score entries."""
+        """Return un-rotated keys, for policies that compare or score entries.
+
+        Parameters
+        ----------
+        entries
+            Of whole frames.
+
+        Returns
+        -------
+        Tensor
+            [B, frames, S, heads, channels].
+        """

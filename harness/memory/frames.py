@@ -10,7 +10,8 @@ from torch import Tensor
 from harness.errors import KnobError
 from harness.memory.budget import Part, apportion
 from harness.memory.entries import Entries
-from harness.memory.seam import At, Context, Memory, MemorySpec, PromptSwitch
+from harness.memory.seam import Memory
+from harness.memory.terms import At, Context, MemorySpec, PromptSwitch
 
 Positions = Literal["absolute", "relative"]
 """Temporal ids of kept frames: their own frame ids, or their slot in the cache."""

@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from harness.memory.entries import Entries
-from harness.memory.seam import At, Context, Memory, PromptSwitch
+from harness.memory.seam import Memory
 from harness.memory.strategy import Strategy
+from harness.memory.terms import At, Context, PromptSwitch
 
 
 class Watched(Memory):

@@ -13,15 +13,24 @@ from harness.memory.knobs import check_knobs
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
-from harness.memory.seam import Memory, MemorySpec
+from harness.memory.seam import Memory
+from harness.memory.terms import MemorySpec
 
 
 @dataclass(frozen=True)
 class Weights:
     """Where the parameters come from that a strategy adds to a backbone, for records and reports.
 
-    trained: whether a training made them. about: in a few words, such as "untrained, SVD only". digest: of what, beside
-    the backbone's own weights and the knobs, decides them. chosen: what was decided for this backbone, by name.
+    Parameters
+    ----------
+    trained
+        Whether a training made them.
+    about
+        In a few words, such as "untrained, SVD only".
+    digest
+        Of what, beside the backbone's own weights and the knobs, decides them.
+    chosen
+        What was decided for this backbone, by name.
     """
 
     trained: bool
@@ -35,14 +44,25 @@ class Strategy(ABC):
     """A way to remember: a frozen dataclass of knobs, so that its repr is a complete record of what ran.
 
     Values are checked against the annotations when it is made, so a wrong knob cannot wait for the first chunk.
+
+    Attributes
+    ----------
+    paper : str
+        Where it is from, as a link.
+    reads_query : bool
+        Whether recall and remember are given the query (then passes are compiled a layer at a time).
+    bounded : bool
+        Whether the memory stays the same size however long the video.
+
+    Raises
+    ------
+    KnobError
+        For a value that its annotation does not allow.
     """
 
     paper: ClassVar[str]
-    """Where it is from, as a link."""
     reads_query: ClassVar[bool] = False
-    """Whether recall and remember are given the query (then passes are compiled a layer at a time)."""
     bounded: ClassVar[bool] = True
-    """Whether the memory stays the same size however long the video."""
 
     def __post_init__(self) -> None:
         check_knobs(self)
@@ -53,26 +73,87 @@ class Strategy(ABC):
         return True
 
     def adapt(self, backbone: Backbone) -> Backbone:
-        """The backbone on which this strategy runs: the same one, or a twin with layers of its own.
+        """Return the backbone on which this strategy runs: the same one, or a twin with layers of its own.
 
         Asked for by every rollout, so a twin is kept as long as the backbone; the backbone itself is never changed.
+
+        Parameters
+        ----------
+        backbone
+            The one that was asked for.
+
+        Returns
+        -------
+        Backbone
+            The same one by default.
         """
         return backbone
 
     def weights(self, backbone: Backbone) -> Weights | None:
-        """Where parameters of its own come from on this backbone; None for a strategy without any."""
+        """Return where parameters of its own come from on a backbone.
+
+        Parameters
+        ----------
+        backbone
+            The one that was asked for.
+
+        Returns
+        -------
+        Weights or None
+            None for a strategy without any.
+        """
         return None
 
     @abstractmethod
     def open(self, spec: MemorySpec) -> Memory:
-        """A fresh memory for one rollout. Raises KnobError where the knobs do not fit `spec`, the adapted one's."""
+        """Return a fresh memory for one rollout.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        Memory
+            One that shares nothing with others.
+
+        Raises
+        ------
+        KnobError
+            Where the knobs do not fit `spec`.
+        """
 
     @abstractmethod
     def footprint(self, spec: MemorySpec, frames: int) -> int:
-        """Bytes that the memory holds after `frames` latent frames were committed, on paper."""
+        """Return the bytes that the memory holds, on paper.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+        frames
+            Latent frames that were committed.
+
+        Returns
+        -------
+        int
+            Bytes of all layers and rows.
+        """
 
     def scene_bytes(self, spec: MemorySpec) -> int:
-        """Bytes that the memory keeps of every scene that a prompt switch ends, beyond `footprint`, on paper."""
+        """Return the bytes that are kept of every scene that a prompt switch ends, beyond `footprint`, on paper.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        int
+            0 by default.
+        """
         return 0
 
     def at_budget(self, spec: MemorySpec, budget: int) -> Strategy:
@@ -82,12 +163,20 @@ class Strategy(ABC):
 
         Parameters
         ----------
-        spec: the adapted backbone's; no context becomes longer than its `trained_frames`.
-        budget: bytes, as `footprint` counts them for a full memory.
+        spec
+            Of the adapted backbone; no context becomes longer than its `trained_frames`.
+        budget
+            Bytes, as `footprint` counts them for a full memory.
+
+        Returns
+        -------
+        Strategy
+            Of the same class.
 
         Raises
         ------
-        BudgetError: where the method cannot be had at so many bytes; the message is the reason.
+        BudgetError
+            Where the method cannot be had at so many bytes; the message is the reason.
         """
         resizable = type(self).resized is not Strategy.resized
         return cast(Strategy, fitted(self, spec, budget, resizable=resizable))
@@ -95,20 +184,56 @@ class Strategy(ABC):
     def resized(self, spec: MemorySpec, frames: int) -> Strategy:
         """Return this method with a context of at most so many latent frames beside the chunk, and nothing left out.
 
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+        frames
+            Latent frames of the context.
+
+        Returns
+        -------
+        Strategy
+            Of the same class.
+
         Raises
         ------
-        BudgetError: below the smallest shape that is still the method. The default does not say what shrinks.
+        BudgetError
+            Below the smallest shape that is still the method. The default does not say what shrinks.
         """
         raise BudgetError(f"{type(self).__name__} does not say which of its parts grow or shrink")
 
     def position_limit(self, spec: MemorySpec) -> int | None:
-        """All temporal ids stay below this however long the video; None where they grow with it."""
+        """Return a number below which all temporal ids stay however long the video.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        int or None
+            None where they grow with the video.
+        """
         return None
 
     def parts(self) -> Mapping[str, Strategy]:
-        """The strategies that this one is made of, by the knob that names them; a cell records their knobs and code."""
+        """Return the strategies that this one is made of; a cell records their knobs and code.
+
+        Returns
+        -------
+        mapping
+            Strategies by the knob that names them.
+        """
         return {}
 
     def knobs(self) -> dict[str, Any]:
-        """Knob values by name."""
+        """Return the values of the knobs.
+
+        Returns
+        -------
+        dict
+            By name.
+        """
         return {knob.name: getattr(self, knob.name) for knob in fields(self)}

@@ -6,8 +6,7 @@ attend to what the memory recalls; then a clean pass, the commit pass, gives the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, get_args
 
@@ -18,30 +17,11 @@ from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
 from harness.errors import KnobError, PresetError, ResumeError, ShapeError
 from harness.memory import At, PromptSwitch, Strategy
+from harness.rollout.chunk import Chunk
 from harness.rollout.noise import Noise
 from harness.rollout.passes import Lifetime, Passes
 from harness.rollout.request import Encode, Request, Switch, check_request, check_room, longest_context
 from harness.rollout.state import State, check_state, copied
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """Finished latents of one chunk.
-
-    latents: [B, frames, C, H, W]. start: absolute id of the first frame. index: number among the generated chunks.
-    """
-
-    latents: Tensor
-    start: int
-    index: int
-    _state: Callable[[], State]
-
-    def state(self) -> State:
-        """All that is needed to go on after this chunk, copied; torch.save writes it, weights_only reads it back.
-
-        Commits the chunk first. Raises ResumeError once the rollout has gone on to a later chunk.
-        """
-        return self._state()
 
 
 def rollout(
@@ -64,28 +44,59 @@ def rollout(
 ) -> Iterator[Chunk]:
     """Generate a video, one chunk at a time.
 
+    Chunks are yielded as soon as their latents are final; the commit pass of a chunk runs when the generator goes on.
+    All arguments are checked before the first chunk.
+
     Parameters
     ----------
-    backbone: a preset, or a bare model (shift 5, the four warped steps, chunk 3).
-    strategy: opens the memory.
-    prompts: text embeddings [B, L, text_dim].
-    latent_frames: length of the whole video in latent frames, `initial` included; the chunk must divide it.
-    latent_size: (height, width) of a latent frame.
-    noise: has `initial(chunk, shape)` and `renoise(chunk, step, shape)`; chunk counts the generated chunks from 0.
-    switches: (latent_frame, embeddings, kind) or (latent_frame, embeddings, kind, texts); each takes effect at the
-        first chunk that starts at or after its frame. kind: "smooth", "hardcut" or "recall", the boundary entered.
-    initial: clean latents [B, frames, C, H, W] that the video starts with (continuation); they are not yielded.
-    forced: clean latents [B, latent_frames, C, H, W] for teacher forcing: every chunk is yielded as it was drawn, and
-        what the memory gets of it is the frames given here.
-    texts, encode: the prompts as strings, and strings to embeddings; only for strategies that match scenes.
-    resume: `Chunk.state()` of a rollout with the same arguments; it goes on after that chunk, bit for bit.
-    compile: compiled passes wherever the context is at capacity, eager before; equal within rounding.
-    layout: "chunk", or "pass" to lay contexts out in every pass, in one scratch that all layers share.
-    grad: keep the graph, for training.
+    backbone
+        A preset, or a bare model (shift 5, the four warped steps, chunk 3).
+    strategy
+        Opens the memory.
+    prompts
+        Text embeddings [B, L, text_dim].
+    latent_frames
+        Length of the whole video in latent frames, `initial` included; the chunk must divide it.
+    latent_size
+        Height and width of a latent frame.
+    noise
+        Has `initial(chunk, shape)` and `renoise(chunk, step, shape)`; chunk counts the generated chunks from 0.
+    switches
+        (latent_frame, embeddings, kind) or (latent_frame, embeddings, kind, texts); each takes effect at the first
+        chunk that starts at or after its frame. kind: "smooth", "hardcut" or "recall", the boundary entered.
+    initial
+        Clean latents [B, frames, C, H, W] that the video starts with (continuation); they are not yielded.
+    forced
+        Clean latents [B, latent_frames, C, H, W] for teacher forcing: every chunk is yielded as it was drawn, and what
+        the memory gets of it is the frames given here.
+    texts, encode
+        The prompts as strings, and strings to embeddings; only for strategies that match scenes.
+    resume
+        `Chunk.state()` of a rollout with the same arguments; it goes on after that chunk, bit for bit.
+    compile
+        Compiled passes wherever the context is at capacity, eager before; equal within rounding.
+    layout
+        "chunk", or "pass" to lay contexts out in every pass, in one scratch that all layers share.
+    grad
+        Whether to keep the graph, for training.
 
-    Yields chunks as soon as their latents are final; the commit pass of a chunk runs when the generator goes on.
-    All arguments are checked before the first chunk: ShapeError, NotFiniteError, SwitchError, KnobError,
-    HorizonTooLongError, ResumeError (see harness.errors).
+    Returns
+    -------
+    iterator of Chunk
+        The chunks in their order.
+
+    Raises
+    ------
+    ShapeError, PresetError
+        For sizes, lengths or a layout that do not fit.
+    NotFiniteError
+        For NaN or infinity in what is given.
+    SwitchError, KnobError
+        For switches that cannot take effect, and knobs that do not fit.
+    HorizonTooLongError
+        For a horizon that the memory cannot hold here.
+    ResumeError
+        For a state of another rollout.
     """
     if not isinstance(strategy, Strategy):
         raise KnobError(f"strategy is {strategy!r}; needed: one with its knobs, as registry.strategy(name) makes it")

@@ -12,7 +12,8 @@ from harness.backbone.presets import Backbone
 from harness.errors import NotFiniteError, PresetError, PromptError
 from harness.limits import LONGEST
 from harness.memory import Strategy
-from harness.rollout.loop import Chunk, rollout
+from harness.rollout.chunk import Chunk
+from harness.rollout.loop import rollout
 from harness.rollout.noise import PairedNoise
 from harness.rollout.script import Cue, Script, check_text, is_script, parse_script
 

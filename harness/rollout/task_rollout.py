@@ -11,7 +11,8 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.memory.proxy import watched
-from harness.rollout.loop import Chunk, rollout
+from harness.rollout.chunk import Chunk
+from harness.rollout.loop import rollout
 from harness.rollout.noise import PairedNoise
 from harness.rollout.switch_meter import SwitchMeter
 from harness.suite import Task

@@ -5,17 +5,9 @@ them.
 """
 
 from harness.suite.display import Chart, Column, Display, Table, curve
-from harness.suite.seam import (
-    Better,
-    CostSuite,
-    Margin,
-    Metric,
-    Observer,
-    PictureMetric,
-    Place,
-    QualitySuite,
-    Suite,
-)
+from harness.suite.metric import Better, Margin, Metric, PictureMetric
+from harness.suite.observer import Observer, Place
+from harness.suite.seam import CostSuite, QualitySuite, Suite
 from harness.suite.task import HORIZONS, Row, Sample, Task
 
 __all__ = [

@@ -13,9 +13,16 @@ HORIZONS = (21, 120, 240, 960, 1920, 14_400, 345_600)
 
 @dataclass(frozen=True)
 class Row:
-    """One rollout of a task: its seed, and its prompts with the latent frames at which they begin.
+    """One rollout of a task.
 
-    vbench: the prompt of VBench that its prompt is an extension of, by whose words VBench scores the film; "" for none.
+    Parameters
+    ----------
+    seed
+        Of its noise.
+    script
+        Its prompts, with the latent frames at which they begin.
+    vbench
+        The prompt of VBench that its prompt is an extension of, by whose words VBench scores the film; "" for none.
     """
 
     seed: int
@@ -32,9 +39,20 @@ class Row:
 class Task:
     """Rollouts that go in one batch.
 
-    frames: latent frames in all. given: latent frames of the truth that are shown first (continuation). boundaries: how
-    each scene of the scripts is entered, the first one included; scenes begin at the same frames in all rows.
-    forced: every chunk is drawn after the suite's own latents instead of after what was drawn (teacher forcing).
+    Parameters
+    ----------
+    scenario
+        What happens in them.
+    frames
+        Latent frames in all.
+    given
+        Latent frames of the truth that are shown first (continuation).
+    rows
+        The rollouts; scenes begin at the same frames in all of them.
+    boundaries
+        How each scene of the scripts is entered, the first one included.
+    forced
+        Whether every chunk is drawn after the suite's own latents instead of after what was drawn (teacher forcing).
     """
 
     scenario: str
@@ -46,9 +64,18 @@ class Task:
 
 
 class Sample(NamedTuple):
-    """One number: of which rollout (row of the task), which metric, and after how many latent frames.
+    """One number.
 
-    value: None where the metric does not apply, or a guard voids it.
+    Parameters
+    ----------
+    row
+        Of which rollout: a row of the task.
+    metric
+        What it is called.
+    at_frame
+        After how many latent frames.
+    value
+        None where the metric does not apply, or a guard voids it.
     """
 
     row: int

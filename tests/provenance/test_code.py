@@ -77,7 +77,7 @@ EDITS = {
     "suites.fps": cells(suites=("fps",)),
     # The registered picture metrics.
     "suites.picture_metrics": cells(suites=("drift", "interactive")),
-    "harness.memory.seam": cells(),
+    "harness.memory.terms": cells(),
     "harness.rollout.loop": cells(),
     "harness.rollout.noise": cells(),
     "harness.backbone.block": cells(),

@@ -22,7 +22,7 @@ from harness.backbone.checkpoints import names
 from harness.backbone.checkpoints.shards import INDEX, read_index
 from harness.errors import CheckpointError, did_you_mean, shown
 from harness.files import write_whole
-from harness.memory.seam import DTYPES
+from harness.memory.terms import DTYPES
 
 CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
 BARE = "bare"

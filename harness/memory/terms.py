@@ -1,0 +1,185 @@
+"""What backbone and memory tell each other: where in a rollout, for what, which past, which prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, get_args
+
+import torch
+from torch import Tensor, nn
+
+from harness.errors import DtypeError, SwitchError
+from harness.memory.entries import Entries, Layout
+
+DTYPES = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+    "float64": torch.float64,
+}
+"""What backbones compute in and memories hold, by name."""
+
+
+Boundary = Literal["smooth", "hardcut", "recall"]
+"""The kind of scene boundary that is entered at a prompt switch."""
+
+
+class At(NamedTuple):
+    """Where in the rollout a verb is called.
+
+    Parameters
+    ----------
+    start
+        Absolute id of the first latent frame of this forward pass.
+    frames
+        Latent frames in this forward pass: a chunk, or more in a replay.
+    pass_index
+        0 for the first pass of a chunk.
+    commit
+        Whether this is the clean pass, whose entries are remembered.
+    """
+
+    start: int
+    frames: int
+    pass_index: int
+    commit: bool
+
+
+@dataclass(frozen=True)
+class MemorySpec:
+    """What a memory is opened for.
+
+    Parameters
+    ----------
+    layers
+        Layers of the model.
+    layout
+        What is cached of a token.
+    frame_tokens
+        Tokens of a latent frame.
+    chunk
+        Latent frames that are denoised together.
+    batch
+        Rows of a batch.
+    dtype, device
+        Of all tensors.
+    grid
+        Rows and columns of a frame's tokens, for memories that give single tokens places of their own.
+    module
+        What the strategy added to the backbone for its memory, if anything.
+    trained_frames
+        Latent frames of the longest context that the backbone was trained with; None where that is not known.
+
+    Raises
+    ------
+    DtypeError
+        For a data type that no memory holds.
+    """
+
+    layers: int
+    layout: Layout
+    frame_tokens: int
+    chunk: int
+    batch: int = 1
+    dtype: torch.dtype = torch.float32
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    grid: tuple[int, int] | None = None
+    module: nn.Module | None = None
+    trained_frames: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES.values():
+            raise DtypeError(f"a memory cannot hold {self.dtype}; allowed: {', '.join(DTYPES)}")
+
+    def bytes(self, tokens: int, dtype: torch.dtype | None = None) -> int:
+        """Return the bytes of cached tokens of every row in all layers.
+
+        Parameters
+        ----------
+        tokens
+            Tokens of one row in one layer.
+        dtype
+            In which they are kept; that of the memory unless given.
+
+        Returns
+        -------
+        int
+            Bytes.
+        """
+        return self.layers * self.batch * tokens * self.layout.scalars * (dtype or self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class Context:
+    """The past that the chunk of one layer may attend to.
+
+    The order of the slots is free: attention does not depend on it. Nothing here is ever written to.
+
+    Parameters
+    ----------
+    slots
+        Whole frames, by reference.
+    positions
+        One temporal id a frame, in the order of the slots; or (time, row, column) a token, [B, N, 3].
+    start
+        Temporal id of the chunk's own first frame, for its queries and keys in all its passes; or one a row, [B].
+    weights
+        Scale of every entry in this use, key and value alike, [B, N].
+    """
+
+    slots: tuple[Entries, ...]
+    positions: Sequence[float] | Tensor
+    start: int | Tensor
+    weights: Tensor | None = None
+
+    @property
+    def frames(self) -> int:
+        """Latent frames of all slots."""
+        return sum(slot.frames for slot in self.slots)
+
+
+@dataclass(frozen=True)
+class PromptSwitch:
+    """What a memory is told before the first chunk of a new prompt, with that prompt already active.
+
+    Parameters
+    ----------
+    start
+        Absolute id of the chunk's first frame: the number of frames so far.
+    kind
+        The kind of boundary that is entered.
+    old_prompts, new_prompts
+        Embeddings [B, L, text_dim] of the scene that ends, and of the one that begins.
+    latents
+        The last `Memory.lookback` clean latents (fewer near the start), [B, frames, C, H, W].
+    replay
+        `replay(latents, start, chunk=None)`: commit passes over clean latents, through recall and remember; one long
+        bidirectional pass, or block-causal ones of `chunk` frames.
+    old_texts, new_texts
+        The same prompts as texts; None where a rollout has none.
+    script
+        The texts of all scenes of the rollout, a list a scene, those to come included; None where one has no texts.
+    encode
+        Strings to embeddings, for strategies that match scenes by their words.
+
+    Raises
+    ------
+    SwitchError
+        For an unknown kind of boundary.
+    """
+
+    start: int
+    kind: Boundary
+    old_prompts: Tensor
+    new_prompts: Tensor
+    latents: Tensor
+    replay: Callable[..., None]
+    old_texts: Sequence[str] | None = None
+    new_texts: Sequence[str] | None = None
+    script: Sequence[Sequence[str]] | None = None
+    encode: Callable[[Sequence[str]], Tensor] | None = None
+
+    def __post_init__(self) -> None:
+        if self.kind not in get_args(Boundary):
+            raise SwitchError(f"unknown kind of prompt switch {self.kind!r}; allowed: {', '.join(get_args(Boundary))}")

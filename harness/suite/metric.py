@@ -1,0 +1,108 @@
+"""What a number is, and numbers of pictures that third parties add."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from torch import Tensor
+
+if TYPE_CHECKING:
+    pass
+
+
+Better = Literal["higher", "lower", "neither"]
+
+
+@dataclass(frozen=True)
+class Margin:
+    """How much worse a number may get before a gate minds; both limits must be exceeded.
+
+    Parameters
+    ----------
+    relative
+        Share of the number.
+    absolute
+        In the unit of the number.
+    gated
+        Whether it can fail a gate, or is only told.
+    """
+
+    relative: float = 0.0
+    absolute: float = 0.0
+    gated: bool = True
+
+
+@dataclass(frozen=True)
+class Metric:
+    """What a number is: its unit, which way is better, between which bounds it lies, and how it is got.
+
+    Parameters
+    ----------
+    unit
+        In which it is measured.
+    better
+        "higher", "lower" or "neither".
+    about
+        What it is, in words.
+    low, high
+        Its bounds; None where it has none.
+    margin
+        How a gate judges it at the longest horizon of a scenario; None where no gate looks at it.
+    until_horizon
+        Whether it is seconds that end with the video, whose length is then the upper bound.
+    yardstick
+        The strategy to which it measures the distance; that strategy is at 0 by definition, and no report marks or
+        ranks it there.
+    """
+
+    unit: str
+    better: Better
+    about: str
+    low: float | None = None
+    high: float | None = None
+    margin: Margin | None = None
+    until_horizon: bool = False
+    yardstick: str = ""
+
+
+class PictureMetric(ABC):
+    """A number a picture, beside a reference: what third parties add under the entry point group `horizon.metrics`.
+
+    Its name is the entry point's. Suites that see pictures take all that are registered.
+
+    Attributes
+    ----------
+    metric : Metric
+        What its numbers are.
+    """
+
+    metric: ClassVar[Metric]
+
+    def remedy(self) -> str | None:
+        """Return why it cannot run here and what to do about it (install a package, fetch weights).
+
+        Returns
+        -------
+        str or None
+            None where it can run.
+        """
+        return None
+
+    @abstractmethod
+    def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
+        """Return a value for every picture.
+
+        Parameters
+        ----------
+        pictures
+            [B, T, 3, H, W] in 0..1.
+        reference
+            What they should look like, of the same shape.
+
+        Returns
+        -------
+        Tensor
+            Values [B, T].
+        """
