@@ -92,17 +92,17 @@ def entrant_of(arm: Mapping[str, Any]) -> Entrant:
 
 def cohort_name(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
     """The short name of the machine, kernels and versions that a cell ran on."""
-    return content_id(cohort_of(about, manifest["environments"].get(about["environment"], {})))
+    return content_id(cohort_of(about, manifest))
 
 
 def cohorts_of(*stores: Store) -> dict[str, str]:
     """What the cohorts of campaigns are, in words, by their short names: the hardware, and whatever differs."""
     found: dict[str, dict[str, Any]] = {}
     for store in stores:
-        environments = store.manifest()["environments"]
+        manifest = store.manifest()
         for cell in cells_of(store):
             if cell.status == "ok":
-                cohort = cohort_of(cell.about, environments.get(cell.about["environment"], {}))
+                cohort = cohort_of(cell.about, manifest)
                 found[content_id(cohort)] = cohort
     keys = dict.fromkeys(key for cohort in found.values() for key in cohort)
     unlike = [key for key in keys if len({str(cohort.get(key)) for cohort in found.values()}) > 1]

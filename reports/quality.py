@@ -64,7 +64,9 @@ def suite_sheets(
                 if table.switches:
                     _add_switches(sheet, entered)
                 for heading, summary in table.summaries:
-                    sheet.add(heading, [summary(_samples_of(samples, suite, arm)) for arm in entered])
+                    cells = [summary(_samples_of(samples, suite, arm)) for arm in entered]
+                    if any(cell != "n/a" for cell in cells):
+                        sheet.add(heading, cells)
             before = len(sheet.heads)
             _fill(sheet, part, entered, placed)
             # An arm that has none of these numbers has nothing to show.

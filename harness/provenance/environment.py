@@ -18,6 +18,7 @@ import torch
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.provenance.code import is_checkout, source_file
+from harness.provenance.reader import DIGITS
 
 PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
@@ -103,14 +104,17 @@ def _plugins() -> dict[str, dict[str, Any]]:
     return dict(sorted(found.items()))
 
 
-def cohort_of(about: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for the speeds of two cells to stand in one column.
+def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must be the same for the speeds of two cells to stand in one column.
 
     Parameters
     ----------
-    about: what `cell.json` says; a measured cell says itself on what (`machine`). environment: of the process that made
-        it, by the digest in `about`.
+    about
+        What `cell.json` says; a measured cell says itself on what (`machine`).
+    manifest
+        Of its campaign.
     """
+    environment = manifest["environments"].get(about["environment"], {})
     packages, code = environment.get("packages") or {}, environment.get("code") or {}
     measured = about.get("machine") or {}
     on_gpu = str(environment.get("device", "")).startswith("cuda")
@@ -121,13 +125,29 @@ def cohort_of(about: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[
         **{name: packages.get(name) for name in ("torch", "flash-attn")},
         "commit": code.get("commit"),
         # Files may differ from the commit.
-        "code": (about.get("code") or {}).get("shared"),
+        "code": _code_of(about, manifest.get("codes") or {}),
     }
     if about.get("began_in"):
         found["began in another environment"] = list(about["began_in"])
     return found
 
 
+def _code_of(about: Mapping[str, Any], codes: Mapping[str, Mapping[str, str]]) -> str | None:
+    """A digest of the code that took the time of a cell.
+
+    Of a measured cell, all but its strategy. Other cells note on the way what a chunk took, whichever suite looks on:
+    what draws counts alone.
+    """
+    shared: str | None = (about.get("code") or {}).get("shared")
+    modules = {name: code for name, code in codes.get(shared or "", {}).items() if name.startswith(DRAWS)}
+    if shared is None or "machine" in about or not modules:
+        return shared
+    text = "\n".join(f"{name} {code}" for name, code in sorted(modules.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+
+
+DRAWS = ("harness.backbone", "harness.memory", "harness.rollout")
+"""Rooms whose code takes the time of a chunk."""
 SET_UP = ("hardware", "threads", "attention", "dtype", "compile")
 """What a measuring process says of itself."""
 

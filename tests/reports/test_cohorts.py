@@ -4,6 +4,7 @@ import pandas as pd
 import pytest
 
 from harness import registry
+from harness.provenance.environment import cohort_of
 from harness.store.store import Store
 from harness.suite import Sample
 from reports.arms import cohorts_of, entrants
@@ -130,3 +131,20 @@ def test_speeds_of_one_machine_alone(tmp_path):
     rates = [speeds(found.rows, cohort)["sliding_window"] for cohort in cohorts_of(store)]
     assert max(rates) == pytest.approx(2 * min(rates))
     assert cast(entrants(store), found.baseline).left_out == 0
+
+
+def test_what_looks_on_is_no_part_of_what_takes_the_time_of_a_chunk():
+    """Two suites of quality see chunks of the same code: what these took may stand in one column."""
+    codes = {
+        "a": {"harness.rollout.loop": "1", "suites.drift": "2", "harness.pocket.readout": "3"},
+        "b": {"harness.rollout.loop": "1", "suites.interactive": "4"},
+        "c": {"harness.rollout.loop": "5", "suites.drift": "2"},
+    }
+    manifest = {"environments": {"e": HERE}, "codes": codes}
+
+    def cohort(shared, **more):
+        return cohort_of({"environment": "e", "code": {"shared": shared}, **more}, manifest)
+
+    assert cohort("a") == cohort("b") != cohort("c")
+    # A measurement is of its suite's code, too.
+    assert cohort("a", machine={}) != cohort("b", machine={})
