@@ -117,6 +117,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     return found
 
 
+def ffmpeg(path: Path) -> str:
+    """Return a path as FFmpeg takes it: absolute, since it reads what stands before a colon as a protocol's name."""
+    return os.path.abspath(path)
+
+
 def digest(path: Path) -> str:
     """SHA-256 of a file, read piece by piece."""
     with path.open("rb") as file:
