@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import StoreError, shown
 
@@ -35,6 +35,17 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
             # What writes to an open file, on a full disk for instance, does not say to which.
             error.filename = str(path)
         raise
+
+
+def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Let `write` write into an open file, whole or not at all: for libraries that take names in UTF-8 only, which
+    those of files need not be."""
+
+    def put(beside: Path) -> None:
+        with beside.open("wb") as file:
+            write(file)
+
+    write_whole(path, put)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -115,6 +126,11 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise StoreError(f"{path}: not written by Horizon; {remedy}")
     return found
+
+
+def in_utf8(path: Path | str) -> str:
+    """Return a path, or a part of one, as UTF-8 has it whatever the locale's encoding is; what is none is replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
 
 
 def ffmpeg(path: Path) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 from harness.errors import PromptError, did_you_mean, shown
-from harness.files import parse_json, read_bytes
+from harness.files import in_utf8, parse_json, read_bytes
 from harness.limits import LARGEST_SEED, MOST_FRAMES
 from harness.memory import Boundary
 from harness.rollout.script import check_text, is_script, parse_script
@@ -72,7 +72,7 @@ def from_file(path: Path) -> PromptSet:
         prompts.setdefault(replace(prompt, id=""), prompt)
     if not prompts:
         raise PromptError(f"{path}: no prompt in it")
-    return PromptSet(path.stem, tuple(prompts.values()), hashlib.sha256(content).hexdigest())
+    return PromptSet(in_utf8(path.stem), tuple(prompts.values()), hashlib.sha256(content).hexdigest())
 
 
 def content_of(path: Path) -> bytes:
@@ -93,7 +93,7 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _from_text(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     for number, line in _lines(text):
         where = f"{path}, line {number}"
-        yield where, _from_record(line, where, f"{path.stem}-{number}")
+        yield where, _from_record(line, where, f"{in_utf8(path.stem)}-{number}")
 
 
 def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
@@ -117,7 +117,7 @@ def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
                 )
             said = {name: cell for name, cell in zip(columns, cells, strict=True) if cell.strip() or name == "prompt"}
             whole = {name: int(said[name]) for name in ("seed", "frames") if _WHOLE.fullmatch(said.get(name, ""))}
-            yield where, _from_record({**said, **whole}, where, f"{path.stem}-{number}")
+            yield where, _from_record({**said, **whole}, where, f"{in_utf8(path.stem)}-{number}")
         # A cell in quotes may go over several lines.
         number = lines.line_num + 1
 
@@ -144,14 +144,14 @@ def _columns(cells: Sequence[str], where: str) -> list[str]:
 def _from_lines(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     for number, line in _lines(text):
         where = f"{path}, line {number}"
-        yield where, _from_record(_json(line, where), where, f"{path.stem}-{number}")
+        yield where, _from_record(_json(line, where), where, f"{in_utf8(path.stem)}-{number}")
 
 
 def _from_json(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     records = _json(text, str(path))
     for number, record in enumerate(records if isinstance(records, list) else [records], 1):
         where = f"{path}, record {number}"
-        yield where, _from_record(record, where, f"{path.stem}-{number}")
+        yield where, _from_record(record, where, f"{in_utf8(path.stem)}-{number}")
 
 
 def _json(text: str, where: str) -> Any:
