@@ -31,8 +31,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            # What writes to an open file, on a full disk for instance, does not say to which.
+        if isinstance(error, OSError) and error.filename in (None, str(beside), beside):
+            # What writes to an open file, on a full disk for instance, does not say to which; and nobody asked for the
+            # one beside.
             error.filename = str(path)
         raise
 
