@@ -8,6 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import typer
+
+from harness.errors import shown
+
 
 def told(error: OSError) -> str:
     """Return an error in one line: its file, the reason, and the variable or option that names another place."""
@@ -16,6 +20,16 @@ def told(error: OSError) -> str:
         return f"cannot write the output: {words}"
     path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else str(error.filename)
     return f"{path}: {words}; {_help(Path(path), error.errno)}"
+
+
+def mistyped(error: typer.TyperException) -> str:
+    """Return what is wrong with what was typed, in one line, with the value where a number was expected."""
+    words = error.format_message().rstrip(".")
+    said = getattr(error.__cause__, "errors", None)
+    if said is not None:
+        words = words.partition(", unable to parse")[0]
+        words = f"{words}; given: {shown(said()[0]['input'])}"
+    return f"{words} (horizon --help shows what there is)"
 
 
 def _help(path: Path, number: int | None) -> str:
