@@ -98,18 +98,30 @@ def load_json(path: Path) -> Any:
     return parse_json(read_bytes(path))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text says. Raises ValueError for everything that is none, deep nesting included."""
+def parse_json(text: str | bytes, *, once: bool = False) -> Any:
+    """Return what a JSON text says. Raises ValueError for everything that is none, deep nesting included.
+
+    once: also for an object with a key twice, of which JSON would keep the last; for what people write.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once if once else None)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {shown(key)} is there twice; keep one of them")
+        found[key] = value
+    return found
 
 
 def load_toml(path: Path) -> dict[str, Any]:
     """Return what a TOML file in UTF-8 holds. Raises OSError for one that cannot be read, ValueError for other text."""
     try:
-        return tomllib.loads(read_bytes(path).decode("utf-8"))
+        return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("nested too deep") from None
 

@@ -382,3 +382,9 @@ def test_ids_of_a_file_whose_name_the_locale_cannot_read(tmp_path):
         found = from_file(tmp_path / f"{stem}.txt")
         assert found.name in ("f\u00e9", "f\ufffd")
         assert [prompt.id for prompt in found.prompts] == [f"{found.name}-1"]
+
+
+def test_a_cell_may_be_long(tmp_path):
+    text = "a fox " * 40_000
+    found = from_file(written(tmp_path, "p.csv", f"id,prompt\na,{text}\n"))
+    assert found.prompts[0].scenes == (Scene(text.strip()),)
