@@ -2,11 +2,8 @@
 
 import json
 import os
-import subprocess
-import sys
 
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -194,12 +191,3 @@ def campaign(folder):
     samples += [Sample(0, "peak_bytes", 45, 1.0), Sample(0, "steady_from", 45, 9.0)]
     store.finish("a" * 16, about, samples, {})
     return folder
-
-
-def test_no_process_aborts_over_a_file_that_is_no_baseline(tmp_path):
-    """Threads that still read the file when Python ended aborted about every second process."""
-    pq.write_table(pa.table({"a": range(100_000)}), tmp_path / "x.parquet")
-    code = "import sys; from harness.cli import main; sys.argv[1:] = ['baseline', 'show', 'x.parquet']; main()"
-    for _ in range(3):
-        done = subprocess.run([sys.executable, "-c", code], check=False, cwd=tmp_path, capture_output=True, timeout=60)
-        assert (done.returncode, b"no baseline of Horizon" in done.stderr) == (2, True)
