@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from harness.errors import StoreError, shown
 
@@ -31,10 +31,22 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename is None:
-            # What writes to an open file, on a full disk for instance, does not say to which.
+        if isinstance(error, OSError) and error.filename in (None, str(beside), beside):
+            # What writes to an open file, on a full disk for instance, does not say to which; and nobody asked for the
+            # one beside.
             error.filename = str(path)
         raise
+
+
+def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
+    """Let `write` write into an open file, whole or not at all: for libraries that take names in UTF-8 only, which
+    those of files need not be."""
+
+    def put(beside: Path) -> None:
+        with beside.open("wb") as file:
+            write(file)
+
+    write_whole(path, put)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -86,18 +98,30 @@ def load_json(path: Path) -> Any:
     return parse_json(read_bytes(path))
 
 
-def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text says. Raises ValueError for everything that is none, deep nesting included."""
+def parse_json(text: str | bytes, *, once: bool = False) -> Any:
+    """Return what a JSON text says. Raises ValueError for everything that is none, deep nesting included.
+
+    once: also for an object with a key twice, of which JSON would keep the last; for what people write.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_once if once else None)
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"the key {shown(key)} is there twice; keep one of them")
+        found[key] = value
+    return found
 
 
 def load_toml(path: Path) -> dict[str, Any]:
     """Return what a TOML file in UTF-8 holds. Raises OSError for one that cannot be read, ValueError for other text."""
     try:
-        return tomllib.loads(read_bytes(path).decode("utf-8"))
+        return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("nested too deep") from None
 
@@ -115,6 +139,16 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise StoreError(f"{path}: not written by Horizon; {remedy}")
     return found
+
+
+def in_utf8(path: Path | str) -> str:
+    """Return a path, or a part of one, as UTF-8 has it whatever the locale's encoding is; what is none is replaced."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
+def ffmpeg(path: Path) -> str:
+    """Return a path as FFmpeg takes it: absolute, since it reads what stands before a colon as a protocol's name."""
+    return os.path.abspath(path)
 
 
 def digest(path: Path) -> str:

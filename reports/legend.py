@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from harness.store.store import Store
-from reports.arms import Entrant
+from reports.arms import Entrant, cells_of, knobs_text
 from reports.columns import Shown
 from reports.statistics.comparison import MOST, Comparison
+
+TOLD = 6
+"""Arms and reasons that a terminal names."""
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,8 @@ class Legend:
         How numbers are made where arms lack rollouts; empty where none does.
     stale
         Which arms other code made than today's, and what changed; empty where none.
+    without
+        Which arms have cells without numbers, and why; the pages list each. Empty where none.
     """
 
     numbers: str
@@ -39,13 +45,13 @@ class Legend:
     paired: str
     incomplete: str
     stale: str = ""
+    without: str = ""
 
     @property
     def short(self) -> str:
         """All of it that a terminal shows."""
-        return " ".join(
-            part for part in (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale) if part
-        )
+        parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.without)
+        return " ".join(filter(None, parts))
 
 
 def legend_of(
@@ -98,4 +104,24 @@ def legend_of(
         paired=paired,
         incomplete=incomplete,
         stale=" ".join(f"Stale, made by other code: {labels} ({why})." for why, labels in whys.items()),
+        without=_without(field, stores),
     )
+
+
+def _without(field: Sequence[Entrant], stores: Sequence[Store]) -> str:
+    """Which arms have cells without numbers, of how many, and why."""
+    labels = {(each.strategy, each.knobs): each.label for each in field}
+    cells: Counter[str] = Counter()
+    lost: Counter[tuple[str, str, str]] = Counter()
+    for cell in (cell for store in stores for cell in cells_of(store)):
+        about = cell.about
+        arm = labels.get((about["strategy"], knobs_text(about["knobs"])), about["strategy"])
+        cells[arm] += 1
+        if cell.status != "ok":
+            lost[arm, cell.status, about["reason"]] += 1
+    told = [
+        f"{arm} in {count} of {cells[arm]} cells ({': '.join(filter(None, (status, why)))})"
+        for (arm, status, why), count in lost.items()
+    ]
+    more = f"; and {len(told) - TOLD} more, which the page lists" if len(told) > TOLD else ""
+    return f"No numbers: {'; '.join(told[:TOLD])}{more}." if told else ""

@@ -1,6 +1,7 @@
 import errno
 import fcntl
 import os
+from pathlib import Path
 
 import pytest
 
@@ -35,3 +36,12 @@ def test_a_file_system_without_locks_is_named_with_what_helps(tmp_path, monkeypa
     ):
         with pytest.raises(StoreError, match=r"its file system refuses locks \(.*\); give a folder on a local disk"):
             act()
+
+
+@pytest.mark.parametrize("wait", [True, False])
+def test_where_no_lock_can_be_made_nobody_else_is_blamed(wait):
+    with (
+        pytest.raises(StoreError, match=r"^/proc: cannot be written by this user \(.*\); give a folder that can"),
+        lock(Path("/proc/horizon.lock"), wait=wait),
+    ):
+        pass

@@ -101,10 +101,12 @@ def read_campaign(path: Path) -> Campaign:
 
 def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campaign:
     """A campaign from plain values. Raises CampaignError, with the nearest key for an unknown one."""
-    for key in values:
+    for key, value in values.items():
         if key not in Campaign.model_fields:
             hint = did_you_mean(key, Campaign.model_fields)
             raise CampaignError(f"{origin}: unknown key {key!r}{hint}; allowed: {', '.join(Campaign.model_fields)}")
+        if isinstance(value, str) and not value.strip():
+            raise CampaignError(f"{origin}: {key} is empty; give it a value, or leave it out")
     try:
         return Campaign(**values)
     except ValidationError as error:

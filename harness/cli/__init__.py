@@ -18,7 +18,7 @@ import typer
 from harness import escaping
 from harness.cli import campaign, gate, make, plan, show, status
 from harness.cli.console.checks import no_empty_words
-from harness.cli.console.failures import told
+from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
@@ -38,7 +38,7 @@ def main() -> None:
     except HorizonError as error:
         _fail(str(error))
     except typer.TyperException as error:
-        _fail(f"{error.format_message().rstrip('.')} (horizon --help shows what there is)")
+        _fail(mistyped(error))
     except (KeyboardInterrupt, typer.Abort):
         print("horizon: stopped", file=sys.stderr)
         sys.exit(130)

@@ -50,7 +50,7 @@ def compare(
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return
-    for sheet in sheets:
+    for sheet in filter(on_terminal, sheets):
         # A title is not folded to the width of its table.
         console.print(sheet.title, style="bold")
         for shown in fitted(sheet, console.width):
@@ -61,6 +61,11 @@ def compare(
             console.print()
     console.print(legend.short, style="dim")
     console.print(f"{written[0]}")
+
+
+def on_terminal(sheet: Sheet) -> bool:
+    """Whether more of a table than the arms' names is for a terminal."""
+    return not sheet.aside or len(sheet.heads) > 1 + len(sheet.aside)
 
 
 def fitted(sheet: Sheet, width: int) -> list[Table]:

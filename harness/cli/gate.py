@@ -62,7 +62,7 @@ def gate(
     threads: Annotated[int, typer.Option(callback=checks.threads, help="CPU threads of each process.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Fail on inconclusive, too.")] = False,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.place, help="Where gate.md, junit.xml, gate.json go. Default: RUN.")
+        Path | None, typer.Option(callback=checks.folder, help="Where gate.md, junit.xml, gate.json go. Default: RUN.")
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -154,7 +154,7 @@ def history(
     folder: Annotated[Path, typer.Argument(help="A folder of runs: campaigns, gates, and baselines.")],
     metric: Annotated[list[str] | None, typer.Option(help="SUITE.METRIC; repeat. Default: what a gate judges.")] = None,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.place, help="The picture. Default: history.png in FOLDER.")
+        Path | None, typer.Option(callback=checks.file, help="The picture. Default: history.png in FOLDER.")
     ] = None,
     as_json: Json = False,
 ) -> None:

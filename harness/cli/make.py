@@ -61,7 +61,9 @@ def sample(
     offload: OffloadOption = False,
     container: ContainerOption = None,
     chunk: ChunkOption = None,
-    out: Annotated[Path, typer.Option(help="The mp4 file; a filmstrip PNG is put beside it.")] = Path("sample.mp4"),
+    out: Annotated[
+        Path, typer.Option(callback=checks.film, help="The mp4 file; a filmstrip PNG is put beside it.")
+    ] = Path("sample.mp4"),
 ) -> None:
     """Make a video from a prompt, streaming to disk, and a filmstrip of it."""
     import torch

@@ -36,7 +36,7 @@ def plan(
     dtype: Annotated[str, typer.Option(help="Of the model and of what is cached.")] = "bfloat16",
     chunk: ChunkOption = None,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.place, help="Also draw memory and time side by side, into this PNG.")
+        Path | None, typer.Option(callback=checks.file, help="Also draw memory and time side by side, into this PNG.")
     ] = None,
     as_json: Json = False,
 ) -> None:

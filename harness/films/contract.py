@@ -116,8 +116,9 @@ def shard(films: Sequence[Film], which: str) -> list[Film]:
     Raises StoreError for words that are not that.
     """
     number, slash, count = which.partition("/")
-    if not (slash and number.isdigit() and count.isdigit() and 1 <= int(number) <= int(count)):
-        raise StoreError(f"--shard {which}: write K/N, one of N parts, for instance 1/4")
+    digits = number.isdecimal() and count.isdecimal() and len(which) <= 20
+    if not (slash and digits and 1 <= int(number) <= int(count)):
+        raise StoreError(f"--shard {which[:20]}: write K/N, one of N parts, for instance 1/4")
     return [
         film for film in films if int(hashlib.sha256(film.id.encode()).hexdigest(), 16) % int(count) == int(number) - 1
     ]

@@ -16,12 +16,13 @@ import torch
 from torch import Tensor
 
 from harness.errors import PresetError
-from harness.files import write_whole
+from harness.files import ffmpeg, write_whole
 from harness.locks import lock
 
 SMALLEST = 384
 """Pixels below which a picture's shorter side is enlarged, by a whole factor and without smoothing: players blur."""
 KEY_SECONDS = 2
+_PIECE = re.compile(r"(?P<stem>.+)\.(?P<number>\d{4,})\.part", re.DOTALL)
 
 
 class VideoWriter:
@@ -107,7 +108,7 @@ class VideoWriter:
             options["cluster_time_limit"] = "1"
         else:
             options["movflags"] = "frag_every_frame+empty_moov+default_base_moof"
-        self._container = av.open(str(self._piece(self.pieces)), "w", options=options)
+        self._container = av.open(ffmpeg(self._piece(self.pieces)), "w", options=options)
         self._container.metadata.update(self._metadata())
         if self.lossless:
             stream = self._container.add_stream("ffv1", rate=self.rate)
@@ -125,12 +126,12 @@ class VideoWriter:
 
     def _join(self, path: Path) -> None:
         options = {} if self.lossless else {"movflags": "faststart"}
-        with av.open(str(path), "w", options=options) as whole:
+        with av.open(ffmpeg(path), "w", options=options) as whole:
             whole.metadata.update(self._metadata())
             stream: Any = None
             shown = Fraction(0)
             for number in range(self.pieces):
-                with av.open(str(self._piece(number))) as piece:
+                with av.open(ffmpeg(self._piece(number))) as piece:
                     source = piece.streams.video[0]
                     if stream is None:
                         stream = whole.add_stream_from_template(source)
@@ -148,14 +149,20 @@ class VideoWriter:
 
 def _pieces_of(path: Path) -> dict[int, Path]:
     """The pieces of this video that are there, by their numbers; not those of one whose name merely begins alike."""
-    name = re.compile(rf"{re.escape(path.stem)}\.(\d{{4,}})\.part{re.escape(path.suffix)}")
     there = path.parent.iterdir() if path.parent.is_dir() else ()
-    return {int(found[1]): each for each in there if (found := name.fullmatch(each.name))}
+    alike = {each: _PIECE.fullmatch(each.stem) for each in there if each.suffix == path.suffix}
+    return {int(found["number"]): each for each, found in alike.items() if found and found["stem"] == path.stem}
 
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Have a video's path for oneself. Raises PresetError where another process is writing it."""
+    """Have a video's path for oneself. Raises PresetError where another process is writing it, and for a name that is
+    kept for a piece of another video: that one would remove it."""
+    if _PIECE.fullmatch(path.stem):
+        raise PresetError(
+            f"{path}: a name that ends in .NUMBER.part is that of a piece of a video that is being made; give --out "
+            "another name"
+        )
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.lock")
     with lock(beside, wait=False) as mine:
@@ -169,7 +176,7 @@ def writing(path: Path) -> Iterator[None]:
 
 def read_about(path: Path) -> dict[str, Any]:
     """What a video that Horizon wrote says of itself; empty for others."""
-    with av.open(str(path)) as file:
+    with av.open(ffmpeg(path)) as file:
         text = file.metadata.get("comment") or file.metadata.get("COMMENT") or "{}"
     found = json.loads(text) if text.startswith("{") else {}
     return found if isinstance(found, dict) else {}

@@ -28,8 +28,13 @@ LEFT: dict[str, Boundary] = {"": "smooth", "#": "hardcut", "@": "recall"}
 _MARK = re.compile(r"\[([^\[\]]*)\]\s*$")
 _LENGTH = re.compile(r"(\d+(?:\.\d+)?)\s*([sf])\s*([#@]?)")
 _SUBTITLES = re.compile(r"\]\s*;")
-# Also marks that are misspelt ([10 sec], [10s!]) or that subtitles follow: such a text is refused, not drawn as it is.
-_MARKED = re.compile(r"\[\s*[-+]?[\d.]+\s*(?:s|f|secs?|seconds?|frames?)\b[^\w\[\]|]*\]\s*(?=$|[|;])")
+# Also marks that are misspelt ([10 sec], [10S], [10,5s], [1m], [10s!]) or that something follows ([10s]., subtitles):
+# such a text is refused, not drawn as it is.
+_MARKED = re.compile(
+    r"\[\s*[-+]?[\d.,]+(?:e[-+]?\d+)?\s*(?:s|f|ms|m|h|secs?|seconds?|mins?|minutes?|hours?|frames?)\b[^\w\[\]|]*\]"
+    r"[^\w\[\]|;]*(?=$|[|;])",
+    re.IGNORECASE,
+)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import BaselineError, HorizonError, StoreError
-from harness.files import write_whole
+from harness.files import write_open
 from harness.store.manifest import SHARED
 from harness.store.store import Store
 from reports.arms import entrants
@@ -165,7 +165,7 @@ def save(evidence: Evidence, to: Path) -> None:
     table = pa.Table.from_pandas(evidence.scores[list(COLUMNS)].astype(_KINDS), preserve_index=False)
     text = json.dumps({**about, "sha256": _digest(table.to_pandas(), about)})
     table = table.replace_schema_metadata({**(table.schema.metadata or {}), KEY: text.encode()})
-    write_whole(to, partial(pq.write_table, table))
+    write_open(to, partial(pq.write_table, table))
 
 
 _KINDS = {
@@ -214,7 +214,8 @@ def _about(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _file(path: Path) -> Evidence:
     try:
-        table = pq.read_table(path)
+        # Threads of pyarrow that read what is not a path may outlive the command, which then aborts; so without any.
+        table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
         told = (table.schema.metadata or {}).get(KEY)
     except (OSError, ValueError, pa.ArrowException) as error:
         raise _damaged(path, error) from None

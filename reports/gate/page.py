@@ -31,7 +31,9 @@ def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]
     whole = {**as_json(verdict), "exit_code": EXIT[verdict.state] if code is None else code}
     texts = {
         "gate.md": markdown(verdict),
-        "gate.json": json.dumps(whole, indent=1, ensure_ascii=False) + "\n",
+        # A path may hold what is no UTF-8: JSON has escapes for it.
+        "gate.json": json.dumps(whole, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
+        + "\n",
         "junit.xml": junit(verdict),
     }
     for name, text in texts.items():

@@ -89,7 +89,7 @@ def _against_cost(
     measured = list(dict.fromkeys(rows.loc[rows["metric"] == "dit_fps", "cohort"]))
     known = [(cohorts.get(each, each) if len(measured) > 1 else "", speeds(rows, each)) for each in measured]
     path = folder / "cost-and-quality.png"
-    drift_plots.price(part, players, title, path, known)
+    drift_plots.price(part, players, title, path, known, cohorts)
     return [path]
 
 

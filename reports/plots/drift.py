@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from textwrap import wrap
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,9 @@ from reports.plots.curves import curves_of
 from reports.plots.panels import Cast, dress, entered, front, keep, legend, panels_of, unit
 from reports.plots.strips import filmstrip
 from reports.statistics.paired import common
+
+WIDE = 44
+"""Letters in a line of a panel's title."""
 
 
 def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Path) -> None:
@@ -75,6 +79,7 @@ def price(
     title: str,
     path: Path,
     speeds: Sequence[tuple[str, Mapping[str, float]]],
+    called: Mapping[str, str],
 ) -> None:
     """Draw quality against what it costs, and the arms that no other beats in both.
 
@@ -85,14 +90,18 @@ def price(
     speeds
         Pixel frames a second by arm, for each cohort with what it is called; where nobody measured them, milliseconds a
         chunk as they happened to be take their place.
+    called
+        What each cohort is, in words.
     """
     caches = {entrant.label: entrant.cache_bytes / 1000 for entrant in cast.field}
     costs: list[tuple[Mapping[str, float], str, bool, str]] = [(caches, "cache, kB a rollout", True, "")]
     costs += [(found, "pixel frames a second", False, name) for name, found in speeds]
     if not speeds:
-        for cohort in dict.fromkeys(each for entrant in cast.field for each in entrant.by_cohort):
+        there = dict.fromkeys(each for entrant in cast.field for each in entrant.by_cohort)
+        for cohort in there:
             chunks = {e.label: e.by_cohort[cohort].chunk_ms for e in cast.field if cohort in e.by_cohort}
-            costs.append((chunks, "ms a chunk of the whole batch (indicative)", True, cohort))
+            name = called.get(cohort, "") if len(there) > 1 else ""
+            costs.append((chunks, "ms a chunk of the whole batch (indicative)", True, name))
     figure, axes = panels_of(len(costs))
     for axis, (cost, label, cheap, name) in zip(axes, costs, strict=True):
         points = {row.arm: row for row in rows.drop_duplicates("arm").itertuples() if row.arm in cost and row.count}
@@ -112,7 +121,7 @@ def price(
                 capsize=2,
                 label=arm,
             )
-        dress(axis, name, label, title)
+        dress(axis, "\n".join(wrap(name, WIDE)), label, title)
         axis.set_ylim(-0.02, 1.02)
         axis.set_xlim(0, 1.05 * max(axis.get_xlim()[1], *(cost[arm] for arm in points), 0))
     legend(figure, axes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
@@ -106,4 +107,7 @@ def save(figure: Figure, path: Path) -> None:
         if id(text) not in numbers:
             text.set_text(plot_text(text.get_text()))
             text.set_parse_math(False)
-    write_whole(path, figure.savefig)
+    with warnings.catch_warnings():
+        # A box in a letter's place is all that a reader can be told; the error stream is for what went wrong.
+        warnings.filterwarnings("ignore", r"Glyph .* missing from")
+        write_whole(path, figure.savefig)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import html
 import io
 import re
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
 from harness.errors import PromptError, did_you_mean, shown
-from harness.files import parse_json, read_bytes
+from harness.files import in_utf8, parse_json, read_bytes
 from harness.limits import LARGEST_SEED, MOST_FRAMES
 from harness.memory import Boundary
 from harness.rollout.script import check_text, is_script, parse_script
@@ -68,11 +70,13 @@ def from_file(path: Path) -> PromptSet:
     for where, prompt in readers[path.suffix](path, text):
         if prompt.id in places:
             raise PromptError(f"{where}: its id {prompt.id!r} is that of {places[prompt.id]} too; change one of them")
+        for scene in prompt.scenes:
+            _check_says(scene.text, where)
         places[prompt.id] = where.removeprefix(f"{path}, ")
         prompts.setdefault(replace(prompt, id=""), prompt)
     if not prompts:
         raise PromptError(f"{path}: no prompt in it")
-    return PromptSet(path.stem, tuple(prompts.values()), hashlib.sha256(content).hexdigest())
+    return PromptSet(in_utf8(path.stem), tuple(prompts.values()), hashlib.sha256(content).hexdigest())
 
 
 def content_of(path: Path) -> bytes:
@@ -93,10 +97,12 @@ def _lines(text: str) -> Iterator[tuple[int, str]]:
 def _from_text(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     for number, line in _lines(text):
         where = f"{path}, line {number}"
-        yield where, _from_record(line, where, f"{path.stem}-{number}")
+        yield where, _from_record(line, where, f"{in_utf8(path.stem)}-{number}")
 
 
 def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
+    # Its own limit, 131,072 letters a cell, is not one of prompts.
+    csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] = []
     number = 1
@@ -117,7 +123,7 @@ def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
                 )
             said = {name: cell for name, cell in zip(columns, cells, strict=True) if cell.strip() or name == "prompt"}
             whole = {name: int(said[name]) for name in ("seed", "frames") if _WHOLE.fullmatch(said.get(name, ""))}
-            yield where, _from_record({**said, **whole}, where, f"{path.stem}-{number}")
+            yield where, _from_record({**said, **whole}, where, f"{in_utf8(path.stem)}-{number}")
         # A cell in quotes may go over several lines.
         number = lines.line_num + 1
 
@@ -144,19 +150,19 @@ def _columns(cells: Sequence[str], where: str) -> list[str]:
 def _from_lines(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     for number, line in _lines(text):
         where = f"{path}, line {number}"
-        yield where, _from_record(_json(line, where), where, f"{path.stem}-{number}")
+        yield where, _from_record(_json(line, where), where, f"{in_utf8(path.stem)}-{number}")
 
 
 def _from_json(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
     records = _json(text, str(path))
     for number, record in enumerate(records if isinstance(records, list) else [records], 1):
         where = f"{path}, record {number}"
-        yield where, _from_record(record, where, f"{path.stem}-{number}")
+        yield where, _from_record(record, where, f"{in_utf8(path.stem)}-{number}")
 
 
 def _json(text: str, where: str) -> Any:
     try:
-        return parse_json(text)
+        return parse_json(text, once=True)
     except ValueError as error:
         raise PromptError(f"{where}: not JSON ({error})") from None
 
@@ -168,7 +174,7 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
     if len(kinds) != 1:
         raise PromptError(
             f'{where}: a record needs one of "prompt": "...", "script": "...", "prompts": ["...", "..."]; or write the '
-            "prompt alone, in quotes"
+            f"prompt alone, in quotes{_near(record)}; given: {shown(record)}"
         )
     kind, name = kinds[0], record.get("id", usual_id)
     if not isinstance(name, str) or not name.strip():
@@ -197,6 +203,13 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
         )
     scenes = tuple(Scene(text.strip(), entered) for text, entered in zip(texts, ["smooth", *boundaries], strict=True))
     return replace(made, scenes=scenes, starts=_starts(record.get("switch_frame_indices"), len(texts), where))
+
+
+def _near(record: Any) -> str:
+    """A hint at the key that was meant."""
+    names = {name.lower(): name for name in record} if isinstance(record, Mapping) else {}
+    meant = next((kind for kind in KINDS if kind in names), "prompt" if "text" in names else "")
+    return f" (did you mean {meant!r}?)" if meant and meant not in record else ""
 
 
 def _from_line(text: str, where: str, name: str) -> Prompt:
@@ -232,6 +245,12 @@ def _check_text(text: str, where: str) -> None:
         check_text(text)
     except PromptError as error:
         raise PromptError(f"{where}: {error}") from None
+
+
+def _check_says(text: str, where: str) -> None:
+    """Raise PromptError for a prompt of which nothing is left where the entities of HTML are read, as encoders do."""
+    if all(unicodedata.category(letter)[0] in "CZ" for letter in html.unescape(html.unescape(text))):
+        raise PromptError(f"{where}: nothing is left of the prompt {shown(text)} once it is cleaned; write a word")
 
 
 def _known(boundaries: Iterable[Any]) -> bool:

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from harness.errors import StoreError
+from harness.files import ffmpeg
 
 if TYPE_CHECKING:
     from av.container import InputContainer
@@ -90,7 +91,7 @@ def beginning(reference: int, rate: float) -> list[int]:
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[InputContainer, VideoStream]]:
     try:
-        with av.open(str(path)) as container:
+        with av.open(ffmpeg(path)) as container:
             if not container.streams.video:
                 raise StoreError(f"{path}: holds no video")
             yield container, container.streams.video[0]

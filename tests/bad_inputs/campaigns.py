@@ -31,6 +31,8 @@ ROWS = [
     Bad("a campaign that is not there", ("run", "c.toml"), "cannot read c.toml: No such file"),
     Bad("a campaign that is a folder", ("run", "."), "cannot read .*not a regular file"),
     Bad("a campaign that is a pipe", ("run", "c.toml"), "cannot read c.toml: not a regular file", pipe("c.toml")),
+    *(toml(f"{key} of nothing", f'{key} = ""', f"c.toml: {key} is empty; give it a value, or leave it out")
+      for key in ("weights", "prompts", "backbone")),
     toml("half a line", "seed = ", "c.toml is not TOML"),
     toml("letters of Latin-1", "tier = \"caf\xe9\"".encode("latin-1"), "c.toml is not TOML: .*utf-8"),
     toml("an integer of 5,000 digits", f"seed = {DIGITS}", "c.toml is not TOML: Exceeds the limit"),

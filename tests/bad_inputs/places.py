@@ -75,6 +75,8 @@ ROWS = [
     Bad("a list of films that is a pipe", ("look",), "cannot be read .not a regular file", pipe("films.json"),
         lambda: read_films(Path("films.json"))),
     Bad("part 0 of 4", ("look",), "--shard 0/4: write K/N", call=lambda: shard([], "0/4")),
+    *(Bad(f"part {which}", ("look",), "--shard .*: write K/N", call=lambda which=which: shard([], which))  # type: ignore[misc]
+      for which in ("²/3", "1/³", "9" * 5000 + "/3", "1/" + "9" * 5000)),
     Bad("a part in words", ("look",), "--shard half: write K/N", call=lambda: shard([], "half")),
     Bad("a film that is not there", ("look",), "a.mp4: cannot be read as a video", call=lambda: footage(Path("a.mp4"))),
     film("of nothing", b"", "cannot be read as a video"),

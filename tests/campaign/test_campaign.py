@@ -108,6 +108,11 @@ def test_several_seeds_are_the_cells_of_each(suites):
     assert "seeds" not in manifest(planned(seed=2)[0], backbone, alone[0], "c")["asked"]
 
 
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path):
+    (tmp_path / "c.toml").write_text("seed = 3\n", encoding="utf-8-sig")
+    assert read_campaign(tmp_path / "c.toml").seed == 3
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(CampaignError, match=r"cannot read .*none.toml: No such file"):
         read_campaign(tmp_path / "none.toml")

@@ -1,16 +1,21 @@
 """Speeds of two machines, kernels or versions never share a column, however the folder came about."""
 
+import json
+
 import pandas as pd
 import pytest
 
 from harness import registry
+from harness.cli.compare import fitted, on_terminal
 from harness.provenance.environment import cohort_of
 from harness.store.store import Store
 from harness.suite import Sample
 from reports.arms import cohorts_of, entrants
 from reports.cost import speeds
+from reports.plots import drift
 from reports.plots.panels import cast
 from reports.report import render
+from reports.sheet import Sheet
 from reports.statistics.comparison import compared
 from reports.tables import scores, tidy
 
@@ -148,3 +153,37 @@ def test_what_looks_on_is_no_part_of_what_takes_the_time_of_a_chunk():
     assert cohort("a") == cohort("b") != cohort("c")
     # A measurement is of its suite's code, too.
     assert cohort("a", machine={}) != cohort("b", machine={})
+
+
+def unmeasured(path):
+    """A folder of two machines, on which nobody measured speeds."""
+    store = Store(folder(path, (HERE, list(PACE), 1), (HERE | {"threads": 2}, list(PACE), 0.5)))
+    manifest = store.manifest()
+    films = [cell for cell in manifest["asked"]["cells"] if cell.endswith("film")]
+    written = json.loads((path / "manifest.json").read_text(encoding="utf-8"))
+    written["asked"]["cells"] = films
+    (path / "manifest.json").write_text(json.dumps(written), encoding="utf-8")
+    return path
+
+
+def test_panels_name_machines_in_words(tmp_path, monkeypatch):
+    titles = []
+    monkeypatch.setattr(drift, "dress", lambda axis, title, *_: titles.append(title))
+    store = Store(unmeasured(tmp_path / "c"))
+    found = compared(scores(tidy(store)), entrants(store))
+    rows = found.rows[found.rows["metric"] == "unsaid_identity"]
+    cohorts = cohorts_of(store)
+    drift.price(rows, cast(entrants(store), found.baseline, list(cohorts)), "", tmp_path / "x.png", [], cohorts)
+    assert titles == ["", "a cpu, threads 1", "a cpu, threads 2"]
+
+
+def test_a_table_whose_columns_are_all_aside_is_not_for_a_terminal(tmp_path):
+    _, sheets, _ = render(unmeasured(tmp_path / "c"))
+    assert sum("as it happened" in sheet.title for sheet in sheets) == 2
+    assert all(on_terminal(sheet) for sheet in sheets)
+    assert all(len(table.columns) > 1 for sheet in sheets for table in fitted(sheet, 100))
+    aside = Sheet("of the page only", [])
+    aside.add("strategy", ["memrope"])
+    assert on_terminal(aside)
+    aside.add("motion", ["0.9"], on_terminal=False)
+    assert not on_terminal(aside)

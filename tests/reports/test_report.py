@@ -7,6 +7,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 
 from harness import registry
 from harness.cli.compare import compare
@@ -15,6 +16,7 @@ from harness.store.store import Store
 from harness.suite import Sample
 from reports import notes
 from reports.arms import entrants
+from reports.plots.strips import filmstrip
 from reports.report import render
 from reports.statistics.comparison import compared
 from reports.tables import TIDY, scores, tidy
@@ -222,6 +224,17 @@ def test_arms_of_other_code_are_named_in_every_table(folder, tmp_path, monkeypat
     for page in ("report.md", "report.html"):
         assert legend.stale in (tmp_path / "c" / page).read_text(encoding="utf-8")
     assert notes.stale_arms([Store(folder)], []) == {"memrope": "strategies/memrope changed"}
+
+
+def test_a_terminal_says_which_arms_have_no_number_and_why(folder, tmp_path):
+    _, _, legend = render(folder, out=tmp_path)
+    assert legend.short.endswith("No numbers: full in 1 of 1 cells (skipped: keeps every frame).")
+
+
+def test_a_letter_that_no_font_has_is_no_word_on_the_error_stream(tmp_path, recwarn):
+    filmstrip([torch.zeros(1, 3, 8, 8)], tmp_path / "x.png", ["0 s"], ["狐"], title="狐は雪の中")
+    assert (tmp_path / "x.png").exists()
+    assert [str(each.message) for each in recwarn if "Glyph" in str(each.message)] == []
 
 
 def test_rendering_twice_gives_the_same(folder):

@@ -2,6 +2,7 @@ import contextlib
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import av
 import pytest
@@ -9,8 +10,10 @@ import torch
 
 from harness import registry
 from harness.errors import PresetError
-from harness.films.writer import VideoWriter
+from harness.films.writer import VideoWriter, read_about, writing
 from harness.rollout.sample import sample, script_of
+from suites.viewers.video_file import footage
+from suites.viewers.video_file import pictures as shown
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +92,30 @@ def test_a_video_without_pictures_leaves_nothing(tmp_path):
     with VideoWriter(tmp_path / "v.mp4", 4.0):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def test_a_colon_in_a_path_is_no_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    path = Path("c:1/2026-11-26T17:05.mp4")
+    with VideoWriter(path, 4.0, about={"title": "a disc"}) as video:
+        video.write(torch.rand(2, 3, 24, 24))
+        video.cut()
+        video.write(torch.rand(1, 3, 24, 24))
+    assert footage(path).frames == len(list(shown(path, range(3)))) == 3
+    assert read_about(path) == {"title": "a disc"}
+
+
+def test_no_film_has_the_name_of_a_piece_of_another(tmp_path):
+    for name in ("x.0000.part.mp4", "x.10000.part.mp4"):
+        with pytest.raises(PresetError, match=r"that of a piece of a video that is being made; give --out another"):
+            writing(tmp_path / name).__enter__()
+    for name in ("x.000.part.mp4", "x.part.mp4", "x.0000.mp4"):
+        (tmp_path / name).touch()
+        with writing(tmp_path / name):
+            pass
+    with VideoWriter(tmp_path / "x.mp4", 4.0):
+        pass
+    assert {path.name for path in tmp_path.iterdir()} == {"x.000.part.mp4", "x.part.mp4", "x.0000.mp4"}
 
 
 def test_what_a_kill_leaves_can_be_played(tmp_path):

@@ -32,7 +32,24 @@ def test_a_semicolon_is_part_of_a_prompt():
 
 @pytest.mark.parametrize(
     "text",
-    ["a [10s]", "a [ 84f@ ] | b", "a | b [1.5s#] ", "a[0s]", "a [10s!]", "a [10 sec] | b", "[-3s]", "a [10s]; A | B"],
+    [
+        "a [10s]",
+        "a [ 84f@ ] | b",
+        "a | b [1.5s#] ",
+        "a[0s]",
+        "a [10s!]",
+        "a [10 sec] | b",
+        "[-3s]",
+        "a [10s]; A | B",
+        "a fox [10S]",
+        "a fox [10 Seconds]",
+        "a [10,5s] | b",
+        "a [1m]",
+        "a [2 min]",
+        "a [1e9s]",
+        "a [10s].",
+        'a [10s]"',
+    ],
 )
 def test_a_mark_makes_a_script(text):
     assert is_script(text)
@@ -67,6 +84,11 @@ def test_what_is_written_is_read_again(scenes):
         ("a [0s] | b", r"cannot read the mark \[0s\]"),
         ("a [10s!] | b", r"cannot read the mark \[10s!\]"),
         ("a [1.5f] | b", "whole numbers"),
+        *(
+            (f"a [{mark}]", rf"cannot read the mark \[{mark}\]; write seconds or latent frames above 0")
+            for mark in ("10S", "10 Seconds", "10,5s", "1m", "1e9s")
+        ),
+        ("a [10s].", r"brackets hold the mark at a scene's end, \[10s\]"),
         ("a [10s] b | c", "scene 1 .*brackets hold the mark"),
         ("a [10s] | b [10s]; A | B", "scene 2 .*remove subtitles behind the semicolon: cut -d';' -f1 FILE"),
         ("a [3s] | b [3s#]", "scene 2 .*ends with '#', and no scene follows"),

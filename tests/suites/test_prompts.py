@@ -372,3 +372,19 @@ def test_every_record_may_say_how_long_its_video_is(tmp_path, record):
     path.write_text(json.dumps(record) + "\n", encoding="utf-8")
     (prompt,) = from_file(path).prompts
     assert (prompt.frames, script(prompt, rate=4, chunk=3).frames) == (24, 24)
+
+
+def test_ids_of_a_file_whose_name_the_locale_cannot_read(tmp_path):
+    # What Python under LC_ALL=C makes of the bytes of "fé", and a name that is no UTF-8 at all.
+    for stem in ("f\udcc3\udca9", "f\udcff"):
+        content = "a fox\n"
+        (tmp_path / f"{stem}.txt").write_text(content, encoding="utf-8")
+        found = from_file(tmp_path / f"{stem}.txt")
+        assert found.name in ("f\u00e9", "f\ufffd")
+        assert [prompt.id for prompt in found.prompts] == [f"{found.name}-1"]
+
+
+def test_a_cell_may_be_long(tmp_path):
+    text = "a fox " * 40_000
+    found = from_file(written(tmp_path, "p.csv", f"id,prompt\na,{text}\n"))
+    assert found.prompts[0].scenes == (Scene(text.strip()),)

@@ -15,13 +15,14 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from harness.backbone.checkpoints import names
+from harness.backbone.checkpoints.naming import check_name
 from harness.backbone.checkpoints.shards import INDEX, read_index
 from harness.errors import CheckpointError, did_you_mean, shown
-from harness.files import write_whole
+from harness.files import write_open
 from harness.memory.terms import DTYPES
 
 CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
@@ -58,7 +59,7 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> Non
 def save_weights(module: nn.Module, path: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
     """Write a module's weights, and what they are about; the file is there whole or not at all."""
     tensors = {name: x.detach().to("cpu", dtype).contiguous() for name, x in module.state_dict().items()}
-    write_whole(path, lambda beside: save_file(tensors, beside, metadata=dict(metadata)))
+    write_open(path, lambda file: file.write(save(tensors, metadata=dict(metadata))))
 
 
 def read_metadata(path: Path, remedy: str) -> dict[str, str]:
@@ -66,6 +67,7 @@ def read_metadata(path: Path, remedy: str) -> dict[str, str]:
     damaged."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; {remedy}")
+    check_name(path)
     try:
         with safe_open(path, framework="pt") as file:
             return dict(file.metadata() or {})
@@ -206,6 +208,7 @@ def read_content(path: Path) -> Mapping[str, Any]:
     """Whatever a file of tensors holds, by name. Raises CheckpointError for one that cannot be read safely."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give the path of a .pt or .safetensors checkpoint")
+    check_name(path)
     if path.name.endswith(INDEX):
         return _gathered(path)
     try:

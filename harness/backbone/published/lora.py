@@ -10,7 +10,6 @@ a scalar a layer or one for all, then in `adapter_config.json` beside it, as pef
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
@@ -21,7 +20,9 @@ import torch
 from torch import Tensor
 
 from harness.backbone.checkpoints import names, read_content, read_tensors
-from harness.errors import CheckpointError
+from harness.errors import CheckpointError, shown
+from harness.files import load_json
+from harness.memory.seam import DTYPES
 
 CONTAINER = "generator_lora"
 """Of LongLive's published adapter, whose alpha is its rank and stands nowhere."""
@@ -38,6 +39,10 @@ _OTHERS = {
     "lokr_": "LoKr",
     "diff": "full weights",
 }
+REPEATS = 4
+"""Most repetitions in a pattern of peft. With so many, the longest name of a layer is tried in an instant."""
+_APART = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
+_REPEAT = re.compile(r".[*+?{]", re.DOTALL)
 FLAT = "lora_unet_"
 """Prefix of names whose dots are underscores, as some trainers write them."""
 
@@ -54,8 +59,11 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
     alphas: dict[str, float] = {}
     called: dict[str, str] = {}
     for name, value in state.items():
-        if name.endswith(".alpha") and value.numel() == 1:
-            alphas[_module(name.removesuffix(".alpha"))] = float(value)
+        if name.endswith(".alpha"):
+            module = _module(name.removesuffix(".alpha"))
+            if module in alphas:
+                raise CheckpointError(f"{path}: alpha of {module} is there twice, under two names; keep one of them")
+            alphas[module] = _number(path, name, value)
             continue
         named = _NAME.fullmatch(name)
         if named is None or value.ndim != 2:
@@ -63,13 +71,18 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
             raise CheckpointError(
                 f"{path}: not a LoRA adapter: {name} is no matrix lora_A or lora_B of a linear layer{kind}"
             )
-        module = _module(named["module"])
+        _check_stored(path, name, value)
+        module, half = _module(named["module"]), _HALVES[named["half"]]
         called[module] = named["module"]
-        halves.setdefault(module, {})[_HALVES[named["half"]]] = value
+        if half in halves.setdefault(module, {}):
+            raise CheckpointError(f"{path}: {module} is changed twice, under two names; keep one of them")
+        halves[module][half] = value
     for module, pair in halves.items():
         if pair.keys() != {"A", "B"} or pair["A"].shape[0] != pair["B"].shape[1]:
             shapes = ", ".join(f"{half} {list(value.shape)}" for half, value in sorted(pair.items()))
             raise CheckpointError(f"{path}: {module} has no fitting pair of matrices: {shapes}")
+        if not pair["A"].shape[0]:
+            raise CheckpointError(f"{path}: {module} has matrices of rank 0, which change nothing; leave them out")
     config = _config(path, container)
     found = {}
     for module, pair in halves.items():
@@ -85,7 +98,7 @@ def merged(
 
     Raises CheckpointError, naming the layer and the adapter's `path`, for one that belongs to another architecture.
     """
-    whole = dict(state)
+    whole, done = dict(state), set[str]()
     flat = {name.removesuffix(".weight").replace(".", "_"): name.removesuffix(".weight") for name in state}
     for named, (down, up) in adapter.items():
         module = flat.get(named.removeprefix(FLAT), named) if named.startswith(FLAT) else named
@@ -97,6 +110,9 @@ def merged(
                 f"{path}: an adapter of another size: it changes {module} by {[up.shape[0], down.shape[1]]}, the base "
                 f"has {list(weight.shape)}"
             )
+        if module in done:
+            raise CheckpointError(f"{path}: {module} is changed twice, under two names; keep one of them")
+        done.add(module)
         whole[f"{module}.weight"] = torch.addmm(weight.float(), up.float(), down.float())
     return whole
 
@@ -111,19 +127,26 @@ def _config(path: Path, container: str) -> dict[str, Any]:
     """What is said of all layers: in the file beside the matrices, else in peft's file beside it."""
     content = read_content(path)
     for name in SCALES:
-        if isinstance(content.get(name), int | float | Tensor) and not isinstance(content.get(name), bool):
-            return {"lora_alpha": float(content[name])}
+        if content.get(name) is not None:
+            return {"lora_alpha": _number(path, name, content[name])}
     beside = path.with_name(CONFIG)
     if beside.is_file():
         try:
-            found = json.loads(beside.read_text(encoding="utf-8"))
+            found = load_json(beside)
             if not isinstance(found, dict):
                 raise ValueError("no object")
         except (OSError, ValueError) as error:
             raise CheckpointError(f"{beside}: not a configuration of peft ({error}); fetch it again") from None
         if found.get("use_dora"):
             raise CheckpointError(f"{beside}: says DoRA, which is not merged here; merge it with peft first")
-        return found
+        alpha, patterns = found.get("lora_alpha"), found.get("alpha_pattern")
+        if patterns is not None and not isinstance(patterns, dict):
+            raise CheckpointError(f"{beside}: alpha_pattern is {shown(patterns)}, not numbers by layer")
+        found["alpha_pattern"] = [
+            (_pattern(beside, key), _number(beside, f"alpha_pattern of {key}", value))
+            for key, value in (patterns or {}).items()
+        ]
+        return found | {"lora_alpha": None if alpha is None else _number(beside, "lora_alpha", alpha)}
     return {"as published": True} if container == CONTAINER else {}
 
 
@@ -131,15 +154,15 @@ def _scale(
     path: Path, called: tuple[str, str], rank: int, alphas: Mapping[str, float], config: Mapping[str, Any]
 ) -> float:
     """What the product of a layer's matrices counts. called: the names of the layer, native and as in the file."""
-    patterns = config.get("alpha_pattern") or {}
-    alpha: Any = config.get("lora_alpha")
+    patterns: list[tuple[re.Pattern[str], float]] = config.get("alpha_pattern", [])
+    alpha: float | None = config.get("lora_alpha")
     if config.get("as published"):
         alpha = rank
     if called[0] in alphas:
         alpha = alphas[called[0]]
     else:
-        alpha = next((value for key, value in patterns.items() if any(_fits(key, name) for name in called)), alpha)
-    if isinstance(alpha, bool) or not isinstance(alpha, int | float) or not math.isfinite(alpha):
+        alpha = next((value for key, value in patterns if any(map(key.fullmatch, called))), alpha)
+    if alpha is None:
         raise CheckpointError(
             f"{path}: the scale of the adapter is not known: alpha stands neither in the file nor in {CONFIG} beside "
             "it; put the configuration that came with the adapter there"
@@ -147,9 +170,40 @@ def _scale(
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
-def _fits(key: str, module: str) -> bool:
-    """Whether a pattern of peft means a layer: the end of its name."""
+def _number(path: Path, name: str, value: object) -> float:
+    """An alpha, as a number; raises CheckpointError for everything else."""
+    told = value
+    if isinstance(value, Tensor):
+        told = f"{value.dtype} {list(value.shape)} on {value.device}"
+        value = value.item() if value.numel() == 1 and not value.is_meta else None
     try:
-        return re.fullmatch(rf"(?:.*\.)?(?:{key})", module) is not None
-    except re.error:
-        return False
+        if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+            return float(value)
+    except OverflowError:
+        pass
+    raise CheckpointError(f"{path}: {name} is not a finite number: {shown(told)}; fetch the adapter again")
+
+
+def _check_stored(path: Path, name: str, value: Tensor) -> None:
+    """Raise CheckpointError for a matrix that cannot be multiplied as it is."""
+    if value.is_meta or value.layout != torch.strided:
+        kind = "holds no numbers (it is on the meta device)" if value.is_meta else f"is stored as {value.layout}"
+        raise CheckpointError(f"{path}: {name} {kind}; save plain dense tensors")
+    if value.dtype not in DTYPES.values():
+        raise CheckpointError(f"{path}: {name} is stored as {value.dtype}; an adapter is read from {', '.join(DTYPES)}")
+
+
+def _pattern(path: Path, key: str) -> re.Pattern[str]:
+    """A pattern of peft, which means layers by the end of their names. Raises CheckpointError for one that is no
+    regular expression, and for one that could be tried for ever: what comes from a file must not hang a command."""
+    plain = _APART.sub("x", key).replace("(?:", "(")
+    repeats = _REPEAT.findall(plain)
+    if len(repeats) > REPEATS or "(?" in plain or any(each[0] == ")" and each[1] != "?" for each in repeats):
+        raise CheckpointError(
+            f"{path}: alpha_pattern: {shown(key)} is more than a pattern of layers' names needs: at most {REPEATS} of "
+            "* + ? {}, and no group repeated; write the layers' names"
+        )
+    try:
+        return re.compile(rf"(?:.*\.)?(?:{key})")
+    except (re.error, OverflowError, RecursionError) as error:
+        raise CheckpointError(f"{path}: alpha_pattern: {shown(key)} is no regular expression ({error})") from None

@@ -7,6 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
+from harness.backbone.checkpoints.naming import check_name
 from harness.errors import CheckpointError
 from harness.files import digest, load_json, write_text
 
@@ -30,7 +31,7 @@ def weights_folder(given: str | Path | None) -> Path | None:
         raise CheckpointError(
             f"{folder}: no such folder of weights; give --weights (or {WEIGHTS}) a folder that is there"
         )
-    return folder
+    return check_name(folder)
 
 
 def hub_cache() -> Path:

@@ -63,13 +63,31 @@ def _between(value: int | None, least: int, most: int) -> int | None:
     return value
 
 
-def place(path: Path | None) -> Path | None:
-    """Return the path of what is to be written; raise CampaignError where it cannot be, before anything is computed."""
+def file(path: Path | None) -> Path | None:
+    """Return the path of a file that is to be written; raise CampaignError where it cannot be, before anything is
+    computed."""
     if path is None:
         return None
-    if path.is_dir() and path.suffix:
+    if path.is_dir():
         raise CampaignError(f"--out {path}: a folder is there; give the name of a file")
-    there = next((each for each in (path.parent, *path.parent.parents) if each.exists()), Path("."))
+    return _writable(path, path.parent)
+
+
+def folder(path: Path | None) -> Path | None:
+    """Return the path of a folder that is to be written into; raise CampaignError as `file` does."""
+    return None if path is None else _writable(path, path)
+
+
+def film(path: Path) -> Path:
+    """Return the path of a video; raise CampaignError where it, or the filmstrip beside it, cannot be written."""
+    file(path)
+    if path.suffix == ".mp4":
+        file(path.with_suffix(".png"))
+    return path
+
+
+def _writable(path: Path, folder: Path) -> Path:
+    there = next((each for each in (folder, *folder.parents) if each.exists()), Path("."))
     if not there.is_dir():
         raise CampaignError(f"cannot write {path}: {there} is not a folder; give --out another place")
     if not os.access(there, os.W_OK | os.X_OK):

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 import tempfile
 from pathlib import Path
+
+import typer
+
+from harness.errors import shown
 
 
 def told(error: OSError) -> str:
@@ -17,16 +22,41 @@ def told(error: OSError) -> str:
     return f"{path}: {words}; {_help(Path(path), error.errno)}"
 
 
+def mistyped(error: typer.TyperException) -> str:
+    """Return what is wrong with what was typed, in one line, with the value where a number was expected."""
+    words = error.format_message().rstrip(".")
+    said = getattr(error.__cause__, "errors", None)
+    if said is not None:
+        words = words.partition(", unable to parse")[0]
+        words = f"{words}; given: {shown(said()[0]['input'])}"
+    return f"{words} (horizon --help shows what there is)"
+
+
 def _help(path: Path, number: int | None) -> str:
     places = {"HORIZON_CACHE": _cache(), "HF_HUB_CACHE": _hub_cache(), "TMPDIR": tempfile.gettempdir()}
     for variable, place in places.items():
-        if place and path.absolute().is_relative_to(Path(place).absolute()):
+        inside = place and _inside(path, place)
+        # Others have their files in the folder for temporary ones, too.
+        ours = variable != "TMPDIR" or (inside and inside.parts[:1] and inside.parts[0].startswith("horizon-"))
+        if inside and ours and not _typed(path, place):
             return f"{variable} names another place for it"
     if number == errno.ENOSPC:
         return "make room there, or give --out another place"
     if number == errno.ENOENT:
         return "give a path that is there"
     return "give a path that this user can use, with --out for what is written"
+
+
+def _inside(path: Path, place: str | Path) -> Path | None:
+    """The way from a place to a path in it."""
+    whole, start = path.absolute(), Path(place).absolute()
+    return whole.relative_to(start) if whole.is_relative_to(start) else None
+
+
+def _typed(path: Path, place: str) -> bool:
+    """Whether the path lies where this command was told to write or read, and that within the place."""
+    words = [word.partition("=")[2] if word.startswith("-") else word for word in sys.argv[1:]]
+    return any(word and _inside(path, word) and _inside(Path(word), place) for word in words)
 
 
 def _cache() -> str:

@@ -30,6 +30,7 @@ from typing import TYPE_CHECKING
 import av
 
 from harness.errors import StoreError
+from harness.files import ffmpeg
 from harness.films.contract import Film, check_file
 from suites.viewers.video_file import Footage, Picture, footage, pictures
 
@@ -167,7 +168,7 @@ def _encoder(path: Path, what: Footage) -> Iterator[Callable[[Picture], None]]:
             f"{path.name}: {what.width}x{what.height} has an odd side, which VBench-Long's clips cannot have; "
             "make videos with even sides"
         )
-    with av.open(str(path), "w") as container:
+    with av.open(ffmpeg(path), "w") as container:
         # The official tool drops fractions of the rate here, too.
         stream = container.add_stream("libx264", rate=max(1, int(what.rate)))
         stream.width, stream.height, stream.pix_fmt = what.width, what.height, "yuv420p"

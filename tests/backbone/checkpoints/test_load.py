@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import pickle
 import random
 import shutil
@@ -13,7 +14,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from harness.backbone.checkpoints import load_checkpoint, read_checkpoint
+from harness.backbone.checkpoints import load_checkpoint, read_checkpoint, read_metadata, save_weights
 from harness.backbone.presets import build, scramble
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError
@@ -510,3 +511,19 @@ def test_tensors_that_are_no_real_numbers(
 def test_there_is_no_such_file(model: CausalWan, tmp_path: Path) -> None:
     for path in (tmp_path / "weights.pt", tmp_path / "weights.safetensors", tmp_path):
         assert "no such file" in refused(model, path)
+
+
+@pytest.mark.parametrize("name", [b"w\xff.safetensors", b"w\xff.pt"])
+def test_a_name_that_is_no_utf8_is_not_taken_for_damage(tmp_path, name):
+    path = tmp_path / os.fsdecode(name)
+    path.touch()
+    with pytest.raises(CheckpointError, match="its name is not UTF-8"):
+        read_checkpoint(path)
+    with pytest.raises(CheckpointError, match="its name is not UTF-8"):
+        read_metadata(path, "train it again")
+
+
+def test_weights_are_saved_under_a_name_that_is_no_utf8(tmp_path):
+    save_weights(torch.nn.Linear(2, 3), tmp_path / os.fsdecode(b"w\xff.safetensors"), torch.float16, {"about": "x"})
+    (tmp_path / os.fsdecode(b"w\xff.safetensors")).rename(tmp_path / "w.safetensors")
+    assert read_metadata(tmp_path / "w.safetensors", "") == {"about": "x"}

@@ -1,6 +1,7 @@
 """Published files: where they are looked for, how they are recognised, and what is said where they are not."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -117,6 +118,9 @@ def test_offline_machines_are_told_so(monkeypatch):
 def test_a_folder_that_is_not_there_is_a_mistake(tmp_path, monkeypatch):
     with pytest.raises(CheckpointError, match="no such folder of weights"):
         weights_folder(tmp_path / "nowhere")
+    (tmp_path / os.fsdecode(b"w\xff")).mkdir()
+    with pytest.raises(CheckpointError, match=r"its name is not UTF-8 as this locale reads it.*LC_ALL=C.UTF-8"):
+        weights_folder(tmp_path / os.fsdecode(b"w\xff"))
     monkeypatch.setenv("HORIZON_WEIGHTS", str(tmp_path))
     assert weights_folder(None) == tmp_path
 

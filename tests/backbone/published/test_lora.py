@@ -84,6 +84,7 @@ def test_merged_equals_what_peft_computes(tmp_path, options, kind):
     assert changed == len(layers(base))
 
 
+WRAP = "base_model.model."
 DIFFUSERS = {
     "self_attn.q": "attn1.to_q", "self_attn.k": "attn1.to_k", "self_attn.v": "attn1.to_v",
     "self_attn.o": "attn1.to_out.0", "cross_attn.q": "attn2.to_q", "cross_attn.k": "attn2.to_k",
@@ -139,7 +140,23 @@ def test_names_and_alphas_of_other_writers(tmp_path, way):
     [
         (None, {}, "scale of the adapter is not known: alpha stands neither in the file nor in adapter_config.json"),
         ("{}", {}, "the scale of the adapter is not known"),
-        ('{"lora_alpha": "many"}', {}, "the scale of the adapter is not known"),
+        ('{"lora_alpha": "many"}', {}, "adapter_config.json: lora_alpha is not a finite number: 'many'"),
+        ('{"lora_alpha": NaN}', {}, "adapter_config.json: lora_alpha is not a finite number: nan"),
+        ('{"lora_alpha": true}', {}, "lora_alpha is not a finite number: True"),
+        ('{"lora_alpha": 1' + "0" * 400 + "}", {}, r"lora_alpha is not a finite number: 10+\.\.\."),
+        (None, {"lora_alpha": torch.ones(3)}, r"lora_alpha is not a finite number: 'torch.float32 \[3\] on cpu'"),
+        (None, {"lora_alpha": 10**400}, r"lora_alpha is not a finite number: 10+\.\.\."),
+        (None, {"lora_alpha": 1j}, "lora_alpha is not a finite number: 1j"),
+        (None, {"lora_alpha": torch.tensor(1j)}, "lora_alpha is not a finite number: 'torch.complex64"),
+        (None, {"blocks.0.ffn.0.alpha": torch.ones(2)}, r"blocks.0.ffn.0.alpha is not a finite number: '.* \[2\] on"),
+        (None, {"blocks.0.ffn.0.alpha": torch.tensor(1j)}, "blocks.0.ffn.0.alpha is not a finite number"),
+        (None, {"blocks.0.ffn.0.alpha": torch.ones(1, device="meta")}, "is not a finite number: .* on meta"),
+        ('{"lora_alpha": 4, "alpha_pattern": [1]}', {}, r"alpha_pattern is \[1\], not numbers by layer"),
+        ('{"lora_alpha": 4, "alpha_pattern": {"q": "x"}}', {}, "alpha_pattern of q is not a finite number: 'x'"),
+        ('{"lora_alpha": 4, "alpha_pattern": {"q(": 2}}', {}, r"'q\(' is no regular expression"),
+        ('{"lora_alpha": 4, "alpha_pattern": {"(.*)*x": 2}}', {}, "more than a pattern of layers' names needs"),
+        ('{"lora_alpha": 4, "alpha_pattern": {"(?=(.+)+x)": 2}}', {}, "more than a pattern of layers' names needs"),
+        ('{"lora_alpha": 4, "alpha_pattern": {".*.*.*.*.*.*x": 2}}', {}, "more than a pattern of layers' names needs"),
         ('{"lora_alpha": null}', {}, "the scale of the adapter is not known"),
         ("{", {}, "adapter_config.json: not a configuration of peft"),
         ("[]", {}, "adapter_config.json: not a configuration of peft"),
@@ -181,8 +198,26 @@ def test_half_precision_is_merged_in_float32():
             "the base has no layer blocks.7",
         ),
         (lambda state: {k: v[:, :-1] if "lora_A" in k else v for k, v in state.items()}, "adapter of another size"),
+        (lambda state: {k: v[:0] if "lora_A" in k else v[:, :0] for k, v in state.items()}, "matrices of rank 0"),
+        (lambda state: state | {renamed(k): v for k, v in state.items()}, "is changed twice, under two names"),
+        (
+            lambda state: state | {WAYS["kohya"](k.removeprefix(WRAP)): v for k, v in state.items()},
+            "is changed twice, under two names",
+        ),
+        *(
+            (lambda state, to=to: {k: v.to(to) for k, v in state.items()}, f"lora_A.weight {says}")
+            for to, says in (
+                ("meta", "holds no numbers"),
+                (torch.complex64, "is stored as torch.complex64; an adapter is read from float32, bfloat16"),
+                (torch.int32, "is stored as torch.int32"),
+                (torch.float8_e4m3fn, "is stored as torch.float8_e4m3fn"),
+            )
+        ),
     ],
-    ids=["half of it", "a full matrix", "another depth", "another width"],
+    ids=[
+        *("half of it", "a full matrix", "another depth", "another width", "rank 0", "twice", "twice, flat"),
+        *("no numbers", "complex", "whole numbers", "8 bits"),
+    ],
 )
 def test_an_adapter_that_does_not_fit_is_refused(tmp_path, spoil, message):
     base = published.model()

@@ -12,6 +12,9 @@ from harness.errors import BaselineError, StoreError
 from harness.store.store import Store
 from harness.suite import Sample
 from reports.gate.evidence import KEY, accept, read
+from reports.gate.page import write
+from reports.gate.policy import declared
+from reports.gate.verdicts import judge
 from tests.reports.made import MANIFEST, evidence, whole
 
 
@@ -112,6 +115,16 @@ def test_what_is_no_sound_baseline_is_refused_and_never_overwritten(made, tmp_pa
     with pytest.raises(BaselineError, match=says):
         accept(made, file, "again", "Ada")
     assert file.read_bytes() == before
+
+
+def test_a_baseline_may_have_a_name_that_is_no_utf8(made, tmp_path):
+    file = tmp_path / os.fsdecode(b"out\xff") / os.fsdecode(b"b\xc3\xa9\xff.parquet")
+    accept(made, file, "the first", "Ada")
+    accept(made, file, "the second", "Ada")
+    found = read(file)
+    assert [note["why"] for note in found.accepted] == ["the first", "the second"]
+    write(judge(found, found, declared(found.suites())), tmp_path)
+    assert json.loads((tmp_path / "gate.json").read_text(encoding="utf-8"))["head"]["source"] == str(file)
 
 
 def test_mistakes_when_accepting(made, tmp_path):
