@@ -29,7 +29,7 @@ import numpy as np
 import torch
 
 from harness.errors import StoreError, shown
-from harness.files import digest, no_links, own, write_text, write_whole
+from harness.files import behind, digest, naming, no_links, own, write_text, write_whole
 from harness.films.checks import is_component
 from harness.locks import lock
 from harness.store import records
@@ -170,8 +170,15 @@ class Store:
 
         def write(path: Path) -> None:
             # Given a path, torch writes without asking how that went, and a full disk is "unexpected pos 704 vs 598".
-            with path.open("wb") as stream:
-                torch.save(dict(state), stream)
+            try:
+                with path.open("wb") as stream:
+                    torch.save(dict(state), stream)
+            except RuntimeError as error:
+                # Given a stream, it closes its archive all the same, and that is where it complains.
+                refused = behind(error)
+                if refused is None or refused.errno is None:
+                    raise
+                raise OSError(refused.errno, refused.strerror) from None
 
         write_whole(self._path("flight", f"{cell}.pt"), write)
 
@@ -202,10 +209,12 @@ class Store:
             shutil.rmtree(left, ignore_errors=True)
         beside.mkdir()
         record = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
-        (beside / RECORD).write_bytes(record)
+        with naming(final / RECORD):
+            (beside / RECORD).write_bytes(record)
         if pictures:
             arrays: dict[str, Any] = dict(pictures)
-            np.savez_compressed(beside / PICTURES, **arrays)
+            with naming(final / PICTURES):
+                np.savez_compressed(beside / PICTURES, **arrays)
         workspace = self.workspace(cell)
         if workspace.is_dir():
             # Linked, not moved: a process that dies before the next rename must find everything where it was. Parts of
@@ -215,7 +224,8 @@ class Store:
         files = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
         sums = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": files} if files else {})}
         made = {"environment": self.environment, "attempt": uuid.uuid4().hex, **about, **sums}
-        (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        with naming(final / CELL):
+            (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
         self.discard(cell)
         beside.rename(final)
         if about["status"] in RESUMABLE:
