@@ -6,6 +6,7 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tomllib
 from collections.abc import Callable, Iterator
@@ -54,6 +55,13 @@ def _name(error: BaseException, path: Path) -> None:
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         # What writes to an open file, on a full disk for instance, does not say to which.
         error.filename = str(path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the contents of a file. What goes wrong with the target names no file, so that `naming` may."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as read, target.open("wb") as write:
+        shutil.copyfileobj(read, write, 2**20)
 
 
 def behind(error: BaseException) -> OSError | None:
