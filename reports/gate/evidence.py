@@ -23,7 +23,7 @@ from harness.files import write_whole
 from harness.store.manifest import SHARED
 from harness.store.store import Store
 from reports.arms import entrants
-from reports.tables import scores, tidy, troubles_by_arm
+from reports.tables import Trouble, scores, tidy, troubles_by_arm
 
 FORMAT = 1
 """Of a baseline's file; one of another format is refused."""
@@ -41,14 +41,14 @@ class Evidence:
     """Scores with the columns `COLUMNS`, one row a rollout (or repeat), scenario and metric.
 
     source: where it was read. manifest: what was asked for, and the environment that all its numbers were made in;
-    where they were made in several, `mixed` in it says what differs. troubles: (arm, suite, scenario,
-    status, reason) of what has no numbers. accepted: who made it a baseline, when and why, the latest last.
+    where they were made in several, `mixed` in it says what differs. troubles: what has no numbers.
+    accepted: who made it a baseline, when and why, the latest last.
     """
 
     source: Path
     manifest: Mapping[str, Any]
     scores: pd.DataFrame
-    troubles: Sequence[tuple[str, str, str, str, str]] = ()
+    troubles: Sequence[Trouble] = ()
     accepted: Sequence[Mapping[str, str]] = field(default=())
 
     @property
@@ -127,7 +127,7 @@ def nothing(like: Evidence) -> Evidence:
 def only_arms(evidence: Evidence, arms: Container[str]) -> Evidence:
     """What there is of some arms."""
     scores = evidence.scores
-    troubles = tuple(trouble for trouble in evidence.troubles if trouble[0] in arms)
+    troubles = tuple(trouble for trouble in evidence.troubles if trouble.arm in arms)
     return replace(evidence, scores=scores[[arm in arms for arm in scores["arm"]]], troubles=troubles)
 
 
@@ -230,7 +230,7 @@ def _file(path: Path) -> Evidence:
             raise BaselineError(
                 f"{path}: it was changed after it was accepted; restore it, or move it away and accept a run anew"
             )
-        troubles = tuple((arm, suite, scenario, status, why) for arm, suite, scenario, status, why in about["troubles"])
+        troubles = tuple(map(_trouble, about["troubles"]))
         return Evidence(path, about["manifest"], frame, troubles, tuple(about["accepted"]))
     except BaselineError:
         raise
@@ -238,6 +238,14 @@ def _file(path: Path) -> Evidence:
         raise _damaged(path, error) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BaselineError(f"{path}: not written by Horizon ({type(error).__name__}); accept a run anew") from None
+
+
+def _trouble(told: Sequence[Any]) -> Trouble:
+    """A trouble as `save` writes it; files of before it was known of which rollouts it is say nothing of them."""
+    arm, suite, scenario, status, reason, *more = told
+    frames, rollouts = more or (0, ())
+    names = tuple((str(prompt), int(seed)) for prompt, seed in rollouts)
+    return Trouble(arm, suite, scenario, status, reason, int(frames), names)
 
 
 def _damaged(path: Path, error: Exception) -> BaselineError:

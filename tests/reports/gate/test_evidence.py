@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -11,13 +12,14 @@ from harness import registry
 from harness.errors import BaselineError, StoreError
 from harness.store.store import Store
 from harness.suite import Sample
-from reports.gate.evidence import KEY, accept, read
+from reports.gate.evidence import KEY, accept, read, save
+from reports.tables import Trouble
 from tests.reports.made import MANIFEST, evidence, whole
 
 
 @pytest.fixture
 def made():
-    return evidence(whole(1), troubles=(("videomla", "drift", "steady", "nan", "why"),))
+    return evidence(whole(1), troubles=(Trouble("videomla", "drift", "steady", "nan", "why", 240, (("a thing", 7),)),))
 
 
 def test_what_comes_back_is_what_was_accepted(made, tmp_path):
@@ -38,6 +40,12 @@ def test_who_when_and_why_of_all_that_were_accepted_are_kept(made, tmp_path):
         ("Ada", "the first"), ("Grace", "a faster kernel")
     ]  # fmt: skip
     assert read(file).accepted[0]["when"] <= read(file).accepted[1]["when"]
+
+
+def test_a_baseline_that_does_not_say_which_rollouts_failed_is_read(made, tmp_path):
+    file = tmp_path / "base.parquet"
+    save(replace(made, troubles=[made.troubles[0][:5]]), file)
+    assert read(file).troubles == (Trouble("videomla", "drift", "steady", "nan", "why"),)
 
 
 def truncated(file):
