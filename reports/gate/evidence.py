@@ -19,10 +19,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import BaselineError, HorizonError, StoreError
-from harness.files import write_whole
+from harness.files import own, write_whole
+from harness.locks import lock
 from harness.store.manifest import SHARED
 from harness.store.store import Store
 from reports.arms import entrants
+from reports.pool import Snapshot
 from reports.tables import Trouble, scores, tidy, troubles_by_arm
 
 FORMAT = 1
@@ -140,7 +142,6 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
         raise BaselineError(f"--to {to}: a baseline is one file; give a name that ends in .parquet")
     if not why.strip():
         raise BaselineError("--why is empty; say in a few words why this is the baseline from now on")
-    before = read(to).accepted if to.exists() else ()
     note = {
         "who": who or _who(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,7 +149,13 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
         "commit": evidence.commit,
     }
     try:
-        save(replace(evidence, accepted=(*before, note)), to)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        # Of two who accept at once the second one comes behind the first.
+        with lock(own(to.parent, f".{to.name}.lock")):
+            before = read(to).accepted if to.exists() else ()
+            save(replace(evidence, accepted=(*before, note)), to)
+    except StoreError:
+        raise
     except OSError as error:
         raise BaselineError(f"cannot write {to}: {error.strerror or error}") from None
     return note
@@ -176,10 +183,10 @@ _KINDS = {
 
 
 def _folder(path: Path) -> Evidence:
-    store = Store(path)
+    store = Snapshot(path)
     manifest = store.manifest()
     try:
-        missing = [cell for cell in manifest["asked"]["cells"] if store.find(cell) is None]
+        missing = set(manifest["asked"]["cells"]) - {cell.id for cell in store.cells()}
         if missing:
             raise StoreError(f"{path}: {len(missing)} of its cells are not there yet; run the same command again")
         labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}

@@ -2,6 +2,7 @@
 
 import json
 import os
+from collections import Counter
 from dataclasses import replace
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 
 from harness import registry
 from harness.errors import BaselineError, StoreError
+from harness.store import store as store_module
 from harness.store.store import Store
 from harness.suite import Sample
 from reports.gate.evidence import KEY, accept, read, save
@@ -167,6 +169,24 @@ def test_folders_that_were_spoilt_are_one_line(tmp_path, spoil, says):
     with pytest.raises(StoreError, match=says) as caught:
         read(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_read_once(tmp_path, monkeypatch):
+    """A manifest of thousands of cells takes long to read, and there would be thousands of readings."""
+    folder = campaign(tmp_path / "run")
+    looks = Counter()
+
+    def counted(read):
+        def reading(path):
+            looks[path.name] += 1
+            return read(path)
+
+        return reading
+
+    for name in ("read_manifest", "read_cell"):
+        monkeypatch.setattr(store_module, name, counted(getattr(store_module, name)))
+    read(folder)
+    assert looks == {"manifest.json": 1, "cell.json": 1}
 
 
 def campaign(folder):
