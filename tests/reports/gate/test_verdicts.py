@@ -275,10 +275,13 @@ def test_a_mismatch_is_an_error_in_every_page():
 def test_a_policy_file_changes_margins_and_survives_being_written(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text(
-        "[latency.chunk_p50_ms]\nrelative = 0.2\n[drift.identity]\nabsolute = 0.1\ngated = false\n", encoding="utf-8"
+        "[latency.chunk_p50_ms]\nrelative = 0.2\n[latency.chunk_p99_ms]\nrelative = 1\n"
+        "[drift.identity]\nabsolute = 0.1\ngated = false\n",
+        encoding="utf-8",
     )
     policy = read_policy(file, ["drift", "latency", "vram"])
     assert policy["latency", "chunk_p50_ms"] == Margin(relative=0.2, absolute=0.2)
+    assert policy["latency", "chunk_p99_ms"].relative == 1
     assert policy["drift", "identity"] == Margin(absolute=0.1, gated=False)
     assert policy["vram", "cache_bytes"] == POLICY["vram", "cache_bytes"]
     file.write_text(written(policy, "made"), encoding="utf-8")
@@ -293,6 +296,9 @@ def test_a_policy_file_changes_margins_and_survives_being_written(tmp_path):
         ("[latency.steady_from]\nrelative = 0.1", "has no better direction"),
         ("[latency.chunk_p50_ms]\nrelativ = 0.1", r"latency.chunk_p50_ms.relativ = 0.1: extra inputs"),
         ("[latency.chunk_p50_ms]\nrelative = -1", "greater than or equal to 0"),
+        ("[latency.chunk_p50_ms]\nabsolute = true", "chunk_p50_ms.absolute = True: input should be a valid number"),
+        ("[latency.chunk_p50_ms]\nrelative = '1'", "chunk_p50_ms.relative = '1': input should be a valid number"),
+        ("[latency.chunk_p50_ms]\ngated = 1", "chunk_p50_ms.gated = 1: input should be a valid boolean"),
         ("latency = 3", "no metric '3'"),
         ("[latency", "is not TOML"),
     ],
