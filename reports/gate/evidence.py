@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -84,6 +85,7 @@ class Evidence:
         return found
 
 
+@np.errstate(over="ignore", invalid="ignore")  # Of numbers near the largest, whose means are none.
 def read(path: Path) -> Evidence:
     """The evidence in a campaign's folder, or in a file of `accept`.
 

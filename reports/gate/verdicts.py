@@ -97,6 +97,7 @@ class Verdict:
         return [finding for finding in self.findings if finding.margin.gated and finding.state in states]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # Of numbers near the largest, whose means are none.
 def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
     """Compare a run with its baseline, metric by metric, each at its longest horizon.
 
