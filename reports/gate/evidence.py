@@ -144,6 +144,9 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
         raise BaselineError(f"--to {to}: a baseline is one file; give a name that ends in .parquet")
     if not why.strip():
         raise BaselineError("--why is empty; say in a few words why this is the baseline from now on")
+    if to.exists():
+        # What is refused leaves no lock behind.
+        read(to)
     note = {
         "who": who or _who(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
