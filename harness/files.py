@@ -6,10 +6,11 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import stat
 import tomllib
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -31,10 +32,7 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (None, str(beside), beside):
-            # What writes to an open file, on a full disk for instance, does not say to which; and nobody asked for the
-            # one beside.
-            error.filename = str(path)
+        _name(error, path)
         raise
 
 
@@ -52,6 +50,35 @@ def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8, whole or not at all."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let an error of the system say which file it is about."""
+    try:
+        yield
+    except OSError as error:
+        _name(error, path)
+        raise
+
+
+def _name(error: BaseException, path: Path) -> None:
+    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
+        # What writes to an open file, on a full disk for instance, does not say to which.
+        error.filename = str(path)
+
+
+def copy(source: Path, target: Path) -> None:
+    """Copy the contents of a file. What goes wrong with the target names no file, so that `naming` may."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with source.open("rb") as read, target.open("wb") as write:
+        shutil.copyfileobj(read, write, 2**20)
+
+
+def behind(error: BaseException) -> OSError | None:
+    """Return the error of the system that another one hides: what failed first in a library that went on after it."""
+    below = error.__cause__ or error.__context__
+    return below if below is None or isinstance(below, OSError) else behind(below)
 
 
 def own(folder: Path, *parts: str) -> Path:

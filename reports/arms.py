@@ -50,11 +50,12 @@ def entrants(*stores: Store) -> list[Entrant]:
     """The arms of campaigns in the order of the first manifest, with what their cells cost."""
     costs: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for store in stores:
+        manifest = store.manifest()
         for cell in cells_of(store):
             # Suites of cost measure what a cell costs themselves.
             if cell.status == "ok" and cell.about["cost"]:
                 key = (cell.about["strategy"], knobs_text(cell.about["knobs"]))
-                costs.setdefault(key, []).append((cohort_name(cell.about, store.manifest()), cell.about["cost"]))
+                costs.setdefault(key, []).append((cohort_name(cell.about, manifest), cell.about["cost"]))
     arms = {arm["label"]: arm for store in reversed(stores) for arm in reversed(store.manifest()["asked"]["arms"])}
     found = []
     for arm in reversed(arms.values()):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -17,7 +18,7 @@ from markupsafe import Markup
 from harness import escaping
 from harness.campaign.film_list import protocols
 from harness.errors import StoreError
-from harness.files import own, write_text, write_whole
+from harness.files import own, write_open, write_text, write_whole
 from harness.store.store import MANIFEST, Store
 from reports.arms import Entrant, cohorts_of, entrants
 from reports.columns import shown_of
@@ -36,6 +37,7 @@ POOLED = Path("runs/pooled")
 """Where the report of several campaigns goes, unless another place is given."""
 
 
+@np.errstate(over="ignore", invalid="ignore")  # A number near the largest has no mean and no spread, and is told so.
 def render(
     *folders: Path, out: Path | None = None, baseline: str | None = None
 ) -> tuple[list[Path], list[Sheet], Legend]:
@@ -89,6 +91,9 @@ def render(
         legend = legend_of(found, runners, stores, stale, show)
         against = differences(found, show.headline)
         pages = _pages(place, _told(stores, manifest, shown, against, plots, legend, found.baseline.name))
+    except StoreError:
+        # Something that was read; another place would not help.
+        raise
     except OSError as error:
         raise StoreError(f"cannot write to {place}: {error.strerror or error}; give --out another place") from None
     return [*pages, *written, *plots], shown, legend
@@ -103,7 +108,7 @@ def _tables(place: Path, table: pd.DataFrame, found: Comparison, runners: Sequen
         words = frame.select_dtypes(exclude="number")
         cells = frame.assign(**{name: words[name].map(escaping.csv_cell) for name in words})
         write_whole(path, partial(cells.to_csv, index=False, float_format="%.6g"))
-    write_whole(paths[-1], table.to_parquet)
+    write_open(paths[-1], table.to_parquet)
     return paths
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -92,16 +92,36 @@ def troubles(*stores: Store) -> list[tuple[str, str, str]]:
     return list(found)
 
 
-def troubles_by_arm(store: Store) -> list[tuple[str, str, str, str, str]]:
-    """(arm, suite, scenario, status, reason) of every cell that was to be run and has no numbers."""
+class Trouble(NamedTuple):
+    """A cell that was to be run and has no numbers. frames, rollouts: its length, and prompt and seed of each; nothing
+    where it is not known which they were."""
+
+    arm: str
+    suite: str
+    scenario: str
+    status: str
+    reason: str
+    frames: int = 0
+    rollouts: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Arm, suite and scenario."""
+        return self.arm, self.suite, self.scenario
+
+
+def troubles_by_arm(store: Store) -> list[Trouble]:
+    """Every cell that was to be run and has no numbers."""
     labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
-    found: dict[tuple[str, str, str, str, str], None] = {}
+    found = []
     for cell in cells_of(store):
-        about = cell.about
+        about, task = cell.about, cell.about["task"]
         if cell.status not in ("ok", "skipped"):
             arm = labels.get((about["strategy"], knobs_text(about["knobs"])), about["strategy"])
-            found[arm, about["suite"], about["task"]["scenario"], cell.status, about["reason"]] = None
-    return list(found)
+            rollouts = tuple((row["script"][0][1], row["seed"]) for row in task["rows"])
+            place = arm, about["suite"], task["scenario"]
+            found.append(Trouble(*place, cell.status, about["reason"], task["frames"], rollouts))
+    return found
 
 
 class _Words:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -38,6 +39,8 @@ class WanConfig:
             value = getattr(self, field.name)
             if field.name not in ("patch_size", "eps", "place_grid") and not (isinstance(value, int) and value > 0):
                 raise ShapeError(f"WanConfig.{field.name} must be a positive whole number, not {value!r}")
+        if type(self.eps) not in (int, float) or not 0 < self.eps < math.inf:
+            raise ShapeError(f"WanConfig.eps must be a number above 0, not {self.eps!r}")
         if self.dim % self.num_heads or (self.dim // self.num_heads) % 2:
             raise ShapeError(
                 f"WanConfig: dim {self.dim} must divide into {self.num_heads} heads of an even number of channels"

@@ -16,12 +16,11 @@ from harness.engines.isolated import Outcome, measured
 from harness.engines.outcome import is_full, outcome_of
 from harness.errors import StoreError
 from harness.provenance.staleness import Codes, stale
+from harness.store.claims import ALONE
 from harness.store.records import not_finite
 from harness.store.store import Status, Store, Stored
 from harness.suite import CostSuite
 
-ALONE = "alone"
-"""What a process claims to measure a cell of a `CostSuite`."""
 POLL = 0.5
 """Seconds between looks at cells that another process has."""
 

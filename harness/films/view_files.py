@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -83,11 +86,32 @@ def seen(folder: Path, viewer: str, film: Film) -> View:
 def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol: Mapping[str, Any]) -> View:
     """Add a metric to a view, with how it was looked at, and write it, with what others added meanwhile."""
     path = view_path(folder, viewer, view.film)
-    there = read_view(path) if path.exists() else view
-    base = there if there.sha256 == view.sha256 else view
-    whole = replace(base, parts={**base.parts, metric: part}, protocol={**base.protocol, metric: dict(protocol)})
-    _write(path, whole)
+    with _alone(path):
+        there = read_view(path) if path.exists() else view
+        base = there if there.sha256 == view.sha256 else view
+        whole = replace(base, parts={**base.parts, metric: part}, protocol={**base.protocol, metric: dict(protocol)})
+        _write(path, whole)
     return whole
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have a view for oneself: what is read, changed and written must not be another one's meanwhile. The lock goes
+    with the process; its file stays, since others may wait for it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = own(path.parent, f".{path.stem}.lock")
+    held = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+    try:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX)
+        except OSError as error:
+            raise StoreError(
+                f"{path.parent}: its file system refuses locks ({error.strerror}); give a folder on a local disk, or "
+                "mount it with locks"
+            ) from None
+        yield
+    finally:
+        os.close(held)
 
 
 def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
@@ -100,22 +124,35 @@ def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
     what was not kept, a text each.
     """
     whole: dict[tuple[str, str], View] = {}
-    left = []
+    left: list[str] = []
     for viewer, view in seen:
         known = whole.setdefault((viewer, view.film), replace(view, parts={}, protocol={}))
-        parts, protocol = dict(known.parts), dict(known.protocol)
-        for metric in view.parts:
-            if metric in parts:
-                both = [_rank(each, metric) for each in (known, view)]
-                if both[0] != both[1] and both[0][0] and both[1][0]:
-                    left.append(f"{viewer}: one of two differing values of {metric} in {view.film}")
-                if both[0] >= both[1]:
-                    continue
-            parts[metric], protocol[metric] = view.parts[metric], view.protocol[metric]
-        whole[viewer, view.film] = replace(known, parts=parts, protocol=protocol)
-    for (viewer, film), view in whole.items():
-        _write(view_path(target, viewer, film), view)
+        whole[viewer, view.film], lost = _both(viewer, known, view)
+        left += lost
+    for (viewer, film), found in whole.items():
+        path = view_path(target, viewer, film)
+        with _alone(path):
+            # Others may have added to it since it was read.
+            there = read_view(path) if path.exists() else found
+            united, lost = _both(viewer, there, found) if there.sha256 == found.sha256 else (found, [])
+            left += [each for each in lost if each not in left]
+            _write(path, united)
     return left
+
+
+def _both(viewer: str, known: View, view: View) -> tuple[View, list[str]]:
+    """Return what two views of one film say together, and what of it was not kept."""
+    parts, protocol = dict(known.parts), dict(known.protocol)
+    left = []
+    for metric in view.parts:
+        if metric in parts:
+            both = [_rank(each, metric) for each in (known, view)]
+            if both[0] != both[1] and both[0][0] and both[1][0]:
+                left.append(f"{viewer}: one of two differing values of {metric} in {view.film}")
+            if both[0] >= both[1]:
+                continue
+        parts[metric], protocol[metric] = view.parts[metric], view.protocol[metric]
+    return replace(known, parts=parts, protocol=protocol), left
 
 
 def _rank(view: View, metric: str) -> tuple[bool, str]:

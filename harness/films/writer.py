@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
@@ -62,7 +62,12 @@ class VideoWriter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if error is None:
+            self.close()
+            return
+        # What was written till then becomes a video where it can; what went wrong first is what the user must hear.
+        with suppress(Exception):
+            self.close()
 
     def write(self, pictures: Tensor) -> None:
         """Append pictures [T, 3, H, W] in 0..1."""

@@ -15,6 +15,9 @@ from harness.errors import StoreError
 from harness.files import own, read_json, write_text
 from harness.locks import lock
 
+ALONE = "alone"
+"""What a process claims to measure a cell of a `CostSuite`."""
+
 
 @contextmanager
 def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:

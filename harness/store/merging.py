@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-import shutil
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from harness.errors import StoreError
+from harness.errors import StoreError, shown
+from harness.files import digest
 from harness.films.view_files import View, unite, views
+from harness.store.claims import ALONE
 from harness.store.manifest import check_same
 from harness.store.store import FILES, MANIFEST, Store, Stored
+
+PATIENCE = 60.0
+"""Seconds that are waited for a process that has a cell in the target."""
 
 
 class Merged(NamedTuple):
@@ -27,7 +32,7 @@ def merge(target: Path, sources: Sequence[Path]) -> Merged:
     of which viewers saw more; a failed cell gives way to a finished one.
 
     Raises StoreError, before anything is copied, where two folders are of different campaigns, a cell that is `ok` in
-    both says different things, or something cannot be read.
+    both says different things, a file of a cell is not the one that it was finished with, or something cannot be read.
     """
     stores = [Store(source) for source in sources]
     manifests = [store.manifest() for store in stores]
@@ -45,19 +50,74 @@ def merge(target: Path, sources: Sequence[Path]) -> Merged:
     # Whatever cannot be read ends the merge here, not with half of it in the target.
     for cell in chosen.values():
         cell.samples(), cell.pictures(), cell.files()
-    into.join(manifests)
     came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
-    for cell in came:
-        if (cell.folder / FILES).is_dir():
-            shutil.copytree(cell.folder / FILES, into.workspace(cell.id), dirs_exist_ok=True)
-        into.finish(cell.id, cell.about, cell.samples(), cell.pictures())
-    left, kept = [], []
-    for folder, viewer, view in ((folder, *each) for folder, found in seen.items() for each in found):
-        if _is_of(view, chosen):
-            kept.append((viewer, view))
-        else:
-            left.append(f"{viewer}: what was seen of {view.film} in {folder}, where its film is another file")
-    return Merged(len(came), left + unite(target, kept))
+    left = [each for cell in came for each in _check_files(cell)]
+    try:
+        into.join(manifests)
+        brought = 0
+        for cell in came:
+            there, trouble = _bring(into, cell)
+            brought += there is cell
+            left += trouble
+            # What viewers saw must be of the films that are there.
+            if there is None:
+                del chosen[cell.id]
+            else:
+                chosen[cell.id] = there
+        kept = []
+        for folder, viewer, view in ((folder, *each) for folder, found in seen.items() for each in found):
+            if _is_of(view, chosen):
+                kept.append((viewer, view))
+            else:
+                left.append(f"{viewer}: what was seen of {view.film} in {folder}, where its film is another file")
+        return Merged(brought, left + unite(target, kept))
+    except OSError as error:
+        if isinstance(error, StoreError):
+            raise
+        raise StoreError(
+            f"{error.filename or target}: {error.strerror or error}; make room there, or give another folder, and run "
+            "the same command again, which keeps what came"
+        ) from None
+
+
+def _check_files(cell: Stored) -> list[str]:
+    """Compare the files of a cell with those that it was finished with; returns what is none of them, a text each.
+
+    Raises StoreError for a file that was changed since, or is gone: a film that nobody measured must not get a sum.
+    """
+    listed = cell.about.get("files", {})
+    for name, known in listed.items():
+        path = cell.folder / FILES / name
+        wrong = "was removed" if not path.is_file() else "" if digest(path) == known else "was changed"
+        if wrong:
+            raise StoreError(
+                f"{path}: it {wrong} after its cell was finished; restore it, or move {cell.folder} out of the "
+                "campaign's folder and run the same command again"
+            )
+    there = sorted((cell.folder / FILES).iterdir()) if (cell.folder / FILES).is_dir() else []
+    return [f"{shown(str(path), 200)}: its cell was finished without it" for path in there if path.name not in listed]
+
+
+def _bring(into: Store, cell: Stored) -> tuple[Stored | None, list[str]]:
+    """Copy a cell into the target, unless another process finishes it there meanwhile; returns the one that is there,
+    and what could not be kept."""
+    name = ALONE if "machine" in cell.about else cell.id
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        with into.claim(name, {"cell": cell.id}) as mine:
+            if mine:
+                there = into.find(cell.id)
+                if there is not None and there.status == "ok":
+                    same = cell.status != "ok" or there.samples() == cell.samples()
+                    return there, [] if same else [
+                        f"{cell.folder}: another process finished this cell meanwhile, differently"
+                    ]
+                files = {file: cell.folder / FILES / file for file in cell.about.get("files", {})}
+                into.finish(cell.id, cell.about, cell.samples(), cell.pictures(), files)
+                return cell, []
+        if time.monotonic() > deadline:
+            return into.find(cell.id), [f"{cell.folder}: another process has this cell in {into.folder}"]
+        time.sleep(0.1)
 
 
 def _check_equal(one: Stored, other: Stored) -> None:

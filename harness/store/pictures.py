@@ -12,6 +12,11 @@ from harness.errors import StoreError
 
 MOST = 2**32
 """Bytes of an array."""
+WIDEST = 8
+"""Bytes of a number; wider ones are not the same on every machine."""
+STRIP, FRAMES = "strip", "frames"
+"""The pictures that reports show, [rollouts, pictures, 3, H, W], and the latent frame of each; a cell may keep others
+of any shape."""
 _HEADS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
 
@@ -31,14 +36,21 @@ def check_pictures(path: Path) -> None:
     try:
         if not path.is_file():
             raise ValueError("not a regular file")
+        shapes = {}
         with zipfile.ZipFile(path) as archive:
             for name in archive.namelist():
                 with archive.open(name) as member:
                     version = np.lib.format.read_magic(member)
                     read = _HEADS[version]
                     shape, _, kind = read(member)
-                if kind.kind not in "biuf" or math.prod(shape) * kind.itemsize > MOST:
+                if kind.kind not in "biuf" or kind.itemsize > WIDEST or math.prod(shape) * kind.itemsize > MOST:
                     raise ValueError(f"{name} holds no numbers, or too many")
+                shapes[name.removesuffix(".npy")] = shape
+        strip = shapes.get(STRIP)
+        if strip is not None and (len(strip) != 5 or strip[2] != 3 or 0 in strip):
+            raise ValueError(f"{STRIP} is of shape {strip}, not of rollouts, pictures, 3, height and width")
+        if strip is not None and shapes.get(FRAMES) != strip[1:2]:
+            raise ValueError(f"{FRAMES} are not one a picture")
     except Exception as error:
         raise _no_pictures(path, error) from None
 

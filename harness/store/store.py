@@ -21,15 +21,14 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from harness.errors import StoreError, shown
-from harness.files import digest, no_links, own, write_text, write_whole
+from harness.files import copy, digest, naming, no_links, own, write_text, write_whole
 from harness.films.checks import is_component
 from harness.locks import lock
 from harness.store import records
@@ -37,6 +36,7 @@ from harness.store.claims import claim, held, progress
 from harness.store.manifest import check_same, first, joined
 from harness.store.pictures import check_pictures, read_pictures
 from harness.store.records import read_cell, read_manifest, read_record
+from harness.store.states import read_state, write_state
 from harness.suite import Sample
 
 Status = records.Status
@@ -167,62 +167,76 @@ class Store:
 
     def save(self, cell: str, state: Mapping[str, Any]) -> None:
         """Keep where a cell under way goes on after a crash. Raises OSError, for want of room for instance."""
-
-        def write(path: Path) -> None:
-            # Given a path, torch writes without asking how that went, and a full disk is "unexpected pos 704 vs 598".
-            with path.open("wb") as stream:
-                torch.save(dict(state), stream)
-
-        write_whole(self._path("flight", f"{cell}.pt"), write)
+        write_whole(self._path("flight", f"{cell}.pt"), partial(write_state, state))
 
     def saved(self, cell: str) -> dict[str, Any] | None:
         """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""
-        path = self._path("flight", f"{cell}.pt")
-        if not path.is_file():
-            return None
-        try:
-            # Not onto the device that it came from: it may be another machine's, and a rollout copies what it needs.
-            found = torch.load(path, weights_only=True, map_location="cpu")
-        except Exception:
-            return None
-        return found if isinstance(found, dict) else None
+        return read_state(self._path("flight", f"{cell}.pt"))
 
     def workspace(self, cell: str) -> Path:
         """Where a cell under way writes its files; not made here."""
         return self._path("flight", f"{cell}.files")
 
     def finish(
-        self, cell: str, about: Mapping[str, Any], samples: Iterable[Sample], pictures: Mapping[str, np.ndarray]
+        self,
+        cell: str,
+        about: Mapping[str, Any],
+        samples: Iterable[Sample],
+        pictures: Mapping[str, np.ndarray],
+        files: Mapping[str, Path] | None = None,
     ) -> None:
         """Put a cell into the folder with the files of its workspace, all of it at once; one that is there (and failed)
-        is replaced."""
+        is replaced. files: of a cell that was finished elsewhere, by name; they are copied."""
         final, beside = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}")
         for left in self._path("cells").glob(f".{cell}.*"):
             # Of processes that were killed: whoever finishes a cell holds its lock, so nobody is writing there.
             shutil.rmtree(left, ignore_errors=True)
         beside.mkdir()
-        record = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
-        (beside / RECORD).write_bytes(record)
-        if pictures:
-            arrays: dict[str, Any] = dict(pictures)
-            np.savez_compressed(beside / PICTURES, **arrays)
-        workspace = self.workspace(cell)
-        if workspace.is_dir():
-            # Linked, not moved: a process that dies before the next rename must find everything where it was. Parts of
-            # files are kept only of a cell that has nothing better.
-            parts = shutil.ignore_patterns("*.part.*") if about["status"] == "ok" else None
-            shutil.copytree(workspace, beside / FILES, ignore=parts, copy_function=_link)
-        files = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
-        sums = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": files} if files else {})}
-        made = {"environment": self.environment, "attempt": uuid.uuid4().hex, **about, **sums}
-        (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        try:
+            self._fill(beside, cell, about, samples, pictures, files)
+        except OSError:
+            # A disk that is full has no room for half a cell.
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
         self.discard(cell)
         beside.rename(final)
         if about["status"] in RESUMABLE:
             # Run again, it goes on from its last state.
             return
         self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
-        shutil.rmtree(workspace, ignore_errors=True)
+        shutil.rmtree(self.workspace(cell), ignore_errors=True)
+
+    def _fill(
+        self,
+        beside: Path,
+        cell: str,
+        about: Mapping[str, Any],
+        samples: Iterable[Sample],
+        pictures: Mapping[str, np.ndarray],
+        files: Mapping[str, Path] | None,
+    ) -> None:
+        """Write a cell beside its place. An error of the system names the file as it will be called."""
+        final, workspace = self._path("cells", cell), self.workspace(cell)
+        record = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
+        with naming(final / RECORD):
+            (beside / RECORD).write_bytes(record)
+        if pictures:
+            arrays: dict[str, Any] = dict(pictures)
+            with naming(final / PICTURES):
+                np.savez_compressed(beside / PICTURES, **arrays)
+        for name, path in (files or {}).items():
+            with naming(final / FILES / name):
+                copy(path, beside / FILES / name)
+        if files is None and workspace.is_dir():
+            # Linked, not moved: a process that dies before the next rename must find everything where it was. Parts of
+            # files are kept only of a cell that has nothing better.
+            parts = shutil.ignore_patterns("*.part.*") if about["status"] == "ok" else None
+            shutil.copytree(workspace, beside / FILES, ignore=parts, copy_function=_link)
+        sums = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
+        told = {"record_sha256": hashlib.sha256(record).hexdigest(), **({"files": sums} if sums else {})}
+        made = {"environment": self.environment, "attempt": uuid.uuid4().hex, **about, **told}
+        with naming(final / CELL):
+            (beside / CELL).write_text(json.dumps(made, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def discard(self, cell: str) -> None:
         """Remove a finished cell."""

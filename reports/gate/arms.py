@@ -54,14 +54,14 @@ def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:
         asked = mine.loc[mine["arm"] == other, keys].drop_duplicates()
         parts.append(theirs.merge(asked, on=keys).assign(arm=other)[list(scores.columns)])
     base = pd.concat(parts, ignore_index=True) if parts else theirs.iloc[:0]
-    troubles = tuple((other, *rest) for each, *rest in evidence.troubles if each == arm for other in others)
+    troubles = tuple(each._replace(arm=other) for each in evidence.troubles if each.arm == arm for other in others)
     manifest = {**evidence.manifest, "beside": f"{evidence.source}"}
     return (
         replace(
             evidence,
             manifest=manifest,
             scores=mine,
-            troubles=tuple(trouble for trouble in evidence.troubles if trouble[0] != arm),
+            troubles=tuple(trouble for trouble in evidence.troubles if trouble.arm != arm),
         ),
         replace(evidence, manifest=manifest, scores=base, troubles=troubles, accepted=()),
     )

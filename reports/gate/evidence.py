@@ -14,16 +14,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from harness.errors import BaselineError, HorizonError, StoreError
-from harness.files import write_open
+from harness.files import own, write_open
+from harness.locks import lock
 from harness.store.manifest import SHARED
 from harness.store.store import Store
 from reports.arms import entrants
-from reports.tables import scores, tidy, troubles_by_arm
+from reports.pool import Snapshot
+from reports.tables import Trouble, scores, tidy, troubles_by_arm
 
 FORMAT = 1
 """Of a baseline's file; one of another format is refused."""
@@ -41,14 +44,14 @@ class Evidence:
     """Scores with the columns `COLUMNS`, one row a rollout (or repeat), scenario and metric.
 
     source: where it was read. manifest: what was asked for, and the environment that all its numbers were made in;
-    where they were made in several, `mixed` in it says what differs. troubles: (arm, suite, scenario,
-    status, reason) of what has no numbers. accepted: who made it a baseline, when and why, the latest last.
+    where they were made in several, `mixed` in it says what differs. troubles: what has no numbers.
+    accepted: who made it a baseline, when and why, the latest last.
     """
 
     source: Path
     manifest: Mapping[str, Any]
     scores: pd.DataFrame
-    troubles: Sequence[tuple[str, str, str, str, str]] = ()
+    troubles: Sequence[Trouble] = ()
     accepted: Sequence[Mapping[str, str]] = field(default=())
 
     @property
@@ -82,6 +85,7 @@ class Evidence:
         return found
 
 
+@np.errstate(over="ignore", invalid="ignore")  # Of numbers near the largest, whose means are none.
 def read(path: Path) -> Evidence:
     """The evidence in a campaign's folder, or in a file of `accept`.
 
@@ -127,7 +131,7 @@ def nothing(like: Evidence) -> Evidence:
 def only_arms(evidence: Evidence, arms: Container[str]) -> Evidence:
     """What there is of some arms."""
     scores = evidence.scores
-    troubles = tuple(trouble for trouble in evidence.troubles if trouble[0] in arms)
+    troubles = tuple(trouble for trouble in evidence.troubles if trouble.arm in arms)
     return replace(evidence, scores=scores[[arm in arms for arm in scores["arm"]]], troubles=troubles)
 
 
@@ -140,7 +144,9 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
         raise BaselineError(f"--to {to}: a baseline is one file; give a name that ends in .parquet")
     if not why.strip():
         raise BaselineError("--why is empty; say in a few words why this is the baseline from now on")
-    before = read(to).accepted if to.exists() else ()
+    if to.exists():
+        # What is refused leaves no lock behind.
+        read(to)
     note = {
         "who": who or _who(),
         "when": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -148,7 +154,13 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
         "commit": evidence.commit,
     }
     try:
-        save(replace(evidence, accepted=(*before, note)), to)
+        to.parent.mkdir(parents=True, exist_ok=True)
+        # Of two who accept at once the second one comes behind the first.
+        with lock(own(to.parent, f".{to.name}.lock")):
+            before = read(to).accepted if to.exists() else ()
+            save(replace(evidence, accepted=(*before, note)), to)
+    except StoreError:
+        raise
     except OSError as error:
         raise BaselineError(f"cannot write {to}: {error.strerror or error}") from None
     return note
@@ -176,10 +188,10 @@ _KINDS = {
 
 
 def _folder(path: Path) -> Evidence:
-    store = Store(path)
+    store = Snapshot(path)
     manifest = store.manifest()
     try:
-        missing = [cell for cell in manifest["asked"]["cells"] if store.find(cell) is None]
+        missing = set(manifest["asked"]["cells"]) - {cell.id for cell in store.cells()}
         if missing:
             raise StoreError(f"{path}: {len(missing)} of its cells are not there yet; run the same command again")
         labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
@@ -231,7 +243,7 @@ def _file(path: Path) -> Evidence:
             raise BaselineError(
                 f"{path}: it was changed after it was accepted; restore it, or move it away and accept a run anew"
             )
-        troubles = tuple((arm, suite, scenario, status, why) for arm, suite, scenario, status, why in about["troubles"])
+        troubles = tuple(map(_trouble, about["troubles"]))
         return Evidence(path, about["manifest"], frame, troubles, tuple(about["accepted"]))
     except BaselineError:
         raise
@@ -239,6 +251,14 @@ def _file(path: Path) -> Evidence:
         raise _damaged(path, error) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise BaselineError(f"{path}: not written by Horizon ({type(error).__name__}); accept a run anew") from None
+
+
+def _trouble(told: Sequence[Any]) -> Trouble:
+    """A trouble as `save` writes it; files of before it was known of which rollouts it is say nothing of them."""
+    arm, suite, scenario, status, reason, *more = told
+    frames, rollouts = more or (0, ())
+    names = tuple((str(prompt), int(seed)) for prompt, seed in rollouts)
+    return Trouble(arm, suite, scenario, status, reason, int(frames), names)
 
 
 def _damaged(path: Path, error: Exception) -> BaselineError:

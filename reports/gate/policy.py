@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import BaselineError, did_you_mean
+from harness.errors import BaselineError, did_you_mean, shown
 from harness.escaping import toml_key
 from harness.files import load_toml
 from harness.suite import Margin
@@ -20,7 +20,7 @@ Policy = Mapping[tuple[str, str], Margin]
 
 
 class _Rule(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     relative: float | None = Field(None, ge=0, allow_inf_nan=False)
     absolute: float | None = Field(None, ge=0, allow_inf_nan=False)
@@ -84,6 +84,5 @@ def _rule(path: Path, place: str, rule: Any) -> dict[str, Any]:
     except ValidationError as error:
         wrong = error.errors()[0]
         where = ".".join(map(str, (place, *wrong["loc"])))
-        raise BaselineError(
-            f"{path}: {where} = {wrong['input']!r}: {wrong['msg'].lower()}; allowed: {', '.join(_Rule.model_fields)}"
-        ) from None
+        said = f"{shown(wrong['input'])}: {wrong['msg'].lower()}"
+        raise BaselineError(f"{path}: {where} = {said}; allowed: {', '.join(_Rule.model_fields)}") from None

@@ -7,6 +7,7 @@ that nothing was found is not enough. What is neither is inconclusive.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, get_args
@@ -16,6 +17,7 @@ import pandas as pd
 
 from harness.suite import Margin
 from reports.gate.evidence import Evidence
+from reports.gate.missing import Numbers
 from reports.gate.policy import Policy
 from reports.statistics.bootstrap import LEVEL, Interval, adjusted, apart, change
 
@@ -95,6 +97,7 @@ class Verdict:
         return [finding for finding in self.findings if finding.margin.gated and finding.state in states]
 
 
+@np.errstate(over="ignore", invalid="ignore")  # Of numbers near the largest, whose means are none.
 def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
     """Compare a run with its baseline, metric by metric, each at its longest horizon.
 
@@ -127,7 +130,7 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
         parts.append(dict(list(mine.groupby(keys, observed=True, sort=True))))
     mine, theirs = parts
     versions, known = head.suites(), base.suites()
-    failed, before = ({trouble[:3] for trouble in evidence.troubles} for evidence in (head, base))
+    failed, before = ({trouble.place for trouble in evidence.troubles} for evidence in (head, base))
     shown = {key: set(part["seed"]) for key, part in head.scores.groupby(keys[:3], observed=True)}
     for key in dict.fromkeys((*mine, *theirs)):
         arm, suite, scenario, metric = key
@@ -255,17 +258,21 @@ def settled(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
-    theirs = {trouble[:3] for trouble in base.troubles}
-    for arm, suite, scenario, status, reason in head.troubles:
-        known = (arm, suite, scenario) in theirs
-        fault = status in BROKEN and not known
-        why = f"{status}: {reason}" + (" (in the baseline too)" if known else "")
-        yield Finding(arm, suite, scenario, "regression" if fault else "infra_error", why)
-    mine = {trouble[:3] for trouble in head.troubles}
-    for arm, suite, scenario, status, reason in base.troubles:
-        if (arm, suite, scenario) not in mine:
-            state: State = "no_baseline" if status in BROKEN else "infra_error"
-            yield Finding(arm, suite, scenario, state, f"the baseline has no numbers ({status}: {reason})")
+    """What has no numbers, cell by cell: that one film of an arm failed before excuses no other film. Cells of which
+    the same is said are told once."""
+    told: Counter[tuple[str, str, str, State, str]] = Counter()
+    before, now = Numbers(base), Numbers(head)
+    for trouble in head.troubles:
+        known = before.lack(trouble)
+        fault = trouble.status in BROKEN and not known
+        why = f"{trouble.status}: {trouble.reason}" + (" (in the baseline too)" if known else "")
+        told[*trouble.place, "regression" if fault else "infra_error", why] += 1
+    for trouble in base.troubles:
+        if not now.lack(trouble):
+            state: State = "no_baseline" if trouble.status in BROKEN else "infra_error"
+            told[*trouble.place, state, f"the baseline has no numbers ({trouble.status}: {trouble.reason})"] += 1
+    for (arm, suite, scenario, verdict, why), count in told.items():
+        yield Finding(arm, suite, scenario, verdict, why + (f" ({count} cells)" if count > 1 else ""))
 
 
 def _notes(head: Evidence, base: Evidence) -> list[str]:

@@ -143,7 +143,7 @@ def strips(cells: Sequence[Stored], field: Sequence[Entrant], scenario: str, pat
                 pictures = cell.pictures()
                 if "strip" not in pictures:
                     continue
-                rows.append(torch.from_numpy(pictures["strip"][0]) / 255)
+                rows.append(torch.from_numpy(pictures["strip"][0].astype(np.float32)) / 255)
                 labels.append(entrant.label)
                 times = [f"{frame * cell.about['seconds_per_latent_frame']:g} s" for frame in pictures["frames"]]
     if rows:

@@ -26,6 +26,7 @@ from reports.gate.policy import read_policy, written
 from reports.gate.verdicts import judge
 from reports.plots.plan import picture
 from reports.plots.strips import filmstrip, save, training_curve
+from reports.tables import Trouble
 from suites.drift import Drift
 from tests.hostile import MARKS, NAME, TEXTS, is_plain_page, is_plain_table, shape, steering
 from tests.reports.folders import campaign
@@ -157,7 +158,7 @@ def test_a_gate_is_the_same_page_whatever_things_are_called(tmp_path, run):
         arms = [{"label": text, "knobs": {text: text}, "weights": None}]
         asked = {**MANIFEST["asked"], "arms": arms}
         changed = {**MANIFEST, "asked": {**asked, "arms": [{**arms[0], "knobs": {text: text + "1"}}]}}
-        troubles = ((text, "drift", text, "nan", text),)
+        troubles = (Trouble(text, "drift", text, "nan", text, 240, ((text, 0),)),)
         head = evidence(other, changed, troubles=troubles)
         base = evidence(
             values, {**MANIFEST, "asked": asked}, accepted=({"when": "2026", "who": text, "why": text, "commit": text},)

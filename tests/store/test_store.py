@@ -39,11 +39,11 @@ def test_a_name_depends_on_content_and_on_nothing_else():
 
 
 def test_what_is_finished_is_read_back(store):
-    store.finish("a", ABOUT, SAMPLES, {"strip": np.ones((2, 3), np.uint8)})
+    store.finish("a", ABOUT, SAMPLES, {"first": np.ones((2, 3), np.uint8)})
     found = store.find("a")
     assert found.status == "ok"
     assert found.samples() == SAMPLES
-    assert found.pictures()["strip"].tolist() == [[1, 1, 1], [1, 1, 1]]
+    assert found.pictures()["first"].tolist() == [[1, 1, 1], [1, 1, 1]]
     assert [cell.id for cell in store.cells()] == ["a"]
     assert store.find("b") is None
 
@@ -61,6 +61,29 @@ def test_a_failed_cell_is_replaced_and_its_flight_is_over(store):
 def test_a_state_that_cannot_be_read_is_none(store):
     (store.folder / "flight" / "a.pt").write_bytes(b"half of it")
     assert store.saved("a") is None
+
+
+STRIP, FRAMES = np.zeros((1, 2, 3, 8, 8), np.uint8), np.arange(2)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "says"),
+    [
+        ({"strip": np.zeros((), np.uint8), "frames": FRAMES}, r"strip is of shape \(\), not of rollouts, pictures, 3"),
+        ({"strip": STRIP[0], "frames": FRAMES}, r"strip is of shape \(2, 3, 8, 8\)"),
+        ({"strip": STRIP[:0], "frames": FRAMES}, r"strip is of shape \(0, 2"),
+        ({"strip": STRIP[:, :, :2], "frames": FRAMES}, r"strip is of shape \(1, 2, 2"),
+        ({"strip": STRIP}, "frames are not one a picture"),
+        ({"strip": STRIP, "frames": FRAMES[0]}, "frames are not one a picture"),
+        ({"strip": STRIP.astype(np.longdouble), "frames": FRAMES}, "strip.npy holds no numbers"),
+        ({"other": STRIP.astype(complex)}, "other.npy holds no numbers"),
+    ],
+)
+def test_pictures_that_cannot_be_shown_are_refused(store, pictures, says):
+    store.finish("a", ABOUT, SAMPLES, pictures)
+    for look in (store.find("a").pictures, store.find("a").check_pictures):
+        with pytest.raises(StoreError, match=rf"pictures.npz: not pictures of Horizon \({says}"):
+            look()
 
 
 def test_nothing_half_written_is_seen(store, monkeypatch):

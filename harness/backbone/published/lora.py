@@ -22,7 +22,7 @@ from torch import Tensor
 from harness.backbone.checkpoints import names, read_content, read_tensors
 from harness.errors import CheckpointError, shown
 from harness.files import load_json
-from harness.memory.seam import DTYPES
+from harness.memory.terms import DTYPES
 
 CONTAINER = "generator_lora"
 """Of LongLive's published adapter, whose alpha is its rank and stands nowhere."""

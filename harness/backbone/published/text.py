@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from harness.backbone.published.vae import INSTALL, check_strict, unreadable
@@ -63,7 +63,9 @@ class Umt5:
         self.ready(prompts)
         whole = torch.zeros(len(prompts), self.text_len, self.text_dim, dtype=self.dtype)
         for row, prompt in zip(whole, prompts, strict=True):
-            said = load_file(self._path(prompt))["embedding"]
+            said = self._kept(prompt)
+            if said is None:
+                raise CheckpointError(f"{self._path(prompt)}: it was changed or removed just now; run the same again")
             row[: len(said)] = said
         return whole.to(self.device)
 
@@ -71,12 +73,12 @@ class Umt5:
     def ready(self, prompts: Iterable[str]) -> None:
         """Encode the prompts that are not kept yet, and let the encoder go. Raises CheckpointError, PromptError."""
         asked = list(dict.fromkeys(prompts))
-        if all(map(self._kept, asked)):
+        if all(self._kept(prompt) is not None for prompt in asked):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
         # Several processes of a campaign begin alike: one encodes, the others find what it kept.
         with lock(self.folder / "encoding.lock"):
-            self._encode([prompt for prompt in asked if not self._kept(prompt)])
+            self._encode([prompt for prompt in asked if self._kept(prompt) is None])
 
     def _encode(self, missing: Sequence[str]) -> None:
         """Encode and keep prompts; the encoder is gone afterwards."""
@@ -138,18 +140,31 @@ class Umt5:
     def _path(self, prompt: str) -> Path:
         return self.folder / f"{hashlib.sha256(cleaned(prompt).encode()).hexdigest()}.safetensors"
 
-    def _kept(self, prompt: str) -> bool:
+    def _kept(self, prompt: str) -> Tensor | None:
+        """The embedding of a prompt; None where it is not kept, or not as it was: it can be computed again."""
         if not cleaned(prompt):
             raise PromptError("a prompt is empty; write at least a word")
         try:
-            return load_file(self._path(prompt))["embedding"].shape[1] == self.text_dim
-        except (OSError, SafetensorError, KeyError):
-            # Not there, or damaged: it can be computed again.
+            said = load(self._path(prompt).read_bytes())["embedding"]
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RuntimeError):
+            return None
+        return said if self._is_embedding(said) else None
+
+    def _is_embedding(self, said: Tensor) -> bool:
+        """Whether these are rows of numbers as the encoder makes them; a row of zeros stands for no token."""
+        if said.dtype != self.dtype or said.ndim != 2 or said.shape[1] != self.text_dim:
             return False
+        return 0 < len(said) <= self.text_len and bool(said.isfinite().all()) and bool(said.any(1).all())
 
     def _keep(self, prompt: str, said: Tensor) -> None:
-        tensors = {"embedding": said.to("cpu", self.dtype).contiguous()}
-        write_whole(self._path(prompt), lambda beside: save_file(tensors, beside))
+        said = said.to("cpu", self.dtype)
+        if not self._is_embedding(said):
+            raise CheckpointError(
+                f"{self.encoder}: what it makes of a prompt is zero or not finite; get its files again"
+            )
+        tensors = {"embedding": said.contiguous()}
+        # As bytes: the library takes names in UTF-8 only, which the name of the cache need not be.
+        write_whole(self._path(prompt), lambda beside: beside.write_bytes(save(tensors)))
 
 
 def transformers_version() -> str:

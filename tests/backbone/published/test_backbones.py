@@ -160,6 +160,14 @@ def test_a_checkpoint_of_another_architecture_is_refused(own):
         made("self-forcing", own)
 
 
+@pytest.mark.parametrize("eps", ["NaN", "Infinity", "0", "-1", "true", "null", '"1e-6"'])
+def test_sizes_with_an_epsilon_that_is_none_are_refused(own, eps):
+    told = json.dumps({**published.CONFIG, "eps": 0.5}).replace("0.5", eps)
+    (own / "config.json").write_text(told, encoding="utf-8")
+    with pytest.raises(CheckpointError, match=r"not the sizes of a Wan DiT \(WanConfig.eps must be a number above 0"):
+        made("self-forcing", own)
+
+
 def two_models(own, other):
     """A checkpoint as a trainer writes it: the last weights, and their moving average."""
     averaged = published.model().state_dict()

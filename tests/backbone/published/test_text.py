@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from harness import registry
 from harness.backbone.published import text
@@ -70,6 +70,52 @@ def test_a_damaged_embedding_is_computed_again(weights, tmp_path):
     (kept,) = tmp_path.rglob("*.safetensors")
     kept.write_bytes(kept.read_bytes()[:40])
     assert torch.equal(encoder(["a fox"]), before)
+
+
+SPOILT = {
+    "transposed": lambda said: said.T.contiguous(),
+    "more dimensions": lambda said: said[:, :, None].expand(-1, -1, 2).contiguous(),
+    "no dimension": lambda said: said[0, 0].clone(),
+    "no rows": lambda said: said[:0],
+    "rows of zeros": lambda said: said * torch.arange(len(said)).gt(0)[:, None],
+    "too many rows": lambda said: said.repeat(9, 1),
+    "bytes": lambda said: said.to(torch.int8),
+    "another precision": lambda said: said.double(),
+    "NaN": lambda said: said.where(torch.arange(len(said))[:, None] != 1, torch.nan),
+    "infinity": lambda said: said.where(torch.arange(len(said))[:, None] != 1, torch.inf),
+}
+
+
+@pytest.mark.parametrize("spoil", SPOILT.values(), ids=SPOILT)
+def test_an_embedding_that_is_none_is_computed_again(weights, tmp_path, spoil):
+    encoder = umt5(weights, tmp_path)
+    before = encoder(["a fox"])
+    (kept,) = tmp_path.rglob("*.safetensors")
+    save_file({"embedding": spoil(load_file(kept)["embedding"])}, kept)
+    assert torch.equal(encoder(["a fox"]), before)
+    assert torch.equal(umt5(weights, tmp_path)(["a fox"]), before)
+
+
+def test_an_embedding_of_another_name_is_computed_again(weights, tmp_path):
+    encoder = umt5(weights, tmp_path)
+    before = encoder(["a fox"])
+    (kept,) = tmp_path.rglob("*.safetensors")
+    save_file({"other": torch.ones(2)}, kept)
+    assert torch.equal(encoder(["a fox"]), before)
+
+
+def test_an_encoder_that_makes_nothing_of_a_prompt_is_told(weights, tmp_path, monkeypatch):
+    load = Umt5._load
+
+    def broken(self):
+        tokenizer, encoder = load(self)
+        encoder.encoder.final_layer_norm.weight.data.fill_(torch.nan)
+        return tokenizer, encoder
+
+    monkeypatch.setattr(Umt5, "_load", broken)
+    with pytest.raises(CheckpointError, match="text_encoder: what it makes of a prompt is zero or not finite"):
+        umt5(weights, tmp_path)(["a fox"])
+    assert not list(tmp_path.rglob("*.safetensors"))
 
 
 @pytest.mark.parametrize("change", [{"identity": "other"}, {"dtype": torch.bfloat16}, {"text_len": 12}], ids=str)

@@ -2,6 +2,8 @@
 
 import json
 import os
+from collections import Counter
+from dataclasses import replace
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -9,18 +11,20 @@ import pytest
 
 from harness import registry
 from harness.errors import BaselineError, StoreError
+from harness.store import store as store_module
 from harness.store.store import Store
 from harness.suite import Sample
-from reports.gate.evidence import KEY, accept, read
+from reports.gate.evidence import KEY, accept, read, save
 from reports.gate.page import write
 from reports.gate.policy import declared
 from reports.gate.verdicts import judge
+from reports.tables import Trouble
 from tests.reports.made import MANIFEST, evidence, whole
 
 
 @pytest.fixture
 def made():
-    return evidence(whole(1), troubles=(("videomla", "drift", "steady", "nan", "why"),))
+    return evidence(whole(1), troubles=(Trouble("videomla", "drift", "steady", "nan", "why", 240, (("a thing", 7),)),))
 
 
 def test_what_comes_back_is_what_was_accepted(made, tmp_path):
@@ -41,6 +45,12 @@ def test_who_when_and_why_of_all_that_were_accepted_are_kept(made, tmp_path):
         ("Ada", "the first"), ("Grace", "a faster kernel")
     ]  # fmt: skip
     assert read(file).accepted[0]["when"] <= read(file).accepted[1]["when"]
+
+
+def test_a_baseline_that_does_not_say_which_rollouts_failed_is_read(made, tmp_path):
+    file = tmp_path / "base.parquet"
+    save(replace(made, troubles=[made.troubles[0][:5]]), file)
+    assert read(file).troubles == (Trouble("videomla", "drift", "steady", "nan", "why"),)
 
 
 def truncated(file):
@@ -172,6 +182,24 @@ def test_folders_that_were_spoilt_are_one_line(tmp_path, spoil, says):
     with pytest.raises(StoreError, match=says) as caught:
         read(folder)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_is_read_once(tmp_path, monkeypatch):
+    """A manifest of thousands of cells takes long to read, and there would be thousands of readings."""
+    folder = campaign(tmp_path / "run")
+    looks = Counter()
+
+    def counted(read):
+        def reading(path):
+            looks[path.name] += 1
+            return read(path)
+
+        return reading
+
+    for name in ("read_manifest", "read_cell"):
+        monkeypatch.setattr(store_module, name, counted(getattr(store_module, name)))
+    read(folder)
+    assert looks == {"manifest.json": 1, "cell.json": 1}
 
 
 def campaign(folder):

@@ -14,6 +14,7 @@ from reports.gate.evidence import Evidence, nothing, only_arms, united
 from reports.gate.page import as_json, headline, junit, markdown, sheet, write
 from reports.gate.policy import declared, read_policy, written
 from reports.gate.verdicts import EXIT, judge, unsure
+from reports.tables import Trouble
 from tests.reports.made import MANIFEST, evidence, launches, whole
 
 POLICY = declared(["drift", "latency", "vram"])
@@ -145,7 +146,7 @@ def test_what_is_new_or_gone_is_told():
 def test_cells_without_numbers(status, state):
     values = whole(1)
     del values["memrope", "unsaid_identity"]
-    trouble = (("memrope", "drift", "steady", status, "why"),)
+    trouble = (Trouble("memrope", "drift", "steady", status, "why"),)
     found = judge(evidence(values, troubles=trouble), evidence(whole(2)), POLICY)
     assert found.state == state
     (finding,) = found.of(state)
@@ -154,6 +155,40 @@ def test_cells_without_numbers(status, state):
     assert both.state == "infra_error"
     before = judge(evidence(whole(2)), evidence(values, troubles=trouble), POLICY)
     assert before.state == ("infra_error" if status == "failed" else "no_baseline")
+
+
+def broken(*seeds, status="nan"):
+    return tuple(Trouble("memrope", "drift", "steady", status, "why", 240, (("a thing", seed),)) for seed in seeds)
+
+
+def without(run, *seeds):
+    """A run whose films of these seeds have no numbers."""
+    scores = run.scores
+    lost = scores["seed"].isin(seeds) & (scores["arm"] == "memrope") & (scores["suite"] == "drift")
+    return replace(run, scores=scores[~lost], troubles=broken(*seeds))
+
+
+def test_a_film_that_failed_before_excuses_no_other_one():
+    head, base = without(evidence(whole(1)), 101, 102, 103), without(evidence(whole(2)), 106)
+    found = judge(head, base, POLICY)
+    assert found.state == "regression"
+    assert [finding.reason for finding in found.findings if not finding.metric] == [
+        "nan: why (3 cells)", "the baseline has no numbers (nan: why)"
+    ]  # fmt: skip
+    same = judge(without(evidence(whole(1)), 106), base, POLICY)
+    assert [(finding.state, finding.reason) for finding in same.findings if not finding.metric] == [
+        ("infra_error", "nan: why (in the baseline too)")
+    ]
+
+
+def test_films_that_the_baseline_has_not_made_are_judged_by_the_others_in_their_place():
+    """A gate that measures more rounds than its baseline did finds no new fault in what always failed."""
+    base = without(evidence(whole(2)), *range(100, 116))
+    head = replace(base, troubles=broken(*range(100, 130)))
+    found = judge(head, replace(base, troubles=broken(*range(100, 116))), POLICY)
+    assert {finding.reason for finding in found.findings if not finding.metric} == {
+        "nan: why (in the baseline too) (30 cells)"
+    }
 
 
 def test_rollouts_that_lose_their_numbers_do_not_drop_out():
@@ -240,10 +275,13 @@ def test_a_mismatch_is_an_error_in_every_page():
 def test_a_policy_file_changes_margins_and_survives_being_written(tmp_path):
     file = tmp_path / "policy.toml"
     file.write_text(
-        "[latency.chunk_p50_ms]\nrelative = 0.2\n[drift.identity]\nabsolute = 0.1\ngated = false\n", encoding="utf-8"
+        "[latency.chunk_p50_ms]\nrelative = 0.2\n[latency.chunk_p99_ms]\nrelative = 1\n"
+        "[drift.identity]\nabsolute = 0.1\ngated = false\n",
+        encoding="utf-8",
     )
     policy = read_policy(file, ["drift", "latency", "vram"])
     assert policy["latency", "chunk_p50_ms"] == Margin(relative=0.2, absolute=0.2)
+    assert policy["latency", "chunk_p99_ms"].relative == 1
     assert policy["drift", "identity"] == Margin(absolute=0.1, gated=False)
     assert policy["vram", "cache_bytes"] == POLICY["vram", "cache_bytes"]
     file.write_text(written(policy, "made"), encoding="utf-8")
@@ -258,6 +296,9 @@ def test_a_policy_file_changes_margins_and_survives_being_written(tmp_path):
         ("[latency.steady_from]\nrelative = 0.1", "has no better direction"),
         ("[latency.chunk_p50_ms]\nrelativ = 0.1", r"latency.chunk_p50_ms.relativ = 0.1: extra inputs"),
         ("[latency.chunk_p50_ms]\nrelative = -1", "greater than or equal to 0"),
+        ("[latency.chunk_p50_ms]\nabsolute = true", "chunk_p50_ms.absolute = True: input should be a valid number"),
+        ("[latency.chunk_p50_ms]\nrelative = '1'", "chunk_p50_ms.relative = '1': input should be a valid number"),
+        ("[latency.chunk_p50_ms]\ngated = 1", "chunk_p50_ms.gated = 1: input should be a valid boolean"),
         ("latency = 3", "no metric '3'"),
         ("[latency", "is not TOML"),
     ],
