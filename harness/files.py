@@ -32,6 +32,9 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     except BaseException as error:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.filename in (str(beside), beside):
+            # Nobody asked for the file beside it.
+            error.filename = str(path)
         _name(error, path)
         raise
 

@@ -18,8 +18,7 @@ from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.pocket.world import film
-from harness.rollout import rollout
-from harness.rollout.noise import PairedNoise
+from harness.rollout.task_rollout import rollout_of
 from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
 from suites.observers.sentences import half_said, scripts
 
@@ -123,15 +122,5 @@ class Comparison:
 
 def _full(backbone: Backbone, task: Task, forced: Tensor | None) -> Tensor:
     """All that full attention draws in a task, [B, F, C, H, W]: after the forced past, or after its own."""
-    assert backbone.text is not None
-    texts = [row.script[0][1] for row in task.rows]
-    chunks = rollout(
-        backbone,
-        registry.strategy("full"),
-        prompts=backbone.text(texts),
-        latent_frames=task.frames,
-        latent_size=backbone.latent_size,
-        noise=PairedNoise([(row.seed, text) for row, text in zip(task.rows, texts, strict=True)]),
-        forced=forced,
-    )
+    chunks = rollout_of(backbone, registry.strategy("full"), task, given=forced)
     return torch.cat([chunk.latents for chunk in chunks], 1)

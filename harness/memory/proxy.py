@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from harness.memory.entries import Entries
 from harness.memory.seam import Memory
-from harness.memory.strategy import Strategy
-from harness.memory.terms import At, Context, PromptSwitch
+from harness.memory.strategy import Strategy, Weights
+from harness.memory.terms import At, Context, MemorySpec, PromptSwitch
+
+if TYPE_CHECKING:
+    from harness.backbone.presets import Backbone
 
 
 class Watched(Memory):
@@ -46,8 +49,68 @@ class Watched(Memory):
         self.inner.load_state_dict(state)
 
 
+@dataclass(frozen=True, kw_only=True, repr=False)
+class WatchedStrategy(Strategy):
+    """A strategy that is what another one is, with an eye on its memories.
+
+    Parameters
+    ----------
+    inner
+        The strategy.
+    watch
+        Is handed each memory when it is opened, and returns what stands in its place.
+    """
+
+    inner: Strategy
+    watch: Callable[[Memory], Memory]
+
+    def __post_init__(self) -> None:
+        """Check nothing: the knobs are the other strategy's, and were checked when it was made."""
+
+    def __repr__(self) -> str:
+        return repr(self.inner)
+
+    @property
+    def paper(self) -> str:  # type: ignore[override]
+        return self.inner.paper
+
+    @property
+    def reads_query(self) -> bool:  # type: ignore[override]
+        return self.inner.reads_query
+
+    @property
+    def bounded(self) -> bool:  # type: ignore[override]
+        return self.inner.bounded
+
+    @property
+    def starts_as_full(self) -> bool:
+        return self.inner.starts_as_full
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        return self.inner.adapt(backbone)
+
+    def weights(self, backbone: Backbone) -> Weights | None:
+        return self.inner.weights(backbone)
+
+    def open(self, spec: MemorySpec) -> Memory:
+        return self.watch(self.inner.open(spec))
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        return self.inner.footprint(spec, frames)
+
+    def scene_bytes(self, spec: MemorySpec) -> int:
+        return self.inner.scene_bytes(spec)
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        return self.inner.position_limit(spec)
+
+    def parts(self) -> Mapping[str, Strategy]:
+        return self.inner.parts()
+
+    def knobs(self) -> dict[str, Any]:
+        return self.inner.knobs()
+
+
 def watched(strategy: Strategy, watch: Callable[[Memory], Memory]) -> Strategy:
-    """The same strategy, whose memories are handed to `watch` when they are opened."""
-    twin = copy.copy(strategy)
-    object.__setattr__(twin, "open", lambda spec: watch(strategy.open(spec)))
-    return twin
+    """Return the same strategy, whose memories are handed to `watch` when they are opened."""
+    return WatchedStrategy(inner=strategy, watch=watch)

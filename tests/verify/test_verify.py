@@ -23,7 +23,7 @@ from harness.registry import found, parse_strategy
 from harness.rollout.loop import State, _Rollout
 from harness.rollout.noise import PairedNoise
 from harness.verify import bench as workbench
-from harness.verify import invariants
+from harness.verify import byte_invariants, invariants
 from harness.verify import run as machine
 from harness.verify.bench import Workbench
 from harness.verify.run import CHECKS, Finding, verify
@@ -85,7 +85,8 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     model = scramble(CausalWan(workbench.CONFIG)).requires_grad_(False)
     backbone = Backbone(model=model, sampler=Sampler(steps=(1000,)))
     monkeypatch.setattr(machine, "Workbench", partial(Workbench, backbone=backbone))
-    monkeypatch.setattr(invariants, "LONG_CHUNKS", LONG)
+    for module in (invariants, byte_invariants):
+        monkeypatch.setattr(module, "LONG_CHUNKS", LONG)
 
 
 @pytest.fixture

@@ -112,6 +112,8 @@ def merged(
             )
         if module in done:
             raise CheckpointError(f"{path}: {module} is changed twice, under two names; keep one of them")
+        if not weight.is_meta and (down.is_meta or up.is_meta):
+            raise CheckpointError(f"{path}: {module} holds no numbers (it is on the meta device); save the tensors")
         done.add(module)
         whole[f"{module}.weight"] = torch.addmm(weight.float(), up.float(), down.float())
     return whole
@@ -186,9 +188,8 @@ def _number(path: Path, name: str, value: object) -> float:
 
 def _check_stored(path: Path, name: str, value: Tensor) -> None:
     """Raise CheckpointError for a matrix that cannot be multiplied as it is."""
-    if value.is_meta or value.layout != torch.strided:
-        kind = "holds no numbers (it is on the meta device)" if value.is_meta else f"is stored as {value.layout}"
-        raise CheckpointError(f"{path}: {name} {kind}; save plain dense tensors")
+    if value.layout != torch.strided:
+        raise CheckpointError(f"{path}: {name} is stored as {value.layout}; save plain dense tensors")
     if value.dtype not in DTYPES.values():
         raise CheckpointError(f"{path}: {name} is stored as {value.dtype}; an adapter is read from {', '.join(DTYPES)}")
 
