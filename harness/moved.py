@@ -11,7 +11,9 @@ import warnings
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from importlib.util import find_spec
+from types import CodeType, ModuleType
+from typing import Any
 
 MOVED = {
     "harness.backbone.adapters": "harness.backbone.published.lora",
@@ -120,6 +122,12 @@ class _Finder(MetaPathFinder, Loader):
         # Importing by the old name has put that name's spec here.
         if module.__spec__ is not None and module.__spec__.loader is self:
             module.__spec__ = module.__spec__.loader_state
+
+    def get_code(self, fullname: str) -> CodeType | None:
+        """Return the code of a module, for `python -m` with its old name."""
+        spec = find_spec(MOVED[fullname])
+        loader: Any = None if spec is None else spec.loader
+        return None if loader is None else loader.get_code(MOVED[fullname])
 
 
 def install() -> None:

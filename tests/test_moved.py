@@ -7,6 +7,7 @@ import pytest
 
 from harness.moved import MOVED
 from harness.provenance.code import source_file
+from tests import zygote
 
 
 @pytest.mark.parametrize("old", sorted(MOVED))
@@ -39,3 +40,10 @@ def test_what_is_documented_is_imported_as_before():
 def test_a_name_that_never_was_is_no_module():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("harness.drawer")
+
+
+def test_a_module_is_run_by_its_old_name(tmp_path):
+    """As a script of somebody's calls it, with python -m."""
+    done = zygote.run(["-m", "suites.viewing.perceptual", "--help"], cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "FILMS.JSON" in done.stdout

@@ -79,7 +79,13 @@ def _server(models: bool) -> subprocess.Popen[str]:
     """The process that others are forked from; it ends when its standard input is closed."""
     command = [sys.executable, "-P", __file__, *(MODELS if models else ())]
     server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8")
-    atexit.register(server.kill)
+
+    def end() -> None:
+        # Leaving the block closes the pipes and waits.
+        with server:
+            server.kill()
+
+    atexit.register(end)
     return server
 
 
