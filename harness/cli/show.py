@@ -117,7 +117,7 @@ def verify(
     strategy: Annotated[str, typer.Argument(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE], e.g. memrope.window=9,sink=1")],
     as_json: Json = False,
 ) -> None:
-    """Run the invariants that every memory owes its users, on a tiny random backbone. Takes seconds."""
+    """Run the invariants that every memory must keep, on a tiny random backbone. Takes seconds."""
     from harness import registry
     from harness.verify.run import verify as run
 

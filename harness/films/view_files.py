@@ -21,7 +21,7 @@ VIEWS = "views"
 
 
 OF_FILM = "film"
-"""What of a protocol is of one film alone: numbers of films that differ in nothing else go together."""
+"""Per-film part of a protocol: films that differ in nothing else are compared."""
 
 
 @dataclass(frozen=True)

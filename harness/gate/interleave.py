@@ -145,7 +145,7 @@ class _Worker:
 
     def _say(self, line: str) -> None:
         assert self.process.stdin is not None
-        # Why it is dead, it is asked next.
+        # The exit reason is read by the next `_answer()`.
         with suppress(BrokenPipeError):
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()

@@ -47,8 +47,9 @@ class Stopwatch:
 
 
 class Turns:
-    """Where a measurement waits for its turn: between chunks, off the clock. Nobody waits unless `wait` is set, by who
-    measures two things on one machine at once."""
+    """Hook that is called between chunks, outside of the timed region.
+
+    `wait` is set where two checkouts are measured in turn on one machine, and is None otherwise."""
 
     wait: Callable[[], None] | None = None
 

@@ -1,4 +1,4 @@
-"""The invariants that every memory owes its users, run on any strategy."""
+"""The invariants that every memory must keep, run on any strategy."""
 
 from harness.verify.run import CHECKS, Finding, verify
 

@@ -1,4 +1,4 @@
-"""What every memory owes its users about bytes."""
+"""Invariants of every memory that are about bytes."""
 
 from __future__ import annotations
 

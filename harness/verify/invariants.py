@@ -1,4 +1,4 @@
-"""What every memory owes its users: one function an invariant, run on a workbench.
+"""Invariants of every memory: one function an invariant, run on a workbench.
 
 Each returns what it looked at, raises BrokenError with a sentence that says what broke and where, or raises
 NotApplicableError with the reason why the invariant does not apply.
