@@ -101,6 +101,8 @@ class _Tensors(TorchDispatchMode):
         self.count = count
         self.live = 0
         self.known: set[int] = set()
+        # What nobody can reach would make room at some moment of the count, and bring the peak below zero.
+        gc.collect()
         # Views of what is there already are nothing new, and that it goes makes room.
         for tensor in gc.get_objects():
             # Not isinstance: that asks strange objects for their class, and some answer with a warning.

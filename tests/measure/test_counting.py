@@ -1,5 +1,7 @@
 """Counts of operations, bytes and live memory, against torch's own counter and against sums by hand."""
 
+import gc
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -99,3 +101,20 @@ def test_a_plan_of_a_real_chunk_has_the_memory_that_the_real_chunk_takes():
     _, planned = _chunk(paper.strategy, paper.backbone, LATENT_SIZE, 33)
     assert CONFIG.num_layers == 2
     assert planned == pytest.approx(real.peak_bytes, rel=0.05)
+
+
+@pytest.mark.parametrize("mode", [counted, weighed])
+def test_what_nobody_can_reach_any_more_is_not_counted(mode):
+    """A circle of objects that holds a tensor goes when Python collects it, which may be in the middle of a count."""
+    gc.disable()
+    try:
+        circle = [torch.zeros(1_000_000)]
+        circle.append(circle)
+        del circle
+        with mode() as count:
+            torch.zeros(10)
+            gc.collect()
+            kept = torch.zeros(1000)
+    finally:
+        gc.enable()
+    assert count.peak_bytes == kept.nbytes
