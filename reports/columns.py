@@ -86,6 +86,11 @@ class Shown:
         return [note for display in self.displays.values() for note in display.notes]
 
 
+def scores_in(rows: pd.DataFrame) -> frozenset[tuple[str, str, str]]:
+    """Return suite, scenario and score of all numbers in some rows."""
+    return frozenset(map(tuple, rows[["suite", "scenario", "metric"]].drop_duplicates().astype(str).to_numpy()))
+
+
 def shown_of(rows: pd.DataFrame) -> Shown:
     """Return what is shown of numbers of some suites, as these say it.
 
@@ -94,7 +99,7 @@ def shown_of(rows: pd.DataFrame) -> Shown:
     rows
         With the columns suite, scenario and metric.
     """
-    there = frozenset(map(tuple, rows[["suite", "scenario", "metric"]].drop_duplicates().astype(str).to_numpy()))
+    there = scores_in(rows)
     suites = {name: suite_named(name) for name in sorted({suite for suite, *_ in there})}
     displays = {
         name: suite.display({(scenario, score) for of, scenario, score in there if of == name})

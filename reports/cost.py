@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from reports.arms import Entrant
-from reports.columns import Placed, Shown, shown_of
+from reports.columns import Placed, Shown, scores_in
 from reports.sheet import Sheet, Spell, column, number
 from reports.statistics.comparison import Comparison
 
@@ -23,11 +24,12 @@ def cost_sheets(found: Comparison, field: Sequence[Entrant], cohorts: Mapping[st
     """
     rows = found.rows[found.rows["suite"].isin(shown.costs)]
     names = list(dict.fromkeys(rows["cohort"]))
+    parts = {cohort: rows[rows["cohort"] == cohort] for cohort in names}
+    there = {cohort: replace(shown, there=scores_in(mine)) for cohort, mine in parts.items()}
     made = []
     for block in shown.blocks(cost=True):
-        for cohort in names:
-            mine = rows[rows["cohort"] == cohort]
-            measured = shown_of(mine)
+        for cohort, mine in parts.items():
+            measured = there[cohort]
             columns = [placed for placed in block.columns if measured.has(placed)]
             if columns:
                 on = f", on {cohorts.get(cohort) or cohort or 'a machine that its folder does not name'}"

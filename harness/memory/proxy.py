@@ -71,15 +71,15 @@ class WatchedStrategy(Strategy):
         return repr(self.inner)
 
     @property
-    def paper(self) -> str:  # type: ignore[override]
+    def paper(self) -> str:  # type: ignore[override]  # the other strategy's, not the class's
         return self.inner.paper
 
     @property
-    def reads_query(self) -> bool:  # type: ignore[override]
+    def reads_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
         return self.inner.reads_query
 
     @property
-    def bounded(self) -> bool:  # type: ignore[override]
+    def bounded(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
         return self.inner.bounded
 
     @property

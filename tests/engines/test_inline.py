@@ -1,6 +1,4 @@
-import resource
 import threading
-from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -14,6 +12,7 @@ from harness.engines.inline import run
 from harness.errors import StoreError
 from harness.store.store import Store
 from tests import toy
+from tests.full_disk import no_file_above
 
 
 @pytest.fixture(scope="module")
@@ -211,17 +210,6 @@ def test_a_number_that_is_not_finite_is_a_status_and_no_record(tmp_path, backbon
     found = store.find(planned[0].id)
     assert (found.status, found.samples()) == ("nan", [])
     assert found.about["reason"] == "level of rollout 1 is nan at latent frame 30"
-
-
-@contextmanager
-def no_file_above(size):
-    """Let the system refuse to make any file longer than `size` bytes, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 def test_states_that_find_no_room_are_told_and_the_cells_are_finished_all_the_same(

@@ -1,8 +1,6 @@
 """A disk that is full is no cell's fault, and every message about it names the file that found no room."""
 
 import errno
-import resource
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -12,18 +10,8 @@ from harness.engines.outcome import is_full
 from harness.films.writer import VideoWriter
 from harness.store.store import Store
 from harness.suite import Sample
+from tests.full_disk import no_file_above
 from tests.toy import ABOUT
-
-
-@contextmanager
-def no_file_above(size):
-    """Let the system refuse to make any file longer than `size` bytes, as a full disk would."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @pytest.fixture
