@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
-from harness.errors import StoreError, shown
+from harness.errors import HorizonError, StoreError, shown
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -154,6 +154,16 @@ def load_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except RecursionError:
         raise ValueError("nested too deep") from None
+
+
+def read_toml(path: Path, refused: type[HorizonError]) -> dict[str, Any]:
+    """A TOML file of the user's. Raises `refused`, in one line, for a file that cannot be read, or is none."""
+    try:
+        return load_toml(path)
+    except OSError as error:
+        raise refused(f"cannot read {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise refused(f"{path} is not TOML: {error}") from None
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.campaign.options import computing, options_of
 from harness.errors import CampaignError, did_you_mean
-from harness.files import load_toml
+from harness.files import read_toml
 from harness.limits import LARGEST_SEED, MOST_SEEDS
 from harness.plan.budget import USUAL_WINDOW
 from harness.store.records import told
@@ -90,13 +90,7 @@ class Campaign(BaseModel):
 
 def read_campaign(path: Path) -> Campaign:
     """A campaign from a TOML file. Raises CampaignError for one that cannot be read or asks for the unknown."""
-    try:
-        found = load_toml(path)
-    except OSError as error:
-        raise CampaignError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise CampaignError(f"{path} is not TOML: {error}") from None
-    return make_campaign(found, str(path))
+    return make_campaign(read_toml(path, CampaignError), str(path))
 
 
 def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campaign:

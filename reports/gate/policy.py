@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import BaselineError, did_you_mean, shown
 from harness.escaping import toml_key
-from harness.files import load_toml
+from harness.files import read_toml
 from harness.suite import Margin
 from reports.tables import suite_named
 
@@ -44,12 +44,7 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
     """
     suites = list(suites)
     found = declared(suites)
-    try:
-        told = load_toml(path)
-    except OSError as error:
-        raise BaselineError(f"cannot read {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise BaselineError(f"{path} is not TOML: {error}") from None
+    told = read_toml(path, BaselineError)
     for suite, rules in told.items():
         if suite not in set(suites):
             hint = did_you_mean(suite, suites)
