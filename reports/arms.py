@@ -15,7 +15,7 @@ from harness.store.store import Store, Stored
 
 WORDS = (
     "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
-    "suite_version", "scenario", "prompt", "metric", "unit", "better", "weights",
+    "suite_version", "scenario", "prompt", "metric", "unit", "better", "weights", "observed_by",
 )  # fmt: skip
 """Those of them that are categories."""
 

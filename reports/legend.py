@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from harness.store.manifest import has_known_world
 from harness.store.store import Store
 from reports.arms import Entrant, cells_of, knobs_text
 from reports.columns import Shown
@@ -68,7 +69,7 @@ def legend_of(
     lacking = shown[shown["own"] < shown["of"]]
     column = ["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"]
     disjoint = bool((lacking[lacking["count"] > 0].groupby(column)["count"].nunique() > 1).any())
-    known = stores[0].manifest()["asked"]["backbone"] == "pocket"
+    known = has_known_world(stores[0].manifest()["asked"])
     alike = "carries on the same true scenes" if known else "draws the same prompts"
     paired = f"Rollouts are paired: every arm {alike} with the same noise."
     incomplete = ""

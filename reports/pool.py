@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.store.manifest import SHARED, seeds_of
+from harness.store.manifest import SHARED, has_known_world, seeds_of
 from harness.store.store import Store, Stored
 
-ITS_OWN = ("seed", "seeds", "cells", "baseline")
-"""What may differ between campaigns of one table."""
+ITS_OWN = ("seed", "seeds", "cells", "baseline", "known_world")
+"""What may differ between campaigns of one table; whether the world is known follows from the backbone, and older
+manifests do not say it."""
 
 
 class Snapshot(Store):
@@ -68,7 +69,7 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
                     f"{store.folder} and {known.folder} both have cell {cell}, of a prompt that says its own seed: no "
                     "rollout may count twice; run the seeds in one folder: horizon run --seeds N"
                 )
-    if rest and asked["backbone"] != "pocket":
+    if rest and not has_known_world(asked):
         _same_prompts(stores)
     return stores
 

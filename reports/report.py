@@ -19,6 +19,7 @@ from harness import escaping
 from harness.campaign.film_list import protocols
 from harness.errors import StoreError
 from harness.files import own, write_open, write_text, write_whole
+from harness.store.manifest import has_known_world
 from harness.store.store import MANIFEST, Store
 from reports.arms import Entrant, cohorts_of, entrants
 from reports.columns import shown_of
@@ -139,7 +140,7 @@ def _told(
         "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],
         "troubles": troubles(*stores),
         "protocols": _protocols(stores),
-        "known": asked["backbone"] == "pocket",
+        "known": has_known_world(asked),
         "baseline": baseline,
     }
 

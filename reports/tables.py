@@ -11,6 +11,7 @@ import pandas as pd
 from harness import registry
 from harness.campaign.film_list import remedies, seen_in
 from harness.errors import StoreError
+from harness.store.manifest import has_known_world
 from harness.store.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite
 from reports.arms import WORDS, cells_of, cohort_name, entrants, knobs_text
@@ -18,7 +19,7 @@ from reports.arms import WORDS, cells_of, cohort_name, entrants, knobs_text
 TIDY = (
     "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
     "suite_version", "scenario", "prompt", "seed", "repeat", "horizon_latent_frames", "horizon_seconds", "metric",
-    "unit", "better", "at_frame", "value", "weights",
+    "unit", "better", "at_frame", "value", "weights", "observed_by",
 )  # fmt: skip
 """Columns of the tidy table (DESIGN of records): one row a sample."""
 
@@ -30,9 +31,12 @@ def suite_named(name: str) -> Suite:
 
 
 def observed_by(table: pd.DataFrame) -> str:
-    """What makes two rollouts one observation: the seed of a world that is known (two prompts with one seed show one
-    world); else the prompt, since films of one prompt are alike whatever their seed."""
-    return "seed" if set(table["backbone"].unique()) == {"pocket"} else "prompt"
+    """Return the column that tells independent observations apart.
+
+    In a known world that is the seed, since two prompts with one seed show one world; else the prompt, since films of
+    one prompt are alike whatever their seed.
+    """
+    return "seed" if set(table["observed_by"].unique()) == {"seed"} else "prompt"
 
 
 def rollouts_of(part: pd.DataFrame, by: str) -> tuple[np.ndarray, np.ndarray]:
@@ -51,7 +55,7 @@ def tidy(*stores: Store) -> pd.DataFrame:
         cells = [cell for cell in cells_of(store) if cell.status == "ok"]
         if not cells:
             raise StoreError(
-                f"{store.folder}: no finished cell in it yet; run it again: horizon run --out {store.folder}"
+                f"{store.folder}: no finished cell in it yet; give the command that made it again, and let it finish"
             )
         manifest, later = store.manifest(), seen_in(store)
         for cell in cells:
@@ -71,7 +75,8 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
         plain = part.astype(dict.fromkeys(part.select_dtypes("category"), "object"))
         scored = suite.scores(plain)
         for column, read in (("unit", lambda m: m.unit), ("better", lambda m: m.better)):
-            scored[column] = scored["metric"].map({key: read(metric) for key, metric in suite.all_metrics.items()})
+            named = {name: suite.metric_named(name) for name in scored["metric"].unique()}
+            scored[column] = scored["metric"].map({name: read(metric) for name, metric in named.items() if metric})
         parts.append(scored)
     return pd.concat(parts, ignore_index=True)
 
@@ -150,18 +155,19 @@ def _add(
     numbers: Mapping[str, list[Any]],
 ) -> None:
     """Append the samples of a cell to every column."""
-    about, task, declared = cell.about, cell.about["task"], suite.all_metrics
+    about, task = cell.about, cell.about["task"]
     which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
     codes, found = pd.factorize(np.array(names, object))
-    unknown = set(found) - set(declared)
+    declared = {name: suite.metric_named(name) for name in found}
+    unknown = {name for name, metric in declared.items() if metric is None}
     if unknown:
         raise StoreError(
             f"{cell.folder / RECORD}: metrics that suite {about['suite']} does not have: {', '.join(sorted(unknown))}; "
             "it was written by another version of it"
         )
     place, count = np.array(which, int), len(lines)
-    metrics = [declared[name] for name in found]
+    metrics = [metric for metric in declared.values() if metric is not None]
     constant = {
         "campaign": manifest["name"],
         "cell": cell.id,
@@ -176,6 +182,7 @@ def _add(
         "suite_version": about["suite_version"],
         "scenario": task["scenario"],
         "weights": (about.get("weights") or {}).get("about", ""),
+        "observed_by": "seed" if has_known_world(manifest["asked"]) else "prompt",
     }
     varying = {
         "prompt": ([row.prompt for row in rows], place),

@@ -17,18 +17,16 @@ from harness import registry
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
-from harness.pocket.world import film
 from harness.rollout.task_rollout import rollout_of
 from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
-from suites.observers.sentences import half_said, scripts
+from suites.observers.truth import half_said, truth_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_SEED = 60_000
-ROWS = {"pocket": 32}
-FEW = 8
-"""Rows on a backbone that is not as small."""
+ROWS, ROWS_WITHOUT_TRUTH = 32, 8
+"""Rollouts in a known world, and on other backbones, which are larger."""
 LARGE = 10**8
 """Parameters from which a model draws one row at a time."""
 
@@ -56,11 +54,12 @@ class Distance(QualitySuite):
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         # It does not get longer than the training, so a longer tier has nothing to add.
         frames = backbone.trained_frames // backbone.chunk * backbone.chunk
-        numbers = range(ROWS.get(backbone.name, FEW))
+        world = backbone.world
+        numbers = range(ROWS if world is not None else ROWS_WITHOUT_TRUTH)
         seeds = [FIRST_SEED + 1000 * seed + number for number in numbers]
         texts = [backbone.prompts[number % len(backbone.prompts)] for number in numbers]
-        if backbone.name == "pocket":
-            texts = [half_said(each) if each % 2 else "a thing" for each in seeds]
+        if world is not None:
+            texts = [half_said(world, each) if each % 2 else world.prompt({}) for each in seeds]
         rows = tuple(Row(each, ((0, text),)) for each, text in zip(seeds, texts, strict=True))
         # Full attention over all that a large model was trained on fills a device with a single row.
         large = sum(x.numel() for x in backbone.model.parameters()) >= LARGE
@@ -69,8 +68,8 @@ class Distance(QualitySuite):
 
     def given(self, backbone: Backbone, task: Task) -> Tensor:
         def clips() -> Tensor:
-            if backbone.name == "pocket" and backbone.codec is not None:
-                return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.frames).pixels)
+            if backbone.world is not None and backbone.codec is not None:
+                return backbone.codec.encode(truth_of(backbone.world, task, task.frames).pixels)
             # Of other worlds nothing is known but what the backbone itself makes of them.
             return _full(backbone, task, None)
 

@@ -17,13 +17,11 @@ import numpy as np
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.pocket.probe import SEEN
-from harness.pocket.world import film
 from harness.suite import HORIZONS, Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
 from suites.film_suite import Filmed, trends, without_themselves
 from suites.observers.film import Camera
 from suites.observers.probe import Watch
-from suites.observers.sentences import half_said, scripts
+from suites.observers.truth import half_said, truth_of
 from suites.picture_metrics import picture_metrics
 
 if TYPE_CHECKING:
@@ -41,7 +39,7 @@ LEVELS = {
     ),
     "identity": Metric("share", "higher", "attributes of the pictures, still right", 0, 1),
     "said_identity": Metric("share", "higher", "attributes that the prompt says, right", 0, 1),
-    **{f"identity_{name}": Metric("share", "higher", f"frames with the right {name}", 0, 1) for name in SEEN},
+    "identity_*": Metric("share", "higher", "frames with the right value of this attribute", 0, 1),
     "motion": Metric("share", "higher", "steps that lead as far as they should", 0, 1, Margin(absolute=0.1)),
     "presence": Metric("share", "higher", "frames that show the object", 0, 1),
     "guard": Metric("share", "higher", "not blank, frozen or looped: 0 voids identity", 0, 1),
@@ -80,7 +78,8 @@ class Drift(Filmed):
         return picture_metrics()[1]
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        if backbone.name != "pocket":
+        world = backbone.world
+        if world is None:
             frames, count = STEADY[tier]
             return self.filmed("steady", "steady", backbone, count, seed, frames)
         self.only_own(backbone)
@@ -93,30 +92,28 @@ class Drift(Filmed):
         }[tier]
         seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows))]
         steady, said, text, hidden = (seeds[:count] for count in rows)
-        curtain = ((0, "a thing"), (18, "a curtain"), (51, "back to a thing"))
+        silent = world.prompt({})
+        curtain = ((0, silent), (18, world.curtain or ""), (51, world.prompt({}, "recall")))
         tasks = [
-            Task("steady", frames, 3, tuple(Row(each, ((0, "a thing"),)) for each in steady)),
-            Task("steady-said", frames, 3, tuple(Row(each, ((0, half_said(each)),)) for each in said)),
+            Task("steady", frames, 3, tuple(Row(each, ((0, silent),)) for each in steady)),
+            Task("steady-said", frames, 3, tuple(Row(each, ((0, half_said(world, each)),)) for each in said)),
             # Motion is said, so that a video which stands still cannot pass for one that chose to.
             Task(
-                "steady-text",
-                frames,
-                0,
-                tuple(Row(each, ((0, half_said(each, ("motion", "speed"))),)) for each in text),
+                "steady-text", frames, 0, tuple(Row(each, ((0, half_said(world, each, motion=True)),)) for each in text)
             ),
             Task("occlusion", covered, 3, tuple(Row(each, curtain) for each in hidden), ("smooth", "smooth", "recall")),
         ]
-        return [task for task in tasks if task.rows]
+        return [task for task in tasks if task.rows and (world.curtain or task.scenario != "occlusion")]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
-        assert backbone.codec is not None
         if not task.given:
             return None
-        truth = film(scripts(task), [row.seed for row in task.rows], task.given)
-        return backbone.codec.encode(truth.pixels)
+        assert backbone.world is not None
+        assert backbone.codec is not None
+        return backbone.codec.encode(truth_of(backbone.world, task, task.given).pixels)
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
-        return Watch(backbone, task) if backbone.name == "pocket" else Camera(backbone, task, place)
+        return Camera(backbone, task, place) if backbone.world is None else Watch(backbone, task)
 
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         scores = {score for _, score in there}

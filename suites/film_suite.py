@@ -39,7 +39,7 @@ class Filmed(QualitySuite):
         return picture_metrics()[0]
 
     def remedy(self, backbone: Backbone) -> str | None:
-        if backbone.name == "pocket" or (backbone.text is not None and backbone.codec is not None):
+        if backbone.text is not None and backbone.codec is not None:
             return None
         return "needs a backbone with a text encoder and a codec: pocket, self-forcing or longlive"
 

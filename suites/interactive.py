@@ -18,21 +18,20 @@ import numpy as np
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.pocket.language import ATTRIBUTES, COLOURS, Kind, Saying
-from harness.pocket.probe import SEEN
-from harness.pocket.world import Scene, film, look
+from harness.backbone.world import KnownWorld
+from harness.memory import Boundary
 from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task
 from suites.film_suite import Filmed, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
-from suites.observers.sentences import scripts
+from suites.observers.truth import truth_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_SEED = 40_000
 GIVEN = 3
-KINDS: dict[str, tuple[Kind, ...]] = {
+KINDS: dict[str, tuple[Boundary, ...]] = {
     "smooth": ("smooth",),
     "hardcut": ("hardcut",),
     "forget": ("hardcut",),
@@ -80,7 +79,7 @@ SETS = {"smooth": "switch", "hardcut": "switch", "recall": "recall", "six": "six
 
 
 class Interactive(Filmed):
-    """Prompt switches of every kind, read off with the pocket's probe, or off films."""
+    """Prompt switches of every kind, read off with the probe of a known world, or off films."""
 
     name = "interactive"
     version = "1"
@@ -91,7 +90,8 @@ class Interactive(Filmed):
         return CURVES | SCORES
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        if backbone.name != "pocket":
+        world = backbone.world
+        if world is None:
             return [
                 task
                 for name, count in FILMED.get(tier, ALL).items()
@@ -102,7 +102,7 @@ class Interactive(Filmed):
         plans = {"gate": GATE, "quick": QUICK}.get(tier, dict.fromkeys(KINDS, (64, 64)))
         first = FIRST_SEED + 1000 * seed
         return [
-            _task(name, length, range(first, first + rows))
+            _task(world, name, length, range(first, first + rows))
             for name, counts in plans.items()
             for length, rows in zip((21, 84), counts, strict=True)
             if rows
@@ -111,11 +111,12 @@ class Interactive(Filmed):
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         if not task.given:
             return None
+        assert backbone.world is not None
         assert backbone.codec is not None
-        return backbone.codec.encode(film(scripts(task), [row.seed for row in task.rows], task.given).pixels)
+        return backbone.codec.encode(truth_of(backbone.world, task, task.given).pixels)
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
-        return Scenes(backbone, task) if backbone.name == "pocket" else Camera(backbone, task, place)
+        return Camera(backbone, task, place) if backbone.world is None else Scenes(backbone, task)
 
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         if any(score == "response" for _, score in there):
@@ -172,54 +173,43 @@ def median_response(samples: pd.DataFrame) -> str:
     return f"{middle:g} frame{'' if middle == 1 else 's'}"
 
 
-def _task(name: str, length: int, seeds: range) -> Task:
-    scenes = [_SCENES[name](seed) for seed in seeds]
-    rows = [
-        Row(seed, tuple((number * length, scene.prompt) for number, scene in enumerate(row)))
-        for seed, row in zip(seeds, scenes, strict=True)
-    ]
-    boundaries = tuple(scene.boundary for scene in scenes[0])
+def _task(world: KnownWorld, name: str, length: int, seeds: range) -> Task:
+    """The task of a scenario whose scenes last `length` latent frames each."""
+    rows = []
+    for seed in seeds:
+        said = _SAID[name](world, seed)
+        entered = (None, *KINDS[name])
+        prompts = [world.prompt(each, boundary) for each, boundary in zip(said, entered, strict=True)]
+        rows.append(Row(seed, tuple((number * length, prompt) for number, prompt in enumerate(prompts))))
+    boundaries: tuple[Boundary, ...] = ("smooth", *KINDS[name])
     return Task(f"{name}-{length}", len(boundaries) * length, GIVEN, tuple(rows), boundaries)
 
 
-def _scene(said: Mapping[str, str], kind: Kind) -> Scene:
-    return Scene(0, Saying(dict(said), kind))
+Said = Mapping[str, str]
+"""The attributes that a prompt states."""
 
 
-def _half(seed: int) -> dict[str, str]:
-    """Every other attribute of the seed's second scene, the even ones for even seeds."""
-    drawn = look(seed, 1)
-    return {name: drawn[name] for number, name in enumerate(ATTRIBUTES) if (number + seed) % 2 == 0}
+def _half(world: KnownWorld, seed: int) -> Said:
+    """Every second attribute of the seed's second scene: the first, third, ... for even seeds, else the others."""
+    drawn = world.draw(seed, 1)
+    return {name: drawn[name] for number, name in enumerate(world.attributes) if (number + seed) % 2 == 0}
 
 
-def changed(old: Mapping[str, str], seed: int, turn: int) -> dict[str, str]:
-    """Three attributes that a picture shows with other values than in `old`; new colours are not in use there."""
-    rng = np.random.Generator(np.random.Philox(key=[seed, 1000 + turn]))
-    free = list(rng.permutation([colour for colour in COLOURS if colour not in old.values()]))
-    new = {}
-    for name in rng.choice(SEEN, 3, replace=False):
-        others = [value for value in ATTRIBUTES[name] if value != old[name]]
-        new[str(name)] = str(free.pop()) if ATTRIBUTES[name] is COLOURS else str(rng.choice(others))
-    return {name: new[name] for name in ATTRIBUTES if name in new}
+def _changed(world: KnownWorld, seed: int) -> Said:
+    return world.changed(world.draw(seed), seed, 1)
 
 
-def _six(seed: int) -> list[Scene]:
-    """A; A changed; B; B changed; back to A; C. What B and C are is said in full, so that every change is known."""
-    second, third = look(seed, 1), look(seed, 2)
-    return [
-        _scene({}, "first"),
-        _scene(changed(look(seed), seed, 1), "smooth"),
-        _scene(second, "hardcut"),
-        _scene(changed(second, seed, 2), "smooth"),
-        _scene({}, "recall"),
-        _scene(third, "hardcut"),
-    ]
+def _six(world: KnownWorld, seed: int) -> list[Said]:
+    """A; A changed; B; B changed; back to A; C. All of B and C is stated, so that every change is known."""
+    second, third = world.draw(seed, 1), world.draw(seed, 2)
+    return [{}, _changed(world, seed), second, world.changed(second, seed, 2), {}, third]
 
 
-_SCENES: dict[str, Callable[[int], Sequence[Scene]]] = {
-    "smooth": lambda seed: [_scene({}, "first"), _scene(changed(look(seed), seed, 1), "smooth")],
-    "hardcut": lambda seed: [_scene({}, "first"), _scene(_half(seed), "hardcut")],
-    "forget": lambda seed: [_scene({}, "first"), _scene({}, "hardcut")],
-    "recall": lambda seed: [_scene({}, "first"), _scene(_half(seed), "hardcut"), _scene({}, "recall")],
+_SAID: dict[str, Callable[[KnownWorld, int], Sequence[Said]]] = {
+    "smooth": lambda world, seed: [{}, _changed(world, seed)],
+    "hardcut": lambda world, seed: [{}, _half(world, seed)],
+    "forget": lambda world, seed: [{}, {}],
+    "recall": lambda world, seed: [{}, _half(world, seed), {}],
     "six": _six,
 }
+"""What the prompt of each scene states."""

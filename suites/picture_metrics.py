@@ -15,7 +15,9 @@ class Sharpness(PictureMetric):
     metric = Metric("1", "neither", "against the true scene's; 1 is as sharp", 0)
 
     def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
-        return _steepness(pictures) / _steepness(reference)
+        steepness = _steepness(reference)
+        # A reference of one colour has no detail with which anything could be compared.
+        return _steepness(pictures) / torch.where(steepness > 0, steepness, torch.nan)
 
 
 class ColourDistance(PictureMetric):

@@ -50,9 +50,11 @@ class VbenchLong(Filmed):
         return super().further | declared(SCORES)
 
     def remedy(self, backbone: Backbone) -> str | None:
-        if backbone.name == "pocket":
+        if backbone.world is not None:
+            pixels = backbone.stride * backbone.latent_size[0]
             return (
-                "looks at real videos, and those of the pocket are drawings of 24 pixels: give --backbone self-forcing"
+                f"looks at real videos, and those of {backbone.name} are drawings of {pixels} pixels: give --backbone "
+                "self-forcing"
             )
         return super().remedy(backbone)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.backbone.attention import AttentionName, choose
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
+from harness.backbone.world import KnownWorld
 from harness.errors import DtypeError, PresetError, shown
 from harness.memory.terms import DTYPES, MemorySpec
 
@@ -82,6 +83,7 @@ class Backbone:
     latents_per_second: latent frames that one second of video takes. pictures_per_latent: pixel frames of each but the
     first, which has one. stride: pixels of a latent cell, each way.
     text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
+    world: truth and probe of its videos; None where no truth is known.
     prompts: some that it understands, to calibrate and train with. clips: what it was trained on, where that is known.
     options: what it was made with, beside device and dtype. files: SHA-256 of the files that it was read from, by path.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
@@ -100,6 +102,7 @@ class Backbone:
     attention: AttentionName = "auto"
     text: TextEncoder | None = None
     codec: Codec | None = None
+    world: KnownWorld | None = None
     prompts: Sequence[str] = ()
     clips: Source | None = None
     options: Mapping[str, Any] = field(default_factory=dict)

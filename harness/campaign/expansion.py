@@ -196,6 +196,7 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
         "name": name,
         "asked": {
             "backbone": backbone.name,
+            "known_world": backbone.world is not None,
             "weights": weights_hash(backbone),
             "dtype": str(backbone.model.dtype).removeprefix("torch."),
             "tier": campaign.tier,

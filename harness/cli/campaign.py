@@ -163,7 +163,7 @@ def run(
     console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
     if bad:
         console.print(
-            f"What went wrong is in {out}/cells; again with: horizon run --out {out} --retry {next(iter(bad))}"
+            f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
         )
         # A worker was told to compute, not to judge: what went wrong in a cell the asked process tells.
         raise typer.Exit(0 if run_name() else 1)

@@ -13,9 +13,10 @@ from harness.backbone.sampler import Sampler
 from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
+from harness.pocket.known import PocketWorld
 from harness.pocket.language import Saying, WordEncoder
 from harness.pocket.probe import Probe
-from harness.pocket.training_clips import HELD_OUT, clips
+from harness.pocket.training.clips import HELD_OUT, clips
 from harness.pocket.world import PIXELS, Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"
@@ -60,6 +61,7 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
         stride=PIXELS // LATENT_SIZE[0],
         text=WordEncoder(),
         codec=codec(),
+        world=PocketWorld(probe),
         clips=partial(clips, codec(), CHUNK),
         prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )

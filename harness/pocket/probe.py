@@ -13,31 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from harness.backbone.world import UNSURE, Reading
 from harness.pocket.language import ATTRIBUTES
 from harness.pocket.world import HEADINGS, PIXELS, SPEEDS
 
 SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
 """Attributes that one picture shows; motion and speed take several."""
 OF_OBJECT = ("shape", "colour", "size")
-UNSURE = -1
 CROP = 20  # pixels; the largest object takes 16
 STILL = 1.0  # pixels a frame along an axis below which an object does not move; half of the lower speed
-
-
-@dataclass(frozen=True)
-class Reading:
-    """What the probe reads off pictures [...].
-
-    values: index of each attribute's value, in the order of `SEEN`, -1 where it is unsure; int64 [..., 6].
-    confidence: probability that it gives the likeliest value, [..., 6].
-    places: the object's centre (x, y) in pixels, [..., 2]; only where `present`.
-    present: whether an object is seen, bool [...].
-    """
-
-    values: Tensor
-    confidence: Tensor
-    places: Tensor
-    present: Tensor
 
 
 class Probe(nn.Module):
@@ -154,11 +138,3 @@ def travel(reading: Reading) -> Travel:
     unsure = both.sum(1) < 2
     speed = steps.masked_fill(~moving, 0).sum(-1) / moving.sum(-1).clamp(min=1)
     return Travel(motion.masked_fill(unsure, UNSURE), speed.masked_fill(unsure, torch.nan))
-
-
-def agreed(values: Tensor) -> Tensor:
-    """The value that most frames of a run give, unsure ones aside: [B, T, A] -> [B, A], -1 where none is sure."""
-    kinds = max(len(choices) for choices in ATTRIBUTES.values())
-    votes = F.one_hot(values.clamp(min=0), kinds) * (values >= 0)[..., None]
-    total = votes.sum(1)
-    return total.argmax(-1).masked_fill(total.sum(-1) == 0, UNSURE)

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
+from harness.backbone.world import agreed
 from harness.errors import PromptError
 from harness.memory import Boundary, Strategy
-from harness.pocket.probe import SEEN, Probe, agreed, travel
+from harness.pocket.probe import SEEN, Probe, travel
 from harness.pocket.world import NAMES, Clip, Scene, film
 from harness.rollout import rollout
 from harness.rollout.noise import PairedNoise

@@ -15,9 +15,9 @@ from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
 from harness.pocket.preset import CHUNK, LATENT_SIZE
 from harness.pocket.probe import Probe
-from harness.pocket.probe_training import ProbeTrainer
-from harness.pocket.schedule import STAGES
-from harness.pocket.training_clips import HELD_OUT, clips
+from harness.pocket.training.clips import HELD_OUT, clips
+from harness.pocket.training.probe_training import ProbeTrainer
+from harness.pocket.training.schedule import STAGES
 from harness.pocket.world import film, script
 from harness.training import loop as study
 from harness.training.loop import Trains

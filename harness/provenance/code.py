@@ -40,8 +40,6 @@ PLUMBING = (
 """Those that find, declare, check, store or show, and compute no number."""
 LOOKED_AT_LATER = ("suites.viewers",)
 """Packages that read finished films in environments of their own; each view keeps its own protocol."""
-WORLDS = ("harness.pocket",)
-"""Packages of a known world: only cells on its own backbone depend on it."""
 
 
 @dataclass(frozen=True)
@@ -91,10 +89,10 @@ def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
     """
     kinds = tuple(dict.fromkeys(_kinds(strategy)))
     beside = tuple(dict.fromkeys(kind for each in suite.references() for kind in _kinds(each)))
-    metrics = {name: _code((type(made).__module__,), (), backbone) for name, made in suite.instruments().items()}
+    metrics = {name: _code((type(made).__module__,), ()) for name, made in suite.instruments().items()}
     return CellCode(
-        all=_code(_roots(type(suite), backbone, (*kinds, *beside)), (*kinds, *beside), backbone),
-        shared=_code(_roots(type(suite), backbone, beside), beside, backbone),
+        all=_code(_roots(type(suite), backbone, (*kinds, *beside)), (*kinds, *beside)),
+        shared=_code(_roots(type(suite), backbone, beside), beside),
         metrics=metrics,
     )
 
@@ -127,13 +125,11 @@ def _roots(suite: type[Suite], backbone: str, kinds: Iterable[type[Strategy]]) -
 
 
 @cache
-def _code(roots: tuple[str, ...], kinds: tuple[type[Strategy], ...], backbone: str) -> Code:
+def _code(roots: tuple[str, ...], kinds: tuple[type[Strategy], ...]) -> Code:
     owners: dict[str, frozenset[str]] = {}
     for kind in kinds:
         owners[kind.__module__] = owners.get(kind.__module__, frozenset()) | {kind.__qualname__}
-    point = registry.found("backbones").get(backbone)
-    own_world = set(_with_packages(point.module)) if point else set()
-    left_out = {*PLUMBING, *LOOKED_AT_LATER, *(world for world in WORLDS if world not in own_world)}
+    left_out = {*PLUMBING, *LOOKED_AT_LATER}
     tops = {*OWN, *(root.partition(".")[0] for root in roots)}
     found: dict[str, str] = {}
     seen: set[str] = set()

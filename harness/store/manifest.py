@@ -2,8 +2,8 @@
 
 format         of the folder
 name           the campaign's
-asked          backbone, weights, dtype, tier, seed (seeds, where there are several), suites with their versions, arms,
-               ids of cells
+asked          backbone, whether its world is known, weights, dtype, tier, seed (seeds, where there are several), suites
+               with their versions, arms, ids of cells
 plan           by id of a cell: its arm, suite, scenario, latent frames and rollouts
 runs           one after the other: when it began, and the digest of its environment
 environments   by digest: code, versions, machine, device, threads, attention kernel
@@ -62,6 +62,14 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
 def seeds_of(asked: Mapping[str, Any]) -> list[Any]:
     """The seeds of a campaign; a single one stands alone, and the first of several is that of the folder."""
     return list(asked.get("seeds") or [asked.get("seed")])
+
+
+def has_known_world(asked: Mapping[str, Any]) -> bool:
+    """Whether rollouts of a campaign are compared with the truth of a known world.
+
+    Manifests that were written before backbones declared a world do not say so; their only known world was the pocket.
+    """
+    return bool(asked.get("known_world", asked.get("backbone") == "pocket"))
 
 
 def first(manifest: Mapping[str, Any]) -> dict[str, Any]:

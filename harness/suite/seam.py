@@ -47,7 +47,10 @@ class Suite(ABC):
     @property
     @abstractmethod
     def metrics(self) -> Mapping[str, Metric]:
-        """What its samples and scores are called."""
+        """What its samples and scores are called.
+
+        A name that ends with `*` stands for all names that begin so: one for each attribute of a known world.
+        """
 
     def remedy(self, backbone: Backbone) -> str | None:
         """Return why this suite cannot run on a backbone and what to do about it.
@@ -77,6 +80,23 @@ class Suite(ABC):
     def all_metrics(self) -> Mapping[str, Metric]:
         """Whatever its samples and scores may be called."""
         return {**self.metrics, **self.further}
+
+    def metric_named(self, name: str) -> Metric | None:
+        """Return what a sample or score of this name is.
+
+        Parameters
+        ----------
+        name
+            As it stands in a sample.
+
+        Returns
+        -------
+        Metric or None
+            None for a name that this suite does not declare.
+        """
+        every = self.all_metrics
+        families = (metric for key, metric in every.items() if key.endswith("*") and name.startswith(key[:-1]))
+        return every.get(name) or next(families, None)
 
     def skipped(self) -> Mapping[str, str]:
         """Return the metrics that cannot run here.

@@ -49,12 +49,13 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
         if suite not in set(suites):
             hint = did_you_mean(suite, suites)
             raise BaselineError(f"{path}: no suite {suite!r} in this run{hint}; it has {', '.join(sorted(suites))}")
-        metrics = suite_named(suite).all_metrics
+        of = suite_named(suite)
         for name, rule in rules.items() if isinstance(rules, dict) else {str(rules): {}}.items():
-            if name not in metrics:
-                hint = did_you_mean(name, metrics)
+            metric = of.metric_named(name)
+            if metric is None:
+                hint = did_you_mean(name, of.all_metrics)
                 raise BaselineError(f"{path}: suite {suite} has no metric {name!r}{hint}")
-            if metrics[name].better == "neither":
+            if metric.better == "neither":
                 raise BaselineError(f"{path}: {suite}.{name} has no better direction, so no gate can judge it")
             found[suite, name] = replace(found.get((suite, name), Margin()), **_rule(path, f"{suite}.{name}", rule))
     return found

@@ -72,5 +72,5 @@ def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]
 
 
 def _scale(part: pd.DataFrame) -> Scale:
-    metric = suite_named(str(part["suite"].iloc[0])).all_metrics.get(str(part["metric"].iloc[0]))
+    metric = suite_named(str(part["suite"].iloc[0])).metric_named(str(part["metric"].iloc[0]))
     return scale_of(metric) if metric else Scale()

@@ -115,7 +115,7 @@ def _columns(scored: pd.DataFrame, field: Sequence[Entrant]) -> Iterator[tuple[d
         rollouts, groups = rollouts_of(part, "seed" if cost else observation)
         values = np.full((len(groups), len(arms)), np.nan)
         values[rollouts, codes] = part["value"].to_numpy(float)
-        metric = suite.all_metrics.get(about["metric"])
+        metric = suite.metric_named(about["metric"])
         scale = scale_of(metric, about["horizon_seconds"]) if metric else Scale()
         places = {str(arm): place for place, arm in enumerate(arms)}
         yield about, _Values(values, groups, places, scale, cost, metric.yardstick if metric else "")

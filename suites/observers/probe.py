@@ -1,4 +1,4 @@
-"""What is read off a rollout of the pocket, window by window, beside the truth of its world."""
+"""What is read off a rollout in a known world, window by window, beside the truth."""
 
 from __future__ import annotations
 
@@ -10,19 +10,13 @@ import torch
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.pocket.preset import probe
-from harness.pocket.probe import SEEN
-from harness.pocket.readout import JUDGED, judge, truly
-from harness.pocket.world import HEADINGS, NAMES, SPEEDS, SWING, film, paint
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
-from suites.observers.sentences import scripts
+from suites.observers.truth import truth_of
 from suites.picture_metrics import changes, period, picture_metrics
 
 FIRST = 9
 """Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""
-TOLERANCE = 1.0  # pixels; the slower objects move two a frame
-SEEN_COLUMNS = [NAMES.index(name) for name in SEEN]
 
 
 def edges(frames: int) -> list[int]:
@@ -39,18 +33,18 @@ class Watch:
     """Observer of one task. References are the truth where it is known, else what the first chunks showed."""
 
     def __init__(self, backbone: Backbone, task: Task) -> None:
+        assert backbone.world is not None
         assert backbone.codec is not None
-        self.task = task
+        self.task, self.world = task, backbone.world
         self.decode = backbone.codec.decoder()
         self.chunk = backbone.chunk
-        self.scripts = scripts(task)
-        self.seeds = [row.seed for row in task.rows]
-        self.said = torch.tensor([[name in scenes[0].saying.said for name in JUDGED] for scenes in self.scripts])
+        said = [self.world.said(row.script[0][1]) for row in task.rows]
+        self.said = torch.tensor([[name in each for name in self.world.attributes] for each in said])
         self.metrics, _ = picture_metrics()
         self.ends = edges(task.frames)
         self.window: list[Tensor] = []  # pictures since the last edge, one tensor a chunk
         self.before: Tensor | None = None  # the last picture before them
-        self.shown: Tensor | None = None  # what the first chunks showed, [B, 8]; only without a given beginning
+        self.shown: Tensor | None = None  # seen in the first chunks where none were given, [B, attributes]
         self.taken: list[Sample] = []
         self.strip = Strip(task.frames)
 
@@ -90,29 +84,30 @@ class Watch:
     def _measure(self, run: Tensor, stop: int) -> None:
         """Take the samples of the window [B, T, 3, H, W] that ends at latent frame `stop`."""
         first = stop - run.shape[1]
-        truth = film(self.scripts, self.seeds, run.shape[1], first)
-        expected = self._expected(run, truly(truth, -1), first)
+        truth = truth_of(self.world, self.task, run.shape[1], first)
+        expected = self._expected(run, truth.values[:, -1], first)
         # Frames that were given say nothing about the memory, and behind a curtain nothing is to be seen.
-        counts = (truth.cover == 0) & (torch.arange(first, stop) >= self.task.given)
-        reading = probe().read(run)
-        wanted = expected[:, None, : len(SEEN)]
+        counts = truth.visible & (torch.arange(first, stop) >= self.task.given)
+        reading = self.world.read(run)
+        seen = len(self.world.seen)
+        wanted = expected[:, None, :seen]
         right = (reading.values == wanted) & (wanted >= 0)
         by_attribute = _share(right, counts[..., None], 1)
-        legal = self._legal(reading.places, reading.present, expected)
+        legal = self.world.steps(reading, expected)
         steps = counts[:, 1:] & counts[:, :-1]
         present = _share(reading.present, counts, 1)
         motion = _share(legal, steps, 1)
         guard = self._guard(run, expected, present, motion)
         visible = by_attribute * guard[:, None]
-        said = self.said[:, : len(SEEN)]
-        looks = truth.looks.clone()
-        looks[..., SEEN_COLUMNS] = torch.where(wanted >= 0, wanted, looks[..., SEEN_COLUMNS])
-        nearest = paint(looks, reading.places)
+        said = self.said[:, :seen]
+        values = truth.values.clone()
+        values[..., :seen] = torch.where(wanted >= 0, wanted, values[..., :seen])
+        nearest = self.world.paint(values, reading.places)
         rows = {
             "identity": visible.mean(1),
             "unsaid_identity": _share(visible, ~said & visible.isfinite(), 1),
             "said_identity": _share(visible, said & visible.isfinite(), 1),
-            **{f"identity_{name}": visible[:, column] for column, name in enumerate(SEEN)},
+            **{f"identity_{name}": visible[:, column] for column, name in enumerate(self.world.seen)},
             "presence": present,
             "motion": motion,
             "guard": guard,
@@ -126,30 +121,22 @@ class Watch:
             ]
 
     def _expected(self, run: Tensor, truth: Tensor, first: int) -> Tensor:
-        """What should be seen, [B, 8]: the truth, but without a given beginning what the first chunks made of the
-        unsaid."""
+        """What should be seen, [B, attributes]: the truth, but without a given beginning what the first chunks made of
+        the unsaid."""
         if self.task.given:
             return truth
         if self.shown is None:
-            self.shown = judge(probe(), run[:, : FIRST - first]).whole
+            self.shown = self.world.read_run(run[:, : FIRST - first])
         return torch.where(self.said, truth, self.shown)
-
-    def _legal(self, places: Tensor, present: Tensor, expected: Tensor) -> Tensor:
-        """Whether each step leads as far along each axis as it should, bool [B, T - 1]; false where none is known."""
-        motion, speed = expected[:, JUDGED.index("motion")], expected[:, JUDGED.index("speed")]
-        heading = torch.tensor(HEADINGS)[motion.clamp(min=0)]
-        length = torch.tensor(SPEEDS)[speed.clamp(min=0)][:, None] * heading
-        off = (places.diff(dim=1).abs() - length[:, None]).abs().amax(-1)
-        known = (motion == 0) | ((motion > 0) & (speed >= 0))
-        return (off <= TOLERANCE) & present[:, 1:] & present[:, :-1] & known[:, None]
 
     def _guard(self, run: Tensor, expected: Tensor, present: Tensor, motion: Tensor) -> Tensor:
         """1, or 0 where a video cannot be itself whatever its colours: nothing there, frozen, or a loop; [B]."""
-        moves = expected[:, JUDGED.index("motion")] > 0
+        moves = self.world.moves(expected)
         recent = run[:, -24:]
         repeats = period(recent, longest=6)
-        # A thing that swings comes back after a swing, one that waits is always the same.
-        fair = (repeats == 0) | ~moves | (repeats % len(SWING) == 0)
+        # An object that swings comes back after a swing; one at rest is always the same.
+        cycle = self.world.cycle
+        fair = (repeats == 0) | ~moves | ((repeats % cycle == 0) if cycle else torch.zeros_like(moves))
         frozen = moves & (changes(recent).amax(1) <= 0.01)
         fails = (present < 0.5) | ~fair | frozen | (moves & (motion == 0))
         return torch.where(present.isnan(), torch.nan, (~fails).float())

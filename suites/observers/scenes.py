@@ -1,4 +1,4 @@
-"""What is read off a rollout with prompt switches in the pocket, frame by frame, beside the truth of its world."""
+"""What is read off a rollout with prompt switches in a known world, frame by frame, beside the truth."""
 
 from __future__ import annotations
 
@@ -11,12 +11,10 @@ import torch
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.pocket.preset import probe
-from harness.pocket.probe import SEEN, UNSURE, agreed
-from harness.pocket.world import FADE, NAMES, film
+from harness.backbone.world import UNSURE, agreed
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
-from suites.observers.sentences import scripts
+from suites.observers.truth import truth_of
 from suites.picture_metrics import changes
 
 SURE = 0.9
@@ -27,13 +25,25 @@ SETTLED = 6
 """Latent frames, two chunks, from which it is read what a scene shows."""
 MANY = 4
 """Scenes from which on a rollout is scored by all of its switches, not by the last."""
-COLUMNS = [NAMES.index(name) for name in SEEN]
 
 
 @dataclass(frozen=True)
 class Span:
-    """One scene of all rows. before: what the scene before showed at its end, [B, 6], -1 where unsure. meant: its own
-    true values [B, 6]; known: of which of them the rollout can know, bool [B, 6]."""
+    """One scene of all rows.
+
+    Parameters
+    ----------
+    start, end
+        Latent frames between which it lasts.
+    kind
+        How it is entered.
+    before
+        What the scene before showed at its end, `UNSURE` where that cannot be read. Int64 [B, seen].
+    meant
+        Its true values. Int64 [B, seen].
+    known
+        Which of them the rollout can know. Bool [B, seen].
+    """
 
     start: int
     end: int
@@ -47,11 +57,11 @@ class Scenes:
     """Observer of one task."""
 
     def __init__(self, backbone: Backbone, task: Task) -> None:
+        assert backbone.world is not None
         assert backbone.codec is not None
-        self.task = task
+        self.task, self.world = task, backbone.world
         self.decode = backbone.codec.decoder()
-        self.scripts = scripts(task)
-        self.values: list[Tensor] = []  # [B, T, 6] a chunk
+        self.values: list[Tensor] = []  # [B, T, seen] a chunk
         self.confidence: list[Tensor] = []
         self.changes: list[Tensor] = []  # from each frame to the next; [B, T], one less in the first chunk
         self.last: Tensor | None = None
@@ -59,7 +69,7 @@ class Scenes:
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decode(latents.float().cpu())
-        reading = probe().read(pictures)
+        reading = self.world.read(pictures)
         self.values.append(reading.values)
         self.confidence.append(reading.confidence)
         joined = pictures if self.last is None else torch.cat((self.last, pictures), 1)
@@ -86,10 +96,11 @@ class Scenes:
 
     def samples(self) -> list[Sample]:
         seen, sure = torch.cat(self.values, 1), torch.cat(self.confidence, 1)
-        truth = film(self.scripts, [row.seed for row in self.task.rows], self.task.frames)
+        truth = truth_of(self.world, self.task, self.task.frames)
+        looks, fade = truth.values[..., : len(self.world.seen)], self.world.fade
         steps = torch.cat(self.changes, 1)
         beyond = steps - changes(truth.pixels)
-        first = truth.looks[:, 0, COLUMNS]
+        first = looks[:, 0]
         taken: list[Sample] = []
 
         def take(metric: str, at: int, values: Tensor) -> None:
@@ -98,7 +109,7 @@ class Scenes:
                 for row, value in enumerate(values.tolist())
             )
 
-        spans = self._spans(seen, truth.looks[..., COLUMNS])
+        spans = self._spans(seen, looks)
         for number, span in enumerate(spans):
             here = slice(span.start, span.end)
             values, confidence = seen[:, here], sure[:, here]
@@ -132,20 +143,22 @@ class Scenes:
             until = torch.where(followed.any(1), followed.int().argmax(1) + 1, length).float()
             take("response", span.start, until.masked_fill(~any_news, torch.nan))
             take("responded", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))
-            jump = beyond[:, span.start - 1 : span.start - 1 + 2 * FADE].amax(1)
+            jump = beyond[:, span.start - 1 : span.start - 1 + 2 * fade].amax(1)
             take("jump", span.start, jump)
             if span.kind == "recall":
-                take("recall", span.start, still[:, FADE:].mean(1))
+                take("recall", span.start, still[:, fade:].mean(1))
                 stranger = _share(values == first.roll(1, 0)[:, None], torch.ones_like(values, dtype=torch.bool))
-                take("recall_chance", span.start, stranger[:, FADE:].mean(1))
+                take("recall_chance", span.start, stranger[:, fade:].mean(1))
         return taken
 
     def _spans(self, seen: Tensor, looks: Tensor) -> list[Span]:
-        starts = [scene.start for scene in self.scripts[0]]
+        scripts = [row.script for row in self.task.rows]
+        starts = [start for start, _ in scripts[0]]
         spans = []
         for number, (start, end) in enumerate(zip(starts, [*starts[1:], self.task.frames], strict=True)):
-            kind = self.scripts[0][number].saying.kind
-            said = torch.tensor([[name in scenes[number].saying.said for name in SEEN] for scenes in self.scripts])
+            kind = self.task.boundaries[number]
+            stated = [self.world.said(script[number][1]) for script in scripts]
+            said = torch.tensor([[name in each for name in self.world.seen] for each in stated])
             # A cut draws what it does not say anew, and how is for the video to choose.
             known = said if kind == "hardcut" else torch.ones_like(said)
             before = agreed(seen[:, start - 3 : start]) if start else torch.full_like(looks[:, 0], UNSURE)
@@ -154,5 +167,5 @@ class Scenes:
 
 
 def _share(values: Tensor, counts: Tensor) -> Tensor:
-    """Mean over the attributes that count, [..., 6] -> [...]; NaN where none does."""
+    """Mean over the attributes that count, [..., seen] -> [...]; NaN where none does."""
     return torch.where(counts, values.float(), 0).sum(-1) / counts.sum(-1)

@@ -22,8 +22,18 @@ from harness.memory import Strategy
 from harness.pocket.language import COLOURS, Saying
 from harness.pocket.preset import codec, pocket, probe
 from harness.pocket.probe import Probe
-from harness.pocket.probe_data import Plate, blended, blur, covered, faded, meaningless, noised, shifted, truths
 from harness.pocket.readout import JUDGED, Verdict, judge, play, truly
+from harness.pocket.training.probe_data import (
+    Plate,
+    blended,
+    blur,
+    covered,
+    faded,
+    meaningless,
+    noised,
+    shifted,
+    truths,
+)
 from harness.pocket.world import SPEEDS, Clip, Scene, look, script
 from harness.registry import parse_strategy
 from reports.plots.strips import filmstrip

@@ -1,10 +1,11 @@
 import pytest
 import torch
 
+from harness.backbone.world import UNSURE, Reading, agreed
 from harness.pocket.language import ATTRIBUTES
 from harness.pocket.preset import codec, probe
-from harness.pocket.probe import SEEN, UNSURE, Reading, agreed, travel
-from harness.pocket.probe_data import blended, blur, covered, damaged, faded, meaningless, noised, truths
+from harness.pocket.probe import SEEN, travel
+from harness.pocket.training.probe_data import blended, blur, covered, damaged, faded, meaningless, noised, truths
 from harness.pocket.world import NAMES, SPEEDS, film, look, script
 
 COUNT = 600

@@ -12,7 +12,7 @@ from torch import Tensor
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import HorizonError
-from harness.pocket.training_clips import lesson
+from harness.pocket.training.clips import lesson
 from harness.rollout import rollout
 from harness.training.loop import read_log, resume, run
 from harness.training.recipe import Request

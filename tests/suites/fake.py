@@ -1,12 +1,11 @@
 """Videos whose quality is known because they are made up."""
 
-from harness.pocket.world import film
-from suites.observers.probe import scripts
+from suites.observers.truth import truth_of
 
 
 def shown(watch, backbone, task, change=lambda pixels: pixels):
     """What an observer says of rollouts that show the truth, changed: {metric: {at_frame: [values of the rows]}}."""
-    truth = film(scripts(task), [row.seed for row in task.rows], task.frames)
+    truth = truth_of(backbone.world, task, task.frames)
     latents = backbone.codec.encode(change(truth.pixels.clone()))
     for start in range(0, task.frames, 3):
         watch.see(latents[:, start : start + 3], start)

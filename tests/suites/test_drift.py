@@ -8,11 +8,12 @@ import pytest
 import torch
 
 from harness import registry
-from harness.pocket.world import CLOTH, film, look
+from harness.pocket.world import CLOTH, look
 from harness.suite import Row, Task
 from reports.tables import suite_named
 from suites.drift import _lost, _mean, _overlaps, _slope
-from suites.observers.probe import Watch, edges, scripts
+from suites.observers.probe import Watch, edges
+from suites.observers.truth import truth_of
 from tests.suites import fake
 
 STEADY = Task("steady", 60, 3, tuple(Row(seed, ((0, "a thing"),)) for seed in range(12)))
@@ -80,7 +81,7 @@ def test_a_fake_does_not_win(backbone, fake):
 def test_one_wrong_attribute_is_one_sixth(backbone):
     # The same scenes, but all with a disc.
     discs = replace(STEADY, rows=tuple(Row(row.seed, ((0, "a disc"),)) for row in STEADY.rows))
-    found = shown(backbone, STEADY, lambda pixels: film(scripts(discs), range(12), 60).pixels)
+    found = shown(backbone, STEADY, lambda pixels: truth_of(backbone.world, discs, 60).pixels)
     right = np.array([look(row.seed)["shape"] == "disc" for row in STEADY.rows])
     assert 0 < right.sum() < 12
     assert np.allclose(found["identity_shape"][60], right, atol=0.1)
@@ -95,7 +96,7 @@ def test_behind_a_curtain_nothing_counts(backbone):
 
 
 def test_it_goes_on_from_a_saved_state(backbone):
-    truth = film(scripts(STEADY), range(12), 60)
+    truth = truth_of(backbone.world, STEADY, 60)
     latents = backbone.codec.encode(truth.pixels)
     whole, first, second = (Watch(backbone, STEADY) for _ in range(3))
     for start in range(0, 60, 3):

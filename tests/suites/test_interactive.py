@@ -9,11 +9,11 @@ import torch
 
 from harness import registry
 from harness.pocket.language import ATTRIBUTES
-from harness.pocket.world import film, look
+from harness.pocket.world import look
 from harness.suite import Sample
-from suites.interactive import SCORES, Interactive, changed
-from suites.observers.probe import scripts
+from suites.interactive import SCORES, Interactive
 from suites.observers.scenes import Scenes
+from suites.observers.truth import truth_of
 from tests.suites import fake
 
 
@@ -109,7 +109,7 @@ def test_a_sudden_jump_is_seen(backbone, tasks):
 
 def test_it_goes_on_from_a_saved_state(backbone, tasks):
     task = tasks["smooth-21"]
-    truth = film(scripts(task), [row.seed for row in task.rows], task.frames)
+    truth = truth_of(backbone.world, task, task.frames)
     latents = backbone.codec.encode(truth.pixels)
     whole, first, second = (Scenes(backbone, task) for _ in range(3))
     for start in range(0, 42, 3):
@@ -141,10 +141,10 @@ def test_tasks_are_as_said(backbone):
     assert suite.given(backbone, six).shape == (8, 3, 16, 6, 6)
 
 
-def test_changes_are_changes():
+def test_changes_are_changes(backbone):
     for seed in range(100):
         old = look(seed)
-        new = changed(old, seed, 1)
+        new = backbone.world.changed(old, seed, 1)
         assert len(new) == 3
         assert all(value != old[name] and value in ATTRIBUTES[name] for name, value in new.items())
         after = {**old, **new}

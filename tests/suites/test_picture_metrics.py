@@ -20,6 +20,11 @@ def test_sharpness_is_relative_to_the_reference():
     assert Sharpness()(picture + picture.mT, picture).item() == pytest.approx(2)
 
 
+def test_sharpness_does_not_apply_beside_a_reference_of_one_colour():
+    flat = torch.ones(1, 1, 3, 4, 4)
+    assert Sharpness()(torch.rand(1, 1, 3, 4, 4), flat).isnan().all()
+
+
 def test_colours_apart():
     white, black = torch.ones(1, 5, 3, 4, 4), torch.zeros(1, 5, 3, 4, 4)
     assert torch.allclose(ColourDistance()(white, black), torch.ones(1, 5))

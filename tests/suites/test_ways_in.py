@@ -44,7 +44,7 @@ class Ear:
 def backbone():
     """The pocket's model, with an encoder to which any words may be said."""
     found = registry.backbone("pocket")
-    found.name, found.text = "self-forcing", Ear(found.text)
+    found.name, found.text, found.world = "self-forcing", Ear(found.text), None
     return found
 
 

@@ -282,7 +282,7 @@ def test_lists_of_films_from_before_know_no_words_of_vbench(tmp_path):
 def test_from_a_record_to_a_score(tmp_path, cache):
     """The model is told the extended prompt; a viewer is told both."""
     backbone = registry.backbone("pocket")
-    text, backbone.name, heard = backbone.text, "self-forcing", []
+    text, backbone.name, backbone.world, heard = backbone.text, "self-forcing", None, []
     backbone.text = lambda prompts: heard.extend(prompts) or text(["a thing"] * len(prompts))
     (tmp_path / "p.csv").write_text(f'prompt,vbench,frames\n"{EXTENDED}",a cup,24\n', encoding="utf-8")
     asked = make_campaign({"strategies": ["sliding_window"], "suites": ["drift"], "equal_budget": 0, "tier": "gate",

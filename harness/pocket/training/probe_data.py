@@ -8,8 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from harness.backbone.world import UNSURE
 from harness.pocket.codec import PatchCodec
-from harness.pocket.probe import OF_OBJECT, SEEN, UNSURE
+from harness.pocket.probe import OF_OBJECT, SEEN
 from harness.pocket.world import NAMES, PIXELS, SIZES, SWING, curtained, film, script
 
 COLUMNS = [NAMES.index(name) for name in SEEN]

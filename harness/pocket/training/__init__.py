@@ -1,0 +1,1 @@
+"""What the pocket and its probe are trained on, and in which stages."""
