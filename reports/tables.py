@@ -73,7 +73,8 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
     for name, part in table.groupby("suite", observed=True, sort=True):
         suite = suite_named(str(name))
         plain = part.astype(dict.fromkeys(part.select_dtypes("category"), "object"))
-        scored = suite.scores(plain)
+        # A suite may keep only the columns that it knows.
+        scored = suite.scores(plain).assign(observed_by=observed_by(part))
         for column, read in (("unit", lambda m: m.unit), ("better", lambda m: m.better)):
             named = {name: suite.metric_named(name) for name in scored["metric"].unique()}
             scored[column] = scored["metric"].map({name: read(metric) for name, metric in named.items() if metric})

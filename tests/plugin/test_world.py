@@ -91,7 +91,8 @@ def test_a_campaign_in_another_world_is_reported_as_one(tmp_path):
     assert json.loads((tmp_path / "c" / "manifest.json").read_text(encoding="utf-8"))["asked"]["known_world"] is True
     done = run(tmp_path, "compare", "c")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
-    assert "unsaid identity" in done.stdout
+    assert "identity" in done.stdout
+    assert "prompt switches" in done.stdout
     page = (tmp_path / "c" / "report.html").read_text(encoding="utf-8")
     assert "Rankings in halves are evidence about mechanisms" in page
     table = pd.read_parquet(tmp_path / "c" / "records.parquet")

@@ -168,7 +168,7 @@ def test_relative_and_nested_imports_are_followed(tmp_path, monkeypatch):
     clear()
     provenance.source_file.cache_clear()
     provenance._is_loose.cache_clear()
-    assert set(provenance._code(("acme_memory.main",), (), "pocket").modules) == {
+    assert set(provenance._code(("acme_memory.main",), ()).modules) == {
         "acme_memory", "acme_memory.main", "acme_memory.near", "acme_memory.deep", "acme_memory.deep.er", "acme_helper",
     }  # fmt: skip
 

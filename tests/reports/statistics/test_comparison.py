@@ -32,7 +32,7 @@ def scored(values):
     ]
     names = ["backbone", "strategy", "knobs", "suite", "scenario", "prompt", "seed", "horizon_latent_frames"]
     table = pd.DataFrame(rows, columns=[*names, "horizon_seconds", "value"])
-    return table.assign(metric="unsaid_identity", unit="share", better="higher")
+    return table.assign(metric="unsaid_identity", unit="share", better="higher", observed_by="seed")
 
 
 def found(folder, baseline=None):
