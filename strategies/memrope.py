@@ -26,6 +26,7 @@ from torch import Tensor
 
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
+from harness.memory.averages import Accumulator, accumulator_dtype
 from harness.memory.frames import FrameCache, check_window, sink_at
 
 Alpha = Annotated[float, Gt(0), Le(1)]
@@ -50,7 +51,7 @@ class MemRoPE(Strategy):
     alpha_short: Alpha | None = 0.1
     pooling: Literal["chunk", "position", "adaptive"] = "chunk"
     init: Literal["released", "paper"] = "released"
-    accumulator: Literal["float32", "cache"] = "float32"
+    accumulator: Accumulator = "float32"
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -91,7 +92,7 @@ class MemRoPE(Strategy):
 
     def dtype(self, spec: MemorySpec) -> torch.dtype:
         """What the averages are accumulated in."""
-        return spec.dtype if self.accumulator == "cache" else torch.promote_types(spec.dtype, torch.float32)
+        return accumulator_dtype(spec, self.accumulator)
 
 
 class _Averages(FrameCache):

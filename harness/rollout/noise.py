@@ -61,3 +61,23 @@ class PairedNoise:
             for key in self._keys
         ]
         return torch.from_numpy(np.stack(rows))
+
+
+class RepeatedNoise:
+    """Noise of which every chunk starts from that of the first; what is added between steps stays fresh.
+
+    The sampling script of Rolling Sink (arXiv:2602.07775) draws so.
+
+    Parameters
+    ----------
+    noise: what is drawn from.
+    """
+
+    def __init__(self, noise: Noise) -> None:
+        self.noise = noise
+
+    def initial(self, chunk: int, shape: torch.Size) -> Tensor:
+        return self.noise.initial(0, shape)
+
+    def renoise(self, chunk: int, step: int, shape: torch.Size) -> Tensor:
+        return self.noise.renoise(chunk, step, shape)

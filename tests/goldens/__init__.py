@@ -12,7 +12,7 @@ from torch import Tensor
 from harness.backbone.wan import CausalWan, WanConfig
 
 FOLDER = Path(__file__).parent
-WINDOWS, SCENES = FOLDER / "windows", FOLDER / "scenes"
+WINDOWS, SCENES, SINKS = FOLDER / "windows", FOLDER / "scenes", FOLDER / "sinks"
 
 
 class Replayed:
@@ -60,3 +60,19 @@ def scenes_noise() -> Replayed:
     inputs = load("ef_inputs", SCENES)
     steps = torch.stack([inputs[f"renoise{step}"].float() for step in range(3)])  # [3, 1, 108, 16, 8, 8]
     return Replayed(inputs["noise"].float(), steps[:, 0].unflatten(1, (-1, 3)).transpose(0, 1))
+
+
+class Around(Replayed):
+    """Noise of more chunks than are stored: begun again from the first one."""
+
+    def initial(self, chunk: int, shape: torch.Size) -> Tensor:
+        return super().initial(chunk % len(self.drawn), shape)
+
+    def renoise(self, chunk: int, step: int, shape: torch.Size) -> Tensor:
+        return super().renoise(chunk % len(self.drawn), step, shape)
+
+
+def sinks_noise() -> Around:
+    """The noise with which Deep Forcing, Rolling Sink and EMA-Sink were run, on the model of the windows."""
+    inputs = load("inputs_long", SINKS)
+    return Around(inputs["noise"].float(), inputs["renoise"].float())

@@ -1,7 +1,8 @@
 """Knobs of the strategies that keep whole frames, checked. All lengths in latent frames."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 
@@ -43,35 +44,64 @@ class MemoryKnobs:
     init: str
 
 
-Knobs = FullKnobs | SinkKnobs | InfinityKnobs | MemoryKnobs
+@dataclass(frozen=True, kw_only=True)
+class RollingKnobs:
+    """The first frames, seen forth and back, and the latest chunk."""
+
+    window: int
+    positions: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class AbsorbingKnobs:
+    """A sink of one chunk that absorbs what leaves, and local frames."""
+
+    window: int
+    sink: int
+    alpha: float
+
+
+Knobs = FullKnobs | SinkKnobs | InfinityKnobs | MemoryKnobs | RollingKnobs | AbsorbingKnobs
+
+
+KINDS: Mapping[str, Callable[..., Knobs]] = {
+    "full": FullKnobs,
+    "sliding_window": partial(SinkKnobs, sink=0),
+    "attention_sink": SinkKnobs,
+    "infinity_rope": InfinityKnobs,
+    "memrope": MemoryKnobs,
+    "rolling_sink": RollingKnobs,
+    "ema_sink": AbsorbingKnobs,
+}
 
 
 def parse_knobs(strategy: str, knobs: Mapping[str, Any], n: int) -> Knobs:
     """Knobs by name -> typed knobs; an unknown, missing or impossible one is an error."""
-    parsed: Knobs
-    if strategy == "full":
-        parsed = FullKnobs(**knobs)
-    elif strategy == "sliding_window":
-        parsed = SinkKnobs(sink=0, **knobs)
-    elif strategy == "attention_sink":
-        parsed = SinkKnobs(**knobs)
-    elif strategy == "infinity_rope":
-        parsed = InfinityKnobs(**knobs)
-    elif strategy == "memrope":
-        parsed = MemoryKnobs(**knobs)
-    else:
-        raise ValueError(f"unknown strategy {strategy!r}")
-    if isinstance(parsed, SinkKnobs):
+    parsed = KINDS[strategy](**knobs)
+    if isinstance(parsed, SinkKnobs | RollingKnobs):
         require(parsed.positions, "absolute", "relative")
+    if isinstance(parsed, SinkKnobs):
         require(parsed.on_switch, "keep", "flush", "recache", "recache_all")
     if isinstance(parsed, MemoryKnobs):
         require(parsed.pooling, "chunk", "position", "adaptive")
         require(parsed.init, "released", "paper")
     if not isinstance(parsed, FullKnobs):
-        streams = stream_count(parsed) if isinstance(parsed, MemoryKnobs) else 0
-        if parsed.window < parsed.sink + streams + n:
-            raise ValueError(f"window {parsed.window} has no room for sink, memory and a chunk of {n}")
+        check_window(parsed, n)
     return parsed
+
+
+def check_window(knobs: RollingKnobs | AbsorbingKnobs | SinkKnobs | InfinityKnobs | MemoryKnobs, n: int) -> None:
+    """The parts of a memory and a chunk of n frames fit into its window."""
+    if isinstance(knobs, RollingKnobs):
+        least = 2 * n
+    else:
+        least = knobs.sink + (stream_count(knobs) if isinstance(knobs, MemoryKnobs) else 0) + n
+    if knobs.window < least:
+        raise ValueError(f"window {knobs.window} has no room for sink, memory and a chunk of {n}")
+    if isinstance(knobs, RollingKnobs | AbsorbingKnobs) and knobs.window % n:
+        raise ValueError(f"window {knobs.window} is no multiple of a chunk of {n}")
+    if isinstance(knobs, AbsorbingKnobs) and knobs.sink != n != 1:
+        raise ValueError(f"a sink of {knobs.sink} cannot absorb chunks of {n}")
 
 
 def require(value: str, *choices: str) -> None:

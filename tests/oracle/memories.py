@@ -9,8 +9,8 @@ current chunk, and n is the length of a chunk.
 from collections.abc import Sequence
 
 from .averages import memory_slots
-from .knobs import FullKnobs, InfinityKnobs, Knobs, MemoryKnobs, SinkKnobs
-from .slots import Chunk, FrameSlot, Replay, Slot, View
+from .knobs import AbsorbingKnobs, FullKnobs, InfinityKnobs, Knobs, MemoryKnobs, RollingKnobs, SinkKnobs
+from .slots import AbsorbingSlot, Chunk, FrameSlot, Replay, Slot, View
 
 FLUSH_KEEP = 2
 """Frames that the flush of a sliding window leaves besides the sink."""
@@ -21,6 +21,13 @@ def visible(knobs: Knobs, n: int, history: Sequence[Chunk], current: Chunk) -> V
     if isinstance(knobs, MemoryKnobs):
         slots = memory_slots(knobs, n, history, current)
         return relative_view(slots, current.frames)
+    if isinstance(knobs, AbsorbingKnobs):
+        return relative_view(absorbing_slots(knobs, n, history), current.frames)
+    if isinstance(knobs, RollingKnobs):
+        ids, frames = rolling_frames(knobs, n, current)
+        if knobs.positions == "absolute":
+            return View([FrameSlot(frame) for frame in frames], ids, current.ids)
+        return relative_view([FrameSlot(frame) for frame in frames], current.frames)
     if isinstance(knobs, FullKnobs):
         past = [FrameSlot(frame) for chunk in history for frame in chunk.ids]
         return absolute_view(past, current.ids)
@@ -39,6 +46,31 @@ def visible(knobs: Knobs, n: int, history: Sequence[Chunk], current: Chunk) -> V
         cut = list(range(knobs.cut, knobs.cut + current.frames))
         return View(view.slots, view.positions, cut)
     return view
+
+
+def rolling_frames(knobs: RollingKnobs, n: int, current: Chunk) -> tuple[list[int], list[int]]:
+    """Ids of the slots before the current chunk, and the frames that stand in them: found by walking, step by step."""
+    period = knobs.window - n
+    walk: list[int] = []
+    while len(walk) < current.start:
+        walk += [*range(period), *reversed(range(period))]
+    ids = list(range(max(0, current.start - period), current.start))
+    return ids, [frame if frame >= current.start - n else walk[frame] for frame in ids]
+
+
+def absorbing_slots(knobs: AbsorbingKnobs, n: int, history: Sequence[Chunk]) -> list[Slot]:
+    """Sink frames with what they absorbed, then local frames, when a chunk begins."""
+    frames = [frame for chunk in history for frame in chunk.ids]
+    absorbed: list[list[int]] = [[] for _ in range(knobs.sink)]
+    local: list[int] = []
+    left = 0
+    for chunk in history:
+        local += [frame for frame in chunk.ids if frame >= knobs.sink]
+        while min(knobs.sink, chunk.start + chunk.frames) + len(local) + n > knobs.window:
+            absorbed[left % knobs.sink].append(local.pop(0))
+            left += 1
+    sink = [AbsorbingSlot(frame, tuple(absorbed[frame]), knobs.alpha) for frame in frames[: knobs.sink]]
+    return [*sink, *(FrameSlot(frame) for frame in local)]
 
 
 def replay_before(knobs: Knobs, n: int, history: Sequence[Chunk], current: Chunk) -> Replay | None:

@@ -45,7 +45,16 @@ class MemorySlot:
     from_zeros: bool
 
 
-Slot = FrameSlot | MemorySlot
+@dataclass(frozen=True)
+class AbsorbingSlot:
+    """A sink frame, and the frames that it absorbed since, oldest first; alpha is what it keeps of itself each time."""
+
+    frame: int
+    absorbed: tuple[int, ...]
+    alpha: float
+
+
+Slot = FrameSlot | MemorySlot | AbsorbingSlot
 LayerStore = Mapping[FrameSlot, FrameKV]
 
 
@@ -71,8 +80,18 @@ def slot_kv(slot: Slot, store: LayerStore, blank: Tensor) -> FrameKV:
     """Un-rotated keys and values of a slot in one layer; blank is a zero frame [N, heads, head_dim]."""
     if isinstance(slot, FrameSlot):
         return store[slot]
-    memory_k, memory_v = memory_frame(slot, store, blank)
+    memory_k, memory_v = (absorbing_frame if isinstance(slot, AbsorbingSlot) else memory_frame)(slot, store, blank)
     return memory_k.to(blank.dtype), memory_v.to(blank.dtype)
+
+
+def absorbing_frame(slot: AbsorbingSlot, store: LayerStore, blank: Tensor) -> FrameKV:
+    """K and V, each [N, heads, head_dim] float64, of a sink frame after all that it absorbed."""
+    keys, values = (x.double() for x in store[FrameSlot(slot.frame)])
+    for frame in slot.absorbed:
+        leaving_k, leaving_v = store[FrameSlot(frame)]
+        keys = slot.alpha * keys + (1 - slot.alpha) * leaving_k.double()
+        values = slot.alpha * values + (1 - slot.alpha) * leaving_v.double()
+    return keys, values
 
 
 def memory_frame(slot: MemorySlot, store: LayerStore, blank: Tensor) -> FrameKV:

@@ -53,6 +53,8 @@ WINDOWS = [
     ),
     Mode("infinity_rope", {"pinned_at": None}, 1),
     Mode("infinity_rope", {}, 1),
+    *(Mode("rolling_sink", {"positions": positions}, chunks=14) for positions in POSITIONS),
+    Mode("ema_sink"),
     *(
         Mode("memrope", {"pooling": pooling, "init": init})
         for pooling in ("chunk", "position", "adaptive")
@@ -116,6 +118,12 @@ def knobs(draw: st.DrawFn, mode: Mode, chunk: int, layers: int, dim: int, head: 
 @st.composite
 def windows(draw: st.DrawFn, strategy: str, chunk: int) -> dict[str, Any]:
     """Knobs of policies that keep whole frames."""
+    if strategy == "rolling_sink":
+        return {"window": chunk * draw(st.integers(2, 5))}
+    if strategy == "ema_sink":
+        alpha = draw(st.sampled_from([0.0, 0.5, 0.9, 0.999, 1.0]))
+        sink = chunk if chunk > 1 else draw(st.integers(1, 3))
+        return {"window": sink + chunk * draw(st.integers(1, 4)), "sink": sink, "alpha": alpha}
     sink = draw(st.sampled_from(range(6)))
     room = draw(st.sampled_from(range(10)))
     if strategy == "sliding_window":

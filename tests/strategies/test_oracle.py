@@ -34,7 +34,7 @@ def test_rollout_is_what_the_oracle_computes(mode: Mode, data: st.DataObject) ->
     sizes = (video.config.num_layers, video.config.dim, video.config.head_dim)
     chosen = data.draw(knobs(mode, video.chunk, *sizes), label="knobs")
     options = {"layout": data.draw(st.sampled_from(["chunk", "pass"]), label="layout")}
-    if mode.strategy == "memrope":
+    if mode.strategy in ("memrope", "ema_sink"):
         options["accumulator"] = data.draw(st.sampled_from(["float32", "cache"]))
     if mode.strategy == "videomla":
         options["evaluation"] = mode.fixed["evaluation"]

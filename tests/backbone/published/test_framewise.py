@@ -59,7 +59,7 @@ def test_every_strategy_draws_frame_by_frame(framewise: Backbone, name: str) -> 
     assert all(bool(piece.pictures.isfinite().all()) for piece in pieces)
 
 
-@pytest.mark.parametrize("name", ["attention_sink", "infinity_rope", "memrope", "sliding_window"])
+@pytest.mark.parametrize("name", ["attention_sink", "ema_sink", "infinity_rope", "memrope", "sliding_window"])
 def test_until_a_window_is_full_all_is_remembered(framewise: Backbone, name: str) -> None:
     """Windows count latent frames, the one that is drawn included, whatever the chunk is."""
     strategy: Any = registry.strategy(name)
