@@ -161,7 +161,11 @@ class Encoder:
 
 
 def prepared(pixels: Tensor, square: Square) -> Tensor:
-    """Pictures uint8 [T, H, W, 3] as a network is shown them, [T, 3, crop, crop]."""
+    """Pictures uint8 [T, H, W, 3] as a network is shown them, [T, 3, crop, crop].
+
+    Not by transformers' own processors: they round to whole values in 0..255 after scaling, so that a number can be off
+    by one of them, and which processor a name stands for depends on whether torchvision is installed.
+    """
     values = pixels.permute(0, 3, 1, 2).float() / 255
     height, width = values.shape[-2:]
     size = [square.short * side // min(height, width) for side in (height, width)]
