@@ -229,7 +229,8 @@ def micro(session: nox.Session) -> None:
 def recorded(session: nox.Session) -> None:
     """Seconds that runs/cost (or HORIZON_CAMPAIGN) recorded, as pytest-benchmark's; what follows -- goes to pytest."""
     store = ("--benchmark-storage", ".benchmarks/recorded")
-    python(session, "pytest", "tests/benchmarks/test_recorded.py", "--benchmark-only", *store, *session.posargs)
+    words = ("tests/benchmarks/test_recorded.py", "--benchmark-only", *store, *session.posargs)
+    python(session, "pytest", *words, HORIZON_CAMPAIGN=os.environ.get("HORIZON_CAMPAIGN") or "runs/cost")
 
 
 @nox.session

@@ -27,15 +27,12 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
     # A link by this name would be written through.
     beside.unlink(missing_ok=True)
     try:
-        write(beside)
-        os.replace(beside, path)
-    except BaseException as error:
+        with naming(path, beside):
+            write(beside)
+            os.replace(beside, path)
+    except BaseException:
         with suppress(OSError):
             beside.unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.filename in (str(beside), beside):
-            # Nobody asked for the file beside it.
-            error.filename = str(path)
-        _name(error, path)
         raise
 
 
@@ -56,19 +53,32 @@ def write_text(path: Path, text: str) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let an error of the system say which file it is about."""
+def naming(path: Path, beside: Path | None = None) -> Iterator[None]:
+    """Let an error of the system say which file it is about.
+
+    beside: a file that is written for it, and that nobody asked for.
+    """
     try:
         yield
     except OSError as error:
-        _name(error, path)
+        # What writes to an open file, on a full disk for instance, does not say to which.
+        unnamed = error.errno is not None and error.filename is None
+        if unnamed or (beside is not None and _is_path(error.filename, beside)):
+            _rename(error, path)
         raise
 
 
-def _name(error: BaseException, path: Path) -> None:
-    if isinstance(error, OSError) and error.errno is not None and error.filename is None:
-        # What writes to an open file, on a full disk for instance, does not say to which.
+def _rename(error: OSError, path: Path) -> None:
+    try:
         error.filename = str(path)
+    except AttributeError:
+        # PyAV's errors have it in their arguments alone.
+        error.args = (*error.args[:2], str(path), *error.args[3:])
+
+
+def _is_path(said: object, path: Path) -> bool:
+    """Whether what an error says is this path, which a library may have made absolute."""
+    return isinstance(said, str | os.PathLike) and os.path.abspath(said) == os.path.abspath(path)
 
 
 def copy(source: Path, target: Path) -> None:

@@ -44,6 +44,6 @@ def own_cache(tmp_path, monkeypatch):
     """A cache folder of Horizon's own, and an empty Hugging Face cache."""
     monkeypatch.setenv("HORIZON_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    monkeypatch.delenv("HORIZON_WEIGHTS", raising=False)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HORIZON_WEIGHTS"):
+        monkeypatch.delenv(name, raising=False)
     return tmp_path / "cache"

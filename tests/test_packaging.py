@@ -11,6 +11,9 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import yaml
+
+from harness import __version__
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("harness", "reports", "strategies", "suites")
@@ -50,6 +53,13 @@ def test_the_wheel_has_every_file_of_the_packages_and_nothing_else(built: Path) 
     (wheel,) = built.glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
     assert names == expected()
+
+
+def test_one_version_is_told_everywhere(built: Path) -> None:
+    (wheel,) = built.glob("*.whl")
+    assert wheel.name.split("-")[1] == __version__
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))["version"] == __version__
+    assert f"\n## {__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
 def test_the_source_archive_has_the_packages_and_the_pages_and_no_tests(built: Path) -> None:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import PresetError
-from harness.files import ffmpeg, write_whole
+from harness.files import ffmpeg, naming, write_whole
 from harness.locks import lock
 
 SMALLEST = 384
@@ -73,19 +73,22 @@ class VideoWriter:
         """Append pictures [T, 3, H, W] in 0..1."""
         height, width = pictures.shape[-2:]
         scale = max(1, -(-SMALLEST // min(height, width))) if self.enlarge else 1
-        if self._stream is None:
-            self._open(scale * height, scale * width)
         enlarged = pictures.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
-        for picture in (enlarged * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy():
-            frame = av.VideoFrame.from_ndarray(picture[: self._stream.height, : self._stream.width], format="rgb24")
-            self._container.mux(self._stream.encode(frame))
-            self.frames += 1
+        whole = (enlarged * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        with naming(self.path, self._piece(self.pieces)):
+            if self._stream is None:
+                self._open(scale * height, scale * width)
+            for picture in whole:
+                frame = av.VideoFrame.from_ndarray(picture[: self._stream.height, : self._stream.width], format="rgb24")
+                self._container.mux(self._stream.encode(frame))
+                self.frames += 1
 
     def cut(self) -> int:
         """End the current piece; returns how many there are."""
         if self._stream is not None:
-            self._container.mux(self._stream.encode())
-            self._container.close()
+            with naming(self.path, self._piece(self.pieces)):
+                self._container.mux(self._stream.encode())
+                self._container.close()
             self._container = self._stream = None
             self.pieces += 1
         return self.pieces

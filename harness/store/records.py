@@ -279,11 +279,15 @@ def _check(model: type[BaseModel], path: Path, text: bytes, remedy: str) -> None
         raise StoreError(f"{path}: damaged ({told(error)}); {remedy}") from None
 
 
-def told(error: ValidationError) -> str:
-    """Return the first thing that is wrong, with its place, in a few words."""
+def told(error: ValidationError, *within: str) -> str:
+    """Return the first thing that is wrong, with its place, in a few words.
+
+    within: where in its file what was checked stands, a key after the other.
+    """
     wrong = error.errors(include_url=False)[0]
     # What is one of several kinds names the kind too, which is no part of the file.
-    place = ".".join(part for part in map(str, wrong["loc"]) if not part.startswith(("_", "dict[")))
+    inside = (part for part in map(str, wrong["loc"]) if not part.startswith(("_", "dict[")))
+    place = ".".join((*within, *inside))
     if wrong["type"] == "missing":
         return f"{place} is missing"
     words = wrong["msg"].removeprefix("Value error, ")

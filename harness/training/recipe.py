@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from harness import registry
+from harness.backbone.presets import Backbone
 from harness.errors import HorizonError
+from harness.memory import Strategy
 from harness.training.loop import Trains
+
+S = TypeVar("S", bound=Strategy)
 
 
 @dataclass(frozen=True)
@@ -23,6 +28,19 @@ class Request:
     backbone: str | None = None
     device: str = "cpu"
     seed: int = 0
+
+    def strategy(self, kind: type[S]) -> S:
+        """Return the strategy whose parameters are to be trained. Raises KnobError for knobs that it does not have."""
+        _, found = registry.parse_strategy(self.what)
+        assert isinstance(found, kind)
+        return found
+
+    def built(self) -> Backbone:
+        """Return the backbone for which a strategy's parameters are trained, in float32: the pocket, if none is named.
+
+        Raises UnknownNameError for a backbone that there is not, and what the backbone itself raises.
+        """
+        return registry.backbone(self.backbone or "pocket", device=self.device, dtype="float32")
 
 
 class School(Protocol):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from harness.backbone.checkpoints import fingerprint, read_metadata, save_weight
 from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.errors import CheckpointError
+from harness.files import digest
 from harness.training.trainer import Learner
 
 _fingerprints: Kept[str] = Kept()
@@ -63,7 +63,7 @@ def read(path: Path, purpose: Purpose) -> Trained:
     wrong = purpose.differences(said)
     if wrong:
         raise CheckpointError(f"{path}: made for something else: {'; '.join(wrong)}; {purpose.remedy}")
-    return Trained(path, said.get("about", "trained"), hashlib.sha256(path.read_bytes()).hexdigest())
+    return Trained(path, said.get("about", "trained"), digest(path))
 
 
 def shipped(folder: Path, purpose: Purpose) -> Trained | None:

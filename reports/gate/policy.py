@@ -9,9 +9,10 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from harness.errors import BaselineError, did_you_mean, shown
+from harness.errors import BaselineError, did_you_mean
 from harness.escaping import toml_key
 from harness.files import read_toml
+from harness.store.records import told
 from harness.suite import Margin
 from reports.tables import suite_named
 
@@ -44,8 +45,7 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
     """
     suites = list(suites)
     found = declared(suites)
-    told = read_toml(path, BaselineError)
-    for suite, rules in told.items():
+    for suite, rules in read_toml(path, BaselineError).items():
         if suite not in set(suites):
             hint = did_you_mean(suite, suites)
             raise BaselineError(f"{path}: no suite {suite!r} in this run{hint}; it has {', '.join(sorted(suites))}")
@@ -57,7 +57,7 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
                 raise BaselineError(f"{path}: suite {suite} has no metric {name!r}{hint}")
             if metric.better == "neither":
                 raise BaselineError(f"{path}: {suite}.{name} has no better direction, so no gate can judge it")
-            found[suite, name] = replace(found.get((suite, name), Margin()), **_rule(path, f"{suite}.{name}", rule))
+            found[suite, name] = replace(found.get((suite, name), Margin()), **_rule(path, suite, name, rule))
     return found
 
 
@@ -74,11 +74,8 @@ def written(policy: Policy, about: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _rule(path: Path, place: str, rule: Any) -> dict[str, Any]:
+def _rule(path: Path, suite: str, name: str, rule: Any) -> dict[str, Any]:
     try:
         return _Rule.model_validate(rule).model_dump(exclude_none=True)
     except ValidationError as error:
-        wrong = error.errors()[0]
-        where = ".".join(map(str, (place, *wrong["loc"])))
-        said = f"{shown(wrong['input'])}: {wrong['msg'].lower()}"
-        raise BaselineError(f"{path}: {where} = {said}; allowed: {', '.join(_Rule.model_fields)}") from None
+        raise BaselineError(f"{path}: {told(error, suite, name)}; allowed: {', '.join(_Rule.model_fields)}") from None

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError
 from harness.training import loop as study
@@ -39,8 +38,7 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
 
 
 def _asked(request: Request) -> tuple[EchoInfinity, Backbone]:
-    _, knobs = registry.parse_strategy(request.what)
-    assert isinstance(knobs, EchoInfinity)
+    knobs = request.strategy(EchoInfinity)
     if knobs.parameters != "trained" or not knobs.memory or knobs.update == "never":
         raise KnobError(f"{request.what}: there is no memory in it to train; leave parameters, memory and update out")
-    return knobs, registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")
+    return knobs, request.built()

@@ -19,6 +19,7 @@ from harness.backbone.layout import DenseLayout
 from harness.backbone.presets import Backbone, build
 from harness.backbone.wan import CausalWan
 from harness.errors import BudgetError, KnobError
+from harness.files import digest
 from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.memory.frames import OnSwitch, Positions, check_window, sink_at, window_bytes
 from harness.training.weights import Purpose, Trained, read, shipped
@@ -195,7 +196,7 @@ class EchoInfinity(Strategy):
             return shipped(WEIGHTS, self.purpose(backbone))
         path = Path(self.parameters)
         if _published(path):
-            return Trained(path, f"published checkpoint {path.name}", hashlib.sha256(path.read_bytes()).hexdigest())
+            return Trained(path, f"published checkpoint {path.name}", digest(path))
         return read(path, self.purpose(backbone))
 
     def twin(self, backbone: Backbone) -> CausalWan:

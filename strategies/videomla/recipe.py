@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 
-from harness import registry
 from harness.backbone.checkpoints import load_checkpoint
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError
@@ -48,8 +47,7 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
 
 
 def _asked(request: Request) -> tuple[VideoMLA, Backbone]:
-    _, asked = registry.parse_strategy(request.what)
-    assert isinstance(asked, VideoMLA)
+    asked = request.strategy(VideoMLA)
     if asked.parameters != "trained":
         raise KnobError(f"videomla: parameters={asked.parameters} is not trained; leave it out")
-    return asked, registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")
+    return asked, request.built()

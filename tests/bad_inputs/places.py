@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from harness.backbone.published.places import cache_folder
+from harness.caches import cache_folder
 from harness.files import write_text
 from harness.films.contract import read_films, shard
 from suites.viewers.video_file import footage

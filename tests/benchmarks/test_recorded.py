@@ -1,9 +1,10 @@
 """A campaign's recorded seconds as pytest-benchmark's own: its tables, comparisons, histograms and storage, and nothing
 is measured again.
 
-`nox -s recorded` replays runs/cost, or the folder that HORIZON_CAMPAIGN names. Every sample is a round that takes its
-seconds by a clock of its own. The machine and the commit that pytest-benchmark stores are where the replay ran; where
-the campaign ran is in each benchmark's `extra_info`.
+`nox -s recorded` replays runs/cost, or the folder that HORIZON_CAMPAIGN names; where that is not set, a small campaign
+of made-up seconds is replayed. Every sample is a round that takes its seconds by a clock of its own. The machine and
+the commit that pytest-benchmark stores are where the replay ran; where the campaign ran is in each benchmark's
+`extra_info`.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ import pandas as pd
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from harness.errors import HorizonError, StoreError
-from harness.store.store import MANIFEST, Store
+from harness.store.store import Store
 from reports.arms import Entrant, entrants
 from reports.tables import tidy
+from tests.reports import folders
 
-FOLDER = Path(os.environ.get("HORIZON_CAMPAIGN") or Path(__file__).resolve().parents[2] / "runs" / "cost")
+NAMED = os.environ.get("HORIZON_CAMPAIGN")
 SUITES = {"chunk_seconds": "fps", "switch_seconds": "latency"}
 """What is replayed, and the suite that measures it."""
 
@@ -69,32 +70,29 @@ def series(table: pd.DataFrame, arms: Sequence[Entrant]) -> dict[tuple[str, str]
 
 def labels() -> list[str]:
     """The campaign's arms, from its manifest alone: samples are read when the first test asks for them."""
-    try:
-        return [arm["label"] for arm in Store(FOLDER).manifest()["asked"]["arms"]]
-    except StoreError:
-        return []
+    return [arm["label"] for arm in Store(Path(NAMED)).manifest()["asked"]["arms"]] if NAMED else [*folders.COSTS]
 
 
 @pytest.fixture(scope="module")
-def recorded() -> dict[tuple[str, str], Recorded]:
-    if not (FOLDER / MANIFEST).is_file():
-        pytest.skip(f"{FOLDER} holds no campaign; make one with `nox -s cost`, or name a folder in HORIZON_CAMPAIGN")
-    try:
-        return series(tidy(Store(FOLDER)), entrants(Store(FOLDER)))
-    except HorizonError as error:
-        pytest.skip(str(error))
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    return Store(Path(NAMED) if NAMED else folders.cost(tmp_path_factory.mktemp("runs") / "cost"))
+
+
+@pytest.fixture(scope="module")
+def recorded(store: Store) -> dict[tuple[str, str], Recorded]:
+    return series(tidy(store), entrants(store))
 
 
 @pytest.mark.benchmark(timer=CLOCK)
 @pytest.mark.parametrize("metric", SUITES)
-@pytest.mark.parametrize("label", labels() or ["no campaign"])
+@pytest.mark.parametrize("label", labels())
 def test_replayed(
-    benchmark: BenchmarkFixture, recorded: dict[tuple[str, str], Recorded], label: str, metric: str
+    benchmark: BenchmarkFixture, store: Store, recorded: dict[tuple[str, str], Recorded], label: str, metric: str
 ) -> None:
-    if (label, metric) not in recorded:
-        pytest.skip(f"{FOLDER} has no {metric} of {label}; suite {SUITES[metric]} measures it")
+    if NAMED and (label, metric) not in recorded:
+        pytest.skip(f"{NAMED} has no {metric} of {label}; suite {SUITES[metric]} measures it")
     known = recorded[label, metric]
-    manifest = Store(FOLDER).manifest()
+    manifest = store.manifest()
     benchmark.group = metric
     benchmark.extra_info |= {
         "strategy": known.arm.strategy,
@@ -102,7 +100,7 @@ def test_replayed(
         "backbone": known.backbone,
         "processes": known.processes,
         "campaign": manifest["name"],
-        "environment": manifest["environment"],
+        "environments": manifest["environments"],
     }
     # Without end, since pytest-benchmark calls once more where it profiles.
     passing = itertools.cycle(known.seconds)

@@ -16,6 +16,9 @@ ENVIRONMENT = {
     "cpu": "a cpu", "cores": 2, "threads": 1, "gpu": None, "device": "cpu", "attention": "sdpa", "python": "3.11",
     "packages": {}, "code": {},
 }  # fmt: skip
+COSTS = {"sliding_window": (0.1, 4e6), "memrope": (0.11, 2e6)}
+"""Seconds of a chunk and bytes of a cache, by strategy, in a campaign of `cost`."""
+ENDS = range(3, 481, 3)
 
 
 def films(values, lengths=None, metric="psnr"):
@@ -83,3 +86,50 @@ def pocket(values, metric="unsaid_identity", first=100):
         label: [("a thing", first + number, 240, {metric: value}) for number, value in enumerate(found)]
         for label, found in values.items()
     }
+
+
+def cost(folder):
+    """Write a folder with what the suites of cost measure: four launches of two strategies."""
+    store = Store(folder)
+    knobs = {name: registry.strategy(name).knobs() for name in COSTS}
+    arms = [{"label": name, "strategy": name, "knobs": knobs[name], "tables": ["as published"]} for name in COSTS]
+    cells = {
+        f"{suite}-{name}-{seed}": (suite, name, seed)
+        for suite in ("fps", "latency", "vram")
+        for name in COSTS
+        for seed in range(4)
+    }
+    asked = {"backbone": "pocket", "tier": "quick", "suite_versions": {"fps": "1"}, "arms": arms, "cells": [*cells]}
+    store.begin({"name": "cost", "asked": asked, "environment": ENVIRONMENT})
+    for cell, (suite, name, seed) in cells.items():
+        about = {
+            "backbone": "pocket", "strategy": name, "knobs": knobs[name], "suite": suite, "suite_version": "1",
+            "skipped_metrics": {}, "seconds_per_latent_frame": 0.25, "status": "ok", "reason": "", "cost": {},
+            "machine": {"threads": 1},
+            "task": {"scenario": "switches" if suite == "latency" else "stream", "frames": 480, "given": 0,
+                     "rows": [{"seed": seed, "script": [[0, "a thing"]]}]},
+        }  # fmt: skip
+        store.finish(cell, about, _costs(suite, *COSTS[name], seed), {})
+    return store.folder
+
+
+def _costs(suite, seconds, cache, seed):
+    rng = np.random.default_rng(seed)
+    # What the machine does in a repeat falls on all arms alike.
+    pace = {end: seconds * (1 + 0.1 * seed) * (1 + 0.01 * rng.random()) for end in ENDS}
+    of = {
+        "fps": {
+            "chunk_seconds": pace, "decode_seconds": dict.fromkeys(ENDS, 0.01), "start_seconds": {3: 2.0},
+            "whole_seconds": {480: 20.0}, "steady_from": {480: 30}, "pixel_frames": {480: 480},
+        },
+        "latency": {
+            "chunk_seconds": {end: value for end, value in pace.items() if end != 300 and end > 3},
+            "first_seconds": {3: 0.2}, "switch_seconds": {300: 2 * seconds}, "steady_from": {480: 30},
+        },
+        "vram": {
+            "cache_bytes": dict.fromkeys(ENDS, cache), "resident_bytes": dict.fromkeys(ENDS, 1e8),
+            "planned_cache_bytes": {480: cache}, "peak_bytes": {480: 9e6}, "bound_seconds": {480: 0.01},
+            "steady_from": {480: 30},
+        },
+    }[suite]  # fmt: skip
+    return [Sample(0, metric, end, float(value)) for metric, curve in of.items() for end, value in curve.items()]

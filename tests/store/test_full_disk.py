@@ -1,6 +1,7 @@
 """A disk that is full is no cell's fault, and every message about it names the file that found no room."""
 
 import errno
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -73,3 +74,30 @@ def test_a_film_that_finds_no_room_says_so_and_not_what_followed_from_it(tmp_pat
     with no_file_above(limit), pytest.raises(OSError, match="File too large") as told:
         film()
     assert told.value.errno == errno.EFBIG
+
+
+@pytest.mark.parametrize("suffix", ["mp4", "mkv"])
+@pytest.mark.parametrize("folder", ["", "absolute"])
+def test_a_film_that_finds_no_room_is_named_as_it_was_asked_for(tmp_path, monkeypatch, suffix, folder):
+    monkeypatch.chdir(tmp_path)
+    path = (tmp_path if folder else Path()) / f"f.{suffix}"
+    pictures = torch.rand(2, 3, 48, 64, generator=torch.Generator().manual_seed(0))
+
+    def film():
+        video = VideoWriter(path, 4.0, lossless=suffix == "mkv")
+        for _ in range(8):
+            video.write(pictures)
+            video.cut()
+        return video
+
+    # A piece that does not fit, then pieces that do and a whole that does not.
+    with no_file_above(600), pytest.raises(OSError, match="File too large") as told:
+        film()
+    assert told.value.filename == str(path)
+    video = film()
+    largest = max(each.stat().st_size for each in tmp_path.glob("f.*.part.*"))
+    with no_file_above(largest), pytest.raises(OSError, match="File too large") as told:
+        video.close()
+    assert told.value.filename == str(path)
+    video.close()
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]

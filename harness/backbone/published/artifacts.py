@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from harness.backbone.checkpoints.shards import INDEX, read_index
-from harness.backbone.published.places import hub_cache, remembered_digest
+from harness.backbone.published.places import remembered_digest
+from harness.caches import forbids_downloads, hub_cache
 from harness.errors import CheckpointError
 
 SUMS = "SHA256SUMS"
@@ -144,8 +144,8 @@ def command(artifacts: Sequence[Artifact]) -> str:
 
 def offline() -> str:
     """A hint where the environment forbids downloads; empty elsewhere."""
-    set_ = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-    return " (HF_HUB_OFFLINE is set: unset it for that, or copy the files from another machine)" if set_ else ""
+    name = forbids_downloads()
+    return f" ({name} is set: unset it for that, or copy the files from another machine)" if name else ""
 
 
 def size_of(artifacts: Sequence[Artifact]) -> str:

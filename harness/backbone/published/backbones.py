@@ -19,8 +19,9 @@ from harness.backbone.presets import CHUNKS, Backbone, build, check_chunk, check
 from harness.backbone.published import pins
 from harness.backbone.published.artifacts import SUMS, Artifact, Found, find, gathered, identity
 from harness.backbone.published.lora import merged, read_adapter
-from harness.backbone.published.places import cache_folder, weights_folder
+from harness.backbone.published.places import weights_folder
 from harness.backbone.wan import CausalWan, WanConfig
+from harness.caches import cache_folder
 from harness.errors import CheckpointError, PresetError
 from harness.files import digest, load_json
 

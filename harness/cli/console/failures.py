@@ -6,11 +6,13 @@ import errno
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import typer
 
-from harness.errors import shown
+from harness.caches import cache_folder, hub_cache
+from harness.errors import HorizonError, shown
 
 
 def told(error: OSError) -> str:
@@ -33,12 +35,16 @@ def mistyped(error: typer.TyperException) -> str:
 
 
 def _help(path: Path, number: int | None) -> str:
-    places = {"HORIZON_CACHE": _cache(), "HF_HUB_CACHE": _hub_cache(), "TMPDIR": tempfile.gettempdir()}
+    places = {
+        "HORIZON_CACHE": _place(cache_folder),
+        "HF_HUB_CACHE": _place(hub_cache),
+        "TMPDIR": Path(tempfile.gettempdir()),
+    }
     for variable, place in places.items():
         inside = place and _inside(path, place)
         # Others have their files in the folder for temporary ones, too.
         ours = variable != "TMPDIR" or (inside and inside.parts[:1] and inside.parts[0].startswith("horizon-"))
-        if inside and ours and not _typed(path, place):
+        if place and inside and ours and not _typed(path, place):
             return f"{variable} names another place for it"
     if number == errno.ENOSPC:
         return "make room there, or give --out another place"
@@ -47,27 +53,21 @@ def _help(path: Path, number: int | None) -> str:
     return "give a path that this user can use, with --out for what is written"
 
 
-def _inside(path: Path, place: str | Path) -> Path | None:
+def _inside(path: Path, place: Path) -> Path | None:
     """The way from a place to a path in it."""
-    whole, start = path.absolute(), Path(place).absolute()
+    whole, start = path.absolute(), place.absolute()
     return whole.relative_to(start) if whole.is_relative_to(start) else None
 
 
-def _typed(path: Path, place: str) -> bool:
+def _typed(path: Path, place: Path) -> bool:
     """Whether the path lies where this command was told to write or read, and that within the place."""
     words = [word.partition("=")[2] if word.startswith("-") else word for word in sys.argv[1:]]
-    return any(word and _inside(path, word) and _inside(Path(word), place) for word in words)
+    return any(word and _inside(path, Path(word)) and _inside(Path(word), place) for word in words)
 
 
-def _cache() -> str:
-    given = os.environ.get("HORIZON_CACHE")
-    if given:
-        return given
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return os.path.join(base, "horizon")
-
-
-def _hub_cache() -> str:
-    given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HF_HOME")
-    base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return given or os.path.join(base, "huggingface")
+def _place(find: Callable[[], Path]) -> Path | None:
+    """A cache; None for a user without a home folder."""
+    try:
+        return find()
+    except HorizonError:
+        return None

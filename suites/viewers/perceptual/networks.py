@@ -7,7 +7,6 @@ network was published.
 from __future__ import annotations
 
 import json
-import os
 import re
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
+from harness.caches import forbids_downloads
 from harness.errors import StoreError
 from suites.viewers.perceptual.weights import allow_torchvision, lacking, sha256, versions
 
@@ -81,8 +81,8 @@ class Encoder:
             return None
         if self.is_folder:
             return f"{self.name}: has no {' and no '.join(missing)}"
-        is_off = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
-        offline = " (HF_HUB_OFFLINE is set: unset it for that)" if is_off else ""
+        variable = forbids_downloads()
+        offline = f" ({variable} is set: unset it for that)" if variable else ""
         return (
             f"needs {self.name}; fetch it with: hf download {self.name} {' '.join((*wanted, PREPROCESSING))}{offline}"
         )
@@ -161,7 +161,11 @@ class Encoder:
 
 
 def prepared(pixels: Tensor, square: Square) -> Tensor:
-    """Pictures uint8 [T, H, W, 3] as a network is shown them, [T, 3, crop, crop]."""
+    """Pictures uint8 [T, H, W, 3] as a network is shown them, [T, 3, crop, crop].
+
+    Not by transformers' own processors: they round to whole values in 0..255 after scaling, so that a number can be off
+    by one of them, and which processor a name stands for depends on whether torchvision is installed.
+    """
     values = pixels.permute(0, 3, 1, 2).float() / 255
     height, width = values.shape[-2:]
     size = [square.short * side // min(height, width) for side in (height, width)]

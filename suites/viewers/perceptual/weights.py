@@ -51,8 +51,10 @@ def sha256(path: Path) -> str:
 def allow_torchvision() -> None:
     """Make `import torchvision`, and what imports it, work beside a torch without CUDA.
 
-    Its wheel is compiled for CUDA. Without CUDA's libraries its operators do not load, and it then fails at describing
-    two that are not there. They are declared here, without code: only detection calls them, which nobody does here.
+    Its wheel on PyPI is compiled for CUDA. Without CUDA's libraries its operators do not load, and it then fails at
+    describing two that are not there. They are declared here, without code: only detection calls them, which nobody
+    does here. A wheel from the same index as a CPU torch has operators that load, and nothing is declared; many
+    machines reach PyPI only.
     """
     found = importlib.util.find_spec("torchvision")
     if _operators or found is None or not found.submodule_search_locations:

@@ -20,7 +20,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from harness.errors import StoreError
+from harness.caches import hub_cache, with_home
 from harness.files import digest
 from suites.viewers.vbench.scores import CONSISTENCY, QUALITY, SEMANTIC
 
@@ -166,18 +166,8 @@ def metrics(dimension: str) -> tuple[str, ...]:
 
 def root() -> Path:
     """Where VBench looks for weights."""
-    return Path(os.environ.get("VBENCH_CACHE_DIR") or _caches("VBENCH_CACHE_DIR") / "vbench")
-
-
-def _caches(variable: str) -> Path:
-    """The folder of the user's caches. Raises StoreError, naming `variable`, for a user without a home folder."""
-    try:
-        return Path.home() / ".cache"
-    except RuntimeError:
-        raise StoreError(
-            f"this user has no home folder (no entry in the system's list of users); set {variable} to a folder, or "
-            "HOME"
-        ) from None
+    given = os.environ.get("VBENCH_CACHE_DIR")
+    return Path(given) if given else with_home("~/.cache/vbench", "VBENCH_CACHE_DIR")
 
 
 def weights(metric: str, mode: str) -> tuple[Need, ...]:
@@ -196,7 +186,7 @@ def _missing(metric: str, mode: str) -> Iterator[str]:
             "needs detectron2, which has to be built: "
             "pip install --no-build-isolation 'git+https://github.com/facebookresearch/detectron2.git'"
         )
-    if metric in BERT and not (_hugging_face() / "models--bert-base-uncased").is_dir():
+    if metric in BERT and not (hub_cache() / "models--bert-base-uncased").is_dir():
         yield "bert-base-uncased is missing; fetch it with: huggingface-cli download bert-base-uncased"
     told = set()
     for need in weights(metric, mode):
@@ -205,11 +195,6 @@ def _missing(metric: str, mode: str) -> Iterator[str]:
         if not path.exists() and fetch not in told:
             told.add(fetch)
             yield f"{path} is missing; fetch it with: mkdir -p {path.parent} && {fetch}"
-
-
-def _hugging_face() -> Path:
-    home = Path(os.environ.get("HF_HOME") or _caches("HF_HOME") / "huggingface")
-    return Path(os.environ.get("HF_HUB_CACHE") or home / "hub")
 
 
 def fingerprints(metric: str, mode: str) -> dict[str, str | None]:

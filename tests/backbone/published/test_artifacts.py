@@ -39,6 +39,16 @@ def test_a_folder_of_weights_goes_before_the_hub_s_cache(tmp_path, place):
     assert find([CONFIG], tmp_path / "own")[0].path is None
 
 
+def test_what_huggingface_hub_finds_in_its_cache_is_found(tmp_path):
+    library = pytest.importorskip("huggingface_hub", reason="needs the extra models")
+    for artifact, content in ((CHECKPOINT, CONTENT), (CONFIG, b"{}")):
+        hub(tmp_path, artifact, content)
+        there = library.try_to_load_from_cache(
+            artifact.repo, artifact.path, cache_dir=tmp_path / "hub", revision=artifact.revision
+        )
+        assert str(find([artifact], None)[0].path) == there
+
+
 def test_files_of_folders_are_not_taken_by_their_bare_names(tmp_path):
     (tmp_path / "config.json").write_text("{}", encoding="utf-8")
     assert find([CONFIG], tmp_path)[0].path is None

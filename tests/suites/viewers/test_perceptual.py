@@ -97,7 +97,8 @@ def alone(monkeypatch, tmp_path):
     """A machine without any downloaded weights."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch home"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def cosines(vectors, ones, others):

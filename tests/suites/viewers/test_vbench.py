@@ -13,7 +13,7 @@ from harness.campaign.campaign import make_campaign
 from harness.campaign.expansion import cells, manifest
 from harness.campaign.film_list import list_films
 from harness.engines.inline import run as execute
-from harness.errors import StoreError, TreeError
+from harness.errors import CheckpointError, StoreError, TreeError
 from harness.files import digest
 from harness.films.contract import Act, Film, Span, read_films, write_films
 from harness.films.view_files import read_view, view_path
@@ -382,18 +382,18 @@ def test_the_command_tells_what_it_did(tmp_path, monkeypatch, capsys):
     assert "raft-things.pth is missing; fetch it with: " in out
 
 
-@pytest.mark.parametrize("variable", ["VBENCH_CACHE_DIR", "HF_HOME"])
+@pytest.mark.parametrize("variable", ["VBENCH_CACHE_DIR", "HF_HUB_CACHE"])
 def test_a_user_without_a_home_is_told_which_folder_to_name(monkeypatch, tmp_path, variable):
-    for name in ("VBENCH_CACHE_DIR", "HF_HOME", "HF_HUB_CACHE"):
+    for name in ("VBENCH_CACHE_DIR", "HF_HUB_CACHE"):
         monkeypatch.setenv(name, str(tmp_path))
-    monkeypatch.delenv(variable)
-    monkeypatch.delenv("HF_HUB_CACHE")
+    for name in (variable, "HF_HOME", "HUGGINGFACE_HUB_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
 
-    def nowhere():
+    def nowhere(path):
         raise RuntimeError("Could not determine home directory.")
 
-    monkeypatch.setattr(vbench_dimensions.Path, "home", nowhere)
-    with pytest.raises(StoreError, match=f"no home folder .*; set {variable} to a folder, or HOME"):
+    monkeypatch.setattr(vbench_dimensions.Path, "expanduser", nowhere)
+    with pytest.raises(CheckpointError, match=f"no home folder .*; set {variable} to a folder, or HOME"):
         vbench_dimensions.remedy("overall_consistency", "custom") + vbench_dimensions.remedy("color", "standard")
 
 
