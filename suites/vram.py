@@ -18,7 +18,7 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.measure import meter
 from harness.measure.counting import weighed
-from harness.memory import At, Entries, Memory, Strategy
+from harness.memory import At, Memory, Strategy
 from harness.memory.proxy import Watched
 from harness.plan.planning import at_hand, plan
 from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
@@ -95,7 +95,7 @@ class Vram(CostSuite):
         meter.forget_peak()
         before = meter.resident()
         weights = _bytes(strategy.adapt(backbone).model)
-        watch = partial(_Weighed, layers=len(backbone.model.layers), note=note)
+        watch = partial(_Weighed, note=note)
         run = partial(timed, backbone, strategy, task, watch=watch, each=each)
         if cuda:
             run()
@@ -156,16 +156,15 @@ def _bytes_of(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
 
 
 class _Weighed(Watched):
-    """Notes what a memory holds after each commit pass."""
+    """Notes what a memory holds after each chunk."""
 
-    def __init__(self, inner: Memory, layers: int, note: Callable[..., None]) -> None:
+    def __init__(self, inner: Memory, note: Callable[..., None]) -> None:
         super().__init__(inner)
-        self.layers, self.note = layers, note
+        self.note = note
 
-    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
-        self.inner.remember(layer, entries, query, at)
-        if layer == self.layers - 1:
-            self.note(at.start + at.frames, cache_bytes=self.inner.nbytes())
+    def see(self, latents: Tensor, at: At) -> None:
+        self.inner.see(latents, at)
+        self.note(at.start + at.frames, cache_bytes=self.inner.nbytes())
 
 
 def _bytes(part: Any) -> int:
