@@ -72,7 +72,15 @@ class Vram(CostSuite):
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         return repeats(FRAMES[tier], script(backbone), "stream", REPEATS, seed)
 
-    def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
+    def measure(
+        self,
+        backbone: Backbone,
+        strategy: Strategy,
+        task: Task,
+        began: float,
+        *,
+        between_chunks: Callable[[], None] | None = None,
+    ) -> list[Sample]:
         device = backbone.model.device
         cuda = device.type == "cuda"
         samples: list[Sample] = []
@@ -89,14 +97,14 @@ class Vram(CostSuite):
 
         # What torch allocates once a process, for its kernels and threads, is nobody's.
         few = Task(task.scenario, 3 * backbone.chunk, 0, task.rows)
-        timed(backbone, strategy, few)
+        timed(backbone, strategy, few, between_chunks=between_chunks)
         if cuda:
             torch.cuda.reset_peak_memory_stats(device)
         meter.forget_peak()
         before = meter.resident()
         weights = _bytes(strategy.adapt(backbone).model)
         watch = partial(_Weighed, note=note)
-        run = partial(timed, backbone, strategy, task, watch=watch, each=each)
+        run = partial(timed, backbone, strategy, task, watch=watch, each=each, between_chunks=between_chunks)
         if cuda:
             run()
             note(task.frames, peak_bytes=torch.cuda.max_memory_allocated(device))
