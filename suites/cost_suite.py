@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import MeasurementError, NotFiniteError
-from harness.measure.meter import Stopwatch, turns
+from harness.measure.meter import Stopwatch
 from harness.memory import Boundary, Memory, Strategy
 from harness.memory.proxy import watched
 from harness.rollout import rollout
@@ -49,11 +49,13 @@ def timed(
     *,
     watch: Callable[[Memory], Memory] | None = None,
     each: Callable[[int], None] = lambda end: None,
+    between_chunks: Callable[[], None] | None = None,
 ) -> Timing:
     """Roll a task out with marks around its chunks, and let nothing else happen meanwhile.
 
     Chunks become pictures as they come, where the backbone has a codec. watch: sees the memory. each: told the latent
-    frame at which a chunk ended, before the next begins.
+    frame at which a chunk ended, before the next begins. between_chunks: called after that, outside of what is timed,
+    as `CostSuite.measure` is given it.
     Raises NotFiniteError and MeasurementError where what was drawn is no video: then its speed says nothing.
     """
     clock, timing = Stopwatch(backbone.model.device), Timing()
@@ -87,7 +89,8 @@ def timed(
         timing.ends.append(chunk.start + chunk.latents.shape[1])
         latest.append(chunk.latents)
         each(timing.ends[-1])
-        turns.take()
+        if between_chunks is not None:
+            between_chunks()
         clock.mark()
     seconds = clock.seconds()
     timing.before = seconds[0]

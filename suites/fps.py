@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
@@ -49,9 +49,17 @@ class Fps(CostSuite):
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         return repeats(FRAMES[tier], script(backbone), "stream", REPEATS, seed)
 
-    def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
+    def measure(
+        self,
+        backbone: Backbone,
+        strategy: Strategy,
+        task: Task,
+        began: float,
+        *,
+        between_chunks: Callable[[], None] | None = None,
+    ) -> list[Sample]:
         started = time.time() - began
-        timing = timed(backbone, strategy, task)
+        timing = timed(backbone, strategy, task, between_chunks=between_chunks)
         samples = [Sample(0, "chunk_seconds", *each) for each in zip(timing.ends, timing.drawn, strict=True)]
         if backbone.codec is not None:
             samples += [Sample(0, "decode_seconds", *each) for each in zip(timing.ends, timing.decoded, strict=True)]

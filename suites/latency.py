@@ -5,7 +5,7 @@ Each repeat is a process of its own, alone on the machine; a short video before 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -54,10 +54,19 @@ class Latency(CostSuite):
         starts = [0, *(chunk * round(frames * (0.4 + 0.6 * n / SWITCHES) / chunk) for n in range(SWITCHES))]
         return repeats(frames, script(backbone, starts), "switches", GATE_REPEATS if tier == "gate" else REPEATS, seed)
 
-    def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
+    def measure(
+        self,
+        backbone: Backbone,
+        strategy: Strategy,
+        task: Task,
+        began: float,
+        *,
+        between_chunks: Callable[[], None] | None = None,
+    ) -> list[Sample]:
         (row,) = task.rows
-        timed(backbone, strategy, replace(task, frames=3 * backbone.chunk, rows=(replace(row, script=row.script[:1]),)))
-        timing = timed(backbone, strategy, task)
+        few = replace(task, frames=3 * backbone.chunk, rows=(replace(row, script=row.script[:1]),))
+        timed(backbone, strategy, few, between_chunks=between_chunks)
+        timing = timed(backbone, strategy, task, between_chunks=between_chunks)
         ends, waits = timing.ends, [d + p for d, p in zip(timing.drawn, timing.decoded, strict=True)]
         turns = {start for start, _ in row.script[1:]}
         samples = [Sample(0, "first_seconds", ends[0], timing.before + waits[0])]

@@ -18,7 +18,7 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.measure import meter
 from harness.measure.counting import weighed
-from harness.memory import At, Entries, Memory, Strategy
+from harness.memory import At, Memory, Strategy
 from harness.memory.proxy import Watched
 from harness.plan.planning import at_hand, plan
 from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
@@ -72,7 +72,15 @@ class Vram(CostSuite):
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         return repeats(FRAMES[tier], script(backbone), "stream", REPEATS, seed)
 
-    def measure(self, backbone: Backbone, strategy: Strategy, task: Task, began: float) -> list[Sample]:
+    def measure(
+        self,
+        backbone: Backbone,
+        strategy: Strategy,
+        task: Task,
+        began: float,
+        *,
+        between_chunks: Callable[[], None] | None = None,
+    ) -> list[Sample]:
         device = backbone.model.device
         cuda = device.type == "cuda"
         samples: list[Sample] = []
@@ -89,14 +97,14 @@ class Vram(CostSuite):
 
         # What torch allocates once a process, for its kernels and threads, is nobody's.
         few = Task(task.scenario, 3 * backbone.chunk, 0, task.rows)
-        timed(backbone, strategy, few)
+        timed(backbone, strategy, few, between_chunks=between_chunks)
         if cuda:
             torch.cuda.reset_peak_memory_stats(device)
         meter.forget_peak()
         before = meter.resident()
         weights = _bytes(strategy.adapt(backbone).model)
-        watch = partial(_Weighed, layers=len(backbone.model.layers), note=note)
-        run = partial(timed, backbone, strategy, task, watch=watch, each=each)
+        watch = partial(_Weighed, note=note)
+        run = partial(timed, backbone, strategy, task, watch=watch, each=each, between_chunks=between_chunks)
         if cuda:
             run()
             note(task.frames, peak_bytes=torch.cuda.max_memory_allocated(device))
@@ -156,16 +164,15 @@ def _bytes_of(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
 
 
 class _Weighed(Watched):
-    """Notes what a memory holds after each commit pass."""
+    """Notes what a memory holds after each chunk."""
 
-    def __init__(self, inner: Memory, layers: int, note: Callable[..., None]) -> None:
+    def __init__(self, inner: Memory, note: Callable[..., None]) -> None:
         super().__init__(inner)
-        self.layers, self.note = layers, note
+        self.note = note
 
-    def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
-        self.inner.remember(layer, entries, query, at)
-        if layer == self.layers - 1:
-            self.note(at.start + at.frames, cache_bytes=self.inner.nbytes())
+    def see(self, latents: Tensor, at: At) -> None:
+        self.inner.see(latents, at)
+        self.note(at.start + at.frames, cache_bytes=self.inner.nbytes())
 
 
 def _bytes(part: Any) -> int:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from harness.backbone.attention import AttentionName, choose
+from harness.backbone.kept import Kept
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.backbone.world import KnownWorld
@@ -74,10 +76,16 @@ class Codec(Protocol):
         ...
 
 
+_attending: Kept[CausalWan] = Kept()
+"""Twins of models, by how they compute attention."""
+
+
 @dataclass(kw_only=True)
 class Backbone:
     """A model with its preset; a bare `CausalWan` stands for the defaults here.
 
+    model: as it was given, if it computes attention in the way that is asked for; else a twin that does and shares all
+    parameters with it. The given model is not changed, so several backbones may be made of one model.
     chunk: latent frames denoised together. independent_first_frame: whether the first chunk is a single frame.
     trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
     latents_per_second: latent frames that one second of video takes. pictures_per_latent: pixel frames of each but the
@@ -112,8 +120,11 @@ class Backbone:
     def __post_init__(self) -> None:
         if self.chunk < 1:
             raise PresetError(f"a chunk of {self.chunk} latent frames cannot be; the published models use 3")
-        attend, self.attention_kernel = choose(self.attention, self.model.dtype, self.model.device)
-        self.model.set_attention(attend)
+        model = self.model
+        attend, self.attention_kernel = choose(self.attention, model.dtype, model.device)
+        if not model.attends_by(attend):
+            # The same twin each time, so that what strategies keep for a model is found again.
+            self.model = _attending.get(model, attend, partial(model.with_attention, attend))
 
     def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
         """What a memory is opened for in rollouts of this backbone, at its usual size unless another is given."""

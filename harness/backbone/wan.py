@@ -115,10 +115,19 @@ class CausalWan(nn.Module):
         twin.memory_module = name
         return twin
 
-    def set_attention(self, attention: Attention) -> None:
-        """Compute every attention with this function."""
-        for block in self.layers:
+    def attends_by(self, attention: Attention) -> bool:
+        """Return whether every attention is computed with this function."""
+        parts = (part for block in self.layers for part in (block.self_attn, block.cross_attn))
+        return all(part.attention is attention for part in parts)
+
+    def with_attention(self, attention: Attention) -> CausalWan:
+        """A twin that computes every attention with this function; all parameters are shared with this model."""
+        twin = _twin(self)
+        twin.blocks = nn.ModuleList(map(_twin, self.blocks))
+        for block in twin.blocks:
+            block.self_attn, block.cross_attn = _twin(block.self_attn), _twin(block.cross_attn)
             block.self_attn.attention = block.cross_attn.attention = attention
+        return cast(CausalWan, twin)
 
     def embed_time(self, timesteps: Tensor) -> Time:
         """Timesteps [b, f] on the 0..1000 scale -> what the blocks and the head are told."""
@@ -182,10 +191,12 @@ class CausalWan(nn.Module):
 
 
 def _twin(module: nn.Module) -> Any:
-    """A module of its own that holds the same parameters and children."""
+    """A module of its own that holds the same parameters and children; what is registered with one later, such as a
+    hook, is not registered with the other."""
     twin = copy.copy(module)
-    for held in ("_parameters", "_buffers", "_modules"):
-        setattr(twin, held, dict(getattr(module, held)))
+    for name, held in vars(module).items():
+        if isinstance(held, dict | set):
+            vars(twin)[name] = copy.copy(held)
     return twin
 
 

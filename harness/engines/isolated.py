@@ -7,6 +7,7 @@ only if it fails.
 from __future__ import annotations
 
 import errno
+import inspect
 import json
 import math
 import os
@@ -142,11 +143,15 @@ def main(asked: Path, told: Path, began: float) -> None:
 
 
 def observed(
-    prepare: Callable[[], tuple[CostSuite, Backbone, Strategy]], task: Task, began: float = math.nan
+    prepare: Callable[[], tuple[CostSuite, Backbone, Strategy]],
+    task: Task,
+    began: float = math.nan,
+    between_chunks: Callable[[], None] | None = None,
 ) -> Outcome:
     """Measure a task in this process. prepare: makes what is measured; what goes wrong in it is the outcome's too.
 
-    began: when the process was started, by `time.time`, where that belongs to what is measured.
+    began: when the process was started, by `time.time`, where that belongs to what is measured. between_chunks: for
+    suites that take it, as `CostSuite` says.
     """
     machine: dict[str, Any] = {}
     try:
@@ -159,7 +164,7 @@ def observed(
             "compile": False,
         }
         with Vigil(device) as vigil:
-            samples = suite.measure(backbone, strategy, task, began)
+            samples = suite.measure(backbone, strategy, task, began, **_taken(suite, between_chunks=between_chunks))
         machine |= vigil.about()
         vigil.check()
     except Exception as error:
@@ -169,6 +174,14 @@ def observed(
         status, reason = outcome_of(error)
         return Outcome(status, reason, [], machine)
     return Outcome("ok", "", samples, machine)
+
+
+def _taken(suite: CostSuite, **options: Any) -> dict[str, Any]:
+    """Those options that the suite's `measure` takes: plug-ins may have been written before there were some."""
+    parameters = inspect.signature(suite.measure).parameters
+    if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
+        return options
+    return {name: value for name, value in options.items() if name in parameters}
 
 
 def _task(about: Mapping[str, Any]) -> Task:

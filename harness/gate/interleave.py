@@ -204,7 +204,7 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     from harness.campaign.expansion import cells, manifest
     from harness.engines.inline import keep
     from harness.engines.isolated import observed
-    from harness.measure.meter import pin, turns
+    from harness.measure.meter import pin
 
     job = json.loads(sys.stdin.readline())
     torch.set_num_threads(job["threads"])
@@ -232,8 +232,11 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
     for line in iter(sys.stdin.readline, ""):
         cell = planned[line.strip()]
         wait()
-        turns.wait = wait if job["in turn"] else None
-        outcome = observed(lambda cell=cell: (cell.suite, stage, cell.arm.strategy), cell.task)  # type: ignore[misc]
+        outcome = observed(
+            lambda cell=cell: (cell.suite, stage, cell.arm.strategy),  # type: ignore[misc]
+            cell.task,
+            between_chunks=wait if job["in turn"] else None,
+        )
         machine = {"threads": job["threads"], "cores": cores, "process": "of one repeat", **outcome.machine}
         keep(store, stage, cell, outcome._replace(machine=machine))
         answer({"status": outcome.status})

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from types import TracebackType
@@ -44,21 +44,6 @@ class Stopwatch:
             torch.cuda.synchronize()
             return [before.elapsed_time(after) / 1e3 for before, after in pairs]
         return [(after - before) / 1e9 for before, after in pairs]
-
-
-class Turns:
-    """Hook that is called between chunks, outside of the timed region.
-
-    `wait` is set where two checkouts are measured in turn on one machine, and is None otherwise."""
-
-    wait: Callable[[], None] | None = None
-
-    def take(self) -> None:
-        if self.wait is not None:
-            self.wait()
-
-
-turns = Turns()
 
 
 def pin(threads: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +27,20 @@ class Watched(Memory):
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
         return self.inner.recall(layer, query, at)
 
+    def begin_commit(self, at: At) -> None:
+        self.inner.begin_commit(at)
+
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         self.inner.remember(layer, entries, query, at)
 
     def forget(self, switch: PromptSwitch) -> None:
         self.inner.forget(switch)
+
+    def see(self, latents: Tensor, at: At) -> None:
+        self.inner.see(latents, at)
+
+    def hear(self, prompt: Sequence[tuple[Tensor, Tensor]]) -> None:
+        self.inner.hear(prompt)
 
     def stale(self, pass_index: int) -> bool:
         return self.inner.stale(pass_index)

@@ -4,13 +4,19 @@ A `Strategy` is a frozen record of knobs. It opens one `Memory` for one rollout.
 *recalls* a `Context`, the past that this chunk may attend to; the commit pass, the clean one after the denoising
 passes, gives every layer's new `Entries` to *remember*; a prompt switch lets the memory *forget*.
 
+Order of the calls. At the start, and when a rollout is resumed (after `load_state_dict`): `hear`. A chunk: `hear` and
+`forget` if its prompt is new; `recall` of every layer before or in its first pass, and again in stale passes. A commit
+pass: `begin_commit`, then `remember` of every layer, once each, from layer 0 to the last one. After the commit pass of
+a chunk: `see`. A replay, which `forget` may ask for, consists of commit passes with a recall of every layer, without
+`see`. Where a chunk has one pass only (initial latents, replays), its recalls come before its `begin_commit`.
+
 Shapes: B batch rows, S tokens of a latent frame; entries are [B, frames, S, ...], un-rotated.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -55,6 +61,19 @@ class Memory(ABC):
             Frames by reference, their positions and weights.
         """
 
+    def begin_commit(self, at: At) -> None:
+        """Prepare for the entries of a commit pass; by default nothing.
+
+        Called once a commit pass, replays included, after its recalls and before layer 0 is remembered: the place for
+        what all layers share, such as which frames leave.
+
+        Parameters
+        ----------
+        at
+            Where in the rollout, as `remember` is told for every layer of this pass.
+        """
+        return
+
     @abstractmethod
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         """Take in a commit pass, and evict what the next chunk cannot see.
@@ -62,7 +81,7 @@ class Memory(ABC):
         Parameters
         ----------
         layer
-            Number of the layer; layers come once each, in rising order.
+            Number of the layer; after `begin_commit` layers come once each, in rising order.
         entries
             Un-rotated entries [B, frames, S, ...], on loan: what is kept has to be copied.
         query
@@ -72,12 +91,43 @@ class Memory(ABC):
         """
 
     def forget(self, switch: PromptSwitch) -> None:
-        """React to a prompt switch; the default keeps everything. Host synchronisation is allowed here only.
+        """React to a prompt switch; the default keeps everything. Host synchronisation is allowed here, and in `see`.
 
         Parameters
         ----------
         switch
             The prompts on both sides, and what is needed to replay the past under the new one.
+        """
+        return
+
+    def see(self, latents: Tensor, at: At) -> None:
+        """Take in the clean latents of a chunk after its commit pass; by default nothing.
+
+        For memories that describe or choose frames by what they show. Every latent frame of the video comes once, in
+        rising order, initial latents included; replays are not shown, since the memory gave their latents itself.
+        Host synchronisation is allowed here.
+
+        Parameters
+        ----------
+        latents
+            [B, frames, C, H, W], on loan: what is kept has to be copied.
+        at
+            Where in the rollout, as for the `remember` of this commit pass.
+        """
+        return
+
+    def hear(self, prompt: Sequence[tuple[Tensor, Tensor]]) -> None:
+        """Take in the prompt that is active from now on; by default nothing.
+
+        For memories that the text chooses. Called at the start, before each `forget`, and after `load_state_dict` with
+        the prompt of the scene in which the state was taken; so the state need not hold any of it.
+
+        Parameters
+        ----------
+        prompt
+            Keys and values of the cross-attention of every layer, each [B, text_len, heads, channels], keys after their
+            norm; padding is included, as the model attends to it. Never to be written to; what is kept of it counts as
+            memory and is named by `stored`.
         """
         return
 

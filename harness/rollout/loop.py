@@ -214,10 +214,12 @@ class _Rollout:
         frames = latents.shape[1]
         given = self.request.initial is not None and self.start < self.request.initial.shape[1]
         passes = 0 if given else len(self.backbone.sampler.sigmas)
-        self.passes.commit(latents, self.times[-1], At(self.start, frames, passes, commit=True))
+        at = At(self.start, frames, passes, commit=True)
+        self.passes.commit(latents, self.times[-1], at)
         self.start += frames
         if self.memory.lookback:
             self.past = torch.cat((self.past, latents), 1)[:, -self.memory.lookback :]
+        self.memory.see(latents, at)
 
     def _enter(self) -> None:
         """Make the prompt of the chunk that starts here the active one, and let the memory know."""
@@ -248,6 +250,7 @@ class _Rollout:
 
     def _say(self, prompts: Tensor) -> None:
         self.passes.prompt = self.backbone.model.embed_prompt(prompts)
+        self.memory.hear(self.passes.prompt)
 
     def _replay(self, latents: Tensor, start: int, chunk: int | None = None) -> None:
         if not latents.shape[1]:

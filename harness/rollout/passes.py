@@ -65,9 +65,10 @@ class Passes:
         return flow
 
     def commit(self, latents: Tensor, time: Time, at: At) -> None:
-        """The clean pass: every layer's new entries go to the memory."""
+        """The clean pass: every layer's new entries go to the memory, from layer 0 to the last one."""
         _, owns, queries = self._run(latents, time, at)
         shape = (at.frames, self.spec.frame_tokens)
+        self.memory.begin_commit(at)
         for layer, own in enumerate(owns):
             entries = Entries(*(x.unflatten(1, shape) for x in own))
             self.memory.remember(layer, entries, queries[layer] if self.reads_query else None, at)

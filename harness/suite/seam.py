@@ -238,6 +238,10 @@ class CostSuite(Suite):
 
     Its tasks are rollouts of one row, whose seed counts the repeats; each is measured in a fresh process, while nothing
     else of the campaign runs.
+
+    `measure` may take one more argument, the keyword `between_chunks`, None by default: a function without arguments,
+    to be called after every chunk, outside of what is timed. A gate that measures two checkouts on one machine lets
+    them take turns there, chunk by chunk. A suite without this keyword is measured whole: they take turns cell by cell.
     """
 
     @abstractmethod

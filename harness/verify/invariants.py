@@ -98,6 +98,10 @@ def evicted_not_read(bench: Workbench) -> str:
             super().__init__(inner)
             self.seen: dict[tuple[int, int], Entries] = {}
 
+        def see(self, latents: Tensor, at: At) -> None:
+            super().see(latents, at)
+            latents.fill_(torch.nan)
+
         def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
             super().remember(layer, entries, query, at)
             entries.map(lambda x: x.fill_(torch.nan))

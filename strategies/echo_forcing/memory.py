@@ -137,11 +137,23 @@ class SceneMemory(Memory):
                 weights[:, slot] = own.fade[:, slots.carried.index(frame)]
         return weights.flatten(1)
 
+    def begin_commit(self, at: At) -> None:
+        """Let every frame play its next part."""
+        slots, transition = self.slots, self.transition
+        slots.append(at.start, at.frames)
+        self._calibrates = bool(slots.compressed_room) and not slots.rolled and slots.frames <= slots.window
+        self._enters = slots.chunks == 1
+        self._drops = False
+        if transition is not None and transition.drop_after and slots.carried:
+            full = slots.frames + slots.chunk > slots.window
+            self._drops = full or slots.chunks == transition.drop_after
+        if self._drops:
+            slots.drop_carried()
+        self._middle = slots.make_room()
+
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         assert query is not None
         own, slots = self.layers[layer], self.slots
-        if layer == 0:
-            self._advance(at)
         for frame in range(at.frames):
             own.frames[at.start + frame] = entries[frame : frame + 1].map(Tensor.clone)
         self._listen(own, query)
@@ -157,20 +169,6 @@ class SceneMemory(Memory):
             own.uses = {frame: own.uses[frame] if frame in own.uses else unused() for frame in slots.history}
         live = slots.live
         own.frames = {frame: kept for frame, kept in own.frames.items() if frame in live}
-
-    def _advance(self, at: At) -> None:
-        """Let every frame play its next part."""
-        slots, transition = self.slots, self.transition
-        slots.append(at.start, at.frames)
-        self._calibrates = bool(slots.compressed_room) and not slots.rolled and slots.frames <= slots.window
-        self._enters = slots.chunks == 1
-        self._drops = False
-        if transition is not None and transition.drop_after and slots.carried:
-            full = slots.frames + slots.chunk > slots.window
-            self._drops = full or slots.chunks == transition.drop_after
-        if self._drops:
-            slots.drop_carried()
-        self._middle = slots.make_room()
 
     def _listen(self, own: Layer, query: Tensor) -> None:
         """Take in the queries of a clean pass."""

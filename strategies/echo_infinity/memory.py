@@ -80,14 +80,17 @@ class QueryMemory(FrameCache):
     def stale(self, pass_index: int) -> bool:
         return pass_index > 0 and self.due
 
+    def begin_commit(self, at: At) -> None:
+        if not self.due:
+            return
+        if at.frames <= self.spec.chunk:
+            # The chunk had this one pass only.
+            self.update()
+        else:
+            # What left is made anew here, and leaves again.
+            self.due, self.leaving = False, {}
+
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
-        if layer == 0 and self.due:
-            if at.frames <= self.spec.chunk:
-                # The chunk had this one pass only.
-                self.update()
-            else:
-                # What left is made anew here, and leaves again.
-                self.due, self.leaving = False, {}
         super().remember(layer, entries, query, at)
         if layer == self.spec.layers - 1 and self.due and self.updates == "clean":
             self.update()

@@ -100,6 +100,7 @@ class Streaming(Learner):
                 memory.detach()
             at = At(number * chunk, chunk, len(self.times) - 1, commit=True)
             with torch.set_grad_enabled(number >= first - MEMORABLE):
+                memory.begin_commit(at)
                 for layer, entries in enumerate(streams.entries[number]):
                     memory.remember(layer, entries, None, at)
         return passes
@@ -155,8 +156,10 @@ class _Listener(Watched):
         super().__init__(inner)
         self.entries = entries
 
+    def begin_commit(self, at: At) -> None:
+        self.entries.append([])
+        self.inner.begin_commit(at)
+
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
-        if layer == 0:
-            self.entries.append([])
         self.entries[-1].append(entries.map(Tensor.clone))
         self.inner.remember(layer, entries, query, at)

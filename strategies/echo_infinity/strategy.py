@@ -169,7 +169,8 @@ class EchoInfinity(Strategy):
         """
         if not self.memory:
             return backbone
-        key = (self.shape(backbone), self.groups, self.parameters)
+        # One model may have several backbones, and files of parameters belong to a name.
+        key = (self.shape(backbone), self.groups, self.parameters, backbone.name)
         return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self.twin(backbone)))
 
     def weights(self, backbone: Backbone) -> Weights | None:

@@ -127,7 +127,10 @@ class VideoMLA(Strategy):
 
         Raises KnobError for sizes that do not fit, CheckpointError for a file of parameters that does not.
         """
-        key = (self.sizes(backbone), self.parameters, self.evaluation)
+        # One model may have several backbones. Files belong to a name, and a calibration plays videos of the backbone.
+        about = ("name", "sampler", "chunk", "independent_first_frame", "trained_frames", "latent_size", "prompts")
+        plays = repr([getattr(backbone, name) for name in about])
+        key = (self.sizes(backbone), self.parameters, self.evaluation, plays)
         return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self._adapted(backbone)))
 
     def weights(self, backbone: Backbone) -> Weights:

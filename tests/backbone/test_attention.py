@@ -164,10 +164,11 @@ def test_flash_is_given_the_same_shapes(monkeypatch: pytest.MonkeyPatch) -> None
 def test_a_backbone_attends_with_what_it_records(monkeypatch: pytest.MonkeyPatch) -> None:
     without_flash(monkeypatch)
     model = CausalWan(CONFIG)
-    model.set_attention(flash)
-    backbone = Backbone(model=model)
+    other = model.with_attention(flash)
+    backbone = Backbone(model=other)
     assert backbone.attention_kernel.startswith("sdpa:")
-    used = {part.attention for block in model.layers for part in (block.self_attn, block.cross_attn)}
-    assert used == {sdpa}
+    assert backbone.model.attends_by(sdpa)
+    assert other.attends_by(flash)
+    assert Backbone(model=model).model is model
     with pytest.raises(HorizonError, match="flash-attn"):
         Backbone(model=model, attention="flash-attn")

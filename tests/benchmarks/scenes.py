@@ -52,7 +52,9 @@ def scoring_bytes(dtype: torch.dtype) -> tuple[int, int]:
     for start in range(0, 24, 3):
         tensors = (torch.randn(1, 3, 1560, 12, 128, generator=generator).to(dtype) for _ in range(2))
         memory.recall(0, query, At(start, 3, 0, commit=False))
-        memory.remember(0, Entries(*tensors), query, At(start, 3, 4, commit=True))
+        at = At(start, 3, 4, commit=True)
+        memory.begin_commit(at)
+        memory.remember(0, Entries(*tensors), query, at)
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as watched:
         memory.recall(0, query, At(24, 3, 0, commit=False))
     kineto = watched.profiler.kineto_results  # type: ignore[union-attr]

@@ -12,7 +12,7 @@ from harness.campaign.campaign import make_campaign
 from harness.campaign.expansion import Arm, Cell, cells
 from harness.engines import isolated as measuring
 from harness.engines.inline import ALONE, run
-from harness.engines.isolated import Outcome, measured
+from harness.engines.isolated import Outcome, measured, observed
 from harness.pocket.preset import pocket
 from harness.store.store import Store
 from harness.suite import Sample
@@ -165,6 +165,53 @@ def test_nothing_else_of_the_campaign_runs_while_one_is_measured(registered, mon
     cost = [cell.id for cell in planned if cell.suite.name == "costly"]
     assert sorted(seen) == sorted(cost)
     assert store.find(cost[0]).about["machine"] == {"threads": 1}
+
+
+@pytest.mark.parametrize("kind", [Fps, Latency, Vram])
+def test_the_hook_between_chunks_is_called_after_every_chunk_that_is_drawn(kind):
+    made = cell(kind())
+    turns = []
+    outcome = observed(
+        lambda: (made.suite, pocket(), made.arm.strategy), made.task, between_chunks=lambda: turns.append(1)
+    )
+    assert outcome.status == "ok"
+    # A short video of three chunks warms the process up in two of the suites.
+    assert len(turns) == 8 + (0 if kind is Fps else 3)
+
+
+def test_what_happens_between_chunks_is_not_timed(monkeypatch):
+    """On a clock that only goes on between chunks, nothing takes any time."""
+    made, now = cell(Fps()), [0]
+
+    def second():
+        now[0] += 10**9
+
+    monkeypatch.setattr("harness.measure.meter.time.perf_counter_ns", lambda: now[0])
+    samples = Fps().measure(pocket(), made.arm.strategy, made.task, 0.0, between_chunks=second)
+    seconds = [sample.value for sample in samples if sample.metric in ("chunk_seconds", "decode_seconds")]
+    assert seconds == [0.0] * 16
+    assert now == [8 * 10**9]
+
+
+def test_a_suite_without_the_keyword_is_measured_whole():
+    class Older(Fps):
+        def measure(self, backbone, strategy, task, began):
+            return super().measure(backbone, strategy, task, began)
+
+    class Passing(Fps):
+        def measure(self, *given, **more):
+            return super().measure(*given, **more)
+
+    made = cell(Fps(), frames=6)
+    for kind, expected in ((Older, 0), (Passing, 2)):
+        turns = []
+        outcome = observed(
+            lambda kind=kind: (kind(), pocket(), made.arm.strategy),
+            made.task,
+            between_chunks=lambda turns=turns: turns.append(1),
+        )
+        assert (outcome.status, len(turns)) == ("ok", expected)
+        assert {sample.metric for sample in outcome.samples} >= {"chunk_seconds", "whole_seconds"}
 
 
 @pytest.mark.gpu
