@@ -97,7 +97,8 @@ def timed(
 
 def _said(backbone: Backbone, row: Row, boundaries: Sequence[Boundary]) -> list[EncodedCue]:
     """Return the cues of a row; of a backbone without a text encoder with random embeddings."""
-    cues = cues_of(row.script, boundaries)
+    # A row whose script was cut short for a warm-up keeps the boundaries of its whole task.
+    cues = cues_of(row.script, boundaries[: len(row.script)])
     if backbone.text is not None:
         return encoded([cues], backbone.text)
     return [
