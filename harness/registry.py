@@ -18,6 +18,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
+from harness.backbone.request import BackboneRequest
 from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
 from harness.memory import Strategy
 from harness.memory.knobs import check_names
@@ -102,12 +103,23 @@ def backbone(name: str, *, device: str = "cpu", dtype: str | None = None, **opti
 
     options: what this backbone takes beside them (weights, size, ...); PresetError names one that it does not.
     """
-    make: Callable[..., Backbone] = load("backbones", name)
+    return open_backbone(BackboneRequest(name=name, device=device, dtype=dtype, options=options))
+
+
+def open_backbone(request: BackboneRequest) -> Backbone:
+    """Return the backbone that is asked for.
+
+    Raises UnknownNameError for a name that is not registered, PresetError for an option that the backbone does not
+    take, and what the backbone itself raises.
+    """
+    make: Callable[..., Backbone] = load("backbones", request.name)
     takes = [key for key in inspect.signature(make).parameters if key not in ("device", "dtype")]
-    for key in options:
+    for key in request.options:
         if key not in takes:
-            raise PresetError(f"backbone {name} takes no {key}; it takes {', '.join(['device', 'dtype', *takes])}")
-    given = {"device": device, "dtype": dtype, **options}
+            raise PresetError(
+                f"backbone {request.name} takes no {key}; it takes {', '.join(['device', 'dtype', *takes])}"
+            )
+    given = {"device": request.device, "dtype": request.dtype, **request.options}
     return make(**{key: value for key, value in given.items() if value is not None})
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from harness.backbone.request import BackboneRequest
 from harness.errors import HorizonError
 from harness.training.loop import Trains
 
@@ -23,6 +24,10 @@ class Request:
     backbone: str | None = None
     device: str = "cpu"
     seed: int = 0
+
+    def backbone_request(self) -> BackboneRequest:
+        """The backbone to train on, in float32, in which all trainings are done."""
+        return BackboneRequest(name=self.backbone or "pocket", device=self.device, dtype="float32")
 
 
 class School(Protocol):

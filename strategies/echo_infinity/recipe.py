@@ -43,4 +43,4 @@ def _asked(request: Request) -> tuple[EchoInfinity, Backbone]:
     assert isinstance(knobs, EchoInfinity)
     if knobs.parameters != "trained" or not knobs.memory or knobs.update == "never":
         raise KnobError(f"{request.what}: there is no memory in it to train; leave parameters, memory and update out")
-    return knobs, registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")
+    return knobs, registry.open_backbone(request.backbone_request())

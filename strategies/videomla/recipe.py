@@ -52,4 +52,4 @@ def _asked(request: Request) -> tuple[VideoMLA, Backbone]:
     assert isinstance(asked, VideoMLA)
     if asked.parameters != "trained":
         raise KnobError(f"videomla: parameters={asked.parameters} is not trained; leave it out")
-    return asked, registry.backbone(request.backbone or "pocket", device=request.device, dtype="float32")
+    return asked, registry.open_backbone(request.backbone_request())
