@@ -21,7 +21,7 @@ from harness.backbone.presets import Backbone
 from harness.backbone.request import BackboneRequest
 from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
 from harness.memory import Strategy
-from harness.memory.knobs import check_names
+from harness.memory.knobs import check_names, recorded, typed, with_text
 
 Group = Literal["strategies", "suites", "metrics", "backbones", "trainings"]
 
@@ -80,6 +80,37 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
     """`NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`, as on the command line; values as in JSON, words without quotes."""
     name, knobs = parse_knobs(text)
     return name, strategy(name, **knobs)
+
+
+def strategy_in_knob(value: Any) -> Any:
+    """Return the strategy that a knob is given, for `__post_init__` of a strategy that is made of others.
+
+    Parameters
+    ----------
+    value
+        A text as of `parse_strategy`, in brackets or not, or a strategy.
+
+    Returns
+    -------
+    Strategy
+        With the text by which records name it: the one given, or NAME.KNOB=VALUE of what is not a default. Anything
+        else is returned as it is, to be refused with the other knobs.
+    """
+    if isinstance(value, str):
+        return with_text(parse_strategy(value.removeprefix("[").removesuffix("]"))[1], value)
+    if isinstance(value, Strategy) and recorded(value) is value:
+        knobs = typed(value)
+        return with_text(value, f"{name_of(value)}.{knobs}" if knobs else name_of(value))
+    return value
+
+
+def name_of(strategy: Strategy) -> str:
+    """Return the name under which a strategy's class is registered. Raises RegistryError for one that is not."""
+    kind = type(strategy)
+    for name, point in found("strategies").items():
+        if point.attr == kind.__qualname__ and load("strategies", name) is kind:
+            return name
+    raise RegistryError(f"{kind.__qualname__} of {kind.__module__} is registered under no name in horizon.strategies")
 
 
 def parse_knobs(text: str) -> tuple[str, dict[str, Any]]:
