@@ -18,9 +18,10 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
+from harness.backbone.request import BackboneRequest
 from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
 from harness.memory import Strategy
-from harness.memory.knobs import check_names
+from harness.memory.knobs import check_names, recorded, typed, with_text
 
 Group = Literal["strategies", "suites", "metrics", "backbones", "trainings"]
 
@@ -81,6 +82,37 @@ def parse_strategy(text: str) -> tuple[str, Strategy]:
     return name, strategy(name, **knobs)
 
 
+def strategy_in_knob(value: Any) -> Any:
+    """Return the strategy that a knob is given, for `__post_init__` of a strategy that is made of others.
+
+    Parameters
+    ----------
+    value
+        A text as of `parse_strategy`, in brackets or not, or a strategy.
+
+    Returns
+    -------
+    Strategy
+        With the text by which records name it: the one given, or NAME.KNOB=VALUE of what is not a default. Anything
+        else is returned as it is, to be refused with the other knobs.
+    """
+    if isinstance(value, str):
+        return with_text(parse_strategy(value.removeprefix("[").removesuffix("]"))[1], value)
+    if isinstance(value, Strategy) and recorded(value) is value:
+        knobs = typed(value)
+        return with_text(value, f"{name_of(value)}.{knobs}" if knobs else name_of(value))
+    return value
+
+
+def name_of(strategy: Strategy) -> str:
+    """Return the name under which a strategy's class is registered. Raises RegistryError for one that is not."""
+    kind = type(strategy)
+    for name, point in found("strategies").items():
+        if point.attr == kind.__qualname__ and load("strategies", name) is kind:
+            return name
+    raise RegistryError(f"{kind.__qualname__} of {kind.__module__} is registered under no name in horizon.strategies")
+
+
 def parse_knobs(text: str) -> tuple[str, dict[str, Any]]:
     """Return the name and the knobs that such a text gives; whether they exist is not asked here."""
     name, _, rest = text.partition(".")
@@ -102,12 +134,23 @@ def backbone(name: str, *, device: str = "cpu", dtype: str | None = None, **opti
 
     options: what this backbone takes beside them (weights, size, ...); PresetError names one that it does not.
     """
-    make: Callable[..., Backbone] = load("backbones", name)
+    return open_backbone(BackboneRequest(name=name, device=device, dtype=dtype, options=options))
+
+
+def open_backbone(request: BackboneRequest) -> Backbone:
+    """Return the backbone that is asked for.
+
+    Raises UnknownNameError for a name that is not registered, PresetError for an option that the backbone does not
+    take, and what the backbone itself raises.
+    """
+    make: Callable[..., Backbone] = load("backbones", request.name)
     takes = [key for key in inspect.signature(make).parameters if key not in ("device", "dtype")]
-    for key in options:
+    for key in request.options:
         if key not in takes:
-            raise PresetError(f"backbone {name} takes no {key}; it takes {', '.join(['device', 'dtype', *takes])}")
-    given = {"device": device, "dtype": dtype, **options}
+            raise PresetError(
+                f"backbone {request.name} takes no {key}; it takes {', '.join(['device', 'dtype', *takes])}"
+            )
+    given = {"device": request.device, "dtype": request.dtype, **request.options}
     return make(**{key: value for key, value in given.items() if value is not None})
 
 

@@ -15,8 +15,9 @@ from harness.errors import MeasurementError, NotFiniteError
 from harness.measure.meter import Stopwatch
 from harness.memory import Boundary, Memory, Strategy
 from harness.memory.proxy import watched
-from harness.rollout import rollout
+from harness.rollout import EncodedCue, encoded, rollout
 from harness.rollout.noise import PairedNoise
+from harness.rollout.task_rollout import cues_of
 from harness.suite import HORIZONS, Row, Task
 from harness.training.rollout_clips import example_prompts
 
@@ -62,20 +63,16 @@ def timed(
     (row,) = task.rows
     decoder = backbone.codec.decoder() if backbone.codec is not None else None
     clock.mark()
-    said = [_said(backbone, row, scene) for scene in range(len(row.script))]
+    first, *later = _said(backbone, row, task.boundaries)
     chunks = rollout(
         backbone,
         watched(strategy, watch) if watch else strategy,
-        prompts=said[0],
+        prompts=first.embeddings,
         latent_frames=task.frames,
         latent_size=backbone.latent_size,
         noise=PairedNoise([(row.seed, row.script[0][1])]),
-        switches=[
-            (start, said[scene], task.boundaries[scene], [text])
-            for scene, (start, text) in enumerate(row.script)
-            if scene
-        ],
-        texts=[row.script[0][1]],
+        switches=later,
+        texts=first.texts,
         encode=backbone.text,
     )
     clock.mark()
@@ -101,10 +98,16 @@ def timed(
     return timing
 
 
-def _said(backbone: Backbone, row: Row, scene: int) -> Tensor:
+def _said(backbone: Backbone, row: Row, boundaries: Sequence[Boundary]) -> list[EncodedCue]:
+    """Return the cues of a row; of a backbone without a text encoder with random embeddings."""
+    # A row whose script was cut short for a warm-up keeps the boundaries of its whole task.
+    cues = cues_of(row.script, boundaries[: len(row.script)])
     if backbone.text is not None:
-        return backbone.text([row.script[scene][1]])
-    return example_prompts(backbone, [row.seed + scene])
+        return encoded([cues], backbone.text)
+    return [
+        EncodedCue(cue.start, example_prompts(backbone, [row.seed + number]), cue.boundary, [cue.text])
+        for number, cue in enumerate(cues)
+    ]
 
 
 def _check(before: Tensor, last: Tensor) -> None:

@@ -7,6 +7,7 @@ every tensor is counted as it comes and goes, and the process is looked at from 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -112,8 +113,7 @@ class Vram(CostSuite):
             with weighed() as count:
                 run()
             note(task.frames, peak_bytes=weights + count.peak_bytes, resident_peak_bytes=meter.resident_peak() - before)
-        dtype = str(backbone.model.dtype).removeprefix("torch.")
-        paper = registry.backbone(backbone.name, device="meta", dtype=dtype, **backbone.options)
+        paper = registry.open_backbone(replace(backbone.request(), device="meta"))
         planned = plan(strategy, paper, backbone.latent_size, task.frames)
         note(
             task.frames,

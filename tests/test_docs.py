@@ -63,7 +63,7 @@ def test_every_strategy_has_a_page_with_its_knobs() -> None:
 
 
 def test_the_shell_of_the_page_puts_prompts_beside_the_words_of_vbench(tmp_path: Path) -> None:
-    from suites.prompts import Prompt, Scene, from_file
+    from suites.prompts import Prompt, WrittenScene, from_file
 
     (code,) = [block for block in blocks("docs/reproduce.md", "bash") if "extended() {" in block]
     (tmp_path / "all_dimension.txt").write_text("a cup\na fox\n", encoding="utf-8")
@@ -73,6 +73,6 @@ def test_the_shell_of_the_page_puts_prompts_beside_the_words_of_vbench(tmp_path:
     subprocess.run(["bash", "-euc", code], cwd=tmp_path, env=path, check=True)
     for name, frames in (("5s", 21), ("30s", 120)):
         assert from_file(tmp_path / f"extended-{name}.jsonl").prompts == (
-            Prompt(f"extended-{name}-1", (Scene('A white "cup"; steam'),), frames=frames, vbench="a cup"),
-            Prompt(f"extended-{name}-2", (Scene("It's a fox | snow"),), frames=frames, vbench="a fox"),
+            Prompt(f"extended-{name}-1", (WrittenScene('A white "cup"; steam'),), frames=frames, vbench="a cup"),
+            Prompt(f"extended-{name}-2", (WrittenScene("It's a fox | snow"),), frames=frames, vbench="a fox"),
         )

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -16,8 +17,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harness import registry
-from harness.errors import DtypeError, HorizonError, KnobError, RegistryError, UnknownNameError
+from harness.backbone.request import BackboneRequest
+from harness.errors import DtypeError, HorizonError, KnobError, PresetError, RegistryError, UnknownNameError
 from harness.memory.knobs import spelled
+from harness.training.recipe import Request
 from strategies.attention_sink import AttentionSink
 from strategies.echo_forcing import EchoForcing
 from strategies.full import Full
@@ -158,6 +161,17 @@ def test_backbone_is_built_as_asked() -> None:
         registry.backbone("wan")
     with pytest.raises(DtypeError, match="unknown dtype 'int8'; allowed: float32, bfloat16"):
         registry.backbone("wan-1.3b", device="meta", dtype="int8")
+
+
+def test_a_backbone_says_what_opens_it_again() -> None:
+    made = registry.backbone("wan-1.3b", device="meta", dtype="float32", chunk=1)
+    asked = BackboneRequest(name="wan-1.3b", device="meta", dtype="float32", options={"chunk": 1})
+    assert made.request() == asked
+    assert registry.open_backbone(asked).request() == asked
+    assert registry.backbone("wan-1.3b", device="meta").request().options == {}
+    assert Request("videomla", Path("runs")).backbone_request() == BackboneRequest(name="pocket", dtype="float32")
+    with pytest.raises(PresetError, match="backbone pocket takes no chunk; it takes device, dtype"):
+        registry.open_backbone(BackboneRequest(name="pocket", options={"chunk": 1}))
 
 
 @pytest.mark.parametrize(

@@ -1,14 +1,19 @@
-"""What is worked out once for a model and kept as long as the model is, and as it is."""
+"""What is made once and kept: values of a model, as long as it is unchanged, and compiled functions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Generic, TypeVar
+from functools import cache
+from typing import Generic, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
+P = ParamSpec("P")
+R = TypeVar("R")
 T = TypeVar("T")
+SHAPES = 64
+"""Shapes for which one function may be compiled in a process."""
 
 
 class Kept(Generic[T]):
@@ -29,3 +34,13 @@ class Kept(Generic[T]):
         if key not in values or values[key][0] != state:
             values[key] = state, make()
         return values[key][1]
+
+
+@cache
+def compiled(function: Callable[P, R]) -> Callable[P, R]:
+    """Return a function as one static graph for each shape that it meets, made at its first call."""
+    import torch._dynamo
+
+    # One process may measure many sizes; past the default of 8 torch would refuse to compile the next one.
+    torch._dynamo.config.recompile_limit = max(SHAPES, torch._dynamo.config.recompile_limit)
+    return torch.compile(function, fullgraph=True, dynamic=False)

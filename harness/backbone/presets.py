@@ -12,6 +12,7 @@ from torch import Tensor
 
 from harness.backbone.attention import AttentionName, choose
 from harness.backbone.kept import Kept
+from harness.backbone.request import BackboneRequest
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.backbone.world import KnownWorld
@@ -130,6 +131,11 @@ class Backbone:
         """What a memory is opened for in rollouts of this backbone, at its usual size unless another is given."""
         spec = self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
         return replace(spec, trained_frames=self.trained_frames)
+
+    def request(self) -> BackboneRequest:
+        """What opens it again: the same name, device, dtype and options."""
+        dtype = str(self.model.dtype).removeprefix("torch.")
+        return BackboneRequest(name=self.name, device=str(self.model.device), dtype=dtype, options=dict(self.options))
 
     def prepare(self, prompts: Iterable[str]) -> None:
         """Let the text encoder do now what these prompts will need, before anything is drawn."""

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from harness.backbone.attention import Attention
 from harness.backbone.block import Block, Head, Source
-from harness.backbone.compilation import compiled
 from harness.backbone.config import WanConfig
+from harness.backbone.kept import compiled
 from harness.backbone.layout import LaidOut
 from harness.errors import ShapeError
 from harness.memory.terms import MemorySpec

@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness import registry
 from harness.backbone.presets import Backbone
-from harness.campaign.options import computing, options_of
+from harness.backbone.request import BackboneRequest
+from harness.campaign.options import backbone_request, computing
 from harness.errors import CampaignError, did_you_mean
 from harness.files import read_toml
 from harness.limits import LARGEST_SEED, MOST_SEEDS
@@ -82,10 +83,23 @@ class Campaign(BaseModel):
         """Return its seeds in their order."""
         return self.seeds if isinstance(self.seeds, tuple) else tuple(range(self.seed, self.seed + (self.seeds or 1)))
 
+    def backbone_request(self) -> BackboneRequest:
+        """The backbone that is asked for, with its options. Raises PresetError for a device that does not compute."""
+        return backbone_request(
+            self.backbone,
+            device=computing(self.device),
+            dtype=self.dtype,
+            weights=self.weights,
+            size=self.size,
+            tiling=self.tiling,
+            offload=self.offload,
+            container=self.container,
+            chunk=self.chunk,
+        )
+
     def stage(self) -> Backbone:
         """The backbone, where and as what it is asked for."""
-        options = options_of(self.weights, self.size, self.tiling, self.offload, self.container, self.chunk)
-        return registry.backbone(self.backbone, device=computing(self.device), dtype=self.dtype, **options)
+        return registry.open_backbone(self.backbone_request())
 
 
 def read_campaign(path: Path) -> Campaign:

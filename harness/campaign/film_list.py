@@ -10,6 +10,7 @@ from harness.errors import StoreError
 from harness.files import load_json
 from harness.films.contract import Act, Film, Span, write_films
 from harness.films.view_files import VIEWS, View, manner, views
+from harness.rollout.task_rollout import cues_of
 from harness.store.store import Store, Stored
 from harness.suite import Sample
 
@@ -106,17 +107,18 @@ def _films(cell: Stored) -> list[Film]:
         if path is None or rate is None or WINDOWS not in files:
             continue
         ends, pixel = _ends(files[WINDOWS], path), partial(_pixel, per_latent=cell.about["pictures_per_latent"])
-        begins, boundaries = [start for start, _ in row["script"]], task.get("boundaries", ["smooth"])
-        if len(boundaries) != len(begins):
+        script, boundaries = row["script"], task.get("boundaries", ["smooth"])
+        if len(boundaries) != len(script):
             raise StoreError(
-                f"{cell.folder}: {len(begins)} scenes and {len(boundaries)} boundaries; move it out of the "
+                f"{cell.folder}: {len(script)} scenes and {len(boundaries)} boundaries; move it out of the "
                 "campaign's folder and run the same command again"
             )
-        stops = [*begins[1:], task["frames"]]
+        cues = cues_of(script, boundaries)
+        stops = [*(cue.start for cue in cues[1:]), task["frames"]]
         windows = tuple(Span(pixel(a), pixel(b), b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
         acts = tuple(
-            Act(pixel(begin), pixel(stop), stop, text, boundary)
-            for begin, stop, (_, text), boundary in zip(begins, stops, row["script"], boundaries, strict=True)
+            Act(pixel(cue.start), pixel(stop), stop, cue.text, cue.boundary)
+            for cue, stop in zip(cues, stops, strict=True)
         )
         found.append(
             Film(

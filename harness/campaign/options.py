@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from harness.backbone.request import BackboneRequest
 from harness.errors import CampaignError, PresetError
 from harness.limits import LARGEST_SIDE, MOST_ARMS
 
@@ -18,6 +19,23 @@ def computing(device: str) -> str:
             "device 'meta' holds shapes and no numbers; allowed: cpu, cuda (horizon plan uses shapes only)"
         )
     return device
+
+
+def backbone_request(
+    name: str,
+    *,
+    device: str = "cpu",
+    dtype: str | None = None,
+    weights: str | None = None,
+    size: str | None = None,
+    tiling: bool = False,
+    offload: bool = False,
+    container: str | None = None,
+    chunk: int | None = None,
+) -> BackboneRequest:
+    """Return the request for a backbone from options as they are typed. Raises CampaignError for a wrong size."""
+    options = options_of(weights, size, tiling, offload, container, chunk)
+    return BackboneRequest(name=name, device=device, dtype=dtype, options=options)
 
 
 def options_of(

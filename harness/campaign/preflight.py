@@ -51,9 +51,7 @@ def warnings(
         }
         if ROOMY * (weights + sum(parts.values())) < free(device):
             continue
-        paper = registry.backbone(
-            backbone.name, device="meta", dtype=str(backbone.model.dtype).removeprefix("torch."), **backbone.options
-        )
+        paper = registry.open_backbone(replace(backbone.request(), device="meta"))
         try:
             parts["passes"] = rows * plan(strategy, paper, backbone.latent_size, frames).activation_bytes
         except HorizonError:

@@ -69,7 +69,7 @@ def sample(
     import torch
 
     from harness import registry
-    from harness.campaign.options import computing, options_of
+    from harness.campaign.options import backbone_request, computing
     from harness.films.writer import VideoWriter, writing
     from harness.rollout.request import beyond_training
     from harness.rollout.sample import sample as pieces
@@ -79,8 +79,17 @@ def sample(
     if out.suffix != ".mp4":
         raise PresetError(f"--out {out}: the video is an mp4 file; give a name that ends in .mp4")
     name, made = registry.parse_strategy(strategy)
-    options = options_of(str(weights) if weights else None, size, tiling, offload, container, chunk)
-    stage = registry.backbone(backbone, device=computing(device), **options)
+    request = backbone_request(
+        backbone,
+        device=computing(device),
+        weights=str(weights) if weights else None,
+        size=size,
+        tiling=tiling,
+        offload=offload,
+        container=container,
+        chunk=chunk,
+    )
+    stage = registry.open_backbone(request)
     learned = made.weights(stage)
     if learned is not None and not learned.trained:
         console.print(f"{strategy} on {backbone}: {learned.about}", style="yellow")

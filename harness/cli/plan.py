@@ -43,7 +43,7 @@ def plan(
     """What strategies take on paper: bytes, operations, and the least time a chunk can need on a device."""
     from harness import registry
     from harness.backbone.presets import parse_dtype
-    from harness.campaign.options import options_of
+    from harness.campaign.options import backbone_request
     from harness.errors import KnobError
     from harness.plan.planning import HERE
     from harness.plan.planning import plan as make
@@ -51,7 +51,7 @@ def plan(
 
     kind = parse_dtype(dtype)
     devices = [_device(name, kind) for name in gpu or ("H100",)]
-    stage = registry.backbone(backbone, device="meta", dtype=dtype, **options_of(chunk=chunk))
+    stage = registry.open_backbone(backbone_request(backbone, device="meta", dtype=dtype, chunk=chunk))
     latent_size = _latent_size(size, stage)
     if out is not None and out.suffix != ".png":
         raise HorizonError(f"--out {out}: the picture is a PNG file; give a name that ends in .png")

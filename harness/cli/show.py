@@ -219,10 +219,11 @@ def _describe_metric(name: str, as_json: bool) -> None:
 def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
     from harness import registry
     from harness.backbone.published.backbones import files_of
+    from harness.backbone.request import BackboneRequest
 
     files = files_of(name, weights)
-    options: dict[str, Any] = {"weights": weights} if files and weights else {}
-    made = registry.backbone(name, device="meta", **options)
+    options = {"weights": weights} if files and weights else {}
+    made = registry.open_backbone(BackboneRequest(name=name, device="meta", options=options))
     parameters = list(made.model.parameters())
     about: dict[str, Any] = {
         "name": name,

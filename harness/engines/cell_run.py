@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
@@ -61,6 +61,34 @@ class Flight:
         self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
 
     def fly(self, timeout: float | None) -> tuple[Status, str]:
+        """Roll the cell out to its end. Returns its status and, where that is not "ok", the reason."""
+        chunks = self._started()
+        began = mark = saved_at = time.monotonic()
+        saving = 0.0
+        while True:
+            chunk = next(chunks, None)
+            now = time.monotonic()
+            if chunk is None:
+                return "ok", ""
+            self.chunk_seconds.append(now - mark)
+            self.spent["rollout"] += now - mark
+            if not bool(chunk.latents.isfinite().all()):
+                return "nan", f"latents are not finite from latent frame {chunk.start} on"
+            self._see(chunk)
+            seen = time.monotonic()
+            self.spent["suite"] += seen - now
+            if timeout is not None and seen - began > timeout:
+                done = f"{chunk.start} of {self.cell.task.frames} latent frames were done"
+                return "timeout", f"longer than {timeout:g} s; {done}"
+            if seen - saved_at >= max(self.save_every, saving / SAVING_SHARE if saving > LARGE else 0):
+                self._keep(chunk)
+                saved_at = time.monotonic()
+                saving = saved_at - seen
+            mark = time.monotonic()
+            self.spent["saving"] += mark - seen
+
+    def _started(self) -> Iterator[Chunk]:
+        """Return the chunks that are left: all of them, or those after the saved state, with the observer in step."""
         backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
         assert isinstance(suite, QualitySuite)
         self.place = self._place()
@@ -73,7 +101,7 @@ class Flight:
             self.switches = list(saved["switches"])
         elif latents is not None and not task.forced:
             self.observer.see(latents, 0)
-        chunks = rollout_of(
+        return rollout_of(
             backbone,
             self.cell.arm.strategy,
             task,
@@ -81,30 +109,11 @@ class Flight:
             resume=None if saved is None else saved["rollout"],
             switches=self.switches,
         )
-        del saved
-        began = mark = saved_at = time.monotonic()
-        saving = 0.0
-        while True:
-            chunk = next(chunks, None)
-            now = time.monotonic()
-            if chunk is None:
-                return "ok", ""
-            self.chunk_seconds.append(now - mark)
-            self.spent["rollout"] += now - mark
-            if not bool(chunk.latents.isfinite().all()):
-                return "nan", f"latents are not finite from latent frame {chunk.start} on"
-            self.observer.see(chunk.latents, chunk.start)
-            self.report(Progress(self.cell, chunk.latents.shape[1] * len(task.rows)))
-            seen = time.monotonic()
-            self.spent["suite"] += seen - now
-            if timeout is not None and seen - began > timeout:
-                return "timeout", f"longer than {timeout:g} s; {chunk.start} of {task.frames} latent frames were done"
-            if seen - saved_at >= max(self.save_every, saving / SAVING_SHARE if saving > LARGE else 0):
-                self._keep(chunk)
-                saved_at = time.monotonic()
-                saving = saved_at - seen
-            mark = time.monotonic()
-            self.spent["saving"] += mark - seen
+
+    def _see(self, chunk: Chunk) -> None:
+        """Show a chunk to the observer, and report how far the cell is."""
+        self.observer.see(chunk.latents, chunk.start)
+        self.report(Progress(self.cell, chunk.latents.shape[1] * len(self.cell.task.rows)))
 
     def _place(self) -> Place:
         """Where the suite writes its files; without a store, a folder that goes with this flight."""

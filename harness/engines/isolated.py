@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from harness.backbone.presets import Backbone
+from harness.backbone.request import BackboneRequest
 from harness.engines.children import MODULE, child
 from harness.engines.outcome import is_full, outcome_of
 from harness.errors import MeasurementError
@@ -64,10 +65,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
     Raises OSError where a disk is full, which is no outcome of the cell.
     """
     job = {
-        "backbone": backbone.name,
-        "device": str(backbone.model.device),
-        "dtype": str(backbone.model.dtype).removeprefix("torch."),
-        "options": dict(backbone.options),
+        "backbone": vars(backbone.request()),
         "strategy": cell.arm.name,
         "knobs": cell.arm.strategy.knobs(),
         "suite": cell.suite.name,
@@ -118,13 +116,14 @@ def main(asked: Path, told: Path, began: float) -> None:
     from harness import registry
 
     job = json.loads(asked.read_text(encoding="utf-8"))
+    request = BackboneRequest(**job["backbone"])
     cores = pin(job["threads"])
 
     def prepared() -> tuple[CostSuite, Backbone, Strategy]:
-        backbone = registry.backbone(job["backbone"], device=job["device"], dtype=job["dtype"], **job["options"])
+        backbone = registry.open_backbone(request)
         knobs = {name: tuple(value) if isinstance(value, list) else value for name, value in job["knobs"].items()}
         suite, strategy = registry.load("suites", job["suite"])(), registry.strategy(job["strategy"], **knobs)
-        if job.get("code") is not None and code_of(strategy, suite, job["backbone"]).all.digest != job["code"]:
+        if job.get("code") is not None and code_of(strategy, suite, request.name).all.digest != job["code"]:
             raise MeasurementError(
                 "the code was changed while the campaign was running; start it again, so that all of it is measured "
                 "with one code"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from functools import cache
-from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from annotated_types import Ge, Gt, Le, Lt
-from pydantic import ConfigDict, PydanticSchemaGenerationError, TypeAdapter, ValidationError
+from pydantic import PydanticSchemaGenerationError, TypeAdapter, ValidationError
 
 from harness.errors import KnobError, did_you_mean, shown
 
+Kind = TypeVar("Kind")
+
+_TEXT = "_text_of_record"
 BOUNDS = {Ge: ">= {0.ge}", Gt: "> {0.gt}", Le: "<= {0.le}", Lt: "< {0.lt}"}
 
 
@@ -29,7 +33,7 @@ def _hints(owner: type) -> dict[str, Any]:
 
 @cache
 def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint, config=ConfigDict(strict=True))
+    return TypeAdapter(hint)
 
 
 def allowed(hint: Any) -> str:
@@ -47,6 +51,22 @@ def allowed(hint: Any) -> str:
     if get_origin(hint) is Union or isinstance(hint, type(int | None)):
         return " | ".join(allowed(part) for part in get_args(hint))
     return "none" if hint is type(None) else getattr(hint, "__name__", str(hint))
+
+
+def with_text(strategy: Kind, text: str) -> Kind:
+    """Return a copy of a strategy with the text that stands for it in the records of a strategy of which it is a knob.
+
+    Records hold what was typed, so that cells and states keep their names where the same can be typed in other ways.
+    The text is no knob of its own: it does not enter comparisons, and `dataclasses.replace` drops it.
+    """
+    copied = copy.copy(strategy)
+    object.__setattr__(copied, _TEXT, text)
+    return copied
+
+
+def recorded(value: Any) -> Any:
+    """Return a knob's value as records hold it: of a strategy its text (`with_text`), anything else as it is."""
+    return getattr(value, _TEXT, value)
 
 
 def spelled(value: Any) -> str:
@@ -69,9 +89,9 @@ def describe_knobs(owner: type) -> dict[str, dict[str, Any]]:
     for field in dataclasses.fields(owner):
         about: dict[str, Any] = {}
         if field.default is not dataclasses.MISSING:
-            about["default"] = field.default
+            about["default"] = recorded(field.default)
         elif field.default_factory is not dataclasses.MISSING:
-            about["default"] = field.default_factory()
+            about["default"] = recorded(field.default_factory())
         described[field.name] = about | {"allowed": allowed(hints[field.name])}
     return described
 
@@ -85,12 +105,13 @@ def changed_fields(record: Any) -> dict[str, Any]:
     for field in dataclasses.fields(record):
         value = getattr(record, field.name)
         default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-        if value != default:
+        if recorded(value) != recorded(default):
             found[field.name] = _plain(value)
     return found
 
 
 def _plain(value: Any) -> Any:
+    value = recorded(value)
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return changed_fields(value)
     return [_plain(each) for each in value] if isinstance(value, list | tuple) else value
@@ -138,7 +159,7 @@ def check_knobs(strategy: Any) -> None:
     for name, hint in _hints(kind).items():
         value = getattr(strategy, name)
         try:
-            object.__setattr__(strategy, name, _adapter(hint).validate_python(value))
+            object.__setattr__(strategy, name, _adapter(hint).validate_python(value, strict=True))
         except PydanticSchemaGenerationError:
             raise KnobError(
                 f"{kind.__name__}: knob {name} is declared as {allowed(hint)}, which cannot be checked; declare "

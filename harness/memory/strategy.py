@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from harness.errors import BudgetError
 from harness.memory.budget import fitted
-from harness.memory.knobs import check_knobs
+from harness.memory.knobs import check_knobs, recorded
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
@@ -229,11 +229,11 @@ class Strategy(ABC):
         return {}
 
     def knobs(self) -> dict[str, Any]:
-        """Return the values of the knobs.
+        """Return the values of the knobs as they are typed and recorded: a strategy in a knob is a text.
 
         Returns
         -------
         dict
             By name.
         """
-        return {knob.name: getattr(self, knob.name) for knob in fields(self)}
+        return {knob.name: recorded(getattr(self, knob.name)) for knob in fields(self)}

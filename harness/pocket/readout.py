@@ -10,11 +10,10 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.backbone.world import agreed
-from harness.errors import PromptError
-from harness.memory import Boundary, Strategy
+from harness.memory import Strategy
 from harness.pocket.probe import SEEN, Probe, travel
 from harness.pocket.world import NAMES, Clip, Scene, film
-from harness.rollout import rollout
+from harness.rollout import Cue, encoded, rollout
 from harness.rollout.noise import PairedNoise
 
 JUDGED = (*SEEN, "motion", "speed")
@@ -39,27 +38,20 @@ def play(
     """
     assert backbone.text is not None
     assert backbone.codec is not None
-    turns = {tuple((scene.start, scene.boundary) for scene in scenes) for scenes in scripts}
-    if len(turns) != 1:
-        raise PromptError(f"scripts of one batch must switch at the same frames and in the same way, not {turns}")
+    cues = [[Cue(scene.start, scene.prompt, scene.boundary) for scene in scenes] for scenes in scripts]
+    first, *later = encoded(cues, backbone.text)
     truth = film(scripts, seeds, frames)
-    texts = [[scenes[number].prompt for scenes in scripts] for number in range(len(scripts[0]))]
-    switches: list[tuple[int, Tensor, Boundary, Sequence[str]]] = [
-        (scene.start, backbone.text(texts[number]), scene.boundary, texts[number])
-        for number, scene in enumerate(scripts[0])
-        if number
-    ]
     initial = backbone.codec.encode(truth.pixels[:, :given]) if given else None
     chunks = rollout(
         backbone,
         strategy,
-        prompts=backbone.text(texts[0]),
+        prompts=first.embeddings,
         latent_frames=frames,
         latent_size=backbone.latent_size,
-        noise=PairedNoise([(seed, scenes[0].prompt) for seed, scenes in zip(seeds, scripts, strict=True)]),
-        switches=switches,
+        noise=PairedNoise([(seed, row[0].text) for seed, row in zip(seeds, cues, strict=True)]),
+        switches=later,
         initial=None if initial is None else initial.to(backbone.model.device, backbone.model.dtype),
-        texts=texts[0],
+        texts=first.texts,
         encode=backbone.text,
         compile=compile,
     )

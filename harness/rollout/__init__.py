@@ -2,5 +2,6 @@
 
 from harness.rollout.chunk import Chunk
 from harness.rollout.loop import rollout
+from harness.rollout.script import Cue, EncodedCue, Script, encoded
 
-__all__ = ["Chunk", "rollout"]
+__all__ = ["Chunk", "Cue", "EncodedCue", "Script", "encoded", "rollout"]

@@ -20,7 +20,8 @@ from harness.memory import At, PromptSwitch, Strategy
 from harness.rollout.chunk import Chunk
 from harness.rollout.noise import Noise
 from harness.rollout.passes import Lifetime, Passes
-from harness.rollout.request import Encode, Request, Switch, check_request, check_room, longest_context
+from harness.rollout.request import Request, Switch, check_request, check_room, longest_context
+from harness.rollout.script import Encode
 from harness.rollout.state import State, check_state, copied
 
 
@@ -62,8 +63,9 @@ def rollout(
     noise
         Has `initial(chunk, shape)` and `renoise(chunk, step, shape)`; chunk counts the generated chunks from 0.
     switches
-        (latent_frame, embeddings, kind) or (latent_frame, embeddings, kind, texts); each takes effect at the first
-        chunk that starts at or after its frame. kind: "smooth", "hardcut" or "recall", the boundary entered.
+        An `EncodedCue` each (`harness.rollout.encoded` makes them of scripts), or its fields as a tuple:
+        (latent_frame, embeddings, boundary) or (latent_frame, embeddings, boundary, texts). Each takes effect at the
+        first chunk that starts at or after its frame. boundary: "smooth", "hardcut" or "recall", as it is entered.
     initial
         Clean latents [B, frames, C, H, W] that the video starts with (continuation); they are not yielded.
     forced
@@ -153,7 +155,7 @@ class _Rollout:
         if resume is not None:
             self._resume(resume)
         with torch.set_grad_enabled(self.grad):
-            self._say(request.scenes[self.scene].prompts)
+            self._say(request.cues[self.scene].embeddings)
             steps = (*backbone.sampler.timesteps, backbone.sampler.context_noise)
             self.times = [model.embed_time(torch.tensor([[step]], device=model.device)) for step in steps]
 
@@ -226,15 +228,15 @@ class _Rollout:
         scene = self.request.scene_at(self.start)
         if scene == self.scene:
             return
-        old, new = self.request.scenes[self.scene], self.request.scenes[scene]
+        old, new = self.request.cues[self.scene], self.request.cues[scene]
         self.scene = scene
-        self._say(new.prompts)
+        self._say(new.embeddings)
         self.memory.forget(
             PromptSwitch(
                 start=self.start,
-                kind=new.kind,
-                old_prompts=old.prompts,
-                new_prompts=new.prompts,
+                kind=new.boundary,
+                old_prompts=old.embeddings,
+                new_prompts=new.embeddings,
                 latents=self.past,
                 replay=self._replay,
                 old_texts=old.texts,
@@ -245,8 +247,8 @@ class _Rollout:
         )
 
     def _script(self) -> list[Sequence[str]] | None:
-        texts = [scene.texts for scene in self.request.scenes if scene.texts is not None]
-        return texts if len(texts) == len(self.request.scenes) else None
+        texts = [cue.texts for cue in self.request.cues if cue.texts is not None]
+        return texts if len(texts) == len(self.request.cues) else None
 
     def _say(self, prompts: Tensor) -> None:
         self.passes.prompt = self.backbone.model.embed_prompt(prompts)
@@ -290,7 +292,7 @@ class _Rollout:
         return copied(state, lambda x: x.detach().clone() if x.is_meta else x.detach().to("cpu", copy=True))
 
     def _resume(self, state: State) -> None:
-        check_state(state, self._fingerprint(), self.request.latent_frames, len(self.request.scenes))
+        check_state(state, self._fingerprint(), self.request.latent_frames, len(self.request.cues))
         state = copied(state, lambda x: x.to(self.spec.device, copy=True))
         self.start, self.index, self.scene = state["start"], state["index"], state["scene"]
         self.past = state["past"]

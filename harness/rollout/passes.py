@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.block import Source
-from harness.backbone.compilation import compiled
+from harness.backbone.kept import compiled
 from harness.backbone.layout import LaidOut, fill, gather, room
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, Time

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from numbers import Integral
 from typing import get_args
 
@@ -15,39 +15,34 @@ from harness.backbone.presets import Backbone
 from harness.errors import HorizonTooLongError, NotFiniteError, ShapeError, SwitchError
 from harness.memory import Boundary, MemorySpec, Strategy
 from harness.rollout.noise import Noise
+from harness.rollout.script import Encode, EncodedCue
 
-Encode = Callable[[Sequence[str]], Tensor]
-Switch = tuple[int, Tensor, Boundary] | tuple[int, Tensor, Boundary, Sequence[str]]
+Switch = EncodedCue | tuple[int, Tensor, Boundary] | tuple[int, Tensor, Boundary, Sequence[str]]
+"""A tuple holds the fields of an `EncodedCue` in their order."""
 GB = 1e9
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A prompt and the chunk that is the first to see it. kind: the boundary entered; the first scene has none."""
-
-    start: int
-    prompts: Tensor
-    kind: Boundary
-    texts: Sequence[str] | None
-
-
-@dataclass(frozen=True)
 class Request:
-    """A checked request. grid: tokens of a frame as (rows, columns)."""
+    """A checked request.
+
+    grid: tokens of a frame as (rows, columns). cues: the first prompt and the switches, each at the first frame of the
+    chunk that is the first to see it.
+    """
 
     batch: int
     latent_frames: int
     latent_size: tuple[int, int]
     grid: tuple[int, int]
     noise: Noise
-    scenes: tuple[Scene, ...]
+    cues: tuple[EncodedCue, ...]
     initial: Tensor | None
     forced: Tensor | None
     encode: Encode | None
 
     def scene_at(self, start: int) -> int:
         """Which scene a chunk that starts at this frame belongs to."""
-        return max(number for number, scene in enumerate(self.scenes) if scene.start <= start)
+        return max(number for number, cue in enumerate(self.cues) if cue.start <= start)
 
 
 def check_request(
@@ -91,10 +86,10 @@ def check_request(
                 f"initial latents are {initial.shape[1]} frames and the whole video {latent_frames}; nothing is left "
                 "to generate: raise latent_frames, which counts them"
             )
-    scenes = [Scene(0, prompts, "smooth", texts)]
+    cues = [EncodedCue(0, prompts, texts=texts)]
     for switch in switches:
-        scenes.append(_scene(switch, scenes[-1], batch, latent_frames, backbone))
-    return Request(batch, latent_frames, (height, width), grid, noise, tuple(scenes), initial, forced, encode)
+        cues.append(_checked_switch(switch, cues[-1], batch, latent_frames, backbone))
+    return Request(batch, latent_frames, (height, width), grid, noise, tuple(cues), initial, forced, encode)
 
 
 def longest_context(chunk: int, latent_frames: int, capacity: int | None) -> int:
@@ -127,13 +122,22 @@ def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacit
         )
 
 
-def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbone: Backbone) -> Scene:
+def _cue_of(switch: Switch) -> EncodedCue:
+    if isinstance(switch, EncodedCue):
+        return switch
     if len(switch) not in (3, 4):
         raise SwitchError(
             f"a switch has {len(switch)} parts; needed: (latent_frame, embeddings, kind) or (..., kind, texts)"
         )
-    frame, prompts, kind, *rest = switch
-    texts = rest[0] if rest else None
+    return EncodedCue(*switch)
+
+
+def _checked_switch(
+    switch: Switch, before: EncodedCue, batch: int, latent_frames: int, backbone: Backbone
+) -> EncodedCue:
+    """Return a switch, moved to the first frame of the chunk at which it takes effect."""
+    cue = _cue_of(switch)
+    frame, kind = cue.start, cue.boundary
     if kind not in get_args(Boundary):
         raise SwitchError(f"switch at frame {frame}: unknown kind {kind!r}; allowed: {', '.join(get_args(Boundary))}")
     if not isinstance(frame, Integral):
@@ -143,8 +147,8 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
             f"switch at frame {frame} is outside of the video; allowed: 1 to {latent_frames - 1} "
             "(the first prompt is given as prompts)"
         )
-    _check_prompts(f"switch at frame {frame}: embeddings", prompts, batch, backbone)
-    _check_texts(texts, batch)
+    _check_prompts(f"switch at frame {frame}: embeddings", cue.embeddings, batch, backbone)
+    _check_texts(cue.texts, batch)
     first = 1 if backbone.independent_first_frame else 0
     start = first + -(-(frame - first) // backbone.chunk) * backbone.chunk
     if start >= latent_frames:
@@ -159,7 +163,7 @@ def _scene(switch: Switch, before: Scene, batch: int, latent_frames: int, backbo
             f"switch at frame {frame} takes effect at frame {start}, where or before the switch listed ahead of it "
             f"does (frame {before.start}); keep one switch a chunk, in order"
         )
-    return Scene(start, prompts, kind, texts)
+    return replace(cue, start=start)
 
 
 def _checked(name: str, latents: Tensor, batch: int, size: tuple[int, int], backbone: Backbone) -> Tensor:

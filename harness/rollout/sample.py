@@ -15,7 +15,7 @@ from harness.memory import Strategy
 from harness.rollout.chunk import Chunk
 from harness.rollout.loop import rollout
 from harness.rollout.noise import PairedNoise
-from harness.rollout.script import Cue, Script, check_text, is_script, parse_script
+from harness.rollout.script import Cue, Script, check_text, encoded, is_script, parse_script
 
 USUAL_SECONDS = 30.0
 
@@ -38,16 +38,16 @@ def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int 
     if text is None or codec is None:
         raise PresetError(f"backbone {backbone.name!r} has no text encoder and codec of its own; sample with pocket")
     backbone.prepare(cue.text for cue in script.cues)
-    first, *later = script.cues
+    first, *later = encoded([script.cues], text)
     chunks = rollout(
         backbone,
         strategy,
-        prompts=text([first.text]),
+        prompts=first.embeddings,
         latent_frames=script.frames,
         latent_size=backbone.latent_size,
-        noise=PairedNoise([(seed, first.text)]),
-        switches=[(cue.start, text([cue.text]), cue.boundary, [cue.text]) for cue in later],
-        texts=[first.text],
+        noise=PairedNoise([(seed, script.cues[0].text)]),
+        switches=later,
+        texts=first.texts,
         encode=text,
     )
     return _decoded(chunks, codec.decoder(), backbone.latents_per_second)

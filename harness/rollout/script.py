@@ -16,12 +16,17 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+
+from torch import Tensor
 
 from harness.errors import PromptError
 from harness.limits import MOST_FRAMES
 from harness.memory import Boundary
 
+Encode = Callable[[Sequence[str]], Tensor]
+"""Prompts to text embeddings [prompts, L, text_dim]."""
 USUAL_CHUNKS = 21
 """Length of a scene that does not say its own, as released."""
 LEFT: dict[str, Boundary] = {"": "smooth", "#": "hardcut", "@": "recall"}
@@ -39,11 +44,43 @@ _MARKED = re.compile(
 
 @dataclass(frozen=True)
 class Cue:
-    """A scene of a script: the latent frame at which it begins, its prompt, and how it is entered."""
+    """What a video is to show from a latent frame on.
+
+    Parameters
+    ----------
+    start
+        The latent frame.
+    text
+        The prompt.
+    boundary
+        How the scene is entered; the first one of a video has nothing before it and is "smooth".
+    """
 
     start: int
     text: str
     boundary: Boundary = "smooth"
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedCue:
+    """A cue of all rows of a batch, as a model reads it.
+
+    Parameters
+    ----------
+    start
+        The latent frame.
+    embeddings
+        Of the prompts, [B, L, text_dim].
+    boundary
+        How the scene is entered, the same in all rows.
+    texts
+        The prompts, one a row; None where there are embeddings only.
+    """
+
+    start: int
+    embeddings: Tensor
+    boundary: Boundary = "smooth"
+    texts: Sequence[str] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,6 +98,35 @@ class Script:
         return " | ".join(
             f"{cue.text} [{end - cue.start}f{mark}]" for cue, end, mark in zip(self.cues, ends, left, strict=True)
         )
+
+
+def encoded(scripts: Sequence[Sequence[Cue]], encode: Encode) -> list[EncodedCue]:
+    """Return the cues of a batch with their embeddings.
+
+    Parameters
+    ----------
+    scripts
+        The cues of each row.
+    encode
+        Prompts to text embeddings; asked once a scene, for all rows.
+
+    Returns
+    -------
+    list of EncodedCue
+        One a scene. The first one is the prompt of a rollout, the others are its switches.
+
+    Raises
+    ------
+    PromptError
+        For rows whose scenes do not begin at the same frames, or are not entered in the same way.
+    """
+    turns = {tuple((cue.start, cue.boundary) for cue in cues) for cues in scripts}
+    if len(turns) != 1:
+        raise PromptError(f"scripts of one batch must switch at the same frames and in the same way, not {turns}")
+    texts = [[cue.text for cue in scene] for scene in zip(*scripts, strict=True)]
+    return [
+        EncodedCue(start, encode(said), boundary, said) for (start, boundary), said in zip(*turns, texts, strict=True)
+    ]
 
 
 def is_script(text: str) -> bool:

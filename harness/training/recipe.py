@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from harness import registry
 from harness.backbone.presets import Backbone
+from harness.backbone.request import BackboneRequest
 from harness.errors import HorizonError
 from harness.memory import Strategy
 from harness.training.loop import Trains
@@ -40,7 +41,11 @@ class Request:
 
         Raises UnknownNameError for a backbone that there is not, and what the backbone itself raises.
         """
-        return registry.backbone(self.backbone or "pocket", device=self.device, dtype="float32")
+        return registry.open_backbone(self.backbone_request())
+
+    def backbone_request(self) -> BackboneRequest:
+        """Return what is asked of that backbone."""
+        return BackboneRequest(name=self.backbone or "pocket", device=self.device, dtype="float32")
 
 
 class School(Protocol):

@@ -15,7 +15,7 @@ from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.memory import Boundary, Memory, MemorySpec, Strategy
 from harness.memory.proxy import watched
-from harness.rollout import Chunk, rollout
+from harness.rollout import Chunk, EncodedCue, rollout
 from harness.rollout.noise import Noise, PairedNoise
 
 CONFIG = WanConfig(
@@ -68,11 +68,11 @@ class Workbench:
         rows = [torch.randn(3, CONFIG.text_dim, generator=torch.Generator().manual_seed(seed)) for seed in seeds]
         return torch.stack(rows)
 
-    def switches(self, *at_chunks: int, rows: int = 1) -> list[Any]:
+    def switches(self, *at_chunks: int, rows: int = 1) -> list[EncodedCue]:
         """A prompt switch before each of these chunks, of every kind in turn, the same for all rows."""
         kinds = itertools.cycle(get_args(Boundary))
         return [
-            (number * self.chunk, self.prompt(*[100 + number] * rows), kind)
+            EncodedCue(number * self.chunk, self.prompt(*[100 + number] * rows), kind)
             for number, kind in zip(at_chunks, kinds, strict=False)
         ]
 

@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.memory import At, Boundary, Context, Entries, Memory
 from harness.memory.frames import FrameCache
 from harness.memory.proxy import Watched
+from harness.rollout import EncodedCue
 from harness.verify.bench import Workbench
 
 TOLERANCE = 2e-5
@@ -217,7 +218,7 @@ def defined_at_switch(bench: Workbench) -> str:
     plain = bench.latents()
     for number, kind in itertools.product((1, bench.chunks - 2), get_args(Boundary)):
         where = f"{kind} switch at chunk {number}"
-        switched = bench.latents(switches=[(number * bench.chunk, bench.prompt(7), kind)])
+        switched = bench.latents(switches=[EncodedCue(number * bench.chunk, bench.prompt(7), kind)])
         for late, latents in enumerate(switched):
             if not latents.isfinite().all():
                 raise BrokenError(f"{where}: chunk {late} is not finite")

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import torch
 from annotated_types import Ge
@@ -19,7 +20,6 @@ from harness.backbone.wan import CausalWan
 from harness.errors import KnobError
 from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.memory.budget import META
-from harness.memory.knobs import typed
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes
 from strategies.videomla.initial import RECIPE, UNTRAINED, fill
@@ -35,9 +35,9 @@ _adapted: Kept[CausalWan] = Kept()
 class VideoMLA(Strategy):
     """A low-rank latent cache, under the paper's sink and window or any other token policy.
 
-    policy: what is kept of the cache: NAME or NAME.KNOB=VALUE of another strategy; several knobs in brackets on the
-        command line, policy=[memrope.window=24,sink=1]. The paper's sink 1 and window 6 read as 7 latent frames with
-        the current chunk; `window=10` is the other reading, 6 beside the chunk.
+    policy: what is kept of the cache: another strategy, or as text NAME or NAME.KNOB=VALUE; several knobs in brackets
+        on the command line, policy=[memrope.window=24,sink=1]. The paper's sink 1 and window 6 read as 7 latent frames
+        with the current chunk; `window=10` is the other reading, 6 beside the chunk.
     window: latent frames in all, for a policy that has this knob; none = as the policy says.
     latent, query_latent: widths of the latents; none = an eighth and half of the model's.
     rope: channels of a head that positions turn; none = a quarter. latent_norm: norms of both latents.
@@ -48,7 +48,9 @@ class VideoMLA(Strategy):
 
     paper = "https://arxiv.org/abs/2605.30351"
 
-    policy: str = "attention_sink.window=7,sink=1"
+    policy: Strategy = field(
+        default_factory=lambda: cast(Strategy, registry.strategy_in_knob("attention_sink.window=7,sink=1"))
+    )
     window: Annotated[int, Ge(1)] | None = None
     latent: Annotated[int, Ge(1)] | None = None
     query_latent: Annotated[int, Ge(1)] | None = None
@@ -58,27 +60,32 @@ class VideoMLA(Strategy):
     evaluation: Evaluation = "auto"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "policy", registry.strategy_in_knob(self.policy))
         super().__post_init__()
         if self.parameters not in ("trained", *UNTRAINED) and not self.parameters.endswith(".safetensors"):
             raise KnobError(
                 f"VideoMLA: knob parameters = {self.parameters!r} is not allowed; allowed: trained | "
                 f"{' | '.join(UNTRAINED)} | a .safetensors file of horizon train videomla"
             )
-        name, kept = registry.parse_strategy(self.policy.removeprefix("[").removesuffix("]"))
-        if type(kept).adapt is not Strategy.adapt:
+        if type(self.policy).adapt is not Strategy.adapt:
+            name = registry.name_of(self.policy)
             raise KnobError(f"videomla: policy {name} has layers of its own; choose one that only keeps and drops")
-        if self.window is not None:
-            if "window" not in kept.knobs():
-                raise KnobError(f"videomla: policy {name} has no knob window; leave window out")
-            changed: dict[str, Any] = {"window": self.window}
-            kept = replace(kept, **changed)
-        object.__setattr__(self, "_policy", kept)
+        if self.window is not None and "window" not in self.policy.knobs():
+            name = registry.name_of(self.policy)
+            raise KnobError(f"videomla: policy {name} has no knob window; leave window out")
+        _ = self.kept  # A window that the policy refuses is refused now.
 
-    @property
+    def __repr__(self) -> str:
+        """As it is recorded, with the policy as text: saved states are found again by it."""
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.knobs().items())})"
+
+    @cached_property
     def kept(self) -> Strategy:
         """The policy, with its window."""
-        policy: Strategy = self.__dict__["_policy"]
-        return policy
+        if self.window is None:
+            return self.policy
+        changed: dict[str, Any] = {"window": self.window}
+        return replace(self.policy, **changed)
 
     def parts(self) -> dict[str, Strategy]:
         return {"policy": self.kept}
@@ -118,9 +125,7 @@ class VideoMLA(Strategy):
         sized: dict[str, Any] = {"window": found.knobs().get("window")}
         if sized["window"] is not None and replace(self.kept, **sized) == found:
             return replace(self, **sized)
-        name = registry.parse_strategy(self.policy.removeprefix("[").removesuffix("]"))[0]
-        knobs = typed(found)
-        return replace(self, policy=f"{name}.{knobs}" if knobs else name, window=None)
+        return replace(self, policy=found, window=None)
 
     def adapt(self, backbone: Backbone) -> Backbone:
         """The backbone with latent attention in every layer, all else shared with it.

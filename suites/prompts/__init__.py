@@ -6,7 +6,12 @@ last prompt names the subject of A but not its looks; `six` stories of six scene
 """
 
 from suites.prompts.files import from_file
-from suites.prompts.prompt import Prompt, PromptSet, Scene, first, script
+from suites.prompts.prompt import Prompt, PromptSet, WrittenScene, first, script
 from suites.prompts.sets import HOME, SETS, SUMS, built_in
 
-__all__ = ["HOME", "SETS", "SUMS", "Prompt", "PromptSet", "Scene", "built_in", "first", "from_file", "script"]
+Scene = WrittenScene
+"""Its former name."""
+
+__all__ = [
+    "HOME", "SETS", "SUMS", "Prompt", "PromptSet", "Scene", "WrittenScene", "built_in", "first", "from_file", "script",
+]  # fmt: skip

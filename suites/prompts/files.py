@@ -18,7 +18,7 @@ from harness.files import in_utf8, parse_json, read_bytes
 from harness.limits import LARGEST_SEED, MOST_FRAMES
 from harness.memory import Boundary
 from harness.rollout.script import check_text, is_script, parse_script
-from suites.prompts.prompt import Prompt, PromptSet, Scene
+from suites.prompts.prompt import Prompt, PromptSet, WrittenScene
 
 KINDS = ("prompt", "script", "prompts")
 """What a record may hold: one prompt, a script as one text, or a list of prompts."""
@@ -194,14 +194,16 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
     if kind == "script":
         return replace(made, scenes=_scenes(record[kind], where))
     if kind == "prompt":
-        return replace(made, scenes=(Scene(record[kind].strip()),))
+        return replace(made, scenes=(WrittenScene(record[kind].strip()),))
     boundaries = record.get("boundaries", ["smooth"] * (len(texts) - 1))
     if not isinstance(boundaries, list) or len(boundaries) != len(texts) - 1 or not _known(boundaries):
         raise PromptError(
             f'{where}: "boundaries" must be {len(texts) - 1} of {", ".join(get_args(Boundary))}; given: '
             f"{shown(boundaries)}"
         )
-    scenes = tuple(Scene(text.strip(), entered) for text, entered in zip(texts, ["smooth", *boundaries], strict=True))
+    scenes = tuple(
+        WrittenScene(text.strip(), entered) for text, entered in zip(texts, ["smooth", *boundaries], strict=True)
+    )
     return replace(made, scenes=scenes, starts=_starts(record.get("switch_frame_indices"), len(texts), where))
 
 
@@ -217,7 +219,7 @@ def _from_line(text: str, where: str, name: str) -> Prompt:
     _check_text(text, where)
     if not text.strip():
         raise PromptError(f"{where}: the prompt is empty; write at least a word, or leave it out")
-    return Prompt(name, _scenes(text, where) if is_script(text) else (Scene(text.strip()),))
+    return Prompt(name, _scenes(text, where) if is_script(text) else (WrittenScene(text.strip()),))
 
 
 def _whole(record: Mapping[str, Any], key: str, what: str, least: int, most: int, where: str) -> int | None:
@@ -274,7 +276,7 @@ def _starts(given: Any, scenes: int, where: str) -> tuple[int, ...]:
     return tuple(starts)
 
 
-def _scenes(text: str, where: str) -> tuple[Scene, ...]:
+def _scenes(text: str, where: str) -> tuple[WrittenScene, ...]:
     """The scenes of a script in one text, their lengths as written: what they are in latent frames is asked later."""
     try:
         cues = parse_script(text, rate=1, chunk=1).cues
@@ -282,5 +284,6 @@ def _scenes(text: str, where: str) -> tuple[Scene, ...]:
         raise PromptError(f"{where}: {error}") from None
     lengths = [_LENGTH.search(scene) for scene in text.split("|")]
     return tuple(
-        Scene(cue.text, cue.boundary, length[1] if length else "") for cue, length in zip(cues, lengths, strict=True)
+        WrittenScene(cue.text, cue.boundary, length[1] if length else "")
+        for cue, length in zip(cues, lengths, strict=True)
     )

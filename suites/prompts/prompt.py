@@ -15,9 +15,12 @@ from harness.rollout.script import Cue, Script, parse_script
 
 
 @dataclass(frozen=True)
-class Scene:
-    """A prompt as the model reads it, how its scene is entered, and how long it lasts: "10s", "84f" (latent frames), or
-    "" where it does not say."""
+class WrittenScene:
+    """A scene as a file of prompts writes it: with its length instead of its start. `script` makes a `Cue` of it.
+
+    text: the prompt as the model reads it. boundary: how it is entered. length: "10s", "84f" (latent frames), or ""
+    where it does not say.
+    """
 
     text: str
     boundary: Boundary = "smooth"
@@ -34,7 +37,7 @@ class Prompt:
     """
 
     id: str
-    scenes: tuple[Scene, ...]
+    scenes: tuple[WrittenScene, ...]
     starts: tuple[int, ...] = ()
     frames: int | None = None
     seed: int | None = None

@@ -3,9 +3,10 @@ import re
 import pytest
 
 from harness import registry
+from harness.backbone.request import BackboneRequest
 from harness.campaign.campaign import EQUAL, PUBLISHED, make_campaign, read_campaign
 from harness.campaign.expansion import absent, arms, cells, manifest
-from harness.errors import CampaignError, KnobError
+from harness.errors import CampaignError, KnobError, PresetError
 from harness.memory.budget import dense_bytes
 from harness.suite import Row, Task
 from tests import toy
@@ -253,3 +254,17 @@ def test_a_seed_of_a_rollout_fits_a_table(monkeypatch, backbone):
     asked = make_campaign({"strategies": ["full"], "suites": ["toy"], "equal_budget": 0})
     with pytest.raises(CampaignError, match="gives a rollout the seed 9223372036854775808; allowed: 0 to"):
         cells(asked, backbone)
+
+
+def test_a_campaign_asks_for_its_backbone_with_the_options_that_it_has():
+    assert make_campaign({}).backbone_request() == BackboneRequest(name="pocket")
+    asked = {"backbone": "longlive", "device": "cuda:1", "dtype": "float16", "size": "480x832", "offload": True,
+             "weights": "here", "container": "generator", "chunk": 1}  # fmt: skip
+    assert make_campaign(asked).backbone_request() == BackboneRequest(
+        name="longlive",
+        device="cuda:1",
+        dtype="float16",
+        options={"size": (480, 832), "offload": True, "weights": "here", "container": "generator", "chunk": 1},
+    )
+    with pytest.raises(PresetError, match="device 'meta' holds shapes and no numbers"):
+        make_campaign({"device": "meta"}).backbone_request()

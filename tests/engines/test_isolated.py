@@ -2,7 +2,7 @@
 
 import json
 import threading
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 import torch
@@ -82,8 +82,8 @@ def test_a_video_that_is_none_has_no_speed():
 def test_what_goes_wrong_in_the_process_is_the_cells_status(tmp_path, monkeypatch):
     made = cell(Fps())
     job = {
-        "backbone": "pocket", "device": "cpu", "dtype": "float32", "strategy": "memrope", "suite": "fps", "threads": 1,
-        "options": {}, "knobs": {**made.arm.strategy.knobs(), "window": 4},
+        "backbone": asdict(pocket().request()), "strategy": "memrope", "suite": "fps", "threads": 1,
+        "knobs": {**made.arm.strategy.knobs(), "window": 4},
         "task": {"scenario": "stream", "frames": 24, "given": 0, "forced": False, "boundaries": ["smooth"],
                  "rows": [{"seed": 0, "script": [[0, "a"]]}]},
     }  # fmt: skip

@@ -184,7 +184,8 @@ def test_latents_get_as_many_frames_as_the_backbone_was_trained_for(pocket):
     free = strategy.at_budget(replace(spec, trained_frames=None), budget)
     assert free.footprint(spec, FAR) == pytest.approx(budget, rel=0.01)
     shrunk = registry.strategy("videomla", policy="attention_sink.window=21,sink=10").at_budget(spec, 9 * 3456)
-    assert shrunk.policy == "attention_sink.sink=5"
+    assert shrunk.policy == registry.strategy("attention_sink", sink=5)
+    assert shrunk.knobs()["policy"] == "attention_sink.sink=5"
     assert (shrunk.kept.window, shrunk.kept.sink) == (12, 5)
 
 

@@ -26,7 +26,7 @@ from harness.errors import (
     SwitchError,
 )
 from harness.memory import MemorySpec, Strategy
-from harness.rollout import rollout
+from harness.rollout import EncodedCue, rollout
 from harness.rollout.noise import PairedNoise
 from harness.verify.bench import CONFIG
 from strategies.attention_sink import AttentionSink
@@ -86,6 +86,16 @@ def test_what_is_asked_for_is_served() -> None:
         3,
     ]
     assert lengths(backbone=independent(), latent_frames=7, texts=["a", "b"]) == [1, 3, 3]
+
+
+@pytest.mark.parametrize("texts", [None, ["x", "y"]])
+def test_a_switch_may_be_a_cue_or_its_fields_as_a_tuple(texts: list[str] | None) -> None:
+    cue = EncodedCue(7, prompts(2), "recall", texts)
+    as_tuple = (7, prompts(2), "recall", texts) if texts else (7, prompts(2), "recall")
+    one, other = ([chunk.latents for chunk in asked(switches=[switch])] for switch in (cue, as_tuple))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(one, other, strict=True))
+    assert "unknown kind 'fade'" in refused(SwitchError, switches=[EncodedCue(7, prompts(2), "fade")])  # type: ignore[arg-type]
+    assert not torch.equal(one[-1], list(asked())[-1].latents)
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """Scripts of prompts: what they say, and where they are wrong."""
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from harness.errors import PromptError
-from harness.rollout.script import Cue, Script, is_script, parse_script
+from harness.rollout.script import Cue, Script, encoded, is_script, parse_script
+from harness.rollout.task_rollout import cues_of
 
 
 def parsed(text):
@@ -98,3 +100,28 @@ def test_a_malformed_script_is_one_clear_line(text, words):
     with pytest.raises(PromptError, match=words) as caught:
         parsed(text)
     assert "\n" not in str(caught.value)
+
+
+def encode(prompts):
+    return torch.tensor([[[float(len(prompt))]] for prompt in prompts])
+
+
+def test_cues_of_a_batch_are_encoded_scene_by_scene():
+    rows = [(Cue(0, "a"), Cue(6, "bb", "hardcut")), (Cue(0, "ccc"), Cue(6, "dddd", "hardcut"))]
+    first, second = encoded(rows, encode)
+    assert (first.start, first.boundary, first.texts) == (0, "smooth", ["a", "ccc"])
+    assert (second.start, second.boundary, second.texts) == (6, "hardcut", ["bb", "dddd"])
+    assert first.embeddings.flatten().tolist() == [1, 3]
+    assert second.embeddings.flatten().tolist() == [2, 4]
+
+
+@pytest.mark.parametrize("other", [(Cue(0, "a"),), (Cue(0, "a"), Cue(9, "b")), (Cue(0, "a"), Cue(6, "b", "recall"))])
+def test_rows_of_a_batch_that_do_not_go_together_are_refused(other):
+    with pytest.raises(PromptError, match="must switch at the same frames and in the same way"):
+        encoded([(Cue(0, "a"), Cue(6, "b")), other], encode)
+
+
+def test_the_stored_form_of_a_row_becomes_cues():
+    assert cues_of(((0, "a"), (6, "b")), ("smooth", "recall")) == (Cue(0, "a"), Cue(6, "b", "recall"))
+    with pytest.raises(ValueError, match="shorter"):
+        cues_of(((0, "a"), (6, "b")), ("smooth",))

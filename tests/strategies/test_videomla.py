@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import pickle
 import re
 from dataclasses import replace
 from typing import Any
@@ -20,12 +22,16 @@ from harness.backbone.layout import LaidOut, gather, room
 from harness.backbone.presets import Backbone, build, scramble, wan_1_3b
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, WanConfig
-from harness.errors import CheckpointError, KnobError
+from harness.errors import CheckpointError, KnobError, RegistryError
 from harness.memory import At, Entries, MemorySpec, Strategy
+from harness.memory.knobs import knobs_set
 from harness.pocket.preset import pocket
 from harness.rollout import rollout
 from harness.training.weights import read, write
 from harness.verify.bench import CONFIG, Workbench
+from strategies.attention_sink import AttentionSink
+from strategies.full import Full
+from strategies.memrope import MemRoPE
 from strategies.videomla import VideoMLA
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes, turned_pairs
 from strategies.videomla.initial import by_weights, decompose, principal, share, split_channels
@@ -318,6 +324,52 @@ def test_what_cannot_be_is_refused_in_one_line(knobs: dict[str, Any], says: str)
     with pytest.raises(KnobError, match=re.escape(says)) as caught:
         Workbench(VideoMLA(**knobs)).latents(1)
     assert "\n" not in str(caught.value)
+
+
+RECORDED = {
+    "videomla": ("attention_sink.window=7,sink=1", {}),
+    "videomla.window=9": ("attention_sink.window=7,sink=1", {"window": 9}),
+    "videomla.policy=memrope": ("memrope", {"policy": {"MemRoPE": {}}}),
+    "videomla.policy=[memrope.window=15,sink=1]": (
+        "[memrope.window=15,sink=1]",
+        {"policy": {"MemRoPE": {"window": 15, "sink": 1}}},
+    ),
+    "videomla.policy=[attention_sink.sink=1,window=7]": (
+        "[attention_sink.sink=1,window=7]",
+        {"policy": {"AttentionSink": {"window": 7, "sink": 1}}},
+    ),
+    "videomla.policy=memrope,window=9": ("memrope", {"policy": {"MemRoPE": {"window": 9}}, "window": 9}),
+}
+"""By what is typed: the text of the policy in records, and what names the cells."""
+
+
+@pytest.mark.parametrize("typed_text", RECORDED)
+def test_a_policy_is_a_strategy_and_recorded_as_it_was_typed(typed_text: str) -> None:
+    text, named = RECORDED[typed_text]
+    made = registry.parse_strategy(typed_text)[1]
+    assert isinstance(made, VideoMLA)
+    assert isinstance(made.policy, Strategy)
+    assert made.knobs()["policy"] == text
+    assert repr(made).startswith(f"VideoMLA(policy={text!r}, window={made.window}, latent=None, ")
+    assert knobs_set(made) == named
+    # Also after a change, a copy, and the way through a file.
+    assert replace(made, latent=8).knobs()["policy"] == text
+    assert pickle.loads(pickle.dumps(made)).knobs() == made.knobs()
+    assert repr(registry.strategy("videomla", **json.loads(json.dumps(made.knobs())))) == repr(made)
+
+
+def test_a_policy_may_be_given_as_a_strategy() -> None:
+    made = VideoMLA(policy=MemRoPE(window=24, sink=1))
+    assert made == VideoMLA(policy="memrope.window=24,sink=1")
+    assert made.knobs()["policy"] == "memrope.window=24,sink=1"
+    assert VideoMLA(policy=Full()).knobs()["policy"] == "full"
+    assert VideoMLA(policy=AttentionSink(window=7, sink=1)).knobs() == VideoMLA().knobs()
+
+    class Unregistered(Full):
+        pass
+
+    with pytest.raises(RegistryError, match=r"Unregistered of .* is registered under no name"):
+        VideoMLA(policy=Unregistered())
 
 
 def test_the_policys_nature_is_its_own() -> None:

@@ -10,7 +10,8 @@ import pytest
 import suites.prompts
 from harness.errors import PromptError
 from harness.rollout.script import Cue, Script, parse_script
-from suites.prompts import HOME, SETS, SUMS, Prompt, Scene, built_in, first, from_file, script
+from suites import prompts
+from suites.prompts import HOME, SETS, SUMS, Prompt, WrittenScene, built_in, first, from_file, script
 
 COUNTS = {"steady": 32, "switch": 24, "recall": 12, "six": 4}
 FRAMES = {"steady": 63, "switch": 81, "recall": 120, "six": 240}
@@ -161,7 +162,7 @@ def test_prompts_of_a_benchmark_survive_as_they_are(tmp_path):
     path.write_bytes("\r\n".join(["\ufeff" + ODD[0], "", f"  {ODD[1]} ", ODD[0], ODD[2], ""]).encode())
     found = from_file(path)
     assert [prompt.id for prompt in found.prompts] == ["Bench-1", "Bench-3", "Bench-5"]
-    assert [prompt.scenes for prompt in found.prompts] == [(Scene(text),) for text in ODD]
+    assert [prompt.scenes for prompt in found.prompts] == [(WrittenScene(text),) for text in ODD]
     assert (found.name, found.sha256) == ("Bench", hashlib.sha256(path.read_bytes()).hexdigest())
     assert scripted(found.prompts[0], frames=240) == Script((Cue(0, ODD[0]),), 240)
 
@@ -169,10 +170,13 @@ def test_prompts_of_a_benchmark_survive_as_they_are(tmp_path):
 def test_a_mark_makes_a_script_of_its_own_line_only(tmp_path):
     lines = ["a [10s#] | b; c [84f@]|a", "c | d; e", "f [1]"]
     one, *others = from_file(written(tmp_path, "mine.txt", "\n".join(lines))).prompts
-    assert one == Prompt("mine-1", (Scene("a", "smooth", "10s"), Scene("b; c", "hardcut", "84f"), Scene("a", "recall")))
+    assert one == Prompt(
+        "mine-1",
+        (WrittenScene("a", "smooth", "10s"), WrittenScene("b; c", "hardcut", "84f"), WrittenScene("a", "recall")),
+    )
     for rate, chunk in ((4, 3), (8, 1), (6, 5)):
         assert script(one, rate=rate, chunk=chunk) == parse_script(lines[0], rate=rate, chunk=chunk)
-    assert [prompt.scenes for prompt in others] == [(Scene(line),) for line in lines[1:]]
+    assert [prompt.scenes for prompt in others] == [(WrittenScene(line),) for line in lines[1:]]
 
 
 def test_a_mark_among_semicolons_leaves_other_lines_alone(tmp_path):
@@ -184,9 +188,9 @@ def test_a_mark_among_semicolons_leaves_other_lines_alone(tmp_path):
     ]
     found = from_file(written(tmp_path, "marks.txt", "\n".join(lines))).prompts
     assert [prompt.scenes for prompt in found] == [
-        (Scene(lines[0]),),
-        (Scene("A clock that counts down", length="10s"),),
-        (Scene(lines[2]),),
+        (WrittenScene(lines[0]),),
+        (WrittenScene("A clock that counts down", length="10s"),),
+        (WrittenScene(lines[2]),),
     ]
 
 
@@ -214,30 +218,38 @@ def test_lists_of_prompts_say_where_their_scenes_begin(tmp_path):
 
 def test_published_switches_take_effect_at_the_next_chunk():
     """Six scenes that switch at 40, 80, ..., 200 are 240 frames, though they do not say so."""
-    prompt = Prompt("p", tuple(map(Scene, "abcdef")), starts=(40, 80, 120, 160, 200))
+    prompt = Prompt("p", tuple(map(WrittenScene, "abcdef")), starts=(40, 80, 120, 160, 200))
     found = scripted(prompt)
     assert [cue.start for cue in found.cues] == [0, 42, 81, 120, 162, 201]
     assert found.frames == 240
-    assert scripted(Prompt("p", tuple(map(Scene, "ab")), starts=(40,))).frames == 81
+    assert scripted(Prompt("p", tuple(map(WrittenScene, "ab")), starts=(40,))).frames == 81
 
 
 def test_who_asks_for_a_length_gets_it():
-    several = Prompt("p", (Scene("a", length="10s"), Scene("b", "hardcut", "10s")))
+    several = Prompt("p", (WrittenScene("a", length="10s"), WrittenScene("b", "hardcut", "10s")))
     assert scripted(several, frames=240) == Script((Cue(0, "a"), Cue(39, "b", "hardcut")), 240)
-    unsaid = Prompt("p", (Scene("a"), Scene("b")), frames=21)
+    unsaid = Prompt("p", (WrittenScene("a"), WrittenScene("b")), frames=21)
     assert scripted(unsaid) == Script((Cue(0, "a"), Cue(9, "b")), 21)
     assert scripted(unsaid, frames=120) == Script((Cue(0, "a"), Cue(60, "b")), 120)
-    assert scripted(Prompt("p", (Scene("a"),))) == Script((Cue(0, "a"),), 63)
+    assert scripted(Prompt("p", (WrittenScene("a"),))) == Script((Cue(0, "a"),), 63)
 
 
 @pytest.mark.parametrize(
     ("prompt", "frames", "message"),
     [
-        (Prompt("p", (Scene("a"),)), 20, r"'p': 20 latent frames are not whole chunks of 3; ask for 21$"),
-        (Prompt("p", (Scene("a"),)), 0, r"begin at latent frames 0 of 0"),
-        (Prompt("p", (Scene("a", length="10s"), Scene("b"))), 39, r"'p': .* 0, 39 of 39; each needs a chunk \(3\)"),
-        (Prompt("p", (Scene("a"), Scene("b"), Scene("c")), starts=(40, 41)), 60, r"0, 42, 42 of 60"),
-        (Prompt("p", (Scene("a"), Scene("b")), frames=3), None, r"0, 0 of 3"),
+        (Prompt("p", (WrittenScene("a"),)), 20, r"'p': 20 latent frames are not whole chunks of 3; ask for 21$"),
+        (Prompt("p", (WrittenScene("a"),)), 0, r"begin at latent frames 0 of 0"),
+        (
+            Prompt("p", (WrittenScene("a", length="10s"), WrittenScene("b"))),
+            39,
+            r"'p': .* 0, 39 of 39; each needs a chunk \(3\)",
+        ),
+        (
+            Prompt("p", (WrittenScene("a"), WrittenScene("b"), WrittenScene("c")), starts=(40, 41)),
+            60,
+            r"0, 42, 42 of 60",
+        ),
+        (Prompt("p", (WrittenScene("a"), WrittenScene("b")), frames=3), None, r"0, 0 of 3"),
     ],
 )
 def test_a_script_that_cannot_be(prompt, frames, message):
@@ -261,19 +273,21 @@ def test_a_table_has_a_prompt_a_row(tmp_path):
     ]
     found = from_file(written(tmp_path, "mine.csv", "\r\n".join(rows))).prompts
     assert found == (
-        Prompt("x", (Scene("a fox, red"),), frames=24, seed=7),
-        Prompt("mine-4", (Scene('a "den"\nin snow; [10s] | b'),), vbench="a den"),
-        Prompt("mine-6", (Scene("c"),)),
+        Prompt("x", (WrittenScene("a fox, red"),), frames=24, seed=7),
+        Prompt("mine-4", (WrittenScene('a "den"\nin snow; [10s] | b'),), vbench="a den"),
+        Prompt("mine-6", (WrittenScene("c"),)),
     )
-    assert from_file(written(tmp_path, "one.csv", "prompt\na fox\n")).prompts == (Prompt("one-2", (Scene("a fox"),)),)
+    assert from_file(written(tmp_path, "one.csv", "prompt\na fox\n")).prompts == (
+        Prompt("one-2", (WrittenScene("a fox"),)),
+    )
 
 
 def test_texts_alone_are_prompts_or_scripts_as_in_a_text_file(tmp_path):
     texts = ["a fox; red", "b [3s#] | c [3s]", "d | e"]
     wanted = [
-        (Scene("a fox; red"),),
-        (Scene("b", length="3s"), Scene("c", "hardcut", "3s")),
-        (Scene("d | e"),),
+        (WrittenScene("a fox; red"),),
+        (WrittenScene("b", length="3s"), WrittenScene("c", "hardcut", "3s")),
+        (WrittenScene("d | e"),),
     ]
     files = {
         "t.txt": "\n".join(texts),
@@ -284,7 +298,7 @@ def test_texts_alone_are_prompts_or_scripts_as_in_a_text_file(tmp_path):
         found = from_file(written(tmp_path, name, content)).prompts
         assert [prompt.scenes for prompt in found] == wanted
         assert [prompt.id for prompt in found] == [f"{name[0]}-{number}" for number in (1, 2, 3)]
-    assert from_file(written(tmp_path, "o.json", '"a fox"')).prompts == (Prompt("o-1", (Scene("a fox"),)),)
+    assert from_file(written(tmp_path, "o.json", '"a fox"')).prompts == (Prompt("o-1", (WrittenScene("a fox"),)),)
 
 
 def test_a_prompt_with_two_seeds_is_two_prompts(tmp_path):
@@ -292,7 +306,7 @@ def test_a_prompt_with_two_seeds_is_two_prompts(tmp_path):
     found = from_file(written(tmp_path, "s.json", json.dumps(records))).prompts
     assert [prompt.seed for prompt in found] == [None, 0, 7]
     nothing = {"prompt": "a", "seed": None, "frames": None, "vbench": None}
-    assert from_file(written(tmp_path, "n.json", json.dumps(nothing))).prompts == (Prompt("n-1", (Scene("a"),)),)
+    assert from_file(written(tmp_path, "n.json", json.dumps(nothing))).prompts == (Prompt("n-1", (WrittenScene("a"),)),)
 
 
 @pytest.mark.parametrize(
@@ -387,4 +401,8 @@ def test_ids_of_a_file_whose_name_the_locale_cannot_read(tmp_path):
 def test_a_cell_may_be_long(tmp_path):
     text = "a fox " * 40_000
     found = from_file(written(tmp_path, "p.csv", f"id,prompt\na,{text}\n"))
-    assert found.prompts[0].scenes == (Scene(text.strip()),)
+    assert found.prompts[0].scenes == (WrittenScene(text.strip()),)
+
+
+def test_a_written_scene_is_found_by_its_former_name():
+    assert prompts.Scene is WrittenScene
