@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from harness.cli.console.sheet import reflowed
 from harness.cli.console.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
 from harness.escaping import terminal
@@ -89,7 +90,8 @@ def describe(
         print_json(about)
         return
     console.print(Text.assemble((terminal(name), "bold"), f"  {terminal(about['paper'])}\n"))
-    console.print(lines(about["text"] + "\n"), soft_wrap=True)
+    for text in about["text"].split("\n\n"):
+        console.print(lines(reflowed(text, console.width) + "\n"), soft_wrap=True)
     if about["knobs"]:
         sheet = table("knob", "default", "allowed")
         for knob, value in about["knobs"].items():
@@ -193,7 +195,8 @@ def _describe_suite(name: str, as_json: bool) -> None:
     console.print(
         Text.assemble((terminal(name), "bold"), f"  version {suite.version}, tiers {', '.join(suite.tiers)}\n")
     )
-    console.print(lines((inspect.getdoc(sys.modules[type(suite).__module__]) or "") + "\n"), soft_wrap=True)
+    for text in (inspect.getdoc(sys.modules[type(suite).__module__]) or "").split("\n\n"):
+        console.print(lines(reflowed(text, console.width) + "\n"), soft_wrap=True)
     sheet = table("metric", "unit", "better", "what it is")
     for key, metric in metrics.items():
         sheet.add_row(key, metric["unit"], metric["better"], metric["about"])
