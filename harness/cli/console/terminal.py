@@ -13,6 +13,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.status import Status
+from rich.table import Column
 from rich.text import Text
 
 from harness.cli.console.pace import Pace
@@ -87,8 +88,11 @@ def table(*columns: str | Text, title: str | None = None) -> Sheet:
 
 def progress(disable: bool = False, left: bool = True) -> Progress:
     """A bar for tasks that say their `rate` in words. left: also the time that is left, as rich guesses it."""
+    # What names the task is cut, so that how far it is stays legible: percents, rate and time.
+    room = console.width - (64 if left else 32)
+    named = Column(no_wrap=True, overflow="ellipsis", max_width=max(room, 12))
     return Progress(
-        TextColumn("{task.description}", markup=False),
+        TextColumn("{task.description}", markup=False, table_column=named),
         BarColumn(bar_width=40 if console.width > NARROW else 8),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
