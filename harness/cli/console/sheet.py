@@ -23,7 +23,7 @@ JOINT = re.compile(r"(?<=[,=/._:-])(?=[A-Za-z])")
 NAMED = re.compile(r"\s*[\w*]+(?:, [\w*]+)*: ")
 """The beginning of a line of a docstring that says what a name means."""
 NEARLY = 0.85
-"""Of the width of a docstring: a line that long goes on in the next one."""
+"""Of the width of a paragraph: a line that long goes on in the next one."""
 
 
 class Sheet(Table):
@@ -92,15 +92,20 @@ def cut(text: Text, width: int) -> Text:
 
 
 def reflowed(text: str, width: int) -> str:
-    """Return a docstring with its paragraphs wrapped anew, unless it is narrow enough.
+    """Return a docstring, or several, with the paragraphs wrapped anew that are too wide."""
+    return "\n\n".join(_reflowed(paragraph, width) for paragraph in text.split("\n\n"))
 
-    A line goes on with the next one where it is nearly as long as the text is wide, and the next one neither begins
-    with a name and a colon nor stands further left.
+
+def _reflowed(paragraph: str, width: int) -> str:
+    """Wrap a paragraph anew, unless it is narrow enough.
+
+    A line goes on with the next one where it is nearly as long as the paragraph is wide, and the next one neither
+    begins with a name and a colon nor stands further left.
     """
-    told = text.split("\n")
+    told = paragraph.split("\n")
     wide = max(map(len, told))
     if wide <= width:
-        return text
+        return paragraph
     parts: list[list[str]] = []
     for each in told:
         before = parts[-1][-1] if parts else ""
