@@ -240,6 +240,12 @@ def card(session: nox.Session) -> None:
 
 
 @nox.session
+def film(session: nox.Session) -> None:
+    """The moving picture at the top of README.md, docs/pictures/four.png; a minute."""
+    python(session, "tests.benchmarks.front_film", *session.posargs)
+
+
+@nox.session
 @nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
 def verify(session: nox.Session, strategy: str) -> None:
     """The invariants of one strategy; without a name in parentheses, of all."""

@@ -7,7 +7,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
+import pytest
+from PIL import Image, ImageColor
+
+from tests.benchmarks import front_film
+
 ROOT = Path(__file__).parents[1]
+PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), *(path.relative_to(ROOT) for path in ROOT.glob("docs/**/*.md"))]
 TEST_COMMAND = "pip install nox && nox -s tests"
 
 
@@ -36,7 +43,7 @@ def test_python_in_the_readme_runs() -> None:
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:
-    assert TEST_COMMAND in blocks("README.md", "bash")[0]
+    assert any(TEST_COMMAND in block for block in blocks("README.md", "bash"))
     assert (ROOT / ".ci/run").read_text(encoding="utf-8").splitlines()[-1] == TEST_COMMAND
 
 
@@ -51,7 +58,8 @@ def test_every_strategy_has_a_page_with_its_knobs() -> None:
     for name, point in found("strategies").items():
         if not point.value.startswith("strategies."):
             continue
-        assert f"| `{name}` |" in readme
+        (row,) = re.findall(rf"^\| `{name}` \| \[.*", readme, re.MULTILINE)
+        assert f"({strategy_class(name).paper})" in row
         assert f"[{name}]({name}.md)" in index
         page = (ROOT / f"docs/strategies/{name}.md").read_text(encoding="utf-8")
         rows = re.findall(r"^\| `(\w+)` \| (\S+) \| (.+?) \| [^|]+ \|$", page, re.MULTILINE)
@@ -76,3 +84,45 @@ def test_the_shell_of_the_page_puts_prompts_beside_the_words_of_vbench(tmp_path:
             Prompt(f"extended-{name}-1", (WrittenScene('A white "cup"; steam'),), frames=frames, vbench="a cup"),
             Prompt(f"extended-{name}-2", (WrittenScene("It's a fox | snow"),), frames=frames, vbench="a fox"),
         )
+
+
+@pytest.mark.parametrize("page", PAGES, ids=str)
+def test_links_lead_to_files_and_headings_that_are_there(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`]*`", "", (ROOT / page).read_text(encoding="utf-8"), flags=re.DOTALL)
+    for link in re.findall(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"", text):
+        address, _, anchor = "".join(link).partition("#")
+        if address.startswith("https://"):
+            continue
+        target = (ROOT / page).parent / address if address else ROOT / page
+        assert target.exists(), link
+        if anchor:
+            headings = re.findall(r"^#+ (.+)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert anchor in {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}, link
+
+
+def test_nox_sessions_on_the_pages_are_there() -> None:
+    sessions = set(re.findall(r"^def (\w+)\(session", (ROOT / "noxfile.py").read_text(encoding="utf-8"), re.MULTILINE))
+    for page in PAGES:
+        named = set(re.findall(r"nox -s \"?(\w+)", (ROOT / page).read_text(encoding="utf-8")))
+        assert named <= sessions, page
+
+
+def test_the_moving_picture_is_drawn_by_its_command_and_cuts_no_name(tmp_path: Path) -> None:
+    names = ["full", "attention_sink.window=13,sink=4"]
+    front_film.draw(tmp_path / "small.png", names, frames=9, scale=2)
+    with Image.open(tmp_path / "small.png") as picture:
+        assert picture.n_frames == 9
+        assert picture.info["loop"] == 0
+        label = np.asarray(picture.convert("RGB"))[: front_film.LINE]
+    ground = np.array(ImageColor.getrgb(front_film.GROUND))
+    written = (label != ground).any((0, 2)).nonzero()[0]
+    assert written.min() >= front_film.GAP // 2
+    assert written.max() < label.shape[1] - front_film.GAP // 2
+
+
+def test_the_moving_picture_of_the_readme_is_there() -> None:
+    (shown,) = re.findall(r"<img [^>]*docs/pictures/four.png[^>]*>", (ROOT / "README.md").read_text(encoding="utf-8"))
+    assert all(name in shown for name in front_film.MEMORIES)
+    assert front_film.PICTURE.stat().st_size < 1_500_000
+    with Image.open(front_film.PICTURE) as picture:
+        assert picture.n_frames == front_film.FRAMES

@@ -145,7 +145,8 @@ def run(
         return
     for line in _plan_in_words(looks):
         console.print(line)
-    with Ticker(planned) as ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
+    kept = {look.cell.id for look in looks if not look.due}
+    with Ticker(planned, kept) as ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
         execute(
             store,
             stage,

@@ -12,8 +12,7 @@ from harness.cli.console.terminal import Json, app, console, line, lines, print_
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
+    from harness.cli.console.sheet import Sheet as Shown
     from reports.sheet import Sheet
 
 OUT = Path("runs/compare")
@@ -68,7 +67,7 @@ def on_terminal(sheet: Sheet) -> bool:
     return not sheet.aside or len(sheet.heads) > 1 + len(sheet.aside)
 
 
-def fitted(sheet: Sheet, width: int) -> list[Table]:
+def fitted(sheet: Sheet, width: int) -> list[Shown]:
     """Return a report's table as one that fits a terminal, or as several below each other, each with the arms' names.
 
     An interval stands below its mean, and a count below its heading. Columns that are aside are in the page only.

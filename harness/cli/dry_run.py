@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.cli.console.terminal import console, table
+from harness.cli.console.terminal import console, each_told, table
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
+    from harness.campaign.expansion import Cell
     from harness.engines.inline import Look
 
 
@@ -21,11 +22,13 @@ def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
     total, disk = 0.0, 0
     # Repeats differ in their seed only.
     known: dict[tuple[str, str, str, int], tuple[float, int]] = {}
+    due = {_kind(look.cell): look.cell for look in looks if look.due and not look.cell.skip}
+    with each_told([" ".join(map(str, kind)) for kind in due], "timing a few chunks of") as kinds:
+        for kind, _ in zip(due, kinds, strict=True):
+            known[kind] = estimate(due[kind], stage)
     for look in looks:
         cell = look.cell
-        kind, runs = (cell.arm.label, cell.suite.name, cell.task.scenario, cell.task.frames), look.due and not cell.skip
-        if runs and kind not in known:
-            known[kind] = estimate(cell, stage)
+        kind, runs = _kind(cell), look.due and not cell.skip
         seconds, size = known[kind] if runs else (0.0, 0)
         total, disk = total + seconds, disk + size
         takes = f"{seconds:.0f} s, {size / 1e6:.1f} MB"
@@ -38,3 +41,7 @@ def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
         )
     console.print(sheet)
     console.print(f"{len(looks)} cells, about {total / 60:.1f} minutes and {disk / 1e6:.0f} MB from here on")
+
+
+def _kind(cell: Cell) -> tuple[str, str, str, int]:
+    return cell.arm.label, cell.suite.name, cell.task.scenario, cell.task.frames

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import Progress, TaskID
 
 from harness.cli.console import checks
+from harness.cli.console.pace import Pace
 from harness.cli.console.terminal import (
     ChunkOption,
     ContainerOption,
@@ -19,7 +18,9 @@ from harness.cli.console.terminal import (
     TilingOption,
     WeightsOption,
     app,
+    aside,
     console,
+    line,
     progress,
 )  # fmt: skip
 from harness.errors import HorizonError, NotFiniteError, PresetError
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
     from harness.films.writer import VideoWriter
     from harness.rollout.sample import Piece
+    from harness.training.loop import Trains
 
 STRIP = 12
 """Pictures of a filmstrip."""
@@ -121,7 +123,7 @@ def _filmed(
     """Write pieces as they come; returns pictures for a filmstrip with their times, and the exit code."""
     length = frames / stage.latents_per_second
     shown: list[tuple[str, Tensor]] = []
-    began = time.monotonic()
+    pace = Pace({"video": length})
     with progress() as bar:
         task = bar.add_task(terminal(title), total=frames, rate="")
         try:
@@ -130,11 +132,11 @@ def _filmed(
                 if piece.seconds >= len(shown) * length / STRIP:
                     shown.append((f"{piece.seconds:g} s", piece.pictures[0]))
                 done = piece.seconds + stage.chunk / stage.latents_per_second
-                bar.update(
-                    task,
-                    completed=done * stage.latents_per_second,
-                    rate=f"{done:.1f} of {length:g} s of video, {done / (time.monotonic() - began):.1f} x real time",
-                )
+                pace.advance("video", done - pace.done["video"])
+                rate = f"{done:.1f} of {length:g} s of video, {done / max(pace.elapsed, 1e-3):.1f} x real time"
+                bar.update(task, completed=done * stage.latents_per_second, rate=rate)
+                if not console.is_terminal and pace.due():
+                    aside.print(line(f"{rate}, {pace.in_words()}"), soft_wrap=True)
         except KeyboardInterrupt:
             return shown, 130
         except NotFiniteError as error:
@@ -165,7 +167,7 @@ def train(
 
     from harness import registry
     from harness.campaign.options import computing
-    from harness.training.loop import read_log, run
+    from harness.training.loop import read_log
     from harness.training.recipe import Request, School, chosen
     from reports.plots.strips import training_curve
 
@@ -177,18 +179,30 @@ def train(
     torch.set_num_threads(threads)
     for part in chosen(school, stage):
         trainer = school.enrol(part, request)
-        with progress() as bar:
-            task = bar.add_task(part, total=trainer.steps, completed=trainer.step, rate="")
-
-            def report(line: dict[str, float], task: TaskID = task, bar: Progress = bar) -> None:
-                rate = f"loss {line['loss']:.3f}, {line['seconds']:.2f} s a step"
-                bar.update(task, completed=line["step"], rate=rate)
-
-            run(trainer, report=report)
+        _train(part, trainer)
         weights = school.graduate(part, trainer, request, install=install)
         curve = trainer.folder / "curve.png"
         training_curve(read_log(trainer.folder), curve, f"{what}, {part}")
         console.print(f"{part}: {trainer.steps} steps, {weights}, {curve}")
+
+
+def _train(part: str, trainer: Trains) -> None:
+    """Run a stage to its end; a bar on a terminal, a line every so often on stderr elsewhere, say how far it is."""
+    from harness.training.loop import run
+
+    pace, begun = Pace({part: trainer.steps - trainer.step}), trainer.step
+    with progress() as bar:
+        task = bar.add_task(part, total=trainer.steps, completed=begun, rate="")
+
+        def report(logged: dict[str, float]) -> None:
+            rate = f"loss {logged['loss']:.3f}, {logged['seconds']:.2f} s a step"
+            bar.update(task, completed=logged["step"], rate=rate)
+            pace.advance(part, logged["step"] - begun - pace.done[part])
+            if not console.is_terminal and pace.due():
+                steps = f"{part}: {logged['step']:,.0f} of {trainer.steps:,} steps"
+                aside.print(line(f"{steps}, {rate}, {pace.in_words()}"), soft_wrap=True)
+
+        run(trainer, report=report)
 
 
 def _make_folder(folder: Path) -> None:

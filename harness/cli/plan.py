@@ -10,14 +10,13 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import checks
-from harness.cli.console.terminal import ChunkOption, Json, app, console, line, print_json, table
+from harness.cli.console.terminal import ChunkOption, Json, app, aside, console, each_told, line, print_json, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
 from harness.limits import LARGEST_SIDE
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from harness.backbone.presets import Backbone
+    from harness.cli.console.sheet import Sheet
     from harness.plan.planning import Device, Plan
 
 GPUS = ("H100", "H200", "B200", "A100", "A6000", "4090")
@@ -57,15 +56,16 @@ def plan(
         raise HorizonError(f"--out {out}: the picture is a PNG file; give a name that ends in .png")
     frames = max(2, round(seconds * stage.latents_per_second / stage.chunk)) * stage.chunk
     plans: list[tuple[str, Plan]] = []
-    for name in strategy or list(registry.found("strategies")):
-        _, made = registry.parse_strategy(name)
-        length = frames if made.bounded else min(frames, stage.trained_frames // stage.chunk * stage.chunk)
-        try:
-            plans.append((name, make(made, stage, latent_size, length)))
-        except KnobError as error:
-            if strategy:
-                raise
-            console.print(f"{name}: {error}", style="yellow")
+    with each_told(strategy or list(registry.found("strategies")), "planning") as names:
+        for name in names:
+            _, made = registry.parse_strategy(name)
+            length = frames if made.bounded else min(frames, stage.trained_frames // stage.chunk * stage.chunk)
+            try:
+                plans.append((name, make(made, stage, latent_size, length)))
+            except KnobError as error:
+                if strategy:
+                    raise
+                aside.print(line(f"{name}: {error}", "yellow"))
     if as_json:
         told = [_told(name, one, stage, devices) for name, one in plans]
         about = {"backbone": backbone, "latent_size": latent_size, "dtype": dtype, "gpus": [d.name for d in devices]}
@@ -114,15 +114,14 @@ def _tables(
     )
 
 
-def _sheet(*heads: str, title: str | None = None) -> Table:
+def _sheet(*heads: str, title: str | None = None) -> Sheet:
     sheet = table("strategy", *heads, title=title)
-    sheet.columns[0].no_wrap = True
     for column in sheet.columns[1:]:
         column.justify = "right"
     return sheet
 
 
-def _add(sheet: Table, name: str, *cells: str | Text) -> None:
+def _add(sheet: Sheet, name: str, *cells: str | Text) -> None:
     sheet.add_row(line(name, "bold"), *cells)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
+from harness.cli.console.sheet import reflowed
 from harness.cli.console.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
 from harness.escaping import terminal
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from harness.registry import Group
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
-
-
 GROUPS: tuple[Group, ...] = ("suites", "metrics", "backbones")
 """What is registered beside strategies."""
 FEW = 8
@@ -89,7 +88,7 @@ def describe(
         print_json(about)
         return
     console.print(Text.assemble((terminal(name), "bold"), f"  {terminal(about['paper'])}\n"))
-    console.print(lines(about["text"] + "\n"), soft_wrap=True)
+    console.print(lines(reflowed(about["text"], console.width) + "\n"), soft_wrap=True)
     if about["knobs"]:
         sheet = table("knob", "default", "allowed")
         for knob, value in about["knobs"].items():
@@ -193,7 +192,8 @@ def _describe_suite(name: str, as_json: bool) -> None:
     console.print(
         Text.assemble((terminal(name), "bold"), f"  version {suite.version}, tiers {', '.join(suite.tiers)}\n")
     )
-    console.print(lines((inspect.getdoc(sys.modules[type(suite).__module__]) or "") + "\n"), soft_wrap=True)
+    text = inspect.getdoc(sys.modules[type(suite).__module__]) or ""
+    console.print(lines(reflowed(text, console.width) + "\n"), soft_wrap=True)
     sheet = table("metric", "unit", "better", "what it is")
     for key, metric in metrics.items():
         sheet.add_row(key, metric["unit"], metric["better"], metric["about"])

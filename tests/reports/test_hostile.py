@@ -249,7 +249,8 @@ def test_a_plan_is_drawn_whatever_a_strategy_is_called(tmp_path, monkeypatch):
 
 def test_a_run_tells_what_went_wrong_in_one_line_a_cell(capsys):
     task = SimpleNamespace(rows=[0], frames=9, scenario=NAME)
-    cell = SimpleNamespace(id="x", task=task, arm=SimpleNamespace(label=MARKS), skip=None)
+    arm, suite = SimpleNamespace(label=MARKS), SimpleNamespace(name="drift")
+    cell = SimpleNamespace(id="x", task=task, arm=arm, suite=suite, skip=None)
     with Ticker([cell]) as ticker:
         ticker.step(SimpleNamespace(frames=3, cell=cell, trouble=""))
         ticker.warn(MARKS)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,9 +12,12 @@ import typer
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
-from rich.table import Table
+from rich.status import Status
+from rich.table import Column
 from rich.text import Text
 
+from harness.cli.console.pace import Pace
+from harness.cli.console.sheet import Sheet
 from harness.escaping import terminal
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -43,6 +47,8 @@ class Screen(Console):
 console = Screen()
 # What is being done meanwhile: never in the way of what a command is asked for.
 aside = Screen(stderr=True, style="dim")
+NARROW = 100
+"""Columns up to which a bar is short, so that the words beside it have room."""
 WeightsOption = Annotated[
     Path | None,
     typer.Option("--weights", help="A folder of weights; default: HORIZON_WEIGHTS, the Hugging Face cache."),
@@ -75,26 +81,49 @@ def line(text: str, style: str = "") -> Text:
     return Text(terminal(text), style)
 
 
-def table(*columns: str | Text, title: str | None = None) -> Table:
-    """A table without lines that folds long cells."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", box=None, pad_edge=False)
-    for column in columns:
-        made.add_column(column, overflow="fold")
-    return made
+def table(*columns: str | Text, title: str | None = None) -> Sheet:
+    """Return a table without lines that fits the terminal."""
+    return Sheet(*columns, title=title)
 
 
-def progress(disable: bool = False) -> Progress:
-    """A bar for tasks that say their `rate` in words."""
+def progress(disable: bool = False, left: bool = True) -> Progress:
+    """A bar for tasks that say their `rate` in words. left: also the time that is left, as rich guesses it."""
+    # What names the task is cut, so that how far it is stays legible: percents, rate and time.
+    room = console.width - (64 if left else 32)
+    named = Column(no_wrap=True, overflow="ellipsis", max_width=max(room, 12))
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        TextColumn("{task.description}", markup=False, table_column=named),
+        BarColumn(bar_width=40 if console.width > NARROW else 8),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
-        TimeRemainingColumn(),
+        *([TimeRemainingColumn()] if left else []),
         console=console,
         transient=True,
         disable=disable,
     )
+
+
+@contextmanager
+def each_told(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
+    """Yield pieces of work one by one; stderr says which one is under way, and how long the rest takes.
+
+    In a terminal that is one line, which goes when all is done; elsewhere it is a line a piece, ten seconds apart at
+    least.
+    """
+    pace = Pace({what: len(work)})
+
+    def pieces(status: Status) -> Iterator[str]:
+        for count, piece in enumerate(work, 1):
+            left = pace.in_words()
+            said = line(f"{what} {piece}, {count} of {len(work)}{f', {left}' if left else ''}")
+            status.update(said)
+            if not aside.is_terminal and (count == 1 or pace.due()):
+                aside.print(said, soft_wrap=True)
+            yield piece
+            pace.advance(what, 1)
+
+    with aside.status(line(what)) as status:
+        yield pieces(status)
 
 
 def print_json(content: dict[str, Any]) -> None:

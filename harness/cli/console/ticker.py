@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import time
+from collections import Counter
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
-from harness.cli.console.terminal import console, line, progress
+from harness.cli.console.pace import Pace
+from harness.cli.console.terminal import aside, console, line, progress
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
@@ -17,16 +19,27 @@ STYLES = {"ok": "green", "skipped": "dim"}
 
 
 class Ticker:
-    """Live progress on a terminal; a line a cell elsewhere."""
+    """Live progress on a terminal; elsewhere a line a cell, and on stderr a line every so often.
 
-    def __init__(self, planned: list[Cell]) -> None:
-        self.total = sum(len(cell.task.rows) * cell.task.frames for cell in planned if cell.skip is None)
+    Parameters
+    ----------
+    planned
+        All cells, in any order.
+    kept
+        Ids of those that will not be run: they take no time.
+    """
+
+    def __init__(self, planned: list[Cell], kept: Collection[str] = ()) -> None:
         self.cells, self.finished = len(planned), 0
         self.counts: dict[Status, int] = {}
-        self.began = time.monotonic()
+        work: Counter[str] = Counter()
+        for cell in planned:
+            work[cell.suite.name] += 0 if cell.id in kept else _frames(cell)
+        self.pace = Pace(work)
+        self.kept = frozenset(kept)
         self.rolled = 0
-        self.bar = progress(disable=not console.is_terminal)
-        self.task = self.bar.add_task("", total=self.total, rate="")
+        self.bar = progress(disable=not console.is_terminal, left=False)
+        self.task = self.bar.add_task("", total=work.total(), rate="")
         self.under_way: dict[str, int] = {}
         self.told: set[str] = set()
 
@@ -45,12 +58,17 @@ class Ticker:
         self.rolled += step.frames
         cell = step.cell
         self.under_way[cell.id] = self.under_way.get(cell.id, 0) + step.frames
-        self.bar.update(
-            self.task,
-            advance=step.frames,
-            description=terminal(f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}"),
-            rate=f"{self.rolled / (time.monotonic() - self.began):,.0f} latent frames/s",
-        )
+        self._advance(cell, step.frames)
+
+    def _advance(self, cell: Cell, frames: int) -> None:
+        """Show that some more of a cell is done, and say it where no bar is seen."""
+        self.pace.advance(cell.suite.name, frames)
+        rate = f"{self.rolled / max(self.pace.elapsed, 1e-3):,.0f} latent frames/s"
+        now = terminal(f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}")
+        left = self.pace.in_words()
+        self.bar.update(self.task, advance=frames, description=now, rate=left or rate)
+        if not console.is_terminal and self.pace.due():
+            aside.print(line(f"{now} · {rate} · {left or 'nothing finished yet'}"), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Something that must be seen, such as a worker that died."""
@@ -60,10 +78,16 @@ class Ticker:
         """A cell is in the store; kept: since before this run."""
         self.finished += 1
         self.counts[status] = self.counts.get(status, 0) + 1
-        whole = len(cell.task.rows) * cell.task.frames if cell.skip is None else 0
-        self.bar.update(self.task, advance=whole - self.under_way.pop(cell.id, 0))
+        whole = 0 if cell.id in self.kept else _frames(cell)
+        # What another process has run, or an earlier one had begun, comes at once.
+        self._advance(cell, whole - self.under_way.pop(cell.id, 0))
         if (status not in STYLES or not console.is_terminal) and not (kept and status in STYLES):
             task = cell.task
             state = f"kept, {status}" if kept else status
             told = f"{self.finished}/{self.cells} {state} {cell.arm.label} {task.scenario} {task.frames:,} {reason}"
             console.print(line(told.rstrip(), STYLES.get(status, "red")), soft_wrap=True)
+
+
+def _frames(cell: Cell) -> int:
+    """Latent frames of all rollouts of a cell."""
+    return 0 if cell.skip else len(cell.task.rows) * cell.task.frames
