@@ -1,4 +1,4 @@
-"""The machine: everything that does not know which strategy or suite it serves."""
+"""The benchmark harness: code that is independent of any particular strategy or suite."""
 
 from harness.moved import install
 

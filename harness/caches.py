@@ -1,8 +1,8 @@
-"""Where this user's caches are. Only the standard library is imported here.
+"""Locations of this user's caches. Only the standard library is imported here.
 
-`huggingface_hub.constants` says where its cache is, too, but that package comes with the extra `models` only, and a
-user who has not installed it must be told which files are missing; viewers run in environments of their own. Both must
-say the same: tests/test_caches.py compares them.
+`huggingface_hub.constants` defines the location of its cache too, but that package is installed with the extra `models`
+only. A user without it must still be told which files are missing, and viewers run in their own environments. The test
+tests/test_caches.py checks that both definitions agree.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from harness.errors import CheckpointError
 
 
 def cache_folder() -> Path:
-    """Where Horizon keeps what it can compute again: HORIZON_CACHE, or `horizon` in the user's cache."""
+    """Return the folder of results that Horizon can recompute: HORIZON_CACHE, or `horizon` in the user's cache."""
     given = os.environ.get("HORIZON_CACHE")
     return Path(given) if given else _user_cache("HORIZON_CACHE") / "horizon"
 
 
 def hub_cache() -> Path:
-    """The folder in which Hugging Face's libraries keep what they have fetched."""
-    # The second is the older name of the first, which the libraries still read.
+    """Return the folder in which Hugging Face's libraries keep downloaded files."""
+    # HUGGINGFACE_HUB_CACHE is the older name, which the libraries still read.
     given = os.environ.get("HF_HUB_CACHE") or os.environ.get("HUGGINGFACE_HUB_CACHE")
     if given:
         return _with_variables(given, "HF_HUB_CACHE")
@@ -30,7 +30,7 @@ def hub_cache() -> Path:
 
 
 def forbids_downloads() -> str:
-    """The name of the variable that forbids Hugging Face's libraries to download; empty where none does."""
+    """Return the name of the variable that forbids Hugging Face's libraries to download; "" where none does."""
     for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"):
         if value := os.environ.get(name):
             return name if value.upper() in ("1", "ON", "YES", "TRUE") else ""
@@ -38,7 +38,10 @@ def forbids_downloads() -> str:
 
 
 def with_home(path: str, variable: str) -> Path:
-    """A path whose `~` is the user's home folder. Raises CheckpointError, naming `variable`, for a user without one."""
+    """Return a path with `~` replaced by the home folder.
+
+    Raises CheckpointError, which names `variable`, for a user without a home folder.
+    """
     try:
         return Path(path).expanduser()
     except RuntimeError:

@@ -1,7 +1,7 @@
-"""What can be wrong with a request. Each message says what was given, what is allowed, and what to do.
+"""Exceptions of Horizon. Each message says what was given, what is allowed, and what to do.
 
-All derive from `HorizonError`, which the command line prints as one line (exit code 2); each also derives from the
-built-in exception that a caller of the Python API would expect.
+All exceptions derive from `HorizonError`, which the command line prints as one line (exit code 2). Each also derives
+from the built-in exception that a caller of the Python API would expect.
 """
 
 from __future__ import annotations
@@ -11,17 +11,20 @@ from collections.abc import Iterable
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint, to stand behind an unknown name, at the one that is nearest to it; empty where none is near."""
+    """Return a hint at the known name that is most similar to an unknown one; "" where none is similar.
+
+    The hint is written to follow the unknown name in a message.
+    """
     close = difflib.get_close_matches(name, list(known), n=1)
     return f" (did you mean {close[0]!r}?)" if close else ""
 
 
 def shown(value: object, most: int = 60) -> str:
-    """Return a wrong value as a message shows it: cut where it is long, and in words where it cannot be written."""
+    """Return a wrong value as text for a message, cut to `most` characters."""
     try:
         text = repr(value)
     except (ValueError, RecursionError):
-        # Python writes no number of thousands of digits.
+        # Python refuses to convert integers of thousands of digits to text.
         text = "a number of thousands of digits"
     return text if len(text) <= most else text[: most - 3] + "..."
 
@@ -35,74 +38,74 @@ class UnknownNameError(HorizonError, LookupError):
 
 
 class RegistryError(HorizonError, ImportError):
-    """An entry point that cannot be loaded, is of the wrong type, or collides with another one."""
+    """An entry point cannot be loaded, is of the wrong type, or has the same name as another one."""
 
 
 class KnobError(HorizonError, ValueError):
-    """A strategy knob that does not exist, has the wrong type, is out of range, or contradicts another one."""
+    """A strategy's knob does not exist, has the wrong type, is out of range, or contradicts another knob."""
 
 
 class BudgetError(KnobError):
-    """A number of bytes at which a strategy cannot be; the message is the reason."""
+    """A strategy cannot be configured for this number of bytes; the message is the reason."""
 
 
 class ShapeError(HorizonError, ValueError):
-    """A tensor of the wrong shape, or a number of frames that the chunk does not divide."""
+    """A tensor has the wrong shape, or a number of frames is not a multiple of the chunk."""
 
 
 class PresetError(HorizonError, ValueError):
-    """A way to sample that cannot be: steps outside of the schedule, a chunk of no frames, an unknown layout."""
+    """Sampling settings are invalid: steps outside the schedule, a chunk of zero frames, an unknown layout."""
 
 
 class DtypeError(HorizonError, ValueError):
-    """A data type that the backbone does not compute in."""
+    """The backbone does not compute in this data type."""
 
 
 class NotFiniteError(HorizonError, ValueError):
-    """NaN or infinity in what a rollout was given."""
+    """An input of a rollout contains NaN or infinity."""
 
 
 class HorizonTooLongError(HorizonError, MemoryError):
-    """A horizon that this strategy cannot hold on this device."""
+    """The memory of this strategy does not fit on this device at the requested horizon."""
 
 
 class SwitchError(HorizonError, ValueError):
-    """A prompt switch that cannot take effect, or of an unknown kind."""
+    """A prompt switch cannot take effect, or is of an unknown kind."""
 
 
 class ResumeError(HorizonError, ValueError):
-    """A saved state that does not belong to this rollout."""
+    """A saved state does not belong to this rollout."""
 
 
 class CheckpointError(HorizonError, ValueError):
-    """A checkpoint that is missing, damaged, unsafe to load, or of another architecture."""
+    """A checkpoint is missing, damaged, unsafe to load, or of another architecture."""
 
 
 class PromptError(HorizonError, ValueError):
-    """A prompt, or a script of prompts, that a backbone cannot read."""
+    """A backbone cannot read a prompt or a script of prompts."""
 
 
 class StoreError(HorizonError, OSError):
-    """A campaign folder that cannot be read, or that belongs to another campaign."""
+    """A campaign's folder cannot be read or written, or belongs to another campaign."""
 
 
 class BaselineError(HorizonError, ValueError):
-    """A baseline or policy that cannot be read, or that was changed by hand."""
+    """A baseline or policy cannot be read, or was changed by hand."""
 
 
 class TreeError(HorizonError, RuntimeError):
-    """A checkout that cannot be found, or whose code cannot be measured."""
+    """A checkout cannot be found, or its code cannot be measured."""
 
 
 class CampaignError(HorizonError, ValueError):
-    """A campaign that asks for what there is not."""
+    """A campaign requests something that does not exist or is not allowed."""
 
 
 class MeasurementError(HorizonError, RuntimeError):
-    """A measurement whose numbers must not count: the device was busy, or what was drawn is not a video."""
+    """A measurement is invalid: for instance, the device was busy, or the generated frames are not a video."""
 
 
 def why(error: Exception) -> str:
-    """What went wrong, in a line: in Horizon's words where it has some, else with the kind of the error."""
+    """Return an error as one line: the message of a HorizonError as it is, any other after the name of its type."""
     words = " ".join(str(error).split())
     return words if isinstance(error, HorizonError) and words else f"{type(error).__name__}: {words}".rstrip(": ")

@@ -1,10 +1,10 @@
-"""Names, prompts and reasons as each medium writes them: one function a medium, which every writer uses.
+"""Escaping of names, prompts and reasons: one function for each medium, which all writers of that medium use.
 
-What comes from a plug-in, a prompt, a folder or an exception is text, and must stay text: it must not become a heading
-of a page, a formula of a spreadsheet, a command of a terminal or mathematics of a plot. Pages of HTML are escaped by
-their templates, after `visible`.
+Text from a plug-in, a prompt, a folder or an exception must not be interpreted: it must not become a heading of a page,
+a formula of a spreadsheet, a command of a terminal or mathematics of a plot. Pages of HTML are escaped by their
+templates, after `visible`.
 
-Only the standard library is imported here: viewers run in environments of their own.
+Only the standard library is imported here, because viewers run in their own environments.
 """
 
 from __future__ import annotations
@@ -14,34 +14,39 @@ import unicodedata
 from collections.abc import Iterable
 
 JOINERS = "\u200c\u200d"
-"""Invisible letters that some scripts need within words; they move nothing."""
+"""Invisible characters that some writing systems need within words; they do not affect the display of other text."""
 HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
-"""Categories of characters that steer what shows them: controls, directions, halves of characters, line breaks."""
+"""Unicode categories of characters that control the display: controls, formats such as text direction, surrogates, line
+and paragraph separators."""
 FORMULA = "=+-@\t\r\n|%\uff1d\uff0b\uff0d\uff20"
-"""With these a spreadsheet lets a formula begin, some of them where East Asian letters are wide."""
+"""Characters with which a formula of a spreadsheet can begin; the last four are the full-width forms of the first."""
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?%?|[-+]?(nan|inf|infinity)", re.IGNORECASE | re.ASCII)
 _MARKUP = re.compile(
-    # Marks that mean something wherever they stand: code, escapes, emphasis, tables, strikes, mathematics.
+    # Characters with a meaning in any position: code, escapes, emphasis, tables, strikethrough, mathematics.
     r"[\\`*|~$]"
-    # HTML, entities, references to issues and to people, unless a space follows.
+    # HTML, entities, references to issues and to users, unless a space follows.
     r"|[<&#@]\S"
-    # An underscore within a word is none of emphasis.
+    # Emphasis; an underscore within a word is plain text.
     r"|(?<![^\W_])_|_(?![^\W_])"
-    # Links, pictures, footnotes and definitions of links; an interval in brackets is none of them.
+    # Links, pictures, footnotes, definitions of links and check boxes; an interval in brackets is plain text.
     r"|\][\[(:]|!\[|\[\^|\[[ xX]?\]"
-    # What is linked without any mark, and signs by their names.
+    # Addresses that are linked automatically, and emoji by name.
     r"|[A-Za-z]:/|www\.|mailto:|xmpp:|:[A-Za-z][\w+-]*:"
-    # At the beginning of a line: lists, headings and underlines of them, rules, quotes,
-    # definitions.
+    # At the beginning of a line: lists, headings and their underlines, rules, quotes, definitions.
     r"|^([-+=]\s|[-=]+$|[-+=_]{2,}|\d+[.)](\s|$)|[>#\[])",
     re.IGNORECASE,
 )
 
 
 def visible(text: object, keep: str = "") -> str:
-    """Return a text in which every character that steers what shows it is written as its escape, as Python writes it.
+    """Return a text in which each character that controls the display is replaced by its Python escape.
 
-    keep: of such characters, those that stay.
+    Parameters
+    ----------
+    text
+        Any value; `str` of it is used.
+    keep
+        Control characters that are not replaced.
     """
     said = str(text)
     if said.isprintable():
@@ -50,13 +55,12 @@ def visible(text: object, keep: str = "") -> str:
 
 
 def terminal(text: object) -> str:
-    """Return a text as one line of a terminal, whose commands it does not give."""
+    """Return a text as one line for a terminal, without control sequences."""
     return visible(text)
 
 
 def markdown(text: object) -> str:
-    """Return a text as part of a line of Markdown, GitHub's included: as it is where nothing in it means anything, else
-    as code, in which nothing does."""
+    """Return a text for a line of Markdown, including GitHub's: as inline code if it contains markup, else unchanged."""
     line = visible(" ".join(str(text).split()))
     if not _MARKUP.search(line):
         return line
@@ -64,7 +68,7 @@ def markdown(text: object) -> str:
 
 
 def code(text: object) -> str:
-    """Return a text as code within a line of Markdown."""
+    """Return a text as inline code of Markdown."""
     line = visible(" ".join(str(text).split())) or " "
     fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
     room = " " * (line[0] == "`" or line[-1] == "`")
@@ -72,13 +76,16 @@ def code(text: object) -> str:
 
 
 def markdown_row(cells: Iterable[object]) -> str:
-    """Return cells as a line of a table of Markdown, where a bar ends a cell within code, too."""
+    """Return cells as a row of a Markdown table; bars are escaped, because they end a cell within inline code too."""
     return "| " + " | ".join(markdown(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 def csv_cell(value: object) -> object:
-    """Return a value of a table as a cell of CSV: numbers as they are, and a text that a spreadsheet would take for a
-    formula behind an apostrophe, which tells it not to."""
+    """Return a value of a table as a cell of CSV.
+
+    Numbers are unchanged. A text that a spreadsheet would read as a formula gets an apostrophe before it, which prevents
+    that.
+    """
     if not isinstance(value, str):
         return value
     text = visible(value)
@@ -87,17 +94,17 @@ def csv_cell(value: object) -> object:
 
 
 def xml(text: object) -> str:
-    """Return a text without the characters that XML 1.0 cannot hold; its marks are escaped by who writes the file."""
+    """Return a text without the characters that XML 1.0 forbids; the writer of the file escapes the markup."""
     return visible(text)
 
 
 def plot_text(text: object) -> str:
-    """Return a text as a plot draws it, line by line; who draws it sets `parse_math` to False, too."""
+    """Return a text for a plot, with its line breaks; the caller must also set `parse_math` to False."""
     return visible(text, keep="\n")
 
 
 def toml_key(name: str) -> str:
-    """Return a name as a key of TOML: bare where it can be."""
+    """Return a name as a key of TOML: bare where TOML allows it, else quoted."""
     if re.fullmatch(r"[A-Za-z0-9_-]+", name):
         return name
     marked = name.replace("\\", "\\\\").replace('"', '\\"')
@@ -105,7 +112,7 @@ def toml_key(name: str) -> str:
 
 
 def _hidden(each: str) -> bool:
-    # The last two of every 65,536 are no characters, which XML cannot hold.
+    # The last two code points of every plane of 65,536 are non-characters, which XML forbids.
     return (unicodedata.category(each) in HIDDEN and each not in JOINERS) or ord(each) & 0xFFFE == 0xFFFE
 
 

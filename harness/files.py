@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and reading them back. Only the standard library is imported here."""
+"""Atomic writing of files, and reading them back. Only the standard library is imported here."""
 
 from __future__ import annotations
 
@@ -18,13 +18,14 @@ from harness.errors import HorizonError, StoreError, shown
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
-    """Make the folder, let `write` make the file beside its place, under a name with the same suffix, and rename it.
+    """Write a file atomically: `write` makes a temporary file in the same folder, which is then renamed.
 
-    A link at its place is replaced, and not followed; `own` checks the folders on the way to it.
+    The folder is made if it is missing. The temporary file has the same suffix. A link at `path` is replaced and not
+    followed; `own` checks the folders on the way to it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    # A link by this name would be written through.
+    # Without this, a link with this name would be followed.
     beside.unlink(missing_ok=True)
     try:
         with naming(path, beside):
@@ -37,8 +38,10 @@ def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
 
 
 def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
-    """Let `write` write into an open file, whole or not at all: for libraries that take names in UTF-8 only, which
-    those of files need not be."""
+    """Write a file atomically through an open file object.
+
+    This is for libraries that accept file names in UTF-8 only; names of files may be other bytes.
+    """
 
     def put(beside: Path) -> None:
         with beside.open("wb") as file:
@@ -48,20 +51,25 @@ def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text in UTF-8, whole or not at all."""
+    """Write a text in UTF-8 atomically."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
 
 
 @contextmanager
 def naming(path: Path, beside: Path | None = None) -> Iterator[None]:
-    """Let an error of the system say which file it is about.
+    """Set the file name of an OSError that is raised in the block to `path`, if it has none.
 
-    beside: a file that is written for it, and that nobody asked for.
+    Parameters
+    ----------
+    path
+        The file that the caller asked for.
+    beside
+        A temporary file that is written for `path`; an error that names it gets `path` instead.
     """
     try:
         yield
     except OSError as error:
-        # What writes to an open file, on a full disk for instance, does not say to which.
+        # An error of writing to an open file, on a full disk for instance, does not contain its name.
         unnamed = error.errno is not None and error.filename is None
         if unnamed or (beside is not None and _is_path(error.filename, beside)):
             _rename(error, path)
@@ -72,39 +80,43 @@ def _rename(error: OSError, path: Path) -> None:
     try:
         error.filename = str(path)
     except AttributeError:
-        # PyAV's errors have it in their arguments alone.
+        # PyAV's errors have the file name in their arguments only.
         error.args = (*error.args[:2], str(path), *error.args[3:])
 
 
 def _is_path(said: object, path: Path) -> bool:
-    """Whether what an error says is this path, which a library may have made absolute."""
+    """Return whether a file name from an error is this path, which a library may have made absolute."""
     return isinstance(said, str | os.PathLike) and os.path.abspath(said) == os.path.abspath(path)
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy the contents of a file. What goes wrong with the target names no file, so that `naming` may."""
+    """Copy the contents of a file. Errors of writing contain no file name, so that `naming` can set it."""
     target.parent.mkdir(parents=True, exist_ok=True)
     with source.open("rb") as read, target.open("wb") as write:
         shutil.copyfileobj(read, write, 2**20)
 
 
 def behind(error: BaseException) -> OSError | None:
-    """Return the error of the system that another one hides: what failed first in a library that went on after it."""
+    """Return the first OSError in the chain of causes and contexts of an error; None where there is none.
+
+    A library may continue after an OSError and fail later with an error of another type.
+    """
     below = error.__cause__ or error.__context__
     return below if below is None or isinstance(below, OSError) else behind(below)
 
 
 def own(folder: Path, *parts: str) -> Path:
-    """Return a place in a folder. Raises StoreError where a part of the way to it is a link.
+    """Return a path within a folder. Raises StoreError where one of its parts is a link.
 
-    What is written there would lie elsewhere. The folder itself may be a link: who names it means where it leads.
+    A file written through such a link would be outside the folder. The folder itself may be a link, because the user
+    gave it.
     """
     place = folder
     for part in parts:
         place = place / part
         if place.is_symlink():
             raise StoreError(
-                f"{place}: a link to {shown(os.readlink(place))}, through which nothing is written; move it away"
+                f"{place}: this is a link to {shown(os.readlink(place))}, and links are not followed; move it away"
             )
     return place
 
@@ -114,7 +126,7 @@ def no_links(folder: Path) -> None:
     for place, folders, files in os.walk(own(folder.parent, folder.name)):
         for name in sorted((*folders, *files)):
             path = Path(place, name)
-            # Others may be at work there, and take away what they have written.
+            # Other processes may remove their files meanwhile.
             with suppress(FileNotFoundError):
                 mode = path.lstat().st_mode
                 if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
@@ -124,7 +136,7 @@ def no_links(folder: Path) -> None:
 def read_bytes(path: Path) -> bytes:
     """Return the contents of a regular file.
 
-    Raises OSError, with the path, for everything else: a pipe would be waited for, and a device has no end.
+    Raises OSError, with the path, for anything else: reading a pipe would block, and a device may have no end.
     """
     if "\0" in str(path):
         raise OSError(errno.EINVAL, "a NUL is in its path", str(path))
@@ -134,14 +146,20 @@ def read_bytes(path: Path) -> bytes:
 
 
 def load_json(path: Path) -> Any:
-    """Return what a JSON file in UTF-8 holds. Raises OSError for one that cannot be read, ValueError for other text."""
+    """Return the value in a JSON file in UTF-8. Raises OSError if it cannot be read, ValueError if it is not JSON."""
     return parse_json(read_bytes(path))
 
 
 def parse_json(text: str | bytes, *, once: bool = False) -> Any:
-    """Return what a JSON text says. Raises ValueError for everything that is none, deep nesting included.
+    """Return the value of a JSON text. Raises ValueError for text that is not JSON or is nested too deeply.
 
-    once: also for an object with a key twice, of which JSON would keep the last; for what people write.
+    Parameters
+    ----------
+    text
+        The JSON text, as text or in UTF-8.
+    once
+        Also raise ValueError for an object with a repeated key, of which `json` would keep the last value; for files
+        that people write.
     """
     try:
         return json.loads(text, object_pairs_hook=_once if once else None)
@@ -159,7 +177,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def load_toml(path: Path) -> dict[str, Any]:
-    """Return what a TOML file in UTF-8 holds. Raises OSError for one that cannot be read, ValueError for other text."""
+    """Return the value in a TOML file in UTF-8. Raises OSError if it cannot be read, ValueError if it is not TOML."""
     try:
         return tomllib.loads(read_bytes(path).decode("utf-8-sig"))
     except RecursionError:
@@ -167,7 +185,7 @@ def load_toml(path: Path) -> dict[str, Any]:
 
 
 def read_toml(path: Path, refused: type[HorizonError]) -> dict[str, Any]:
-    """A TOML file of the user's. Raises `refused`, in one line, for a file that cannot be read, or is none."""
+    """Return the contents of a user's TOML file. Raises `refused`, in one line, if it cannot be read or is not TOML."""
     try:
         return load_toml(path)
     except OSError as error:
@@ -177,7 +195,10 @@ def read_toml(path: Path, refused: type[HorizonError]) -> dict[str, Any]:
 
 
 def read_json(path: Path, remedy: str) -> dict[str, Any]:
-    """A JSON object. Raises StoreError, which ends with the remedy, for a file that is missing, damaged or none."""
+    """Return the object in a JSON file.
+
+    Raises StoreError, whose message ends with `remedy`, if the file is missing, damaged or contains no object.
+    """
     try:
         found = load_json(path)
     except FileNotFoundError:
@@ -192,16 +213,16 @@ def read_json(path: Path, remedy: str) -> dict[str, Any]:
 
 
 def in_utf8(path: Path | str) -> str:
-    """Return a path, or a part of one, as UTF-8 has it whatever the locale's encoding is; what is none is replaced."""
+    """Return a path, or a part of one, decoded as UTF-8 in every locale; bytes that are not UTF-8 are replaced."""
     return os.fsencode(path).decode("utf-8", "replace")
 
 
 def ffmpeg(path: Path) -> str:
-    """Return a path as FFmpeg takes it: absolute, since it reads what stands before a colon as a protocol's name."""
+    """Return a path for FFmpeg: absolute, because FFmpeg reads the part of a path before a colon as a protocol."""
     return os.path.abspath(path)
 
 
 def digest(path: Path) -> str:
-    """SHA-256 of a file, read piece by piece."""
+    """Return the SHA-256 of a file in hexadecimal digits; the file is read in blocks."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Locks on files, which go with the process that holds them."""
+"""File locks, which the system releases when the process that holds them ends."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from filelock import FileLock, Timeout
 from harness.errors import StoreError
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
-"""What the system answers where no file can be made."""
+"""Error numbers of the system where no file can be made."""
 NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
-"""What a file system without locks answers."""
+"""Error numbers of a file system without locks."""
 
 
 @contextmanager
@@ -24,11 +24,15 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
     Parameters
     ----------
-    wait: for another process that holds it; without, such a lock is left to it.
+    path
+        The file that is locked; it is made if it is missing, and stays.
+    wait
+        Wait while another process holds the lock; otherwise yield False in that case.
 
-    Returns
-    -------
-    whether the lock is held.
+    Yields
+    ------
+    bool
+        Whether this process holds the lock.
 
     Raises
     ------
@@ -56,13 +60,16 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
 
 
 def _make(path: Path) -> None:
-    """Make a lock's file: where none can be made, filelock says that another process has it, or waits for ever."""
+    """Make a lock's file. Raises StoreError where that is impossible.
+
+    In that case, filelock would report that another process holds the lock, or wait for ever.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644))
     except OSError as error:
-        # The rest is left to filelock, which says it.
+        # filelock reports all other errors.
         if error.errno in READ_ONLY:
             raise StoreError(
-                f"{path.parent}: cannot be written by this user ({error.strerror}); give a folder that can"
+                f"{path.parent}: this user cannot write there ({error.strerror}); give a folder that is writable"
             ) from None

@@ -1,6 +1,6 @@
-"""Modules that have moved: their old names go on to work, since plug-ins import them.
+"""Modules that have moved: their old names continue to work, because plug-ins import them.
 
-`import harness.frames` gives the module `harness.memory.frames` itself, with a DeprecationWarning.
+`import harness.frames` imports the module `harness.memory.frames` itself, with a DeprecationWarning.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ MOVED = {
     "suites.viewing.weights": "suites.viewers.perceptual.weights",
     "suites.watch": "suites.observers.probe",
 }
-"""Old names and new ones."""
+"""New names of modules by their old names."""
 
 
 class _Finder(MetaPathFinder, Loader):
@@ -125,7 +125,7 @@ class _Finder(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        # Importing by the old name has put that name's spec here.
+        # The import by the old name has replaced the module's spec.
         if module.__spec__ is not None and module.__spec__.loader is self:
             module.__spec__ = module.__spec__.loader_state
 
@@ -137,7 +137,7 @@ class _Finder(MetaPathFinder, Loader):
 
 
 def install() -> None:
-    """Let old names be imported in this process."""
+    """Make the old names importable in this process."""
     if not any(isinstance(finder, _Finder) for finder in sys.meta_path):
-        # Before the usual finder: of a package that has moved it would load the modules a second time.
+        # It precedes the usual finder, which would load the modules of a moved package a second time.
         sys.meta_path.insert(0, _Finder())

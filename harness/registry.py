@@ -1,9 +1,8 @@
-"""Strategies, suites and backbones by name: entry points, loaded when first asked for.
+"""Strategies, suites and backbones by name: entry points that are loaded on first use.
 
 A third party registers with the same groups that Horizon itself uses: `horizon.strategies` (a `Strategy` subclass),
-`horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), `horizon.backbones` (a
-function of device, dtype and options of its own that returns a `Backbone`), and `horizon.trainings` (a `School`,
-usually a module).
+`horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), `horizon.backbones` (a function
+of device, dtype and its own options that returns a `Backbone`), and `horizon.trainings` (a `School`, usually a module).
 """
 
 from __future__ import annotations
@@ -28,7 +27,10 @@ Group = Literal["strategies", "suites", "metrics", "backbones", "trainings"]
 
 @cache
 def found(group: Group) -> dict[str, EntryPoint]:
-    """Entry points of a group by name, sorted; nothing is imported. Raises RegistryError where two share a name."""
+    """Return the entry points of a group by name, sorted by name; nothing is imported.
+
+    Raises RegistryError where two packages register the same name.
+    """
     by_name: dict[str, EntryPoint] = {}
     for point in sorted(entry_points(group=f"horizon.{group}"), key=lambda point: point.name):
         other = by_name.setdefault(point.name, point)
@@ -41,7 +43,11 @@ def found(group: Group) -> dict[str, EntryPoint]:
 
 
 def load(group: Group, name: str) -> Any:
-    """What the entry point `name` refers to. Raises UnknownNameError with the nearest names, or RegistryError."""
+    """Return the object of the entry point `name`.
+
+    Raises UnknownNameError, with the most similar names, for a name that is not registered, and RegistryError for an
+    entry point that cannot be loaded.
+    """
     points = found(group)
     if not points:
         raise RegistryError(f"no {group} are registered: Horizon is not installed here; run pip install -e .")
@@ -58,7 +64,11 @@ def load(group: Group, name: str) -> Any:
 
 
 def strategy_class(name: str) -> type[Strategy]:
-    """The strategy called `name`, as a class."""
+    """Return the class of the strategy called `name`.
+
+    Raises UnknownNameError for a name that is not registered, and RegistryError for an entry point that is not a
+    complete subclass of `Strategy`.
+    """
     made = load("strategies", name)
     origin = _origin(found("strategies")[name])
     if not (isinstance(made, type) and issubclass(made, Strategy)):
@@ -70,31 +80,34 @@ def strategy_class(name: str) -> type[Strategy]:
 
 
 def strategy(name: str, **knobs: Any) -> Strategy:
-    """The strategy called `name` with these knobs; KnobError names the allowed ones."""
+    """Return the strategy called `name` with these knobs. Raises KnobError, which names the allowed knobs."""
     kind = strategy_class(name)
     check_names(name, kind, knobs)
     return kind(**knobs)
 
 
 def parse_strategy(text: str) -> tuple[str, Strategy]:
-    """`NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`, as on the command line; values as in JSON, words without quotes."""
+    """Return the name and the strategy of a text `NAME` or `NAME.KNOB=VALUE[,KNOB=VALUE...]`.
+
+    Values are JSON, except that strings need no quotes.
+    """
     name, knobs = parse_knobs(text)
     return name, strategy(name, **knobs)
 
 
 def strategy_in_knob(value: Any) -> Any:
-    """Return the strategy that a knob is given, for `__post_init__` of a strategy that is made of others.
+    """Return the strategy that is the value of a knob, for `__post_init__` of a strategy that consists of others.
 
     Parameters
     ----------
     value
-        A text as of `parse_strategy`, in brackets or not, or a strategy.
+        A text in the form of `parse_strategy`, with or without brackets around it, or a strategy.
 
     Returns
     -------
     Strategy
-        With the text by which records name it: the one given, or NAME.KNOB=VALUE of what is not a default. Anything
-        else is returned as it is, to be refused with the other knobs.
+        It carries the text that names it in records: the given text, or NAME.KNOB=VALUE of the knobs that differ from
+        their defaults. A value of any other type is returned unchanged; the check of the knobs refuses it.
     """
     if isinstance(value, str):
         return with_text(parse_strategy(value.removeprefix("[").removesuffix("]"))[1], value)
@@ -105,16 +118,16 @@ def strategy_in_knob(value: Any) -> Any:
 
 
 def name_of(strategy: Strategy) -> str:
-    """Return the name under which a strategy's class is registered. Raises RegistryError for one that is not."""
+    """Return the name under which a strategy's class is registered. Raises RegistryError if it is not registered."""
     kind = type(strategy)
     for name, point in found("strategies").items():
         if point.attr == kind.__qualname__ and load("strategies", name) is kind:
             return name
-    raise RegistryError(f"{kind.__qualname__} of {kind.__module__} is registered under no name in horizon.strategies")
+    raise RegistryError(f"{kind.__qualname__} of {kind.__module__} is not registered in the group horizon.strategies")
 
 
 def parse_knobs(text: str) -> tuple[str, dict[str, Any]]:
-    """Return the name and the knobs that such a text gives; whether they exist is not asked here."""
+    """Return the name and the knobs in a text in the form of `parse_strategy`, without checking that they exist."""
     name, _, rest = text.partition(".")
     knobs: dict[str, Any] = {}
     for part in _parts(rest):
@@ -130,18 +143,34 @@ def parse_knobs(text: str) -> tuple[str, dict[str, Any]]:
 
 
 def backbone(name: str, *, device: str = "cpu", dtype: str | None = None, **options: Any) -> Backbone:
-    """The backbone called `name`, built on a device ("meta" for shapes only), in its usual dtype or this one.
+    """Return the backbone called `name`.
 
-    options: what this backbone takes beside them (weights, size, ...); PresetError names one that it does not.
+    Parameters
+    ----------
+    name
+        A registered name.
+    device
+        The device on which the model is built; "meta" for shapes only.
+    dtype
+        The data type of the model; None for the backbone's default.
+    **options
+        The backbone's own options (weights, size, ...).
+
+    Raises
+    ------
+    UnknownNameError
+        The name is not registered.
+    PresetError
+        The backbone does not have one of the options.
     """
     return open_backbone(BackboneRequest(name=name, device=device, dtype=dtype, options=options))
 
 
 def open_backbone(request: BackboneRequest) -> Backbone:
-    """Return the backbone that is asked for.
+    """Return the requested backbone.
 
     Raises UnknownNameError for a name that is not registered, PresetError for an option that the backbone does not
-    take, and what the backbone itself raises.
+    take, and the errors of the backbone itself.
     """
     make: Callable[..., Backbone] = load("backbones", request.name)
     takes = [key for key in inspect.signature(make).parameters if key not in ("device", "dtype")]
@@ -155,7 +184,7 @@ def open_backbone(request: BackboneRequest) -> Backbone:
 
 
 def _parts(text: str) -> list[str]:
-    """Split at commas outside of brackets."""
+    """Return the parts of a text between the commas that are outside brackets."""
     return re.split(r",(?![^\[]*\])", text) if text else []
 
 

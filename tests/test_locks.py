@@ -41,7 +41,7 @@ def test_a_file_system_without_locks_is_named_with_what_helps(tmp_path, monkeypa
 @pytest.mark.parametrize("wait", [True, False])
 def test_where_no_lock_can_be_made_nobody_else_is_blamed(wait):
     with (
-        pytest.raises(StoreError, match=r"^/proc: cannot be written by this user \(.*\); give a folder that can"),
+        pytest.raises(StoreError, match=r"^/proc: this user cannot write there \(.*\); give a folder that is writable"),
         lock(Path("/proc/horizon.lock"), wait=wait),
     ):
         pass

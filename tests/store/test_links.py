@@ -61,7 +61,7 @@ def test_a_link_in_the_place_of_an_output_is_replaced(made, victim):
 
 def test_plots_are_not_drawn_into_another_folder(made, victim):
     linked(made / "plots", victim)
-    with pytest.raises(StoreError, match=r"plots: a link to .*, through which nothing is written; move it away"):
+    with pytest.raises(StoreError, match=r"plots: this is a link to .*, and links are not followed; move it away"):
         render(made)
     assert not (made / "report.md").exists()
     (made / "plots").unlink()
