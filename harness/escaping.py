@@ -60,7 +60,7 @@ def terminal(text: object) -> str:
 
 
 def markdown(text: object) -> str:
-    """Return a text for a line of Markdown, including GitHub's: as inline code if it contains markup, else unchanged."""
+    """Return a text for a line of Markdown, also on GitHub: as inline code if it contains markup, else unchanged."""
     line = visible(" ".join(str(text).split()))
     if not _MARKUP.search(line):
         return line
@@ -83,8 +83,8 @@ def markdown_row(cells: Iterable[object]) -> str:
 def csv_cell(value: object) -> object:
     """Return a value of a table as a cell of CSV.
 
-    Numbers are unchanged. A text that a spreadsheet would read as a formula gets an apostrophe before it, which prevents
-    that.
+    Numbers are unchanged. A text that a spreadsheet would read as a formula gets an apostrophe before it, so that it is
+    read as text.
     """
     if not isinstance(value, str):
         return value

@@ -1,4 +1,4 @@
-"""A campaign's folder, in which a cell is there whole or not at all."""
+"""A campaign's folder, in which each finished cell appears atomically."""
 
 from harness.store.merging import Merged, merge
 from harness.store.store import CELL, FILES, MANIFEST, PICTURES, RECORD, RESUMABLE, Status, Store, Stored

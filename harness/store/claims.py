@@ -1,4 +1,4 @@
-"""Who has what of a campaign's folder: a lock a cell, which goes with the process that holds it."""
+"""Claims on the cells of a campaign's folder: one lock per cell, which is released when the holding process ends."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from harness.files import own, read_json, write_text
 from harness.locks import lock
 
 ALONE = "alone"
-"""What a process claims to measure a cell of a `CostSuite`."""
+"""Name of the one claim that covers all cells of a `CostSuite`, so that only one of them is measured at a time."""
 
 
 @contextmanager
 def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
-    """Have `name` for oneself; False where another process has it.
+    """Claim `name` for this process while the block runs; yield False where another process has claimed it.
 
-    about: what others may read of it meanwhile, beside who has it and since when.
+    Parameters
+    ----------
+    folder
+        The folder of locks and claims.
+    name
+        The id of a cell, or `ALONE`.
+    about
+        Facts that other processes can read meanwhile, besides the process, its host and the time of the claim.
     """
     with lock(own(folder, f"{name}.lock"), wait=False) as mine:
         if not mine:
@@ -31,25 +38,25 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
             return
         holder = folder / f"{name}.json"
         try:
-            who = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
-            write_text(holder, json.dumps({**who, **about}))
+            process = {"pid": os.getpid(), "host": platform.node(), "since": time.time()}
+            write_text(holder, json.dumps({**process, **about}))
             yield True
         finally:
             holder.unlink(missing_ok=True)
 
 
 def progress(folder: Path, name: str, done: int) -> None:
-    """Say how many latent frames are done of what this process has."""
+    """Record how many latent frames of the cell that this process has claimed are done."""
     holder = folder / f"{name}.json"
     if holder.exists():
         write_text(holder, json.dumps({**read_json(holder, ""), "done": done}))
 
 
 def held(folder: Path) -> dict[str, dict[str, Any]]:
-    """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
+    """Return the current claims by name: the process (pid, host), the time of the claim, and its further facts."""
     found: dict[str, dict[str, Any]] = {}
     for path in sorted(folder.glob("[!.]*.json")):
-        # The file may be gone by now.
+        # The file may have been removed meanwhile.
         with lock(own(folder, f"{path.stem}.lock"), wait=False) as free, suppress(StoreError):
             said = {} if free else read_json(path, "")
             if _is_claim(said):
@@ -58,7 +65,7 @@ def held(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _is_claim(said: Mapping[str, Any]) -> bool:
-    """Return whether a file says who has what; anything else lies there by mistake, and the lock alone counts."""
+    """Return whether a file's contents are a claim; other files are ignored, because the lock alone decides."""
     numbers = [said.get("pid"), said.get("since"), said.get("done", 0), said.get("frames", 0)]
     texts = [said.get("host"), *(said.get(key, "") for key in ("cell", "arm", "suite"))]
     return all(type(number) in (int, float) for number in numbers) and all(isinstance(text, str) for text in texts)

@@ -1,11 +1,11 @@
-"""The manifest of a campaign's folder: what was asked for, in which runs, on what machines and by which code.
+"""The manifest of a campaign's folder: the request, its runs, their environments and the code.
 
-format         of the folder
-name           the campaign's
+format         version of the folder's format
+name           name of the campaign
 asked          backbone, whether its world is known, weights, dtype, tier, seed (seeds, where there are several), suites
                with their versions, arms, ids of cells
 plan           by id of a cell: its arm, suite, scenario, latent frames and rollouts
-runs           one after the other: when it began, and the digest of its environment
+runs           in order of time: when each began, and the digest of its environment
 environments   by digest: code, versions, machine, device, threads, attention kernel
 codes          by digest: the modules that compute a cell, each with its own digest
 """
@@ -21,19 +21,29 @@ from typing import Any
 from harness.errors import StoreError
 
 FORMAT = 2
-"""Of the folder; a store of another format is refused."""
+"""Version of the folder's format; folders of other versions are refused."""
 SHARED, SUITES = ("backbone", "weights", "dtype", "tier", "seed"), "suite_versions"
-"""What all cells of a folder have in common; and where the versions of its suites are, which are common too."""
+"""Keys of the values that all cells of a folder share, and the key of the versions of suites, which they share too."""
 
 
 def content_id(what: Any) -> str:
-    """Sixteen hexadecimal digits that name a nested value of plain data."""
+    """Return sixteen hexadecimal digits that identify a nested value of plain data: a prefix of its SHA-256."""
     text = json.dumps(what, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
-    """Raise StoreError, naming the first difference, unless a folder's campaign and another can share it."""
+    """Raise StoreError, which names the first difference, unless a folder can hold another campaign's cells too.
+
+    Parameters
+    ----------
+    folder
+        The folder, for the message.
+    known
+        `asked` of the folder's manifest.
+    asked
+        `asked` of the other manifest.
+    """
 
     def refuse(what: str, there: Any, here: Any) -> None:
         raise StoreError(
@@ -54,26 +64,26 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
         )
     versions = asked.get(SUITES) or {}
     for name, version in (known.get(SUITES) or {}).items():
-        # A suite may be added; one that is there must be of the same version.
+        # Suites may be added; the version of a present suite must be the same.
         if versions.get(name, version) != version:
             refuse(f"version of suite {name}", version, versions[name])
 
 
 def seeds_of(asked: Mapping[str, Any]) -> list[Any]:
-    """The seeds of a campaign; a single one stands alone, and the first of several is that of the folder."""
+    """Return the seeds of a campaign, from `asked` of a manifest; the first of several is also its `seed`."""
     return list(asked.get("seeds") or [asked.get("seed")])
 
 
 def has_known_world(asked: Mapping[str, Any]) -> bool:
-    """Whether rollouts of a campaign are compared with the truth of a known world.
+    """Return whether rollouts of a campaign are compared with the truth of a known world.
 
-    Manifests that were written before backbones declared a world do not say so; their only known world was the pocket.
+    Manifests that were written before backbones declared a world lack the key; their only known world was the pocket.
     """
     return bool(asked.get("known_world", asked.get("backbone") == "pocket"))
 
 
 def first(manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """The manifest of a folder with one run."""
+    """Return the manifest of a folder with one run, from the contents that `Store.begin` is given."""
     environment = dict(manifest.get("environment") or {})
     key = content_id(environment)
     rest = {name: value for name, value in manifest.items() if name not in ("environment", "codes", "when")}
@@ -88,10 +98,10 @@ def first(manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
-    """Two manifests of one campaign in one."""
+    """Return the union of two manifests of one campaign; values of `known` come first."""
     whole = {**new, **known, "asked": _united(known["asked"], new["asked"])}
     whole |= {name: {**known[name], **new[name]} for name in ("plan", "environments", "codes")}
-    # The same command again on the same machine is the same run, gone on with.
+    # The same command, repeated on the same machine, continues the same run.
     runs = [*known["runs"], *new["runs"]]
     if whole == {**known, "runs": whole["runs"]} and new["runs"][-1]["environment"] == known["runs"][-1]["environment"]:
         runs = known["runs"]
@@ -100,12 +110,12 @@ def joined(known: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _united(known: Mapping[str, Any], asked: Mapping[str, Any]) -> dict[str, Any]:
-    """What is asked for now, and what was asked for before."""
+    """Return the union of two requests: the earlier one and the present one."""
     arms = {arm["label"]: arm for arm in known["arms"]}
     for arm in asked["arms"]:
         before = arms.get(arm["label"], arm)
         tables = [*before["tables"], *arm["tables"]]
-        # An arm that is not asked for a budget now keeps what was said of it before.
+        # An arm without a budget in the present request keeps its earlier budget and note.
         told = before if arm.get("budget_bytes") is None else arm
         budget = {key: told[key] for key in ("budget_bytes", "budget_note") if key in told}
         arms[arm["label"]] = {**arm, **budget, "tables": list(dict.fromkeys(tables))}

@@ -1,4 +1,4 @@
-"""Folders of one campaign from several machines, put together."""
+"""Merging of the folders of one campaign from several machines."""
 
 from __future__ import annotations
 
@@ -15,24 +15,35 @@ from harness.store.manifest import check_same
 from harness.store.store import FILES, MANIFEST, Store, Stored
 
 PATIENCE = 60.0
-"""Seconds that are waited for a process that has a cell in the target."""
+"""Longest time in seconds to wait for a process that has claimed a cell in the target."""
 
 
 class Merged(NamedTuple):
-    """What `merge` did: the number of cells that came, and what could not be kept, a text each."""
+    """The result of `merge`: the number of cells copied, and a message for each item that could not be kept."""
 
     cells: int
     left: list[str]
 
 
 def merge(target: Path, sources: Sequence[Path]) -> Merged:
-    """Copy the finished cells of several machines' folders into one, with what viewers saw of them.
+    """Copy the finished cells of several folders of one campaign, with their views, into one folder.
 
-    The order of the folders does not matter: of two cells that say the same, the one is taken that the target has or
-    of which viewers saw more; a failed cell gives way to a finished one.
+    The result does not depend on the order of the folders. Of two equal cells, the one in the target or with more parts
+    of views is kept. A cell that is `ok` replaces one that is not.
 
-    Raises StoreError, before anything is copied, where two folders are of different campaigns, a cell that is `ok` in
-    both says different things, a file of a cell is not the one that it was finished with, or something cannot be read.
+    Parameters
+    ----------
+    target
+        The folder that receives all cells; it may hold cells of the same campaign already.
+    sources
+        The folders that are read.
+
+    Raises
+    ------
+    StoreError
+        Two folders are of different campaigns, a cell that is `ok` in both has different samples, a file of a cell was
+        changed after the cell was finished, or something cannot be read. Nothing has been copied in these cases. Also
+        for an error of writing, which leaves the cells that were copied.
     """
     stores = [Store(source) for source in sources]
     manifests = [store.manifest() for store in stores]
@@ -47,7 +58,7 @@ def merge(target: Path, sources: Sequence[Path]) -> Merged:
         if other.status == cell.status == "ok":
             _check_equal(other, cell)
         chosen[cell.id] = max(other, cell, key=lambda each: _precedence(each, target, seen))
-    # Whatever cannot be read ends the merge here, not with half of it in the target.
+    # Read everything now, so that an unreadable file ends the merge before anything is copied.
     for cell in chosen.values():
         cell.samples(), cell.pictures(), cell.files()
     came = [cell for cell in chosen.values() if cell.folder.parent.parent != target]
@@ -59,7 +70,7 @@ def merge(target: Path, sources: Sequence[Path]) -> Merged:
             there, trouble = _bring(into, cell)
             brought += there is cell
             left += trouble
-            # What viewers saw must be of the films that are there.
+            # Views are kept only for the films that are now in the target.
             if there is None:
                 del chosen[cell.id]
             else:
@@ -69,21 +80,22 @@ def merge(target: Path, sources: Sequence[Path]) -> Merged:
             if _is_of(view, chosen):
                 kept.append((viewer, view))
             else:
-                left.append(f"{viewer}: what was seen of {view.film} in {folder}, where its film is another file")
+                left.append(f"{viewer}: the view of {view.film} in {folder}, because the film there is another file")
         return Merged(brought, left + unite(target, kept))
     except OSError as error:
         if isinstance(error, StoreError):
             raise
         raise StoreError(
             f"{error.filename or target}: {error.strerror or error}; make room there, or give another folder, and run "
-            "the same command again, which keeps what came"
+            "the same command again, which keeps the cells already copied"
         ) from None
 
 
 def _check_files(cell: Stored) -> list[str]:
-    """Compare the files of a cell with those that it was finished with; returns what is none of them, a text each.
+    """Compare the files of a cell with their recorded checksums; return a message for each file without one.
 
-    Raises StoreError for a file that was changed since, or is gone: a film that nobody measured must not get a sum.
+    Raises StoreError for a file that was changed or removed later: else `Store.finish` would record the checksum of
+    the changed file as that of the measured one.
     """
     listed = cell.about.get("files", {})
     for name, known in listed.items():
@@ -95,12 +107,14 @@ def _check_files(cell: Stored) -> list[str]:
                 "campaign's folder and run the same command again"
             )
     there = sorted((cell.folder / FILES).iterdir()) if (cell.folder / FILES).is_dir() else []
-    return [f"{shown(str(path), 200)}: its cell was finished without it" for path in there if path.name not in listed]
+    return [f"{shown(str(path), 200)}: not a file of the finished cell" for path in there if path.name not in listed]
 
 
 def _bring(into: Store, cell: Stored) -> tuple[Stored | None, list[str]]:
-    """Copy a cell into the target, unless another process finishes it there meanwhile; returns the one that is there,
-    and what could not be kept."""
+    """Copy a cell into the target, unless another process finishes it there meanwhile.
+
+    Return the cell that is now in the target, and a message for each item that could not be kept.
+    """
     name = ALONE if "machine" in cell.about else cell.id
     deadline = time.monotonic() + PATIENCE
     while True:
@@ -110,36 +124,38 @@ def _bring(into: Store, cell: Stored) -> tuple[Stored | None, list[str]]:
                 if there is not None and there.status == "ok":
                     same = cell.status != "ok" or there.samples() == cell.samples()
                     return there, [] if same else [
-                        f"{cell.folder}: another process finished this cell meanwhile, differently"
+                        f"{cell.folder}: another process finished this cell meanwhile with different samples"
                     ]
                 files = {file: cell.folder / FILES / file for file in cell.about.get("files", {})}
                 into.finish(cell.id, cell.about, cell.samples(), cell.pictures(), files)
                 return cell, []
         if time.monotonic() > deadline:
-            return into.find(cell.id), [f"{cell.folder}: another process has this cell in {into.folder}"]
+            return into.find(cell.id), [f"{cell.folder}: another process is running this cell in {into.folder}"]
         time.sleep(0.1)
 
 
 def _check_equal(one: Stored, other: Stored) -> None:
-    """Raise StoreError for two finished cells of one id that say different things."""
+    """Raise StoreError for two finished cells of one id with different samples."""
     if one.samples() == other.samples():
         return
     if "machine" in other.about:
         raise StoreError(
-            f"cell {one.id} was measured both in {one.folder} and in {other.folder}; what it cost in two places does "
-            "not go together: move one of the two away"
+            f"cell {one.id} was measured both in {one.folder} and in {other.folder}, and costs from two measurements "
+            "cannot be combined; move one of the two away"
         )
-    raise StoreError(f"cell {one.id} says different things in {one.folder} and {other.folder}; move the wrong one away")
+    raise StoreError(
+        f"cell {one.id} has different samples in {one.folder} and {other.folder}; move the wrong cell away"
+    )
 
 
 def _precedence(cell: Stored, target: Path, seen: Mapping[Path, Sequence[tuple[str, View]]]) -> tuple[Any, ...]:
-    """Orders cells of one id, the same in whichever order their folders are given."""
+    """Return the sort key of cells of one id: the greatest one is kept, whatever the order of the folders."""
     home = cell.folder.parent.parent
     numbers = sum(len(view.parts) for _, view in seen[home] if _is_of(view, {cell.id: cell}))
     return cell.status == "ok", home == target, numbers, cell.about["attempt"]
 
 
 def _is_of(view: View, cells: Mapping[str, Stored]) -> bool:
-    """Return whether viewers saw a file of one of these cells as it is."""
+    """Return whether a view is of the present version of a file of one of these cells."""
     cell = cells.get(view.film.rpartition("-")[0])
     return cell is not None and view.sha256 in cell.about.get("files", {}).values()

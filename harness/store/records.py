@@ -1,9 +1,9 @@
-"""The readers of a campaign's folder: manifest, cells and records are checked before anything uses them.
+"""The readers of a campaign's folder: manifest, cells and records are validated before use.
 
-A folder may come from another machine, from a full disk, or from a person who edited it. Every reader returns plain
-data of the declared types, or raises StoreError: one line with the file, what is wrong in it, and a remedy that removes
-nothing. Pictures are read by `harness.store.pictures`; what viewers saw is read by `harness.films.view_files`, which
-may import the standard library only.
+A folder may come from another machine or a full disk, or may have been edited. Every reader returns plain data of the
+declared types, or raises StoreError: one line with the file, the problem, and a remedy that removes nothing. Pictures
+are read by `harness.store.pictures`, and views by `harness.films.view_files`, which may import the standard library
+only.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ from harness.suite import Sample
 
 Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
 LARGEST = 2**53
-"""Whole numbers up to here are the same in every reader of JSON."""
+"""Largest integer that every reader of JSON represents exactly."""
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.=,+ -]*$"
-"""What a cell or a file of a cell may be called: one component of a path that leads nowhere else."""
+"""Pattern of the names of cells and of their files: one component of a path, which cannot leave its folder."""
 
 Count = Annotated[int, Field(ge=0, le=LARGEST)]
 Name = Annotated[str, StringConstraints(pattern=NAME)]
@@ -40,7 +40,7 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class _Model(BaseModel):
-    """Plain data of exact types; keys that are not declared are kept as they are."""
+    """Plain data of exact types; keys that are not declared are allowed."""
 
     model_config = ConfigDict(strict=True, frozen=True)
 
@@ -84,7 +84,7 @@ class _Environment(_Model):
 
 
 class Manifest(_Model):
-    """What `manifest.json` holds; `harness.store.manifest` says what each part means."""
+    """The contents of `manifest.json`; `harness.store.manifest` describes each part."""
 
     name: str
     asked: _Asked
@@ -121,7 +121,7 @@ class _Code(_Model):
 
 
 class Cell(_Model):
-    """What `cell.json` holds."""
+    """The contents of `cell.json`."""
 
     status: Status
     reason: str
@@ -152,9 +152,9 @@ class Cell(_Model):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        """Raise ValueError where a part lacks the one that it is read with."""
+        """Raise ValueError where a field is present without another field that it requires."""
         if self.code is not None and (self.knobs_set is None or self.knobs_in_full is None):
-            raise ValueError("a code without knobs_set and knobs_in_full")
+            raise ValueError("code without knobs_set and knobs_in_full")
         if self.pictures_per_second is not None and self.pictures_per_latent is None:
             raise ValueError("pictures_per_second without pictures_per_latent")
         return self
@@ -174,7 +174,7 @@ def read_manifest(path: Path) -> dict[str, Any]:
 
 
 def read_cell(path: Path) -> dict[str, Any]:
-    """Return what a cell says of itself. Raises StoreError for a file that is missing or damaged."""
+    """Return the contents of a `cell.json`. Raises StoreError for a file that is missing or damaged."""
     remedy = f"move {path.parent} away and run the same command again, which makes the cell anew"
     text = _text(path, remedy, remedy)
     found = _plain(path, text, remedy)
@@ -187,9 +187,12 @@ def read_record(path: Path, about: Mapping[str, Any]) -> list[list[Any]]:
 
     Parameters
     ----------
-    path: the record. about: what its cell says: the checksum of the record, and the rollouts of the task.
+    path
+        The record.
+    about
+        The contents of its `cell.json`, with the checksum of the record and the rollouts of the task.
 
-    Raises StoreError where the record is not the one that was measured, or holds anything but samples.
+    Raises StoreError where the record is not the measured one, or contains anything but samples.
     """
     remedy = f"move {path.parent} away and run the same command again, which makes the cell anew"
     text = _text(path, remedy, remedy)
@@ -205,7 +208,7 @@ def read_record(path: Path, about: Mapping[str, Any]) -> list[list[Any]]:
 
 
 def not_finite(samples: Iterable[Sample]) -> str | None:
-    """Return the first value of samples that is not finite, in words; None where all are."""
+    """Return a description of the first value that is not finite; None where all values are finite."""
     for row, metric, frame, value in samples:
         if value is not None and not math.isfinite(value):
             return f"{metric} of rollout {row} is {value} at latent frame {frame}"
@@ -213,7 +216,7 @@ def not_finite(samples: Iterable[Sample]) -> str | None:
 
 
 def _check_samples(found: list[list[Any]], rows: int) -> None:
-    """Raise ValueError or TypeError for lines that are no samples; by column, since there may be millions."""
+    """Raise ValueError or TypeError for lines that are not samples; columns are checked at once, for speed."""
     if set(map(type, found)) - {list} or set(map(len, found)) - {len(Sample._fields)}:
         raise ValueError("a line that is not a list of row, metric, latent frame and value")
     if not found:
@@ -225,14 +228,14 @@ def _check_samples(found: list[list[Any]], rows: int) -> None:
     if set(map(type, metrics)) != {str}:
         raise ValueError("a metric that is not a name")
     if min(numbers) < 0 or max(numbers) >= rows:
-        raise ValueError(f"a row outside of the {rows} rollouts of its task")
+        raise ValueError(f"a row outside the {rows} rollouts of its task")
     if min(frames) < 0 or max(frames) > LARGEST:
         raise ValueError("a latent frame out of range")
     if set(map(type, values)) - {int, float, type(None)}:
         raise ValueError("a value that is not a number")
     if not np.isfinite(np.array([value for value in values if value is not None], np.float64)).all():
         raise ValueError("a value that is not finite")
-    # Rows and metrics are few, so that a key of 64 bits holds all three.
+    # Metric and row fit into one 64-bit key, because both are few.
     codes = {metric: code for code, metric in enumerate(dict.fromkeys(metrics))}
     keys = np.fromiter(map(codes.__getitem__, metrics), np.int64, len(metrics)) * rows + np.array(numbers, np.int64)
     order = np.lexsort((np.array(frames, np.int64), keys))
@@ -243,7 +246,7 @@ def _check_samples(found: list[list[Any]], rows: int) -> None:
 
 @contextmanager
 def _uncollected() -> Iterator[None]:
-    """Keep Python from looking for garbage while millions of lists are made, none of which is any."""
+    """Disable garbage collection, which is slow while millions of lists are made and would find nothing."""
     enabled = gc.isenabled()
     gc.disable()
     try:
@@ -280,12 +283,12 @@ def _check(model: type[BaseModel], path: Path, text: bytes, remedy: str) -> None
 
 
 def told(error: ValidationError, *within: str) -> str:
-    """Return the first thing that is wrong, with its place, in a few words.
+    """Return a short description of the first error and its place in the file.
 
-    within: where in its file what was checked stands, a key after the other.
+    within: keys in the file that lead to the validated part, from the outermost on.
     """
     wrong = error.errors(include_url=False)[0]
-    # What is one of several kinds names the kind too, which is no part of the file.
+    # For a union, pydantic's location also contains the type, which is not in the file.
     inside = (part for part in map(str, wrong["loc"]) if not part.startswith(("_", "dict[")))
     place = ".".join((*within, *inside))
     if wrong["type"] == "missing":

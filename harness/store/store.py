@@ -1,14 +1,14 @@
-"""What was measured: a campaign's folder, in which a cell is there whole or not at all.
+"""A campaign's folder, in which each finished cell appears atomically.
 
-manifest.json             what was asked for, in which runs, on what machines and by which code; written before the
-                          first frame
-cells/ID/cell.json        what the cell is, its status and reason, what it cost; digests of its code and environment
-cells/ID/record.jsonl     its samples, one a line
+manifest.json             the request, its runs, their environments and the code; written before the first frame
+cells/ID/cell.json        the cell's task, status, reason and cost; digests of its code and environment
+cells/ID/record.jsonl     its samples, one per line
 cells/ID/pictures.npz     some of its pictures
-cells/ID/files/           what its suite wrote while it ran: videos
-flight/ID.lock, ID.pt     a cell under way: the process that has it holds the lock; where it goes on after a crash
-flight/ID.json            who has it, since when, and how far it is
-flight/ID.files/          what it has written so far
+cells/ID/files/           files that its suite wrote while it ran: videos
+flight/ID.lock            lock of a cell under way, held by the process that runs it
+flight/ID.pt              state from which a cell under way continues after a crash
+flight/ID.json            the process that runs the cell, since when, and its progress
+flight/ID.files/          files that the cell has written so far
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ from harness.suite import Sample
 Status = records.Status
 MANIFEST, CELL, RECORD, PICTURES, FILES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz", "files"
 RESUMABLE = ("oom", "timeout", "failed")
-"""Statuses of a cell that may do better another time, from where it was."""
+"""Statuses of a cell that may succeed when it is run again, from its last saved state."""
 
 
 @dataclass(frozen=True)
 class Stored:
-    """A finished cell: what `cell.json` says."""
+    """A finished cell; `about` is the contents of its `cell.json`."""
 
     id: str
     folder: Path
@@ -58,54 +58,55 @@ class Stored:
         return self.about["status"]
 
     def samples(self) -> list[Sample]:
-        """Its samples; none unless its status is ok."""
+        """Return its samples; there are none unless its status is ok."""
         return [Sample(*line) for line in self.lines()]
 
     def lines(self) -> list[list[Any]]:
-        """The same as plain lists: row, metric, latent frame, value."""
+        """Return its samples as plain lists: row, metric, latent frame, value."""
         return read_record(self.folder / RECORD, self.about)
 
     def files(self) -> list[Path]:
-        """What its suite wrote while it ran, by name. Raises StoreError for a link or a pipe: it leads elsewhere."""
+        """Return the files that its suite wrote, sorted by name. Raises StoreError for a link or a pipe."""
         folder = self.folder / FILES
         no_links(folder)
         return [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
 
     def pictures(self) -> dict[str, np.ndarray]:
-        """Some of its pictures, by name; none where it has none."""
+        """Return the pictures that were kept of it, by name; an empty dictionary where there are none."""
         path = self.folder / PICTURES
         return read_pictures(path) if os.path.lexists(path) else {}
 
     def check_pictures(self) -> None:
-        """Raise StoreError where `pictures` would, as far as a glance tells."""
+        """Raise StoreError where `pictures` would, by the headers of the arrays only."""
         path = self.folder / PICTURES
         if os.path.lexists(path):
             check_pictures(path)
 
 
 class Store:
-    """A campaign's folder. Raises StoreError for one that cannot be read, or that is another campaign's."""
+    """A campaign's folder. Methods raise StoreError if it cannot be read or belongs to another campaign."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.environment = ""
-        """Digest of the environment of this process, once a run has begun."""
+        """Digest of the environment of this process; "" before a run has begun."""
 
     @property
     def flight(self) -> Path:
-        """Where processes that share the campaign keep locks, and what is under way."""
+        """The folder of locks and of cells under way, for all processes that share the campaign."""
         return self._path("flight")
 
     def begin(self, manifest: Mapping[str, Any]) -> dict[str, Any]:
-        """Write the manifest, or add a run to the one that is there; returns the one that holds.
+        """Write the manifest, or add a run to the present one; return the resulting manifest.
 
-        What decides the numbers of all cells alike (`SHARED`) must be the same; arms and cells may be added. Cells that
-        are finished from now on are recorded as made in this run's environment.
+        Values that determine the numbers of all cells (`SHARED`) must be the same; arms and cells may be added. Cells
+        finished from now on are recorded with this run's environment.
 
         Parameters
         ----------
-        manifest: `name`; `asked`, what was asked for; `environment` of this process; `codes`, the modules behind each
-            digest of code; `when` the run began. Whatever else is in it is kept of the first run.
+        manifest
+            `name`; `asked`, the request; `environment` of this process; `codes`, the modules of each digest of code;
+            `when` the run began. Other keys are kept as the first run gave them.
         """
         self._prepare()
         with lock(self._path("flight", "manifest.lock")):
@@ -121,12 +122,12 @@ class Store:
         return whole
 
     def check(self, manifest: Mapping[str, Any]) -> None:
-        """Raise StoreError where `begin` would: the folder is another campaign's; nothing is written."""
+        """Raise StoreError, as `begin` would, if the folder belongs to another campaign; nothing is written."""
         if self._path(MANIFEST).exists():
             check_same(self.folder, self.manifest()["asked"], manifest["asked"])
 
     def join(self, manifests: Sequence[Mapping[str, Any]]) -> None:
-        """Take the runs of other folders' manifests over, with their environments and codes."""
+        """Add the runs of other folders' manifests, with their environments and codes, to this folder's manifest."""
         self._prepare()
         with lock(self._path("flight", "manifest.lock")):
             known = [self.manifest()] if self._path(MANIFEST).exists() else []
@@ -134,47 +135,47 @@ class Store:
             write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")
 
     def manifest(self) -> dict[str, Any]:
-        """The manifest of a folder. Raises StoreError where there is none, or one of another format."""
+        """Return the manifest. Raises StoreError if it is missing, damaged or of another format."""
         return read_manifest(self._path(MANIFEST))
 
     def codes(self) -> dict[str, dict[str, str]]:
-        """The modules behind each digest of code; none before a run has begun."""
+        """Return the modules of each digest of code; an empty dictionary before a run has begun."""
         return self.manifest()["codes"] if self._path(MANIFEST).exists() else {}
 
     def find(self, cell: str) -> Stored | None:
-        """A finished cell, or None."""
+        """Return a finished cell, or None where there is none with this id."""
         folder = self._path("cells", cell)
         return _stored(folder) if os.path.lexists(folder) else None
 
     def cells(self) -> Iterator[Stored]:
-        """All finished cells, by id."""
+        """Yield all finished cells in order of their ids."""
         root = self._path("cells")
         for folder in sorted(root.iterdir()) if root.is_dir() else ():
             if not folder.name.startswith("."):
                 yield _stored(folder)
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
-        """Have a cell for oneself; False where another process has it. A dead process has nothing."""
+        """Claim a cell while the block runs; False where another process has it. The claim of a dead process ends."""
         return claim(self.flight, cell, about or {})
 
     def progress(self, cell: str, done: int) -> None:
-        """Say how many latent frames of a cell that this process has are done."""
+        """Record how many latent frames are done of a cell that this process has claimed."""
         progress(self.flight, cell, done)
 
     def held(self) -> dict[str, dict[str, Any]]:
-        """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
+        """Return the current claims by name: the process (pid, host), the time of the claim, and its further facts."""
         return held(self.flight)
 
     def save(self, cell: str, state: Mapping[str, Any]) -> None:
-        """Keep where a cell under way goes on after a crash. Raises OSError, for want of room for instance."""
+        """Save the state from which a cell continues after a crash. Raises OSError, for instance on a full disk."""
         write_whole(self._path("flight", f"{cell}.pt"), partial(write_state, state))
 
     def saved(self, cell: str) -> dict[str, Any] | None:
-        """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""
+        """Return the saved state of a cell; None if it is missing or unreadable, so that the cell starts again."""
         return read_state(self._path("flight", f"{cell}.pt"))
 
     def workspace(self, cell: str) -> Path:
-        """Where a cell under way writes its files; not made here."""
+        """Return the folder into which a cell under way writes its files; it is not made here."""
         return self._path("flight", f"{cell}.files")
 
     def finish(
@@ -185,23 +186,25 @@ class Store:
         pictures: Mapping[str, np.ndarray],
         files: Mapping[str, Path] | None = None,
     ) -> None:
-        """Put a cell into the folder with the files of its workspace, all of it at once; one that is there (and failed)
-        is replaced. files: of a cell that was finished elsewhere, by name; they are copied."""
+        """Store a finished cell with the files of its workspace, atomically; an earlier version of it is replaced.
+
+        files: files by name, of a cell that was finished in another folder; they are copied in place of the workspace.
+        """
         final, beside = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}")
         for left in self._path("cells").glob(f".{cell}.*"):
-            # Of processes that were killed: whoever finishes a cell holds its lock, so nobody is writing there.
+            # Left by killed processes: this process holds the cell's lock, so no other process writes there.
             shutil.rmtree(left, ignore_errors=True)
         beside.mkdir()
         try:
             self._fill(beside, cell, about, samples, pictures, files)
         except OSError:
-            # A disk that is full has no room for half a cell.
+            # Free the room of the incomplete cell; the disk may be full.
             shutil.rmtree(beside, ignore_errors=True)
             raise
         self.discard(cell)
         beside.rename(final)
         if about["status"] in RESUMABLE:
-            # Run again, it goes on from its last state.
+            # A later run continues it from the saved state, which therefore stays.
             return
         self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
         shutil.rmtree(self.workspace(cell), ignore_errors=True)
@@ -215,7 +218,7 @@ class Store:
         pictures: Mapping[str, np.ndarray],
         files: Mapping[str, Path] | None,
     ) -> None:
-        """Write a cell beside its place. An error of the system names the file as it will be called."""
+        """Write a cell into a temporary folder. An OSError names the file at its final place."""
         final, workspace = self._path("cells", cell), self.workspace(cell)
         record = "".join(json.dumps(sample) + "\n" for sample in samples).encode()
         with naming(final / RECORD):
@@ -228,8 +231,8 @@ class Store:
             with naming(final / FILES / name):
                 copy(path, beside / FILES / name)
         if files is None and workspace.is_dir():
-            # Linked, not moved: a process that dies before the next rename must find everything where it was. Parts of
-            # files are kept only of a cell that has nothing better.
+            # Linked, not moved: if this process dies before the rename, the workspace must still be complete. Pieces of
+            # videos are kept only for a cell that is not ok, which may have no whole video.
             parts = shutil.ignore_patterns("*.part.*") if about["status"] == "ok" else None
             shutil.copytree(workspace, beside / FILES, ignore=parts, copy_function=_link)
         sums = {path.name: digest(path) for path in sorted((beside / FILES).glob("*"))}
@@ -249,7 +252,7 @@ class Store:
                 shutil.rmtree(old)
 
     def _prepare(self) -> None:
-        """Make the folders that are written into. Raises StoreError where that cannot be, or would be elsewhere."""
+        """Make the folders for writing. Raises StoreError where that is impossible, or where one of them is a link."""
         own(self.folder, "cells")
         no_links(self.flight)
         try:
@@ -263,10 +266,10 @@ class Store:
 
 
 def _stored(folder: Path) -> Stored:
-    """A finished cell. Raises StoreError for one by the name of none, and for links: they lead elsewhere."""
+    """Return the finished cell in a folder. Raises StoreError for an invalid name, and for links."""
     if not is_component(folder.name):
         raise StoreError(
-            f"{folder.parent}: {shown(folder.name)} is no name of a cell; move it out of the campaign's folder"
+            f"{folder.parent}: {shown(folder.name)} is not a name of a cell; move it out of the campaign's folder"
         )
     for name in ("", CELL, RECORD, PICTURES):
         own(folder.parent, *filter(None, (folder.name, name)))
@@ -277,5 +280,5 @@ def _link(source: str, target: str) -> None:
     try:
         os.link(source, target)
     except OSError:
-        # Not every file system has links.
+        # Some file systems have no links.
         shutil.copy2(source, target)

@@ -38,10 +38,10 @@ def test_a_folder_that_is_damaged_meanwhile_is_not_a_place_that_cannot_be_writte
     folder = campaign(tmp_path / "x", films({"memrope": [1.0, 2.0], "sliding_window": [1.0, 2.0]}))
 
     def damaged(self):
-        raise StoreError(f"{self.folder}: not pictures of Horizon; move it away")
+        raise StoreError(f"{self.folder}: not pictures written by Horizon; move it away")
 
     monkeypatch.setattr(Stored, "pictures", damaged)
-    with pytest.raises(StoreError, match="not pictures of Horizon; move it away") as told:
+    with pytest.raises(StoreError, match="not pictures written by Horizon; move it away") as told:
         render(folder)
     assert "cannot write" not in str(told.value)
 

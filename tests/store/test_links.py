@@ -113,7 +113,7 @@ def test_a_cell_has_the_name_of_a_cell(made, tmp_path, name):
         lambda: Store(made).find(name),
         lambda: merge(tmp_path / "z", [made]),
     ):
-        with pytest.raises(StoreError, match="is no name of a cell; move it out of the campaign's folder"):
+        with pytest.raises(StoreError, match="is not a name of a cell; move it out of the campaign's folder"):
             read()
     assert not (tmp_path / "z").exists()
 

@@ -51,7 +51,7 @@ def test_what_no_cell_was_finished_with_is_left_and_named(made, tmp_path):
     (film(made, "sub") / "deep").mkdir(parents=True)
     came, left = merge(tmp_path / "z", [made])
     assert came == 4
-    assert [each.endswith(": its cell was finished without it") for each in left] == [True, True]
+    assert [each.endswith(": not a file of the finished cell") for each in left] == [True, True]
     assert "sub" in left[1]
     assert not any("\n" in each for each in left)
     cell = Store(tmp_path / "z").find(FIRST)
@@ -118,7 +118,7 @@ def test_a_cell_that_another_process_has_is_waited_for_and_then_named(made, tmp_
     target.join([Store(made).manifest()])
     with target.claim(FIRST):
         came, left = merge(tmp_path / "z", [made])
-    assert (came, left) == (3, [f"{made / 'cells' / FIRST}: another process has this cell in {tmp_path / 'z'}"])
+    assert (came, left) == (3, [f"{made / 'cells' / FIRST}: another process is running this cell in {tmp_path / 'z'}"])
     assert merge(tmp_path / "z", [made]) == (1, [])
 
 
@@ -131,7 +131,7 @@ def test_a_cell_that_was_finished_meanwhile_stays(made, tmp_path, monkeypatch):
     assert (there.folder, left) == (tmp_path / "z" / "cells" / FIRST, [])
     monkeypatch.setattr(type(cell), "samples", lambda self: [self.folder])
     there, left = merging._bring(into, cell)
-    assert left == [f"{made / 'cells' / FIRST}: another process finished this cell meanwhile, differently"]
+    assert left == [f"{made / 'cells' / FIRST}: another process finished this cell meanwhile with different samples"]
 
 
 def test_other_errors_of_the_system_are_one_line_too(made, tmp_path, monkeypatch):

@@ -69,20 +69,20 @@ STRIP, FRAMES = np.zeros((1, 2, 3, 8, 8), np.uint8), np.arange(2)
 @pytest.mark.parametrize(
     ("pictures", "says"),
     [
-        ({"strip": np.zeros((), np.uint8), "frames": FRAMES}, r"strip is of shape \(\), not of rollouts, pictures, 3"),
-        ({"strip": STRIP[0], "frames": FRAMES}, r"strip is of shape \(2, 3, 8, 8\)"),
-        ({"strip": STRIP[:0], "frames": FRAMES}, r"strip is of shape \(0, 2"),
-        ({"strip": STRIP[:, :, :2], "frames": FRAMES}, r"strip is of shape \(1, 2, 2"),
-        ({"strip": STRIP}, "frames are not one a picture"),
-        ({"strip": STRIP, "frames": FRAMES[0]}, "frames are not one a picture"),
-        ({"strip": STRIP.astype(np.longdouble), "frames": FRAMES}, "strip.npy holds no numbers"),
-        ({"other": STRIP.astype(complex)}, "other.npy holds no numbers"),
+        ({"strip": np.zeros((), np.uint8), "frames": FRAMES}, r"strip has the shape \(\), not \(rollouts, pictures, 3"),
+        ({"strip": STRIP[0], "frames": FRAMES}, r"strip has the shape \(2, 3, 8, 8\)"),
+        ({"strip": STRIP[:0], "frames": FRAMES}, r"strip has the shape \(0, 2"),
+        ({"strip": STRIP[:, :, :2], "frames": FRAMES}, r"strip has the shape \(1, 2, 2"),
+        ({"strip": STRIP}, "frames does not have one latent frame per picture"),
+        ({"strip": STRIP, "frames": FRAMES[0]}, "frames does not have one latent frame per picture"),
+        ({"strip": STRIP.astype(np.longdouble), "frames": FRAMES}, "strip.npy does not hold numbers"),
+        ({"other": STRIP.astype(complex)}, "other.npy does not hold numbers"),
     ],
 )
 def test_pictures_that_cannot_be_shown_are_refused(store, pictures, says):
     store.finish("a", ABOUT, SAMPLES, pictures)
     for look in (store.find("a").pictures, store.find("a").check_pictures):
-        with pytest.raises(StoreError, match=rf"pictures.npz: not pictures of Horizon \({says}"):
+        with pytest.raises(StoreError, match=rf"pictures.npz: not pictures written by Horizon \({says}"):
             look()
 
 
@@ -214,7 +214,7 @@ def test_folders_of_several_machines_go_together(tmp_path):
 
 def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
     one, two = filled(tmp_path / "1", ["a", "b"]), filled(tmp_path / "2", ["b"], [Sample(0, "level", 3, 0.7)])
-    with pytest.raises(StoreError, match="cell b says different things"):
+    with pytest.raises(StoreError, match="cell b has different samples"):
         merge(tmp_path / "all", [one, two])
     assert not (tmp_path / "all").exists()
     times = [
@@ -222,7 +222,7 @@ def test_a_conflict_is_refused_before_anything_is_copied(tmp_path):
         for name, x in (("4", 1.0), ("5", 2.0))
     ]
     with pytest.raises(
-        StoreError, match=r"cell t was measured both in .* does not go together: move one of the two away"
+        StoreError, match=r"cell t was measured both in .* cannot be combined; move one of the two away"
     ):
         merge(tmp_path / "all", times)
     other = filled(tmp_path / "3", ["a"], tier="full")
@@ -364,7 +364,7 @@ def test_a_merge_names_what_it_cannot_keep(tmp_path, turned):
     assert came == 1
     assert sorted(left) == [
         "perceptual: one of two differing values of dino in a-0",
-        f"perceptual: what was seen of a-0 in {less}, where its film is another file",
+        f"perceptual: the view of a-0 in {less}, because the film there is another file",
     ]
     assert seen_there(tmp_path / "all") == {"a-0": {"dino": ((3, 0.6),), "clip": ((3, 0.5),)}}
 
