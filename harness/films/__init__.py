@@ -1,6 +1,6 @@
-"""The contract between a campaign and viewers of its films: files, and nothing else.
+"""The interface between a campaign and viewers of its films, which consists of files only.
 
-Only the standard library is imported by all but `harness.films.writer`: viewers run in environments of their own.
+All modules but `harness.films.writer` import the standard library only, because viewers run in their own environments.
 """
 
 from harness.films.contract import Act, Film, Span, check_file, read_films, shard, write_films

@@ -1,10 +1,10 @@
-"""The contract between a campaign and those who look at its films: files, and nothing else.
+"""The interface between a campaign and viewers of its films, which consists of files only.
 
-FOLDER/films.json            what there is to look at: `horizon films FOLDER` writes it
-FOLDER/views/VIEWER/ID.json  what a viewer saw in video ID: `View`; written whole, one part a metric, so that a viewer
-                             that was stopped goes on where it was, and several share the list
+FOLDER/films.json            the list of films, written by `horizon films FOLDER`
+FOLDER/views/VIEWER/ID.json  the `View` of a viewer on film ID; written atomically after each metric, so that a stopped
+                             viewer can continue, and several viewers can share the list
 
-Only the standard library is imported here: viewers run in environments of their own.
+Only the standard library is imported here, because viewers run in their own environments.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from harness.films.checks import FILMS, FORMAT, document, is_component, rate, re
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of a video: pixel frames from `start` to before `end`. at_frame: latent frames until its end."""
+    """A span of a video: pixel frames `start` to `end` - 1. at_frame: latent frames up to its end."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ class Span:
 
 @dataclass(frozen=True)
 class Act:
-    """A scene of a video: its pixel frames, its prompt, how it is entered, and the latent frame at its end."""
+    """A scene of a video: a span as in `Span`, its prompt, and the boundary at its beginning."""
 
     start: int
     end: int
@@ -43,11 +43,30 @@ class Act:
 
 @dataclass(frozen=True)
 class Film:
-    """One finished video. id: names it among all; path: its file, the lossless one where there are two.
+    """One finished video.
 
-    sha256: of the file. rate: pixel frames a second. reference: pixel frames of the beginning that later ones are
-    compared with. windows: the stretches of which curves are made, the beginning first. acts: its scenes. vbench: the
-    prompt of VBench that its prompt is an extension of; "" for none.
+    Parameters
+    ----------
+    id
+        Its name, unique in the campaign.
+    path
+        Its file, the lossless one where there are two.
+    sha256
+        SHA-256 of the file.
+    suite, scenario
+        Of its cell.
+    frames
+        Its pixel frames.
+    rate
+        Pixel frames per second.
+    reference
+        Number of pixel frames at the beginning with which later frames are compared.
+    windows
+        Spans for curves over time, from the beginning on.
+    acts
+        Its scenes.
+    vbench
+        The prompt of VBench of which its prompt is an extension; "" where there is none.
     """
 
     id: str
@@ -64,14 +83,14 @@ class Film:
 
 
 def write_films(folder: Path, films: Sequence[Film]) -> Path:
-    """Write what there is to look at, paths relative to the folder."""
+    """Write the list of films into a folder, with paths relative to the folder; return the path of the list."""
     listed = [{**asdict(film), "path": str(film.path.relative_to(folder))} for film in films]
     write_text(folder / FILMS, json.dumps({"format": FORMAT, "films": listed}, indent=1) + "\n")
     return folder / FILMS
 
 
 def read_films(path: Path) -> list[Film]:
-    """What there is to look at. Raises StoreError for a file that is missing or no such list."""
+    """Return the films in a list. Raises StoreError for a file that is missing or is not a list of films."""
     remedy = "write it anew: horizon films FOLDER"
     found = document(path, remedy)
     try:
@@ -81,10 +100,10 @@ def read_films(path: Path) -> list[Film]:
 
 
 def _film(folder: Path, told: Mapping[str, Any]) -> Film:
-    """A film as `write_films` writes it. Raises ValueError, KeyError or TypeError for anything else."""
+    """Return a film in the form of `write_films`. Raises ValueError, KeyError or TypeError for other contents."""
     name, path = text(told["id"], "id"), text(told["path"], "path")
     if not is_component(name):
-        raise ValueError(f"the id {name!r} is no name of a file")
+        raise ValueError(f"the id {name!r} is not a name of a file")
     if Path(path).is_absolute() or ".." in Path(path).parts or "\0" in path:
         raise ValueError(f"the path of {name} leads out of the folder")
     acts = tuple(
@@ -111,9 +130,11 @@ def _stretch(told: Mapping[str, Any]) -> tuple[int, int, int]:
 
 
 def shard(films: Sequence[Film], which: str) -> list[Film]:
-    """The films of part K of N, from `K/N` (K from 1): by their ids, so that a list may grow meanwhile.
+    """Return the films of part K of N, where `which` is `K/N` with K from 1.
 
-    Raises StoreError for words that are not that.
+    The part of a film depends on its id only, so that it stays the same while the list grows.
+
+    Raises StoreError for a text of another form.
     """
     number, slash, count = which.partition("/")
     digits = number.isdecimal() and count.isdecimal() and len(which) <= 20

@@ -1,4 +1,4 @@
-"""What viewers saw in the films of a campaign: FOLDER/views/VIEWER/ID.json, a file a film, written whole."""
+"""Views of a campaign's films, as viewers write them: FOLDER/views/VIEWER/ID.json, one file per film."""
 
 from __future__ import annotations
 
@@ -18,15 +18,13 @@ from harness.films.checks import FORMAT, document, is_component, reason, text, w
 from harness.films.contract import Film
 
 VIEWS = "views"
-
-
 OF_FILM = "film"
-"""Per-film part of a protocol: films that differ in nothing else are compared."""
+"""Key of the per-film part of a protocol; films can be compared if their protocols differ in this part only."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """What came of one metric: (at_frame, value) pairs, or why there are none and what to do about it."""
+    """The result of one metric: (at_frame, value) pairs, or in `skipped` why there are none and the remedy."""
 
     samples: tuple[tuple[int, float | None], ...] = ()
     skipped: str = ""
@@ -34,8 +32,19 @@ class Part:
 
 @dataclass(frozen=True)
 class View:
-    """What a viewer saw in one video. protocol: how it looked, by metric: models, sampling, versions; whatever could
-    change a number."""
+    """The results of a viewer for one film.
+
+    Parameters
+    ----------
+    film
+        Id of the film.
+    sha256
+        SHA-256 of its file.
+    parts
+        Results by metric.
+    protocol
+        By metric, everything that could change a number: models, sampling, versions.
+    """
 
     film: str
     sha256: str
@@ -44,18 +53,18 @@ class View:
 
 
 def view_path(folder: Path, viewer: str, film: str) -> Path:
-    """Where a viewer writes what it saw. Raises StoreError where that is another folder's place."""
+    """Return the path of a view. Raises StoreError where a part of the path is a link."""
     return own(folder, VIEWS, viewer) / f"{film}.json"
 
 
 def read_view(path: Path) -> View:
-    """What a viewer saw. Raises StoreError for a file that is damaged or not a view."""
+    """Return the view in a file. Raises StoreError for a file that is damaged or not a view."""
     remedy = "move it away, and let the viewer look again"
     found = document(path, remedy)
     try:
         film = text(found["film"], "film")
         if film != path.stem:
-            raise ValueError(f"it is about the film {film!r}, not about the one that its name says")
+            raise ValueError(f"it is about the film {film!r}, but its file name is that of another film")
         parts = {name: _part(name, part) for name, part in found["parts"].items()}
         protocol: dict[str, Any] = {name: dict(found["protocol"][name]) for name in parts}
         return View(film, text(found["sha256"], "sha256"), parts, protocol)
@@ -72,19 +81,22 @@ def _part(name: str, told: Mapping[str, Any]) -> Part:
 
 def _value(name: str, value: Any) -> float | None:
     if value is not None and (type(value) not in (int, float) or not math.isfinite(value)):
-        raise ValueError(f"{name}: {value!r:.60} is no finite number")
+        raise ValueError(f"{name}: {value!r:.60} is not a finite number")
     return None if value is None else float(value)
 
 
 def seen(folder: Path, viewer: str, film: Film) -> View:
-    """What a viewer saw of this very file so far; nothing where it has not looked yet, or at another file."""
+    """Return a viewer's view of the present file of a film; an empty view if there is none or it is of another file."""
     path = view_path(folder, viewer, film.id)
     known = read_view(path) if path.exists() else View(film.id, film.sha256)
     return known if known.sha256 == film.sha256 else View(film.id, film.sha256)
 
 
 def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol: Mapping[str, Any]) -> View:
-    """Add a metric to a view, with how it was looked at, and write it, with what others added meanwhile."""
+    """Add a metric with its protocol to a view and write it, with the metrics that other processes added meanwhile.
+
+    Return the written view.
+    """
     path = view_path(folder, viewer, view.film)
     with _alone(path):
         there = read_view(path) if path.exists() else view
@@ -96,8 +108,10 @@ def add(folder: Path, viewer: str, view: View, metric: str, part: Part, protocol
 
 @contextmanager
 def _alone(path: Path) -> Iterator[None]:
-    """Have a view for oneself: what is read, changed and written must not be another one's meanwhile. The lock goes
-    with the process; its file stays, since others may wait for it."""
+    """Hold the lock on a view while it is read, changed and written.
+
+    The system releases the lock when the process ends. Its file stays, because other processes may wait for it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = own(path.parent, f".{path.stem}.lock")
     held = os.open(beside, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
@@ -115,13 +129,21 @@ def _alone(path: Path) -> Iterator[None]:
 
 
 def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
-    """Write what viewers saw of the same files in several folders into one folder, the same in any order of folders.
+    """Write views from several folders into one folder.
 
-    Of two values of one metric that differ, one is kept.
+    The result does not depend on the order of the views. Of two different values of one metric, one is kept.
+
+    Parameters
+    ----------
+    target
+        The campaign's folder that receives the views.
+    seen
+        Pairs of a viewer and a view.
 
     Returns
     -------
-    what was not kept, a text each.
+    list of str
+        A message for each value that was not kept.
     """
     whole: dict[tuple[str, str], View] = {}
     left: list[str] = []
@@ -132,7 +154,7 @@ def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
     for (viewer, film), found in whole.items():
         path = view_path(target, viewer, film)
         with _alone(path):
-            # Others may have added to it since it was read.
+            # Other processes may have added metrics since it was read.
             there = read_view(path) if path.exists() else found
             united, lost = _both(viewer, there, found) if there.sha256 == found.sha256 else (found, [])
             left += [each for each in lost if each not in left]
@@ -141,7 +163,7 @@ def unite(target: Path, seen: Iterable[tuple[str, View]]) -> list[str]:
 
 
 def _both(viewer: str, known: View, view: View) -> tuple[View, list[str]]:
-    """Return what two views of one film say together, and what of it was not kept."""
+    """Return the union of two views of one film, and a message for each value that was not kept."""
     parts, protocol = dict(known.parts), dict(known.protocol)
     left = []
     for metric in view.parts:
@@ -156,7 +178,7 @@ def _both(viewer: str, known: View, view: View) -> tuple[View, list[str]]:
 
 
 def _rank(view: View, metric: str) -> tuple[bool, str]:
-    """Orders what views say of one metric: whatever was seen stands above what was skipped."""
+    """Return the sort key of views for one metric: the greatest is kept; measured parts are above skipped ones."""
     part = view.parts[metric]
     return not part.skipped, json.dumps([view.protocol[metric], part.samples, part.skipped], sort_keys=True)
 
@@ -166,22 +188,22 @@ def _write(path: Path, view: View) -> None:
 
 
 def due(view: View, metric: str, protocol: Mapping[str, Any]) -> bool:
-    """Whether a metric is still to be looked at: not there, skipped before, or looked at in another way."""
+    """Return whether a metric must be computed: it is missing, was skipped, or has another protocol."""
     part = view.parts.get(metric)
     return part is None or bool(part.skipped) or view.protocol.get(metric) != json.loads(json.dumps(dict(protocol)))
 
 
 def views(folder: Path) -> Iterator[tuple[str, View]]:
-    """All views of a campaign, each with its viewer."""
+    """Yield all views of a campaign, each with the name of its viewer."""
     root = folder / VIEWS
     for viewer in sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else ():
         if not is_component(viewer.name):
-            raise StoreError(f"{root}: {shown(viewer.name)} is no name of a viewer; move it out of the folder")
+            raise StoreError(f"{root}: {shown(viewer.name)} is not a name of a viewer; move it out of the folder")
         for path in sorted(viewer.glob("*.json")):
             if not path.name.startswith("."):
                 yield viewer.name, read_view(path)
 
 
 def manner(view: View, metric: str) -> dict[str, Any]:
-    """How a metric was looked at, whichever film it was."""
+    """Return the protocol of a metric without its per-film part."""
     return {key: value for key, value in view.protocol.get(metric, {}).items() if key != OF_FILM}

@@ -1,4 +1,4 @@
-"""Pictures to video files, as they come; constant memory at any length, and nothing is lost when the process dies."""
+"""Streaming writer of video files: its memory is constant at any length, and a killed process leaves playable files."""
 
 from __future__ import annotations
 
@@ -20,20 +20,34 @@ from harness.files import ffmpeg, naming, write_whole
 from harness.locks import lock
 
 SMALLEST = 384
-"""Pixels below which a picture's shorter side is enlarged, by a whole factor and without smoothing: players blur."""
+"""Pixels below which a picture's shorter side is enlarged, by an integer factor and without smoothing, since players
+would blur it."""
 KEY_SECONDS = 2
+"""Seconds between key frames."""
 _PIECE = re.compile(r"(?P<stem>.+)\.(?P<number>\d{4,})\.part", re.DOTALL)
 
 
 class VideoWriter:
-    """A video that is written while it is made: h264 in mp4 for people, or FFV1 in mkv without any loss.
+    """A writer of a video while it is generated: H.264 in mp4 for viewing, or lossless FFV1 in mkv. A context manager.
 
-    Until it is closed it lies in pieces, `NAME.0000.part.mp4` and so on, which can be played up to the last picture but
-    one that was written, whenever the process dies. `cut` ends a piece, so that a rollout that goes on after a crash
-    can go on filming: pieces after the first `pieces` are made again. Use as a context manager.
+    Until it is closed, the video consists of pieces, `NAME.0000.part.mp4` and so on. Whenever the process dies, the
+    pieces can be played up to the last written picture but one. `cut` ends a piece, so that a rollout that continues
+    after a crash can continue the video too.
 
-    enlarge: small pictures, for people. about: what the file says of itself; `title` as its title, and all of it as
-    JSON in its comment.
+    Parameters
+    ----------
+    path
+        The file.
+    frames_per_second
+        Pictures per second.
+    lossless
+        Write FFV1 in mkv.
+    enlarge
+        Enlarge small pictures, for viewing.
+    about
+        Metadata: `title` becomes the title of the file, and all of it is written as JSON into the comment.
+    pieces
+        Number of pieces to keep from an earlier process; later pieces are removed and written again.
     """
 
     def __init__(
@@ -65,12 +79,12 @@ class VideoWriter:
         if error is None:
             self.close()
             return
-        # What was written till then becomes a video where it can; what went wrong first is what the user must hear.
+        # Make a video of the pictures so far if possible; a second error must not hide the first one.
         with suppress(Exception):
             self.close()
 
     def write(self, pictures: Tensor) -> None:
-        """Append pictures [T, 3, H, W] in 0..1."""
+        """Append pictures [T, 3, H, W] with values from 0 to 1."""
         height, width = pictures.shape[-2:]
         scale = max(1, -(-SMALLEST // min(height, width))) if self.enlarge else 1
         enlarged = pictures.repeat_interleave(scale, 2).repeat_interleave(scale, 3)
@@ -84,7 +98,7 @@ class VideoWriter:
                 self.frames += 1
 
     def cut(self) -> int:
-        """End the current piece; returns how many there are."""
+        """End the current piece; return the number of pieces."""
         if self._stream is not None:
             with naming(self.path, self._piece(self.pieces)):
                 self._container.mux(self._stream.encode())
@@ -94,12 +108,12 @@ class VideoWriter:
         return self.pieces
 
     def join(self) -> None:
-        """Make the file of all pieces, without encoding them again, and leave them where they are."""
+        """Write the whole video from all pieces, without encoding them again; the pieces stay."""
         if self.cut():
             write_whole(self.path, self._join)
 
     def close(self) -> None:
-        """Make the file, and remove the pieces; a video without pictures leaves nothing."""
+        """Write the whole video and remove the pieces; without pictures, no file is written."""
         self.join()
         for number in range(self.pieces):
             self._piece(number).unlink()
@@ -110,7 +124,7 @@ class VideoWriter:
 
     def _open(self, height: int, width: int) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        # Every frame is on disk as soon as it is encoded, a fragment of its own, and the encoder keeps none back.
+        # Every frame is its own fragment and is written to disk as soon as it is encoded; the encoder delays none.
         options = {"flush_packets": "1"}
         if self.lossless:
             options["cluster_time_limit"] = "1"
@@ -156,7 +170,7 @@ class VideoWriter:
 
 
 def _pieces_of(path: Path) -> dict[int, Path]:
-    """The pieces of this video that are there, by their numbers; not those of one whose name merely begins alike."""
+    """Return the pieces of this video by number, without those of videos whose names merely have the same beginning."""
     there = path.parent.iterdir() if path.parent.is_dir() else ()
     alike = {each: _PIECE.fullmatch(each.stem) for each in there if each.suffix == path.suffix}
     return {int(found["number"]): each for each, found in alike.items() if found and found["stem"] == path.stem}
@@ -164,12 +178,15 @@ def _pieces_of(path: Path) -> dict[int, Path]:
 
 @contextmanager
 def writing(path: Path) -> Iterator[None]:
-    """Have a video's path for oneself. Raises PresetError where another process is writing it, and for a name that is
-    kept for a piece of another video: that one would remove it."""
+    """Hold the lock on a video's path while the block runs.
+
+    Raises PresetError where another process is writing the video, and for a name that is reserved for pieces of another
+    video, whose writer would remove it.
+    """
     if _PIECE.fullmatch(path.stem):
         raise PresetError(
-            f"{path}: a name that ends in .NUMBER.part is that of a piece of a video that is being made; give --out "
-            "another name"
+            f"{path}: names that end in .NUMBER.part are reserved for pieces of videos that are being written; give "
+            "--out another name"
         )
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.lock")
@@ -183,7 +200,7 @@ def writing(path: Path) -> Iterator[None]:
 
 
 def read_about(path: Path) -> dict[str, Any]:
-    """What a video that Horizon wrote says of itself; empty for others."""
+    """Return the metadata of a video that Horizon wrote; an empty dictionary for other videos."""
     with av.open(ffmpeg(path)) as file:
         text = file.metadata.get("comment") or file.metadata.get("COMMENT") or "{}"
     found = json.loads(text) if text.startswith("{") else {}

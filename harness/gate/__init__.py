@@ -1,1 +1,1 @@
-"""Two checkouts of this project under one campaign: the measuring side of the gate."""
+"""The measurements of the gate: two checkouts of this project run the same campaign."""

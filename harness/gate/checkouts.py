@@ -1,4 +1,4 @@
-"""Checkouts of this project: which code is it, where does a commit's code come from, and how is it run?"""
+"""Checkouts of this project: their digests, the checkout of a commit, and the environment that runs their code."""
 
 from __future__ import annotations
 
@@ -16,34 +16,42 @@ from harness.errors import TreeError
 from harness.files import own, write_text
 
 PACKAGES = ("harness", "strategies", "suites", "reports")
-"""What of a tree decides its numbers."""
+"""Packages of a tree that determine its numbers."""
 OWN = "horizon-bench"
-"""The name of this distribution."""
+"""Name of this distribution."""
 VERSION = "0"
-"""Of what a tree registers while it is measured; only the names count."""
+"""Version of the distribution in which a tree's entry points are registered; only the names of entry points matter."""
 TAKES_TURNS = {"harness/gate/interleave.py": "harness.gate.interleave", "harness/turns.py": "harness.turns"}
-"""The module of a tree that measures chunk by chunk, by its file; the second is that of older commits."""
+"""Modules of a tree that measure in alternation with another tree, by their files; older commits have the second."""
 AS_IT_IS = ("-P",)
-"""Python's option that keeps the folder in which it is started out of the search for modules and registered names."""
+"""Python's option that excludes the current folder from the search for modules and entry points."""
 
 
 @dataclass(frozen=True)
 class Tree:
-    """A checkout of this project. digest: of its code and weights, so that two with the same are the same."""
+    """A checkout of this project.
+
+    Parameters
+    ----------
+    path
+        Its folder.
+    digest
+        Digest of its code and weights; trees with the same digest are treated as equal.
+    """
 
     path: Path
     digest: str
 
     @property
     def takes_turns(self) -> str:
-        """The name of its module that measures in turn with another tree."""
+        """Name of the tree's module that measures in alternation with another tree."""
         return next(module for file, module in TAKES_TURNS.items() if (self.path / file).is_file())
 
 
 def tree(path: Path) -> Tree:
-    """The tree in a folder. Raises TreeError for a folder that is none."""
+    """Return the tree in a folder. Raises TreeError for a folder that is not a checkout of this project."""
     if not (path / "pyproject.toml").is_file() or not any((path / file).is_file() for file in TAKES_TURNS):
-        raise TreeError(f"{path} has no Horizon that can be measured in turn; needed: a checkout of it")
+        raise TreeError(f"{path}: not a checkout of Horizon that can be measured in turn; give the folder of one")
     digest = hashlib.sha256()
     files = [file for name in PACKAGES for file in (path / name).rglob("*")]
     for file in sorted(each for each in files if each.is_file() and "__pycache__" not in each.parts):
@@ -53,15 +61,29 @@ def tree(path: Path) -> Tree:
 
 
 def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
-    """The tree of a commit, branch or tag, in a folder of its own under `folder`; one that is there is taken again.
+    """Return the tree of a commit, branch or tag.
 
-    A folder with a checkout is taken as it is. Raises TreeError where git knows no such thing.
+    The commit is checked out into a folder named by it; a complete checkout that exists is reused.
+
+    Parameters
+    ----------
+    ref
+        A commit, branch or tag, or the path of a checkout, which is used unchanged.
+    repository
+        A checkout of the repository.
+    folder
+        The folder of all checkouts.
+
+    Raises
+    ------
+    TreeError
+        git does not know the ref, or git is not installed.
     """
     if (Path(ref) / "pyproject.toml").is_file():
         return tree(Path(ref).resolve())
     commit = _git(repository, ref, "rev-parse", "--verify", "--quiet", f"{ref}^{{commit}}")
     place = folder / commit[:12]
-    # One that was interrupted lacks files.
+    # An interrupted checkout lacks files.
     if not (place / ".git").exists() or _git(place, ref, "status", "--porcelain", "--untracked-files=no"):
         shutil.rmtree(place, ignore_errors=True)
         _git(repository, ref, "worktree", "prune")
@@ -70,8 +92,11 @@ def checked_out(ref: str, repository: Path, folder: Path) -> Tree:
 
 
 def before(repository: Path) -> str:
-    """The commit that this checkout is naturally compared with: where it left the main branch; on that branch, what is
-    committed if files differ from it, else the commit before."""
+    """Return the commit with which this checkout is compared by default.
+
+    That is the commit at which its branch left the main branch; on the main branch, the present commit if files differ
+    from it, else the previous commit.
+    """
     head = _git(repository, "HEAD", "rev-parse", "HEAD")
     for main in ("origin/HEAD", "origin/main", "main", "origin/master", "master"):
         with suppress(TreeError):
@@ -87,12 +112,20 @@ def before(repository: Path) -> str:
 
 
 def registered(tree: Tree, group: str) -> dict[str, str]:
-    """The entry points of a group that a tree registers: those that are installed are those of another one."""
+    """Return the entry points of a group that a tree's own pyproject.toml declares; the installed ones may differ."""
     return dict(_project(tree)["entry-points"].get(f"horizon.{group}", {}))
 
 
 def environment(tree: Tree, folder: Path) -> dict[str, str]:
-    """Variables with which a process finds this tree's code, and the names that this tree registers."""
+    """Return environment variables with which a process imports this tree's code and finds its entry points.
+
+    Parameters
+    ----------
+    tree
+        The tree.
+    folder
+        A folder into which the metadata of the tree's entry points are written.
+    """
     project = _project(tree)
     about = own(folder, "registered", f"{project['name'].replace('-', '_')}-{VERSION}.dist-info")
     about.mkdir(parents=True, exist_ok=True)
@@ -109,7 +142,7 @@ def environment(tree: Tree, folder: Path) -> dict[str, str]:
 
 
 def last_line(text: str) -> str:
-    """What a process said last, which is usually why it ended."""
+    """Return the last line of a process's output, which usually says why the process ended."""
     return (text.strip().splitlines() or ["no message"])[-1]
 
 
@@ -137,6 +170,6 @@ def _git(repository: Path, ref: str, *words: str) -> str:
     except FileNotFoundError:
         raise TreeError("git is not installed; give --against a folder with a checkout, or use --baseline") from None
     except subprocess.SubprocessError as error:
-        said = last_line(getattr(error, "stderr", "") or "unknown to git here (a shallow clone has no history)")
+        said = last_line(getattr(error, "stderr", "") or "git does not know it here (a shallow clone has no history)")
         raise TreeError(f"--against {ref}: {said}; give a commit, branch, tag, or a folder with a checkout") from None
     return done.stdout.strip()

@@ -1,10 +1,10 @@
-"""Two trees of this project under one campaign, on one machine at one time, so that nothing but their code differs.
+"""Two trees of this project run one campaign on one machine at the same time, so that they differ in their code only.
 
-Quality is a matter of code alone: each tree runs it by itself, and what a code has shown once is not run again. What it
-costs is a matter of the moment too: for every repeat each tree has a process of its own, and the two measure the same
-thing, cell by cell in an order by chance, a chunk of one and a chunk of the other in turn: what the machine does
-meanwhile falls on both. A tree's process runs that tree's own code and plans its own cells; here they are only matched
-and told when.
+Quality depends on the code only: each tree runs its quality suites alone, and a finished run of the same code is
+reused. Cost also depends on the state of the machine. Therefore every repeat has one process per tree, and the two
+processes measure the same cells in random order and in alternation, one chunk of each at a time, so that any
+disturbance affects both. The process of a tree runs that tree's code and plans its own cells; this module matches the
+cells of both and tells each process when to continue.
 """
 
 from __future__ import annotations
@@ -28,15 +28,30 @@ from harness.gate.checkouts import AS_IT_IS, Tree, environment, last_line
 from harness.store.store import MANIFEST, Store
 
 SETTLED = ("ok", "nan", "oom")
-"""Statuses of cells that are not measured again: others may have been the machine's fault."""
+"""Statuses of cells that are not measured again; the machine may have caused the others."""
 Key = tuple[str, str, str, int, int]
-"""A cell in both trees: arm, suite, scenario, latent frames, repeat."""
+"""Identifies the same cell in both trees: arm, suite, scenario, latent frames, repeat."""
 
 
 def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[str]) -> None:
-    """Run a campaign with a tree's own code into a folder; `words` go to its `horizon run`.
+    """Run a campaign with a tree's own code.
 
-    Raises TreeError with the last line that it said, if it failed as a whole; cells that failed are in the folder.
+    Parameters
+    ----------
+    tree
+        The tree.
+    campaign
+        Keys and values of a campaign.
+    out
+        The campaign's folder.
+    words
+        Further arguments of `horizon run`.
+
+    Raises
+    ------
+    TreeError
+        `horizon run` ended before all cells were in the folder; the message contains the last line of its output.
+        Failed cells are in the folder and raise nothing.
     """
     asked = out / "asked.toml"
     write_text(asked, _toml(campaign))
@@ -55,7 +70,7 @@ def quality(tree: Tree, campaign: Mapping[str, Any], out: Path, words: Sequence[
         command, cwd=tree.path, env=environment(tree, out), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE, encoding="utf-8", errors="replace", check=False,
     )  # fmt: skip
-    # 1 is also what it ends with if some cells failed: then all of them are there, and the gate tells which.
+    # Exit code 1 can also mean that some cells failed: then all cells are in the folder, and the gate reports them.
     store = Store(out)
     whole = (out / MANIFEST).exists() and all(store.find(cell) for cell in store.manifest()["asked"]["cells"])
     if done.returncode not in (0, 1) or not whole:
@@ -70,18 +85,35 @@ def cost(
     threads: int,
     together: bool = True,
 ) -> float:
-    """Measure suites of cost in each tree, in turn, into `out`/base and `out`/head.
+    """Measure cost suites in each tree, in alternation, into `out`/base and `out`/head.
 
-    trees, campaigns: by side, "base" and "head", or of one alone. together: processes of both sides live at the same
-    time; else each measures its repeat whole, as a device needs that no one else may use meanwhile.
-    Returns the seconds in which processes were started, however little they then had to measure. Raises TreeError for a
-    process that ends.
+    Parameters
+    ----------
+    trees, campaigns
+        The tree and the campaign of each side, "base" and "head", or of one side only.
+    out
+        The folder of both sides.
+    threads
+        CPU threads of each process.
+    together
+        Run the processes of both sides at the same time and alternate after each chunk; otherwise each side measures a
+        whole repeat alone, as on a GPU, which must not be shared during a measurement.
+
+    Returns
+    -------
+    float
+        Seconds that were spent on starting processes; they do not depend on the number of cells.
+
+    Raises
+    ------
+    TreeError
+        A process ended early.
     """
     token, starting = _token(out), 0.0
     known: set[int] = set()
     done: set[int | None] = set()
     while not done or known - done:
-        # Which repeats there are the processes say.
+        # The numbers of the repeats are known only after the first processes have planned their cells.
         repeat = min(known - done, default=None)
         order = random.Random(f"{sorted(tree.digest for tree in trees.values())} {repeat}")
         sides = sorted(trees)
@@ -112,7 +144,7 @@ def cost(
 
 
 def _token(out: Path) -> str:
-    """Names what is measured in turn here, and nowhere else."""
+    """Return the unique name of the measurements in this folder, which were made in alternation."""
     file = out / "beside"
     if not file.exists():
         write_text(file, uuid.uuid4().hex)
@@ -120,13 +152,13 @@ def _token(out: Path) -> str:
 
 
 class _Worker:
-    """A tree's process: it plans, then measures the cells that it is told to."""
+    """The process of a tree: it plans its cells, then measures those that it is told to."""
 
     def __init__(self, process: subprocess.Popen[str], tree: Tree, log: Path) -> None:
         self.process, self.tree, self.log = process, tree, log
 
     def plan(self) -> dict[Key, tuple[str, bool]]:
-        """Its cells: their names there, and whether they are done."""
+        """Return its cells: the id of each in this tree, and whether it is done."""
         found = self._answer()["cells"]
         return {
             (cell["arm"], cell["suite"], cell["scenario"], cell["frames"], cell["repeat"]): (cell["id"], cell["done"])
@@ -134,12 +166,12 @@ class _Worker:
         }
 
     def begin(self, cell: str) -> None:
-        """Let it prepare a cell, up to where its first chunk is to come."""
+        """Let the process prepare a cell, until it waits before the first chunk."""
         self._say(cell)
         self._answer()
 
     def goes_on(self) -> bool:
-        """Give it its turn: one chunk. False once the cell is done."""
+        """Let the process compute one chunk; return False once the cell is done."""
         self._say("go")
         return "status" not in self._answer()
 
@@ -183,8 +215,11 @@ def _worker(tree: Tree, job: Mapping[str, Any], folder: Path) -> Iterator[_Worke
 
 
 def serve() -> None:
-    """A tree's process: reads what to plan, says its cells, then measures those whose names it reads."""
-    # Whatever a library prints must not be taken for an answer.
+    """Run as the process of a tree: read a job, answer with its planned cells, then measure the cells whose ids come.
+
+    Jobs and ids are read from the standard input, one per line; answers are lines of JSON on the standard output.
+    """
+    # Output of libraries goes to stderr, so that it cannot be mistaken for an answer.
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
 
@@ -243,7 +278,7 @@ def _serve(answer: Callable[[Mapping[str, Any]], None]) -> None:
 
 
 def _toml(campaign: Mapping[str, Any]) -> str:
-    """Plain values as TOML: JSON writes strings, numbers and lists alike."""
+    """Return plain values as TOML; strings, numbers and lists are written as in JSON."""
     plain = {key: value for key, value in campaign.items() if not isinstance(value, dict)}
     lines = [f"{key} = {_value(value)}" for key, value in plain.items() if value is not None]
     for name, knobs in (campaign.get("knobs") or {}).items():
@@ -252,7 +287,7 @@ def _toml(campaign: Mapping[str, Any]) -> str:
 
 
 def _value(value: Any) -> str:
-    # JSON leaves this one control character as it is, which TOML does not read.
+    # `json` does not escape this one control character, which TOML forbids.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 

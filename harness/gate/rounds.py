@@ -1,7 +1,7 @@
-"""Rounds of repeats of one campaign, for one tree or for two in turn, as long as there is a budget for more.
+"""Rounds of repeats of one campaign, for one tree or for two in alternation, while there is time for more.
 
-Each round has a seed of its own: other scenes for quality, more processes for cost. Folders are named by the code that
-they are of, so nothing of one code is ever taken for another's.
+Each round has its own seed: other scenes for quality, further processes for cost. The name of a folder contains the
+digest of its code, so that results of different code are never mixed.
 """
 
 from __future__ import annotations
@@ -20,10 +20,20 @@ from harness.suite import CostSuite
 
 
 class Rounds:
-    """What was measured, round by round.
+    """The rounds of measurements of a gate.
 
-    run: the folder of all. trees: by side, "base" and "head", or one alone. workers, threads: processes for quality,
-    and threads of each. tell: is told what is about to happen.
+    Parameters
+    ----------
+    run
+        The folder of all rounds.
+    trees
+        The tree of each side, "base" and "head", or of one side only.
+    workers
+        Processes for quality.
+    threads
+        CPU threads of each process.
+    tell
+        Called with a line before each part of a round.
     """
 
     def __init__(
@@ -39,9 +49,10 @@ class Rounds:
             files.own(run, name)
         self.number = 0
         self.folders: dict[str, list[Path]] = {side: [] for side in trees}
-        """Campaigns that were run, by side."""
+        """Folders of the campaigns that were run, by side."""
         self.rates: dict[bool, tuple[float, float]] = {}
-        """Seconds that a round took however small, and those of a strategy under a suite: for quality and for cost."""
+        """Seconds of a round: the fixed part, and the part for each strategy and suite; for quality (False) and cost
+        (True)."""
 
     def go(self, campaign: Campaign) -> None:
         """Measure one round of a campaign."""
@@ -57,7 +68,7 @@ class Rounds:
         self.number += 1
 
     def price(self, campaign: Campaign) -> float:
-        """Seconds that a round of this campaign takes, as far as the rounds before tell."""
+        """Return the expected seconds of a round of this campaign, from the last round."""
         cost = _costly(campaign.suites)
         parts = {False: len(campaign.suites) - len(cost), True: len(cost)}
         rates = {costly: self.rates.get(costly, (0.0, 0.0)) for costly, count in parts.items() if count}
@@ -80,7 +91,7 @@ class Rounds:
         own = {side: each for side, tree in self.trees.items() if (each := _known(asked, tree)) is not None}
         digests = [self.trees[side].digest for side in sorted(self.trees)]
         folder = self.run / "cost" / "-".join([*digests, content_id(own)])
-        # A GPU is not shared with anybody who measures on it.
+        # Two processes must not measure on one GPU at the same time.
         together = not str(asked["device"] or "").startswith("cuda")
         for side in own:
             self.folders[side].append(folder / side)
@@ -89,7 +100,7 @@ class Rounds:
 
 
 def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Campaign:
-    """A campaign with the strategies of these arms alone, and these suites."""
+    """Return a campaign that is restricted to the strategies of these arms and to these suites."""
     wanted, some = {arm.partition(" ")[0].partition(".")[0] for arm in arms}, set(suites)
     names = campaign.strategies or tuple(registry.found("strategies"))
     return campaign.model_copy(
@@ -102,10 +113,10 @@ def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Camp
 
 
 def _known(asked: Mapping[str, Any], tree: Tree) -> dict[str, Any] | None:
-    """A campaign with the strategies that a tree knows, of those that were named; None where it knows none of them."""
+    """Return a campaign restricted to the strategies that a tree has; None where it has none of the named ones."""
     if not asked["strategies"]:
         return dict(asked)
-    # Packages besides this one are the same for every tree.
+    # Other installed packages are the same for every tree.
     others = [name for name, point in registry.found("strategies").items() if point.dist and point.dist.name != OWN]
     there = {*others, *registered(tree, "strategies")}
     names = [text for text in asked["strategies"] if text.partition(".")[0] in there]

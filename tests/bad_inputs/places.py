@@ -58,16 +58,16 @@ NAMELESS = (
 FORMAT = '{"format": 1, "films": '
 
 ROWS = [
-    films("an id that leads elsewhere", "the id '../x' is no name of a file", id="../x"),
+    films("an id that leads elsewhere", "the id '../x' is not a name of a file", id="../x"),
     films("a path that leads elsewhere", "leads out of the folder", path="/etc/passwd"),
     films("a path upwards", "leads out of the folder", path="../../x.mp4"),
     films("frames in quotes", "frames is no whole number", frames="93"),
     films("frames of 64 bits", "frames is no whole number", frames=2**64),
-    films("a rate of nan", "rate is no number above 0", rate=float("nan")),
-    films("a rate of nothing", "rate is no number above 0", rate=0),
+    films("a rate of nan", "rate is not a number above 0", rate=float("nan")),
+    films("a rate of nothing", "rate is not a number above 0", rate=0),
     films("windows that are a number", "not iterable", windows=3),
     films("windows without an end", "'end' is missing", windows=[{"start": 0}]),
-    films("a prompt that is a number", "prompt is no text", acts=[{**FILM["acts"][0], "prompt": 3}]),  # type: ignore[index]
+    films("a prompt that is a number", "prompt is not a text", acts=[{**FILM["acts"][0], "prompt": 3}]),  # type: ignore[index]
     Bad("a list of films of half a file", ("look",), "films.json: cannot be read", file("films.json", FORMAT),
         lambda: read_films(Path("films.json"))),
     Bad("a list of films without films", ("look",), "not a list of films", file("films.json", FORMAT + "3}"),

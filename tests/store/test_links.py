@@ -140,7 +140,7 @@ def test_a_link_deep_in_the_files_of_a_cell_is_refused(made, tmp_path, victim):
 def test_a_viewer_has_the_name_of_a_viewer(tmp_path):
     with_view(tmp_path / "x")
     (tmp_path / "x" / "views" / "perceptual").rename(tmp_path / "x" / "views" / "a\x1b[2J")
-    with pytest.raises(StoreError, match="is no name of a viewer"):
+    with pytest.raises(StoreError, match="is not a name of a viewer"):
         merge(tmp_path / "z", [tmp_path / "x"])
 
 
