@@ -181,7 +181,7 @@ ROWS = [
     view("a value of nan", *PART, "samples", value=[[3, float("nan")]], words="not a finite number"),
     view("a value in quotes", *PART, "samples", value=[[3, "0.5"]], words="not a finite number"),
     view("two values of one frame", *PART, "samples", value=[[3, 0.5], [3, 0.6]], words="two values at one"),
-    view("a frame below 0", *PART, "samples", value=[[-3, 0.5]], words="latent frame is no whole number"),
+    view("a frame below 0", *PART, "samples", value=[[-3, 0.5]], words="latent frame is not a whole number"),
     view("no protocol", "protocol", value={}, words="'lpips' is missing"),
     Bad("a merge of nothing", ("merge", "z", "x"), "no campaign there"),
     Bad("a merge without a checksum", MERGE, "record_sha256 is missing",

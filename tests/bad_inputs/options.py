@@ -26,7 +26,7 @@ ROWS = [
     Bad("a length in words", ("sample", "a thing", "--seconds", "abc"), "--seconds.*valid number; given: 'abc'"),
     Bad("a window below 0", ("run", "--equal-budget", "-1"), "--equal-budget.*greater than or equal to 0; given: '-1'"),
     Bad("a scene in capitals", ("sample", "a thing [10S]"), r"cannot read the mark .10S.; write seconds or latent"),
-    Bad("the film of a piece", ("sample", "a thing", "--out", "x.0000.part.mp4"), "that of a piece of a video"),
+    Bad("the film of a piece", ("sample", "a thing", "--out", "x.0000.part.mp4"), "reserved for pieces of videos"),
     Bad("a film over a folder", ("sample", "a thing", "--out", "x.mp4"), "x.png: a folder is there",
         lambda here: (here / "x.png").mkdir()),
     Bad("a seed of 5,000 digits", ("run", "--seed", DIGITS), "--seed"),
