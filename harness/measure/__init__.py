@@ -1,1 +1,1 @@
-"""Clocks, memory and device readings, and operations counted on paper."""
+"""Clocks, memory and device readings, and counters of operations and bytes."""

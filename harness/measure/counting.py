@@ -1,4 +1,4 @@
-"""Operations, bytes and live memory of code that runs, also on paper (device "meta")."""
+"""Counters of operations, moved bytes and live memory of running code, also on the device "meta"."""
 
 from __future__ import annotations
 
@@ -20,8 +20,17 @@ from torch.utils.flop_counter import flop_registry, sdpa_flop_count
 
 @dataclass(frozen=True)
 class Work:
-    """One matrix product, convolution or attention call: its operations (2 a multiply-add), and the bytes that it must
-    read and write at least once."""
+    """One matrix product, convolution or attention call.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    flops
+        Its operations; a multiply-add counts as two.
+    bytes
+        Bytes that it must read and write at least once.
+    """
 
     name: str
     flops: int
@@ -30,7 +39,15 @@ class Work:
 
 @dataclass
 class Count:
-    """What was counted. peak_bytes: the most by which what is alive exceeded what was alive at the beginning."""
+    """The result of a count.
+
+    Parameters
+    ----------
+    work
+        The counted calls, in order.
+    peak_bytes
+        The largest increase of the bytes of live tensors since the beginning of the count.
+    """
 
     work: list[Work] = field(default_factory=list)
     peak_bytes: int = 0
@@ -46,8 +63,11 @@ class Count:
 
 @contextmanager
 def counted() -> Iterator[Count]:
-    """Count what runs inside. Products are those that torch's own FLOP counter knows, by its formulas; an attention
-    call is one piece of work, whose scores never leave the chip (Dao et al., arXiv:2205.14135)."""
+    """Count operations and live memory of the code in the block.
+
+    Products are counted by the formulas of torch's own FLOP counter. An attention call counts as one piece of work,
+    whose scores are not written to memory (Dao et al., arXiv:2205.14135).
+    """
     count = Count()
     with _Attention(count), _Products(count):
         yield count
@@ -55,7 +75,7 @@ def counted() -> Iterator[Count]:
 
 @contextmanager
 def weighed() -> Iterator[Count]:
-    """Count what is alive inside, and no work: for rollouts of any length."""
+    """Count live memory only, which suits rollouts of any length."""
     count = Count()
     with _Tensors(count):
         yield count
@@ -63,7 +83,7 @@ def weighed() -> Iterator[Count]:
 
 @contextmanager
 def sketched() -> Iterator[None]:
-    """Let the costly functions on "meta" give shapes only, and nothing of what torch would make of them there."""
+    """Replace expensive functions on "meta" by the allocation of their results, without torch's own shape inference."""
     with _Sketched():
         yield
 
@@ -101,11 +121,11 @@ class _Tensors(TorchDispatchMode):
         self.count = count
         self.live = 0
         self.known: set[int] = set()
-        # What nobody can reach would make room at some moment of the count, and bring the peak below zero.
+        # Unreachable tensors would be freed at some moment of the count and make the peak too small.
         gc.collect()
-        # Views of what is there already are nothing new, and that it goes makes room.
+        # Existing tensors are watched too: their views are not new memory, and freeing them lowers the count.
         for tensor in gc.get_objects():
-            # Not isinstance: that asks strange objects for their class, and some answer with a warning.
+            # Not isinstance, which reads `__class__` of foreign objects; some of them then emit a warning.
             if issubclass(type(tensor), Tensor):
                 self._watch(tensor)
         self.live = self.count.peak_bytes = 0
@@ -118,7 +138,7 @@ class _Tensors(TorchDispatchMode):
         return out
 
     def _watch(self, tensor: Tensor) -> None:
-        # Sparse tensors, which anybody in this process may have, lie in others.
+        # Sparse tensors of other code in this process have no storage; their parts are dense tensors.
         if not torch._C._has_storage(tensor):
             return
         storage = tensor.untyped_storage()

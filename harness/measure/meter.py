@@ -21,15 +21,15 @@ EVERY = 0.25
 
 
 class Stopwatch:
-    """Marks on a device's own time line: CUDA events, which cost the host next to nothing and are read at the end, or
-    the nanoseconds of a CPU."""
+    """Time marks on a device: CUDA events, which cost the host almost nothing and are read at the end, or times of the
+    CPU's clock."""
 
     def __init__(self, device: torch.device) -> None:
         self.cuda = device.type == "cuda"
         self.marks: list[Any] = []
 
     def mark(self) -> None:
-        """Note when all that was asked for so far is done."""
+        """Record the time at which all work so far is done."""
         if self.cuda:
             event = torch.cuda.Event(enable_timing=True)
             event.record()
@@ -38,7 +38,7 @@ class Stopwatch:
             self.marks.append(time.perf_counter_ns())
 
     def seconds(self) -> list[float]:
-        """Between each mark and the next; waits for the device once."""
+        """Return the seconds between successive marks; waits for the device once."""
         pairs = list(zip(self.marks, self.marks[1:], strict=False))
         if self.cuda:
             torch.cuda.synchronize()
@@ -47,7 +47,7 @@ class Stopwatch:
 
 
 def pin(threads: int) -> list[int]:
-    """Let this process compute with so many threads, on as many cores of its own; returns the cores."""
+    """Set the number of threads of this process, and pin it to as many cores; return the cores."""
     torch.set_num_threads(threads)
     if not hasattr(os, "sched_setaffinity"):
         return []
@@ -57,12 +57,12 @@ def pin(threads: int) -> list[int]:
 
 
 def resident() -> int:
-    """Bytes of this process in memory."""
+    """Return the bytes of this process that are in memory."""
     return psutil.Process().memory_info().rss
 
 
 def forget_peak() -> None:
-    """Let `resident_peak` start again from here, where the system can."""
+    """Reset the peak of `resident_peak`, on systems that can."""
     try:
         Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
@@ -70,7 +70,7 @@ def forget_peak() -> None:
 
 
 def resident_peak() -> int:
-    """The most bytes of this process in memory since `forget_peak`."""
+    """Return the most bytes of this process that were in memory since `forget_peak`."""
     try:
         lines = Path("/proc/self/status").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -79,10 +79,10 @@ def resident_peak() -> int:
 
 
 class Vigil:
-    """Readings of the machine while something is measured on it.
+    """A monitor that reads the state of the machine during a measurement.
 
-    On CUDA: clock, power, temperature, whether it was throttled, the device's memory in use, and processes on it; a
-    process besides this one is an error. On a CPU: the share of it that others took.
+    On CUDA it reads clock, power, temperature, throttling, used memory of the device and the number of its processes; a
+    second process is an error. On a CPU it reads the cores that this process used and its involuntary context switches.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -109,9 +109,9 @@ class Vigil:
         self.after = _used()
 
     def check(self) -> None:
-        """Raise MeasurementError if something else ran on the device."""
+        """Raise MeasurementError if another process ran on the device."""
         most = max((row["processes"] for row in self.rows if "processes" in row), default=0)
-        # Ids of processes differ inside and outside of a container; their number does not.
+        # Ids of processes differ inside and outside a container; their number does not.
         if most > 1:
             raise MeasurementError(
                 f"device busy: {most - 1:.0f} other process(es) on {self.device}; stop them, then run again with "
@@ -119,7 +119,7 @@ class Vigil:
             )
 
     def about(self) -> dict[str, Any]:
-        """What was seen, for the record."""
+        """Return a summary of the readings for the record of a cell."""
         if self.handle is None:
             wall, cores, waits = (after - before for before, after in zip(self.before, self.after, strict=True))
             return {"cores_used": round(cores / wall, 3), "made_to_wait": waits}
@@ -138,7 +138,7 @@ class Vigil:
 
 
 def _used() -> tuple[float, float, int]:
-    """Seconds of the wall clock and of all cores that this process had, and how often it was made to wait."""
+    """Return the wall clock and this process's CPU time in seconds, and its number of involuntary context switches."""
     process = psutil.Process()
     times = process.cpu_times()
     return time.monotonic(), times.user + times.system, process.num_ctx_switches().involuntary
@@ -161,6 +161,6 @@ def _device(handle: Any) -> dict[str, float]:
         try:
             found[name] = float(read())
         except pynvml.NVMLError:
-            # Not every device, and not every container, tells everything.
+            # Some devices and containers do not provide every reading.
             continue
     return found

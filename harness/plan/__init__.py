@@ -1,4 +1,4 @@
-"""What a strategy takes on paper."""
+"""The plan of a strategy: expected bytes, operations and the least time of a chunk."""
 
 from harness.plan.planning import DEVICES, HERE, LINEAR_CHUNKS, STEADY_CHUNKS, Bound, Device, Plan, at_hand, here, plan
 

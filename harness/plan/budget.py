@@ -1,4 +1,4 @@
-"""All strategies of a campaign at the same bytes, so that a policy is not confounded with its budget."""
+"""Equal budgets: all strategies of a campaign at the same bytes, so that comparisons do not depend on the budget."""
 
 from __future__ import annotations
 
@@ -13,16 +13,29 @@ if TYPE_CHECKING:
 from harness.memory.budget import META, dense_bytes, off_budget
 
 USUAL_WINDOW = 12
-"""Latent frames of the dense window whose bytes are the budget of a campaign that asks for no other."""
+"""Latent frames of the dense window whose bytes are the default budget of a campaign."""
 
 
 def budget_bytes(backbone: Backbone, window: int) -> int | None:
-    """Return the bytes that all strategies of a campaign get: those of a dense window; None for a window of 0.
+    """Return the budget of all strategies of a campaign in bytes: those of a dense window.
+
+    Parameters
+    ----------
+    backbone
+        The backbone.
+    window
+        Latent frames of the dense window, its chunk included. `USUAL_WINDOW` is shortened to the backbone's trained
+        range where that is shorter.
+
+    Returns
+    -------
+    int or None
+        Bytes; None for a window of 0.
 
     Raises
     ------
-    CampaignError: for a window without a past, or longer than the backbone's trained range. The usual one, which nobody
-        asked for, becomes as long as that range.
+    CampaignError
+        The window is not longer than a chunk, or longer than the backbone's trained range.
     """
     least, most = backbone.chunk + 1, backbone.trained_frames
     if window == 0:
@@ -38,12 +51,24 @@ def budget_bytes(backbone: Backbone, window: int) -> int | None:
 
 
 def at_equal_budget(strategy: Strategy, backbone: Backbone, budget: int) -> tuple[Strategy | None, str | None]:
-    """Ask a strategy what it is at a budget.
+    """Configure a strategy for a budget.
+
+    Parameters
+    ----------
+    strategy
+        The strategy as published.
+    backbone
+        The backbone.
+    budget
+        Bytes.
 
     Returns
     -------
-    The strategy at these bytes, and a clause that says what it holds instead of them and why, if it does; or None, and
-    the reason why it cannot be had.
+    strategy
+        The strategy at these bytes; None if there is no such configuration.
+    note
+        Where there is a strategy: a clause that says how many bytes it holds instead and why, or None. Otherwise the
+        reason why there is none.
     """
     spec = strategy.adapt(backbone).memory_spec()
     try:
@@ -55,5 +80,5 @@ def at_equal_budget(strategy: Strategy, backbone: Backbone, budget: int) -> tupl
     except KnobError as error:
         return None, str(error)
     except Exception as error:
-        # A third party's may raise anything.
+        # The `at_budget` of a plug-in may raise any exception.
         return None, f"its at_budget raised {type(error).__name__}: {error}"

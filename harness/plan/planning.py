@@ -1,7 +1,7 @@
-"""What a strategy takes on paper: bytes, operations, and the least time that a device needs for them.
+"""The plan of a strategy: bytes, operations, and the least time that a device needs for them.
 
-The rollout's own code runs at full size on the device "meta", where tensors have shapes and no contents, so that a plan
-is of what will run, a third party's layers and updates included.
+The rollout's own code runs at full size on the device "meta", where tensors have shapes and no contents. Therefore a
+plan covers exactly the code that will run, including layers and updates of plug-ins.
 """
 
 from __future__ import annotations
@@ -24,15 +24,26 @@ from harness.rollout import rollout
 from harness.rollout.request import laid_out_bytes
 
 STEADY_CHUNKS = 6
-"""Chunks beyond a full memory after which the next one is counted."""
+"""Chunks after the memory is full before the chunk that is counted."""
 LINEAR_CHUNKS = 12
-"""Chunks of the longest video that is counted for a memory that grows."""
+"""Chunks of the longest video that is run for an unbounded memory."""
 
 
 @dataclass(frozen=True)
 class Device:
-    """What bounds a device: operations a second at the plan's precision without sparsity, and bytes a second and in all
-    of its memory."""
+    """The limits of a device.
+
+    Parameters
+    ----------
+    name
+        Its name.
+    flops
+        Operations per second at the plan's precision, without sparsity.
+    bandwidth
+        Bytes per second of its memory.
+    memory
+        Bytes of its memory.
+    """
 
     name: str
     flops: float
@@ -51,17 +62,28 @@ DEVICES = {
         Device("4090", 165.2e12, 1.008e12, 24e9),
     )
 }
-"""bfloat16 with float32 accumulation, dense; SXM modules where there are several. From the makers' data sheets."""
+"""Devices by name, from the manufacturers' data sheets: dense bfloat16 with float32 accumulation; the SXM module where
+there are several variants."""
 HERE = "here"
-"""This machine, measured."""
+"""Name of this machine, whose limits are measured."""
 
 
 @dataclass(frozen=True)
 class Bound:
-    """The least time of a chunk. binding: what takes most of it, "compute" or "bandwidth", with its share of the time.
+    """The least time of a chunk on a device.
 
-    Every product and attention call takes at least its operations at the device's peak, or its bytes at its bandwidth,
-    whichever is longer, and they run one after the other. Real kernels reach 40 to 80 % of that.
+    Every matrix product and attention call takes at least the time of its operations at the device's peak or of its
+    bytes at the device's bandwidth, whichever is longer, and the calls run one after the other. Real kernels reach 40
+    to 80 % of that.
+
+    Parameters
+    ----------
+    chunk_seconds
+        Seconds of a chunk.
+    binding
+        The limit that takes most of the time, "compute" or "bandwidth".
+    share
+        Its share of the time, from 0.5 to 1.
     """
 
     chunk_seconds: float
@@ -71,12 +93,24 @@ class Bound:
 
 @dataclass(frozen=True)
 class Plan:
-    """One strategy at one horizon, a batch of one.
+    """The plan of one strategy at one horizon, for a batch of one.
 
-    weights_bytes: of the model. cache_bytes: held between chunks at the horizon. cache_bytes_per_token: in all layers.
-    laid_out_bytes: of the contexts ready to attend to, beside it; shared_bytes: of these with layout="pass".
-    activation_bytes: what comes on top while a chunk is made. work: of a whole chunk. passes, pictures (pixel frames):
-    of a chunk.
+    Parameters
+    ----------
+    latent_frames
+        The horizon, in latent frames.
+    chunk, pictures, passes
+        Latent frames, pixel frames and passes of a chunk, the commit pass included.
+    weights_bytes
+        Bytes of the model.
+    cache_bytes, cache_bytes_per_token
+        Bytes held between chunks at the horizon, and bytes of one token in all layers.
+    laid_out_bytes, shared_bytes
+        Bytes of the laid-out contexts, in addition to the cache; the same with layout="pass".
+    activation_bytes
+        Further bytes while a chunk is generated.
+    work
+        The operations of a whole chunk.
     """
 
     strategy: Strategy
@@ -94,7 +128,7 @@ class Plan:
 
     @property
     def peak_bytes(self) -> int:
-        """The most that is alive at once, all in all."""
+        """Most bytes in memory at the same time, the weights included."""
         return self.weights_bytes + self.cache_bytes + self.laid_out_bytes + self.activation_bytes
 
     @property
@@ -103,11 +137,11 @@ class Plan:
 
     @property
     def bytes_per_chunk(self) -> int:
-        """That products and attention must move at least once."""
+        """Bytes that matrix products and attention must move at least once in a chunk."""
         return sum(each.bytes for each in self.work)
 
     def bound(self, device: Device) -> Bound:
-        """What the device's roofline allows (Williams et al., 2009), summed over the calls of a chunk."""
+        """Return the least time by the device's roofline (Williams et al., 2009), summed over the calls of a chunk."""
         compute = [each.flops / device.flops for each in self.work]
         moving = [each.bytes / device.bandwidth for each in self.work]
         seconds = sum(map(max, compute, moving))
@@ -116,16 +150,31 @@ class Plan:
         return Bound(seconds, side, max(computing, seconds - computing) / seconds)
 
     def frames_per_second(self, chunk_seconds: float) -> float:
-        """Pixel frames a second at so many seconds a chunk, without decoding them."""
+        """Return pixel frames per second, without decoding, for a chunk that takes `chunk_seconds`."""
         return self.pictures / chunk_seconds
 
 
 def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int) -> Plan:
-    """A strategy on a backbone whose model is on "meta", in the last chunk of a video of so many latent frames.
+    """Return the plan of a strategy for the last chunk of a video.
 
-    A bounded memory costs the same from when it is full, so it is filled and no further. What one that grows costs is
-    linear in its context: beyond a certain length it follows from two shorter videos.
-    Raises HorizonError for a backbone that has contents, and what `rollout` raises.
+    The cost of a bounded memory is constant once it is full, so that longer videos need not be run. The cost of an
+    unbounded memory is linear in its context: beyond `LINEAR_CHUNKS` it is extrapolated from two shorter videos.
+
+    Parameters
+    ----------
+    strategy
+        The strategy.
+    backbone
+        A backbone on the device "meta".
+    latent_size
+        Height and width of a latent frame.
+    latent_frames
+        Latent frames of the video: at least two whole chunks.
+
+    Raises
+    ------
+    HorizonError
+        The backbone is not on "meta". Also the errors of `rollout`.
     """
     if backbone.model.device.type != "meta":
         raise HorizonError("a plan is made on shapes only; give a backbone on the device meta")
@@ -165,9 +214,9 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
 def _chunk(
     strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int
 ) -> tuple[list[Work], int]:
-    """The work of the last chunk of a video that long, a commit pass included, and the most that it allocates."""
+    """Return the work of the last chunk of a video, its commit pass included, and the peak of its allocated bytes."""
     config, chunk, dtype = backbone.model.config, backbone.chunk, backbone.model.dtype
-    # Up to its last two chunks a video is given: commit passes alone fill a memory.
+    # All but the last two chunks are given frames, since commit passes alone fill the memory.
     given = latent_frames - 2 * chunk
     chunks = rollout(
         backbone,
@@ -200,14 +249,24 @@ class _Nothing:
 
 @cache
 def at_hand(dtype: torch.dtype, device: str) -> Device:
-    """The device on which something was measured: by its data sheet where that is known, else as `here` finds it."""
+    """Return this machine's device: from its data sheet if known for this precision, else as measured by `here`."""
     name = torch.cuda.get_device_name() if device == "cuda" else ""
     known = (found for key, found in DEVICES.items() if key in name and dtype == torch.bfloat16)
     return next(known, None) or here(dtype, device)
 
 
 def here(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.5) -> Device:
-    """A device that is at hand, by its fastest matrix product and its fastest copy within so many seconds each."""
+    """Return this machine's device with measured limits: its fastest matrix product and its fastest copy.
+
+    Parameters
+    ----------
+    dtype
+        Data type of the product.
+    device
+        "cpu" or "cuda".
+    seconds
+        Seconds of each of the two measurements.
+    """
     size = 8192 if device == "cuda" else 2048
     left, right = (torch.randn(size, size, device=device).to(dtype) for _ in range(2))
     out = torch.empty_like(left)
@@ -226,7 +285,7 @@ def here(dtype: torch.dtype, device: str = "cpu", seconds: float = 0.5) -> Devic
 
 
 def _fastest(work: Callable[[], object], device: str, seconds: float) -> float:
-    """Seconds of the fastest of the runs that fit into so many."""
+    """Return the shortest time in seconds of the runs that fit into `seconds`."""
     best, until = math.inf, time.perf_counter() + seconds
     work()
     while time.perf_counter() < until or best == math.inf:

@@ -1,4 +1,4 @@
-"""Which code and which machine made a number."""
+"""The code and the machine that made a number, and whether that code has changed since."""
 
 from harness.provenance.code import (
     COST,

@@ -1,11 +1,11 @@
-"""Which code made a number: digests of the modules that compute it, so that an edited module makes its cells stale.
+"""Digests of the modules that compute a number, so that a change of a module makes its cells stale.
 
-A digest is over syntax trees. Docstrings, comments, layout, type hints of functions and the texts of error messages do
-not enter it, so that prose moves nothing. Knobs of a strategy do not enter it either: their values are recorded with
-each cell, so that a new knob with a default moves nothing, and a changed default is found by its value.
+A digest covers syntax trees without docstrings, comments, layout, type hints of functions and texts of error messages:
+a change of prose makes no cell stale. Knobs of a strategy are excluded too: their values are recorded with each cell,
+so that a new knob with a default makes no cell stale, and a changed default is found by its value.
 
-Which modules compute a cell is read from the imports, beginning at the strategy, the suite, the backbone and the
-rollout loop. Modules of Horizon that only find, check, store or show are left out (`PLUMBING`).
+The modules of a cell are found through imports, from the strategy, the suite, the backbone and the rollout loop on.
+Modules of Horizon that only find, check, store or show something are excluded (`PLUMBING`).
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from harness.provenance.reader import DIGITS, read_module
 from harness.suite import CostSuite, Suite
 
 OWN = ("harness", "strategies", "suites")
-"""Packages of Horizon that hold code which computes."""
+"""Packages of Horizon that contain computing code."""
 ROLLOUT = ("harness.rollout", "harness.rollout.task_rollout", "harness.rollout.noise")
 COST = ("harness.engines.isolated", "harness.measure.meter")
-"""What runs every cell, and what measures a cell of a `CostSuite`."""
+"""Modules that run every cell (`ROLLOUT`), and that measure a cell of a `CostSuite`."""
 PLUMBING = (
     "harness.campaign", "harness.cli", "harness.engines.cell_run", "harness.engines.children", "harness.engines.inline",
     "harness.engines.lifeline", "harness.engines.outcome", "harness.engines.processes", "harness.errors",
@@ -37,16 +37,21 @@ PLUMBING = (
     "harness.limits", "harness.locks", "harness.memory.budget", "harness.memory.knobs", "harness.plan.budget",
     "harness.provenance", "harness.registry", "harness.store", "harness.suite",
 )  # fmt: skip
-"""Those that find, declare, check, store or show, and compute no number."""
+"""Modules and packages that find, declare, check, store or show something, and compute no number."""
 LOOKED_AT_LATER = ("suites.viewers",)
-"""Packages that read finished films in environments of their own; each view keeps its own protocol."""
+"""Packages that read finished films in their own environments; each view records its own protocol."""
 
 
 @dataclass(frozen=True)
 class Code:
     """The code that makes a number.
 
-    digest: of all its modules together; empty where no source can be found. modules: the digest of each, by name.
+    Parameters
+    ----------
+    digest
+        Digest of all its modules together; "" where no source can be found.
+    modules
+        The digest of each module by name.
     """
 
     digest: str
@@ -57,8 +62,14 @@ class Code:
 class CellCode:
     """The code of one cell.
 
-    all: everything but the metrics. shared: the same without the strategy, so that two strategies measured with the
-    same harness have the same. metrics: of each registered picture metric, by name.
+    Parameters
+    ----------
+    all
+        All code but the metrics.
+    shared
+        The same without the strategy; it is equal for two strategies that were measured with the same harness.
+    metrics
+        The code of each registered picture metric by name.
     """
 
     all: Code
@@ -66,7 +77,7 @@ class CellCode:
     metrics: Mapping[str, Code]
 
     def record(self) -> dict[str, object]:
-        """What a cell keeps of it: digests only; the modules behind them are kept once a folder."""
+        """Return the digests for `cell.json`; the manifest of the folder has the modules of each digest."""
         return {
             "digest": self.all.digest,
             "shared": self.shared.digest,
@@ -74,18 +85,21 @@ class CellCode:
         }
 
     def tables(self) -> dict[str, dict[str, str]]:
-        """The modules behind each digest of `record`."""
+        """Return the modules of each digest in `record`."""
         return {code.digest: dict(code.modules) for code in (self.all, self.shared, *self.metrics.values())}
 
 
 def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
-    """The code of a cell.
+    """Return the code of a cell.
 
     Parameters
     ----------
-    strategy: the strategy with its knobs; the strategies that it is made of count too.
-    suite: the suite; the picture metrics that it asks (`Suite.instruments`) are told apart.
-    backbone: the registered name of the backbone; for one that is not registered the rollout's own code counts.
+    strategy
+        The strategy with its knobs; the strategies of which it consists are included.
+    suite
+        The suite; its picture metrics (`Suite.instruments`) are listed separately.
+    backbone
+        The registered name of the backbone; the module of one that is not registered is not included.
     """
     kinds = tuple(dict.fromkeys(_kinds(strategy)))
     beside = tuple(dict.fromkeys(kind for each in suite.references() for kind in _kinds(each)))
@@ -98,13 +112,13 @@ def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
 
 
 def changes(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Names of the modules that differ, as paths: strategies/memrope."""
+    """Return the names of the modules that differ, in the form of paths: strategies/memrope."""
     names = sorted({*before, *now})
     return [name.replace(".", "/") for name in names if before.get(name) != now.get(name)]
 
 
 def _kinds(strategy: Strategy) -> Iterator[type[Strategy]]:
-    """The class of a strategy and of all that it is made of, with their bases."""
+    """Yield the class of a strategy and of all strategies of which it consists, with their bases."""
     for kind in type(strategy).__mro__:
         if issubclass(kind, Strategy) and kind is not Strategy:
             yield kind
@@ -113,7 +127,7 @@ def _kinds(strategy: Strategy) -> Iterator[type[Strategy]]:
 
 
 def _roots(suite: type[Suite], backbone: str, kinds: Iterable[type[Strategy]]) -> tuple[str, ...]:
-    """The modules at which the code of a cell begins."""
+    """Return the modules from which the imports of a cell's code are followed."""
     point = registry.found("backbones").get(backbone)
     return (
         *ROLLOUT,
@@ -153,21 +167,21 @@ def _code(roots: tuple[str, ...], kinds: tuple[type[Strategy], ...]) -> Code:
 
 @cache
 def _with_packages(name: str) -> tuple[str, ...]:
-    """A module and the packages around it, whose `__init__` runs first; the outermost first."""
+    """Return a module and its parent packages, whose `__init__` runs first; the outermost comes first."""
     parts = name.split(".")
     return tuple(".".join(parts[: count + 1]) for count in range(len(parts)))
 
 
 @cache
 def _is_loose(top: str) -> bool:
-    """Whether a package of the outermost level lies in a checkout; it is not imported."""
+    """Return whether a top-level package is in a checkout, without importing it."""
     path = source_file(top)
     return path is not None and is_checkout(path)
 
 
 @cache
 def source_file(name: str) -> Path | None:
-    """The file of a module; None for one that does not exist, that is built in, or that has no file."""
+    """Return the file of a module; None for one that does not exist, is built in, or has no file."""
     module = sys.modules.get(name)
     spec = getattr(module, "__spec__", None)
     if spec is None:
@@ -182,13 +196,13 @@ def source_file(name: str) -> Path | None:
 
 @cache
 def _installed() -> tuple[Path, ...]:
-    """Where the standard library and installed packages are."""
+    """Return the folders of the standard library and of installed packages."""
     folders = {*site.getsitepackages(), site.getusersitepackages(), sysconfig.get_path("stdlib"), sys.base_prefix}
     return tuple(Path(folder).resolve() for folder in folders)
 
 
 @cache
 def is_checkout(path: Path) -> bool:
-    """Whether a file or folder belongs to a checkout, and not to something that was installed as a version."""
+    """Return whether a file or folder belongs to a checkout, not to an installed package or the standard library."""
     whole = path.resolve()
     return not any(whole.is_relative_to(folder) for folder in _installed())

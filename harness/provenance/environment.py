@@ -1,4 +1,4 @@
-"""On what a cell was made: code, versions, machine. None of it enters the cells' names."""
+"""The environment of a cell: code, versions, machine. The ids of cells do not depend on it."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from harness.provenance.reader import DIGITS
 
 PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
-"""Options of a backbone that say where things are, not what is computed."""
+"""Options of a backbone that name locations and do not affect the numbers."""
 TOLD = ("container", "chunk")
-"""Options of a backbone that say which model was read from its files, and how it is sampled."""
+"""Options of a backbone that select the model in its files and how it is sampled; they are part of the environment."""
 
 
 def environment(backbone: Backbone) -> dict[str, Any]:
-    """Everything that may explain a difference between two machines."""
+    """Return the facts that can explain a difference between two machines."""
     return {
         "machine": platform.node(),
         "code": git_state(Path(__file__).parents[2]),
@@ -57,7 +57,7 @@ def _gpu(device: torch.device) -> str | None:
 
 
 def weights_hash(backbone: Backbone) -> str:
-    """SHA-256 of all parameters and buffers, by name; and of the other files and options that a number depends on."""
+    """Return the SHA-256 of all parameters and buffers by name, and of other files and options that affect numbers."""
     digest = hashlib.sha256()
     for name, tensor in sorted(backbone.model.state_dict().items()):
         digest.update(name.encode())
@@ -69,7 +69,7 @@ def weights_hash(backbone: Backbone) -> str:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """Commit of the checkout that a folder is in, and whether files differ from it; empty outside of a checkout."""
+    """Return the commit of the checkout around a folder, and whether files differ from it; {} outside a checkout."""
 
     def git(*words: str) -> str | None:
         try:
@@ -92,7 +92,7 @@ def git_state(folder: Path) -> dict[str, Any]:
 
 
 def _plugins() -> dict[str, dict[str, Any]]:
-    """Version, and commit where there is one, of each other package that registers something with Horizon."""
+    """Return the version, and the commit if there is one, of each other package that registers entry points."""
     found: dict[str, dict[str, Any]] = {}
     for group in get_args(registry.Group):
         for point in registry.found(group).values():
@@ -105,14 +105,14 @@ def _plugins() -> dict[str, dict[str, Any]]:
 
 
 def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what must be the same for the speeds of two cells to stand in one column.
+    """Return the conditions that must be equal before the speeds of two cells may be compared.
 
     Parameters
     ----------
     about
-        What `cell.json` says; a measured cell says itself on what (`machine`).
+        The contents of `cell.json`; a measured cell names its own machine in it (`machine`).
     manifest
-        Of its campaign.
+        The manifest of its campaign.
     """
     environment = manifest["environments"].get(about["environment"], {})
     packages, code = environment.get("packages") or {}, environment.get("code") or {}
@@ -124,7 +124,7 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
         **{key: value for key, value in measured.items() if key in SET_UP},
         **{name: packages.get(name) for name in ("torch", "flash-attn")},
         "commit": code.get("commit"),
-        # Files may differ from the commit.
+        # The code may differ from the commit.
         "code": _code_of(about, manifest.get("codes") or {}),
     }
     if about.get("began_in"):
@@ -133,10 +133,10 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
 
 
 def _code_of(about: Mapping[str, Any], codes: Mapping[str, Mapping[str, str]]) -> str | None:
-    """A digest of the code that took the time of a cell.
+    """Return a digest of the code whose time a cell contains.
 
-    Of a measured cell, all but its strategy. Other cells note on the way what a chunk took, whichever suite looks on:
-    what draws counts alone.
+    For a measured cell that is all of its code but the strategy. Other cells only record the time of each chunk,
+    whatever the suite, so that only the code that generates chunks (`DRAWS`) is included.
     """
     shared: str | None = (about.get("code") or {}).get("shared")
     modules = {name: code for name, code in codes.get(shared or "", {}).items() if name.startswith(DRAWS)}
@@ -147,9 +147,9 @@ def _code_of(about: Mapping[str, Any], codes: Mapping[str, Mapping[str, str]]) -
 
 
 DRAWS = ("harness.backbone", "harness.memory", "harness.rollout")
-"""Rooms whose code takes the time of a chunk."""
+"""Packages whose code determines the time of a chunk."""
 SET_UP = ("hardware", "threads", "attention", "dtype", "compile")
-"""What a measuring process says of itself."""
+"""Facts that a measuring process records about itself."""
 
 
 def _version(package: str) -> str | None:
@@ -160,7 +160,7 @@ def _version(package: str) -> str | None:
 
 
 def cpu() -> str:
-    """The processor's name."""
+    """Return the processor's name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

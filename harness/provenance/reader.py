@@ -1,4 +1,4 @@
-"""Reads a module without its prose: what decides its digest, and what it imports."""
+"""The reader of a module without its prose: its digest and its imports."""
 
 from __future__ import annotations
 
@@ -12,15 +12,24 @@ DIGITS = 16
 
 @cache
 def read_module(path: Path, name: str, owners: frozenset[str]) -> tuple[str, tuple[str, ...]]:
-    """Digest of a module without its prose, and the modules that it imports. owners: classes whose knobs do not
-    count."""
+    """Return the digest of a module without its prose, and the modules that it imports.
+
+    Parameters
+    ----------
+    path
+        Its file.
+    name
+        Its full name, which relative imports need.
+    owners
+        Classes in it whose annotated fields are knobs, which the digest excludes.
+    """
     source = path.read_bytes()
     if path.suffix != ".py":
         return hashlib.sha256(source).hexdigest()[:DIGITS], ()
     try:
         tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        # It cannot be imported either; whoever tries gets the message.
+        # It cannot be imported either; the import raises the error.
         return hashlib.sha256(source).hexdigest()[:DIGITS], ()
     reader = Reader(name, path.name == "__init__.py", owners)
     reader.node(tree)
@@ -31,12 +40,14 @@ def read_module(path: Path, name: str, owners: frozenset[str]) -> tuple[str, tup
 
 
 IGNORED = frozenset({"ctx", "kind", "type_comment", "type_ignores", "returns"})
-"""Fields of syntax trees that say nothing about what is computed."""
+"""Fields of syntax trees that do not affect the computation."""
 
 
 class Reader:
-    """Writes a syntax tree down without its prose, the same for every version of Python that reads it, and collects
-    the imports in it."""
+    """A visitor that writes a syntax tree as words, without its prose, and collects its imports.
+
+    The words are the same for every version of Python that parses the module.
+    """
 
     def __init__(self, name: str, package: bool, owners: frozenset[str]) -> None:
         self.package = name if package else name.rpartition(".")[0]
@@ -46,13 +57,13 @@ class Reader:
         self.classes: list[str] = []
 
     def node(self, node: ast.AST) -> None:
-        """One node and all below it."""
+        """Add a node and all nodes below it."""
         if isinstance(node, ast.Import):
             self.imports += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             self._import_from(node)
         elif isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
-            # What an error says decides no number.
+            # The message of an error affects no number.
             node = ast.Raise(exc=node.exc.func, cause=None)
         elif isinstance(node, ast.If) and _is_type_checking(node.test):
             for each in node.orelse:
@@ -63,7 +74,7 @@ class Reader:
             self.classes.append(node.name)
         for field in node._fields:
             value = getattr(node, field, None)
-            # Fields that are empty differ from one version of Python to another.
+            # Versions of Python differ in their empty fields.
             if (
                 value is None
                 or value == []
@@ -89,8 +100,10 @@ class Reader:
             self.words.append(repr(value))
 
     def _is_prose(self, node: object) -> bool:
-        """Whether a statement is a docstring, a knob of a strategy, or how a suite is shown, which a report asks for
-        when it is read."""
+        """Return whether a statement is a docstring, a knob of a strategy, or a suite's `display`.
+
+        `display` is excluded because reports call it when a finished cell is read.
+        """
         if isinstance(node, ast.FunctionDef) and node.name == "display" and self.classes:
             return True
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
@@ -106,7 +119,7 @@ class Reader:
         if node.level:
             parts = self.package.split(".")
             base = ".".join([*parts[: len(parts) - node.level + 1], *([node.module] if node.module else [])])
-        # A name may be a module of the package, or something in it.
+        # An imported name may be a module of the package.
         self.imports += [base, *(f"{base}.{alias.name}" for alias in node.names)]
 
 

@@ -1,4 +1,4 @@
-"""Whether a finished cell is what today's code would make of it."""
+"""Staleness of finished cells: whether they were made by other code than the present one."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ from harness.memory.knobs import knobs_in_full, spelled
 from harness.provenance.code import CellCode, changes, code_of
 
 Codes = Mapping[str, Mapping[str, str]]
-"""The digests of modules behind each digest of code, as a folder keeps them."""
+"""The digests of modules of each digest of code, as in a manifest."""
 
 
 def stale(about: Mapping[str, Any], codes: Codes, strategy: Strategy, code: CellCode | None) -> list[str]:
-    """Why a cell is not of today's code, a phrase a reason; empty for one that is.
+    """Return the reasons why a cell is not of the present code; an empty list if it is.
 
     Parameters
     ----------
-    about: what `cell.json` says. codes: the modules behind its digests. strategy, code: today's, for the same cell.
+    about
+        The contents of `cell.json`.
+    codes
+        The modules of its digests of code.
+    strategy, code
+        The present strategy and code of the same cell.
     """
     made = about.get("code")
     if code is None or not made:
         return []
     pairs = [(made["digest"], code.all)]
-    # A metric that was installed or removed later says nothing about the others.
+    # A metric that was installed or removed later does not make the other metrics stale.
     pairs += [(digest, code.metrics[name]) for name, digest in made["metrics"].items() if name in code.metrics]
     reasons: dict[str, None] = {}
     for before, now in pairs:
@@ -44,14 +49,14 @@ def stale(about: Mapping[str, Any], codes: Codes, strategy: Strategy, code: Cell
 
 
 class Today:
-    """Today's code for cells that are read back, without the campaign that made them."""
+    """The present code of cells that are read from a folder, without the campaign that made them."""
 
     def __init__(self, codes: Codes) -> None:
         self.codes = codes
         self.known: dict[str, tuple[Strategy, CellCode] | str] = {}
 
     def stale(self, about: Mapping[str, Any]) -> list[str]:
-        """As `stale`; also where the strategy or the suite cannot be found here, since then no code answers for it."""
+        """Return the reasons as `stale` does; a strategy or suite that cannot be loaded here is a reason too."""
         if about["status"] != "ok" or not about.get("code"):
             return []
         key = repr((about["strategy"], about["knobs_set"], about["suite"], about["backbone"]))
@@ -71,7 +76,7 @@ class Today:
 
 
 def summary(reasons: Sequence[str], most: int = 3) -> str:
-    """Several reasons in one phrase; the rest of many is counted."""
+    """Return several reasons as one phrase: the first `most`, and the number of the others."""
     unique = list(dict.fromkeys(reasons))
     more = [f"{len(unique) - most} more"] if len(unique) > most else []
     return ", ".join([*unique[:most], *more])

@@ -107,7 +107,7 @@ def test_a_colon_in_a_path_is_no_protocol(tmp_path, monkeypatch):
 
 def test_no_film_has_the_name_of_a_piece_of_another(tmp_path):
     for name in ("x.0000.part.mp4", "x.10000.part.mp4"):
-        with pytest.raises(PresetError, match=r"that of a piece of a video that is being made; give --out another"):
+        with pytest.raises(PresetError, match=r"reserved for pieces of videos that are being written; give --out"):
             writing(tmp_path / name).__enter__()
     for name in ("x.000.part.mp4", "x.part.mp4", "x.0000.mp4"):
         (tmp_path / name).touch()
