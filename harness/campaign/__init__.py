@@ -1,4 +1,4 @@
-"""Campaigns: what to run, expanded to cells, and what is said of them before and after."""
+"""Campaigns: requests, their expansion to cells, checks before a run, and the status of a folder."""
 
 from harness.campaign.campaign import EQUAL, PUBLISHED, Campaign, make_campaign, read_campaign
 from harness.campaign.expansion import Arm, Cell, absent, arms, cells, manifest

@@ -1,4 +1,4 @@
-"""What to run: a campaign of strategies, their knobs and suites, expanded to cells."""
+"""A campaign as requested: strategies with their knobs, suites, a backbone and its options."""
 
 from __future__ import annotations
 
@@ -18,20 +18,33 @@ from harness.plan.budget import USUAL_WINDOW
 from harness.store.records import told
 
 PUBLISHED, EQUAL = "as published", "equal budget"
-"""The two tables of a report: every strategy at its own defaults, and all at the same cached bytes."""
+"""Names of the two tables of a report: every strategy at its own defaults, and all at the same cached bytes."""
 
 
 class Campaign(BaseModel):
-    """A campaign as asked for, in a TOML file or by options.
+    """A campaign as requested, in a TOML file or by options.
 
-    strategies: NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; none = all that are registered. knobs: a value, or a list of
-    values to go through, for each knob of a strategy; every combination is an arm. A knob that an arm of `strategies`
-    names itself keeps its value there. equal_budget: latent frames of the dense window whose cached bytes every bounded
-    strategy also gets, at most the backbone's trained range; 0 = only as published. seed, seeds: 3 seeds are `seed` and
-    the two above it; a list says every seed. Their rollouts are of one campaign, and are reported together.
-    weights, size ("480x832", height first, in pixels), tiling, offload, container, chunk (in latent frames): of a
-    published backbone. prompts: a file of prompts instead of a suite's own. lossless: also keep videos without loss.
-    baseline: the arm with which reports compare the others, NAME or NAME.KNOB=VALUE.
+    Parameters
+    ----------
+    strategies
+        NAME or NAME.KNOB=VALUE[,KNOB=VALUE]; all registered ones if empty.
+    knobs
+        A value, or a list of values, for each knob of a strategy; every combination is an arm. A knob that an entry of
+        `strategies` sets itself keeps that value.
+    equal_budget
+        Latent frames of the dense window whose cached bytes every bounded strategy also gets, at most the backbone's
+        trained range; 0 for the table as published only.
+    seed, seeds
+        `seeds` = 3 means `seed` and the two seeds above it; a list names every seed. The rollouts of all seeds belong
+        to one campaign and are reported together.
+    weights, size, tiling, offload, container, chunk
+        Options of a published backbone; `size` is "480x832", height first, in pixels, and `chunk` is in latent frames.
+    prompts
+        A file of prompts that replace a suite's own.
+    lossless
+        Also keep lossless videos.
+    baseline
+        The arm with which reports compare the others, NAME or NAME.KNOB=VALUE.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -59,32 +72,33 @@ class Campaign(BaseModel):
     @field_validator("seeds", mode="before")
     @classmethod
     def _check_seeds(cls, value: Any) -> Any:
-        """Raise ValueError for what is neither a number of seeds nor a list of different ones."""
+        """Raise ValueError for a value that is neither a number of seeds nor a list of different seeds."""
         if value is None or (type(value) is int and 1 <= value <= MOST_SEEDS):
             return value
         listed = list(value) if isinstance(value, list | tuple) else []
         known = all(type(each) is int and 0 <= each <= LARGEST_SEED for each in listed)
         if not listed or not known or len(set(listed)) < len(listed) or len(listed) > MOST_SEEDS:
             raise ValueError(
-                f"how many seeds, 1 to {MOST_SEEDS:,}, or a list of different ones, each 0 to {LARGEST_SEED:,}"
+                f"must be a number of seeds, 1 to {MOST_SEEDS:,}, or a list of different seeds, each 0 to "
+                f"{LARGEST_SEED:,}"
             )
         return tuple(listed)
 
     @model_validator(mode="after")
     def _check_first_seed(self) -> Self:
-        """Raise ValueError where the first seed and the others contradict each other, or go too far."""
+        """Raise ValueError where `seed` contradicts the list `seeds`, or the last seed is too large."""
         if isinstance(self.seeds, tuple) and self.seed not in (0, self.seeds[0]):
-            raise ValueError(f"seeds is a list, which says every seed; leave seed ({self.seed}) out")
+            raise ValueError(f"seeds is a list, which names every seed; leave seed ({self.seed}) out")
         if self.every_seed()[-1] > LARGEST_SEED:
-            raise ValueError(f"{self.seeds} seeds from {self.seed} on go beyond the last one, {LARGEST_SEED:,}")
+            raise ValueError(f"{self.seeds} seeds from {self.seed} on exceed the largest seed, {LARGEST_SEED:,}")
         return self
 
     def every_seed(self) -> tuple[int, ...]:
-        """Return its seeds in their order."""
+        """Return all seeds in order."""
         return self.seeds if isinstance(self.seeds, tuple) else tuple(range(self.seed, self.seed + (self.seeds or 1)))
 
     def backbone_request(self) -> BackboneRequest:
-        """The backbone that is asked for, with its options. Raises PresetError for a device that does not compute."""
+        """Return the request for its backbone, with its options. Raises PresetError for the device "meta"."""
         return backbone_request(
             self.backbone,
             device=computing(self.device),
@@ -98,17 +112,21 @@ class Campaign(BaseModel):
         )
 
     def stage(self) -> Backbone:
-        """The backbone, where and as what it is asked for."""
+        """Return its backbone, opened on its device and in its data type."""
         return registry.open_backbone(self.backbone_request())
 
 
 def read_campaign(path: Path) -> Campaign:
-    """A campaign from a TOML file. Raises CampaignError for one that cannot be read or asks for the unknown."""
+    """Return the campaign in a TOML file. Raises CampaignError for a file that cannot be read or is invalid."""
     return make_campaign(read_toml(path, CampaignError), str(path))
 
 
 def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campaign:
-    """A campaign from plain values. Raises CampaignError, with the nearest key for an unknown one."""
+    """Return the campaign of plain values.
+
+    Raises CampaignError for an invalid value, and for an unknown key, with the most similar key. Its message begins
+    with `origin`.
+    """
     for key, value in values.items():
         if key not in Campaign.model_fields:
             hint = did_you_mean(key, Campaign.model_fields)

@@ -1,4 +1,4 @@
-"""A campaign expanded to arms and cells."""
+"""The expansion of a campaign to arms and cells."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ from harness.suite import CostSuite, Suite, Task
 
 @dataclass(frozen=True)
 class Arm:
-    """One strategy with its knobs, and the tables of a report in which it stands."""
+    """One strategy with its knobs, and the tables of a report in which it appears."""
 
     name: str
     strategy: Strategy
     tables: tuple[str, ...]
     weights: Weights | None = None
-    """Where parameters of its own come from, if it has any."""
+    """Source of the strategy's own parameters, if it has any."""
     budget_bytes: int | None = None
-    """What it was asked to hold in the table of the equal budget; None where it was not asked."""
+    """Requested bytes in the table of the equal budget; None where no equal budget is requested."""
     budget_note: str | None = None
-    """Of an arm in that table: what it holds instead, and why. Of an arm asked for and not in it: why it is not."""
+    """For an arm in that table: how many bytes it holds instead, and why. For another arm: why it is not in it."""
 
     @property
     def label(self) -> str:
         knobs = typed(self.strategy)
         name = f"{self.name}.{knobs}" if knobs else self.name
-        # Whoever reads a table must not take it for what the paper trained.
+        # A reader of a table must not mistake untrained weights for those of the paper.
         return name if self.weights is None or self.weights.trained else f"{name} ({self.weights.about})"
 
     def asked(self) -> dict[str, Any]:
-        """What a manifest says of it."""
+        """Return the entry of the arm in a manifest."""
         return {
             "label": self.label,
             "strategy": self.name,
@@ -64,8 +64,16 @@ class Arm:
 class Cell:
     """One task of one suite under one arm.
 
-    id: a hash of what was asked, the same for whatever code answers. skip: why it is not run, if it is not. code: what
-    computes it today.
+    Parameters
+    ----------
+    id
+        A hash of the request, which does not depend on the code that computes it.
+    arm, suite, task
+        The strategy, the suite and the task.
+    skip
+        The reason why it is not run; None for a cell that is run.
+    code
+        The present code that computes it.
     """
 
     id: str
@@ -77,7 +85,11 @@ class Cell:
 
 
 def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
-    """Every strategy with every combination of its knobs, as published and at the equal budget; each only once."""
+    """Return every strategy with every combination of its knobs, as published and at the equal budget.
+
+    Equal strategies are one arm. Raises CampaignError for invalid knobs or an invalid budget, and the errors of the
+    registry.
+    """
     names = campaign.strategies or tuple(registry.found("strategies"))
     for name in campaign.knobs:
         if name not in {text.partition(".")[0] for text in names}:
@@ -87,9 +99,9 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
     found: dict[tuple[str, str], Arm] = {}
     for text in names:
         name, given = registry.parse_knobs(text)
-        # A knob that an arm names itself keeps its value: the grid goes through the others.
+        # The grid covers only the knobs that the entry does not set itself.
         grid = {knob: value for knob, value in campaign.knobs.get(name, {}).items() if knob not in given}
-        # A list is a grid; a list in it is one value.
+        # A list is a list of values; a list within it is one value.
         lists = [value if isinstance(value, list) else [value] for value in grid.values()]
         choices = [[tuple(each) if isinstance(each, list) else each for each in values] for values in lists]
         for values in itertools.product(*choices):
@@ -99,20 +111,28 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
                 fitted, note = at_equal_budget(made, backbone, budget)
                 if fitted is not None:
                     _add(found, backbone, name, fitted, EQUAL)
-                # Where it cannot be had at these bytes, the arm as it was asked for says why.
+                # Without a configuration at this budget, the arm as published carries the reason.
                 key = (name, repr(fitted or made))
                 found[key] = replace(found[key], budget_bytes=budget, budget_note=note)
     return list(found.values())
 
 
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
-    """All cells in the order in which they run: seed by seed and task by task, so that strategies can be compared
-    early; then those that measure what it costs, repeat by repeat, in each of which suites and arms come in an order by
-    chance: then what the machine does meanwhile falls on all of them alike."""
+    """Return all cells in the order in which they run.
+
+    Cells of quality suites come first, seed by seed and task by task, so that strategies can be compared early. Cells
+    of cost suites follow, repeat by repeat; within a repeat, suites and arms are in random order, so that disturbances
+    of the machine affect all of them alike.
+
+    Raises CampaignError for a tier, prompts or a seed that a suite does not allow, or a suite that cannot run on the
+    backbone.
+    """
     suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
     took = [suite.take(Path(campaign.prompts)) for suite in suites.values()] if campaign.prompts is not None else [True]
     if not any(took):
-        raise CampaignError(f"no suite of {', '.join(suites)} takes prompts of yours; leave --prompts out")
+        raise CampaignError(
+            f"no suite of this campaign takes a file of prompts ({', '.join(suites)}); leave --prompts out"
+        )
     for name, suite in suites.items():
         if campaign.tier not in suite.tiers:
             raise CampaignError(f"suite {name} has no tier {campaign.tier!r}; allowed: {', '.join(suite.tiers)}")
@@ -121,10 +141,10 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
             raise CampaignError(f"suite {name} cannot run on {backbone.name}: it {remedy}")
     weights, chosen = weights_hash(backbone), arms(campaign, backbone)
     codes = {name: [code_of(arm.strategy, suite, backbone.name) for arm in chosen] for name, suite in suites.items()}
-    # By id: a prompt that says its own seed has the same rollout under every seed of the campaign.
+    # By id, since a prompt with its own seed has the same rollout under every seed of the campaign.
     found: dict[str, Cell] = {}
     first, *others = campaign.every_seed()
-    # Of a suite of cost the seed counts repeats, of which it has its own number.
+    # Cost suites use seeds to number their repeats, and define how many there are.
     seeded = [suite for suite in suites.values() if not isinstance(suite, CostSuite)]
     rounds = [(first, suite) for suite in suites.values()] + [(seed, suite) for seed in others for suite in seeded]
     for seed, suite in rounds:
@@ -163,19 +183,23 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
 
 
 def absent(planned: Sequence[Cell]) -> list[str]:
-    """A line for each arm that was asked for the equal budget and has no part in that table, with the reason."""
+    """Return a line, with the reason, for each arm that has no configuration at the requested equal budget."""
     arms = {cell.arm.label: cell.arm for cell in planned if cell.arm.budget_note and EQUAL not in cell.arm.tables}
     return [f"{label} is not at the equal budget: {arm.budget_note}" for label, arm in arms.items()]
 
 
 def _parts(arm: Arm, task: Task, backbone: Backbone) -> Sequence[tuple[Task, str | None]]:
-    """A task, or for an unbounded memory its beginning, and the rest as skipped with the reason."""
+    """Return the parts of a task with the reason to skip each, or None.
+
+    That is the task itself, or for an unbounded memory beyond its trained range: the beginning of the task, and the
+    whole task as skipped.
+    """
     limit, reason = backbone.trained_frames, beyond_training(backbone, arm.name, arm.strategy, task.frames)
     if reason is None:
         return [(task, None)]
     rows = tuple(replace(row, script=tuple(part for part in row.script if part[0] < limit)) for row in task.rows)
     prefix = replace(task, frames=limit, rows=rows)
-    # A scenario that is cut short in the middle of what it is about says nothing.
+    # A scenario that loses some of its scenes does not measure its subject any more.
     whole = all(len(new.script) == len(old.script) for new, old in zip(rows, task.rows, strict=True))
     return [*([(prefix, None)] if whole else []), (task, reason)]
 
@@ -190,7 +214,17 @@ def _add(found: dict[tuple[str, str], Arm], backbone: Backbone, name: str, strat
 
 
 def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], name: str) -> dict[str, Any]:
-    """What a campaign's folder says of it: what was asked for, as it was understood, and on what it runs."""
+    """Return the manifest of a campaign, as `Store.begin` takes it: the resolved request, plan, environment and code.
+
+    Parameters
+    ----------
+    campaign, backbone
+        The campaign and its opened backbone.
+    planned
+        All of its cells.
+    name
+        The campaign's name.
+    """
     arms = list({id(cell.arm): cell.arm for cell in planned}.values())
     return {
         "name": name,
@@ -218,5 +252,5 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
 
 
 def _codes(planned: Sequence[Cell]) -> list[CellCode]:
-    """The different codes of all cells."""
+    """Return the distinct codes of all cells."""
     return list({id(cell.code): cell.code for cell in planned if cell.code is not None}.values())

@@ -1,4 +1,4 @@
-"""From a campaign's folder to the list of its films, and from what viewers saw back to samples."""
+"""The list of a campaign's films for viewers, and the conversion of views to samples."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from harness.store.store import Store, Stored
 from harness.suite import Sample
 
 FEW = 3
-"""Films that are named of those in which a metric was not seen."""
+"""Most films to name among those that lack a metric."""
 WINDOWS = "windows.json"
-"""Beside a cell's films: the latent frames at which the windows end of which curves are made."""
+"""Name of a file beside a cell's films: the latent frames at which the windows of curves end."""
 
 
 def list_films(store: Store) -> tuple[Path, list[Film]]:
-    """Write the list of all films of finished cells; returns where, and what is in it. Raises StoreError where there is
-    none."""
+    """Write the list of all films of finished cells; return its path and the films.
+
+    Raises StoreError where there is no film.
+    """
     found = [film for cell in store.cells() if cell.status == "ok" for film in _films(cell)]
     if not found:
         raise StoreError(
-            f"{store.folder}: no finished film in it; films are made by the suites drift, interactive and vbench_long "
-            "on backbones other than pocket: horizon run --backbone self-forcing"
+            f"{store.folder}: no finished film in it; the suites drift, interactive and vbench_long make films, on "
+            "backbones other than pocket: horizon run --backbone self-forcing"
         )
     return write_films(store.folder, found), found
 
 
 def seen_in(store: Store) -> dict[str, list[Sample]]:
-    """What viewers saw, as samples by cell; views of files that are no longer there as they were are left out.
+    """Return the results of viewers as samples, by id of the cell; views of files that have changed are omitted.
 
-    Raises StoreError for films that were looked at in different ways: such numbers do not go together.
+    Raises StoreError for films with different protocols of one metric, whose numbers cannot be combined.
     """
     if not (store.folder / VIEWS).is_dir():
         return {}
@@ -55,8 +57,10 @@ def seen_in(store: Store) -> dict[str, list[Sample]]:
 
 
 def remedies(store: Store) -> Mapping[str, str]:
-    """What viewers could not see, and why: the remedies by the metrics that they are for; of a metric that was seen in
-    other films, with the films in which it was not."""
+    """Return the remedies for metrics that viewers skipped, by the names of the metrics.
+
+    For a metric that only some films lack, the key also contains these films.
+    """
     if not (store.folder / VIEWS).is_dir():
         return {}
     parts = [(metric, view.film, part) for _, view in views(store.folder) for metric, part in view.parts.items()]
@@ -78,7 +82,7 @@ def _few(films: list[str]) -> str:
 
 
 def protocols(store: Store) -> dict[str, dict[str, object]]:
-    """How each viewer looked, by metric."""
+    """Return the protocol of each viewer and metric, without the parts that depend on the film."""
     found: dict[str, dict[str, object]] = {}
     if (store.folder / VIEWS).is_dir():
         for viewer, view in views(store.folder):
@@ -92,13 +96,13 @@ def _same(known: dict[tuple[str, str], tuple[str, object]], key: tuple[str, str]
     other, before = known.setdefault(key, (view.film, how))
     if how != before:
         raise StoreError(
-            f"{VIEWS}/{key[0]}: {key[1]} was looked at in one way in {other} and in another in {view.film}; such "
-            f"numbers do not go together: move {VIEWS}/{key[0]} away and look again"
+            f"{VIEWS}/{key[0]}: {key[1]} has different protocols in {other} and {view.film}, and such numbers cannot "
+            f"be combined; move {VIEWS}/{key[0]} away and run the viewer again"
         )
 
 
 def _films(cell: Stored) -> list[Film]:
-    """The films of a cell, one a row of its task; the lossless one where there are two."""
+    """Return the films of a cell, one for each row of its task; the lossless one where there are two."""
     task, rate, sums = cell.about["task"], cell.about.get("pictures_per_second"), cell.about.get("files", {})
     files = {path.name: path for path in cell.files() if path.name in sums}
     found = []
@@ -139,13 +143,13 @@ def _films(cell: Stored) -> list[Film]:
 
 
 def _ends(path: Path, film: Path) -> list[int]:
-    """The latent frames at which windows end, as the suite that filmed said."""
+    """Return the latent frames at which windows end, from the suite's file."""
     try:
         ends = load_json(path)
         if not isinstance(ends, list) or not ends or any(type(end) is not int or end < 1 for end in ends):
-            raise ValueError("they are no list of latent frames")
+            raise ValueError("they are not a list of latent frames")
         if ends != sorted(set(ends)):
-            raise ValueError("they do not rise")
+            raise ValueError("they do not increase")
         return ends
     except (OSError, ValueError) as error:
         cell = path.parent.parent
@@ -156,5 +160,5 @@ def _ends(path: Path, film: Path) -> list[int]:
 
 
 def _pixel(latent: int, per_latent: int) -> int:
-    """The pixel frame with which a latent frame begins: 0, 1, 5, 9, ... for Wan."""
+    """Return the first pixel frame of a latent frame: 0, 1, 5, 9, ... for Wan."""
     return max(0, per_latent * (latent - 1) + 1)

@@ -1,4 +1,4 @@
-"""Options of a campaign that are checked before anything is built from them: device, size, and the grid of knobs."""
+"""Checks of a campaign's options before anything is built: device, size, and the grid of knobs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from harness.limits import LARGEST_SIDE, MOST_ARMS
 
 
 def computing(device: str) -> str:
-    """Return the name of a device that computes. Raises PresetError for "meta", where tensors have shapes only."""
+    """Return the name of a device. Raises PresetError for "meta", where tensors have shapes only."""
     if device.partition(":")[0] == "meta":
         raise PresetError(
             "device 'meta' holds shapes and no numbers; allowed: cpu, cuda (horizon plan uses shapes only)"
@@ -33,7 +33,7 @@ def backbone_request(
     container: str | None = None,
     chunk: int | None = None,
 ) -> BackboneRequest:
-    """Return the request for a backbone from options as they are typed. Raises CampaignError for a wrong size."""
+    """Return the request for a backbone from options as typed. Raises CampaignError for an invalid size."""
     options = options_of(weights, size, tiling, offload, container, chunk)
     return BackboneRequest(name=name, device=device, dtype=dtype, options=options)
 
@@ -46,7 +46,10 @@ def options_of(
     container: str | None = None,
     chunk: int | None = None,
 ) -> dict[str, Any]:
-    """Options of a backbone as they are asked for; those that are left out stay the backbone's own."""
+    """Return the given options of a backbone; options that are not given are left to the backbone's defaults.
+
+    Raises CampaignError for a size that is not "HEIGHTxWIDTH" in pixels.
+    """
     options: dict[str, Any] = {
         "weights": weights,
         "tiling": tiling or None,
@@ -65,11 +68,14 @@ def options_of(
 
 
 def check_grid(knobs: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> None:
-    """Raise CampaignError for a knob without values, and for more arms than a campaign may have; no arm is made here.
+    """Raise CampaignError for a knob without values, and for more than `MOST_ARMS` arms; no arm is made here.
 
     Parameters
     ----------
-    knobs: values, or lists of values to go through, by knob and strategy. names: the strategies, as they are asked for.
+    knobs
+        By strategy and knob, a value or a list of values.
+    names
+        The strategies as typed.
     """
     number = 0
     for text in names:

@@ -1,4 +1,4 @@
-"""Whether the rollouts of a campaign fit into a device, said before the first of them."""
+"""The check before a run whether the rollouts of a campaign fit into the device's memory."""
 
 from __future__ import annotations
 
@@ -18,20 +18,29 @@ from harness.suite import CostSuite
 
 META = torch.device("meta")
 ROOMY = 4.0
-"""How often the weights, the memory and its contexts must fit for nobody to ask about the rest."""
+"""If the device's free memory is more than this multiple of weights, cache and contexts, the passes are not planned."""
 
 
 def free_bytes(device: torch.device) -> int:
-    """What a device has left."""
+    """Return the free bytes of a device."""
     return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else psutil.virtual_memory().available
 
 
 def warnings(
     cells: Sequence[Cell], backbone: Backbone, free: Callable[[torch.device], int] = free_bytes
 ) -> Iterator[str]:
-    """A line for each arm whose largest rollout is expected to run out of memory, with what it needs and what helps.
+    """Yield a line for each arm whose largest rollout is expected to run out of memory, with its needs and a remedy.
 
-    What the passes of a chunk take is planned on paper (`harness.plan`), but only where the rest leaves it little room.
+    The bytes of a chunk's passes come from a plan (`harness.plan`), which is made only if the rest leaves little room.
+
+    Parameters
+    ----------
+    cells
+        The planned cells.
+    backbone
+        The opened backbone.
+    free
+        Returns the free bytes of a device.
     """
     device = backbone.model.device
     weights = sum(x.nbytes for x in backbone.model.parameters())
@@ -55,7 +64,7 @@ def warnings(
         try:
             parts["passes"] = rows * plan(strategy, paper, backbone.latent_size, frames).activation_bytes
         except HorizonError:
-            # A rollout of a single chunk cannot be planned, and is small.
+            # There is no plan for a rollout of a single chunk, which is small.
             continue
         if backbone.codec is not None:
             if rows not in decoding:

@@ -1,4 +1,4 @@
-"""How far a campaign is: cells by state, who has which, and how long the rest will take."""
+"""The status of a campaign: cells by state, the processes at work, and the expected time of the rest."""
 
 from __future__ import annotations
 
@@ -14,15 +14,27 @@ from harness.store.store import MANIFEST, Store
 
 WAITING, RUNNING, STALE = "waiting", "running", "stale"
 ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")
-"""States as they are told, beside the statuses of finished cells."""
+"""Order of the states in reports: those above, and the statuses of finished cells."""
 
 NEEDED = {"cell", "arm", "suite", "frames"}
-"""What a process says of the cell that it has."""
+"""Keys of a claim on a cell."""
 
 
 @dataclass(frozen=True)
 class Held:
-    """A cell under way: what it is, who has it, for how many seconds, and latent frames that are done of all."""
+    """A cell under way.
+
+    Parameters
+    ----------
+    cell, arm, suite
+        Its id, arm and suite.
+    pid, host
+        The process that runs it.
+    seconds
+        Seconds since that process claimed it.
+    done, frames
+        Finished latent frames, and latent frames in all.
+    """
 
     cell: str
     arm: str
@@ -36,11 +48,20 @@ class Held:
 
 @dataclass(frozen=True)
 class Status:
-    """Of a campaign.
+    """The status of a campaign.
 
-    counts: cells by state. stale: why cells are stale, by reason. troubles: (status, reason) of cells that ended
-    without numbers, with their count. held: cells under way. seconds_left: None where nothing says how long a cell
-    takes, or nobody is at work.
+    Parameters
+    ----------
+    counts
+        Number of cells by state.
+    stale
+        Number of stale cells by reason.
+    troubles
+        Number of cells that ended without numbers, by (status, reason).
+    held
+        Cells under way.
+    seconds_left
+        Expected seconds until all cells are done; None while no cell has been finished or no process is at work.
     """
 
     counts: Mapping[str, int]
@@ -51,7 +72,10 @@ class Status:
 
 
 def status(store: Store, now: float | None = None) -> Status:
-    """Where a campaign's cells are. Raises StoreError for a folder without one."""
+    """Return the status of a campaign. Raises StoreError for a folder without a campaign.
+
+    now: the present time as of `time.time`, by default the clock's.
+    """
     manifest = store.manifest()
     today, plan = Today(manifest["codes"]), manifest["plan"]
     unplanned = [cell for cell in manifest["asked"]["cells"] if cell not in plan]
@@ -91,7 +115,7 @@ def status(store: Store, now: float | None = None) -> Status:
 
 
 def _kinds(planned: list[Any]) -> list[tuple[str, ...]]:
-    """What a cell takes as long as: its arm and suite, its suite, or any cell."""
+    """Return the groups of cells with similar times, the most similar first: arm and suite, suite, all cells."""
     arm, suite = planned[:2]
     return [(arm, suite), (suite,), ()]
 

@@ -1,1 +1,1 @@
-"""Engines: what runs the cells of a campaign, and where."""
+"""Engines that run the cells of a campaign: in this process, in workers, or in a process per cell."""

@@ -1,4 +1,4 @@
-"""Processes that this one starts: with the same code, and gone when this one is gone (`harness.engines.lifeline`)."""
+"""Child processes: they import the same code as this process, and end with it (`harness.engines.lifeline`)."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import harness
 from harness.provenance.code import is_checkout
 
 MODULE = (sys.executable, "-P", "-m", "harness.engines.lifeline")
-"""Runs a module, whose name and arguments follow. The folder in which Python is started is kept out of the search for
-modules: one of the user's that is called `harness` or `strategies` must not stand in for the package."""
+"""Beginning of a command that runs a module; the module's name and arguments follow. The current folder is excluded
+from the search for modules, because a user's folder `harness` or `strategies` must not replace the package."""
 
 
 def environment_of_child() -> dict[str, str]:
-    """Variables with which a child imports the code that this process has imported."""
-    # What the two say to each other is UTF-8, whatever the locale.
+    """Return the environment variables with which a child imports the same code as this process."""
+    # Both processes exchange UTF-8, whatever the locale.
     found = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     root = Path(harness.__file__).resolve().parents[1]
     if is_checkout(root):
@@ -33,9 +33,16 @@ def environment_of_child() -> dict[str, str]:
 def child(
     command: Sequence[str], *, variables: Mapping[str, str] | None = None, **options: Any
 ) -> Iterator[subprocess.Popen[str]]:
-    """A child process as `subprocess.Popen` makes it; it is killed when the block ends, if it is still there.
+    """Start a child process; if it is still running when the block ends, it is killed.
 
-    variables: of its environment, beside those of this process.
+    Parameters
+    ----------
+    command
+        The command.
+    variables
+        Environment variables in addition to those of this process.
+    **options
+        Options of `subprocess.Popen`.
     """
     reading, writing = os.pipe()
     try:

@@ -1,4 +1,4 @@
-"""What a cell is about to take, from a few chunks of it."""
+"""The expected time and disk space of a cell, from a few chunks of it."""
 
 from __future__ import annotations
 
@@ -11,11 +11,21 @@ from harness.engines.cell_run import Flight
 from harness.suite import CostSuite, Row
 
 START = 5.0
-"""Seconds that a process needs before it can measure anything, about."""
+"""Approximate seconds that a process needs before it can measure."""
 
 
 def estimate(cell: Cell, backbone: Backbone, chunks: int = 6) -> tuple[float, int]:
-    """Seconds and bytes on disk that a cell is about to take, from a few chunks of it."""
+    """Return the expected seconds and bytes on disk of a cell.
+
+    Parameters
+    ----------
+    cell
+        The cell.
+    backbone
+        The opened backbone.
+    chunks
+        Chunks that are run for the estimate; for a cost suite twice as many.
+    """
     task = cell.task
     if isinstance(cell.suite, CostSuite):
         few = replace(

@@ -1,4 +1,4 @@
-"""Runs the cells of a campaign, one after the other, in this process; any number of processes may share a campaign."""
+"""The engine that runs cells one after the other in this process; any number of processes may share a campaign."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from harness.store.store import Status, Store, Stored
 from harness.suite import CostSuite
 
 POLL = 0.5
-"""Seconds between looks at cells that another process has."""
+"""Seconds between checks of cells that another process has claimed."""
 
 
 Done = Callable[[Cell, Status, str, bool], None]
-"""A cell, its status and reason, and whether it was kept as it was."""
+"""Called with a cell, its status and reason, and whether it was kept from before this run."""
 
 
 def run(
@@ -43,23 +43,41 @@ def run(
     report: Report = lambda progress: None,
     done: Done = lambda cell, status, reason, kept: None,
 ) -> None:
-    """Run what is not there yet, or not of today's code; cells that another process has are waited for, and taken over
-    if it dies.
+    """Run the cells that are missing or stale.
 
-    Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: while one is
-    measured nothing else of it runs.
+    If another process has claimed a cell, this process waits for it, and takes the cell over if that process dies.
+    Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: no other cell
+    runs while one is measured.
 
     Parameters
     ----------
-    retry: statuses of finished cells that are run again, once. keep_stale: leave cells that other code made. timeout:
-        seconds a cell. lossless: also keep videos without loss.
-    name: of the run that several processes share; what one of them has finished no other does again.
-    report: told of every chunk. done: told of every cell, and whether it was there before.
+    store
+        The campaign's folder.
+    backbone
+        The opened backbone.
+    cells
+        All cells, in the order in which they run.
+    retry
+        Statuses of finished cells that are run again, once.
+    keep_stale
+        Keep cells that were made by other code.
+    timeout
+        Seconds for each cell.
+    save_every
+        Seconds between saved states of a cell.
+    lossless
+        Also keep lossless videos.
+    name
+        Name of the run, which several processes can share; a cell that one of them has finished is not run again.
+    report
+        Called after every chunk.
+    done
+        Called after every cell.
     """
     run_name = name or uuid.uuid4().hex
     due = {each.cell.id: each.attempt for each in survey(store, cells, retry, keep_stale, run_name) if each.due}
     waiting = [cell for cell in cells if cell.id in due and cell.skip is None]
-    # Once for all of them: what encodes prompts may be larger than what draws.
+    # Encode the prompts of all cells at once: the text encoder may be larger than the model.
     backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
     kept = {cell.id for cell in cells if cell.id not in due}
@@ -74,7 +92,7 @@ def run(
                     if not mine:
                         elsewhere.append(cell)
                         continue
-                    # Another process may have finished it between the look and the claim.
+                    # Another process may have finished it between the survey and the claim.
                     found = store.find(cell.id)
                     if found is None or found.about["attempt"] == due[cell.id]:
                         with _room(store):
@@ -93,7 +111,7 @@ def run(
 
 @contextmanager
 def _room(store: Store) -> Iterator[None]:
-    """Raise StoreError where a disk is full: the cell is not at fault, and the next one would have no room either."""
+    """Raise StoreError where the disk is full: that is no failure of the cell, and the next one would have no room."""
     try:
         yield
     except OSError as error:
@@ -107,11 +125,18 @@ def _room(store: Store) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Look:
-    """What a run is about to do with a cell.
+    """The decision about a cell before a run.
 
-    state: "new", "kept", "stale" (other code made it) or "again" (asked for by its status). attempt: of the finished
-    cell, "" where there is none. reasons: why it is stale, also of one that is kept all the same. due: whether it is
-    run.
+    Parameters
+    ----------
+    cell
+        The cell.
+    state
+        "new", "kept", "stale" (made by other code) or "again" (repeated because of its status).
+    attempt
+        Attempt of the finished cell; "" where there is none.
+    reasons
+        Why it is stale, also for a stale cell that is kept.
     """
 
     cell: Cell
@@ -121,13 +146,14 @@ class Look:
 
     @property
     def due(self) -> bool:
+        """Whether the cell is run."""
         return self.state != "kept"
 
 
 def survey(
     store: Store, cells: Sequence[Cell], retry: Sequence[Status] = (), keep_stale: bool = False, name: str = ""
 ) -> list[Look]:
-    """What `run` would do with each of these cells, by the same arguments; nothing is run."""
+    """Return what `run` would do with each cell, for the same arguments; nothing is run."""
     codes = store.codes()
     return [_look(store.find(cell.id), cell, codes, retry, keep_stale, name) for cell in cells]
 
@@ -156,7 +182,10 @@ def run_cell(
     name: str = "",
     report: Report = lambda progress: None,
 ) -> None:
-    """Run one cell to its end and put it into the store, whatever becomes of it. name: of the run."""
+    """Run one cell and store it, also if it fails. Parameters are as in `run`.
+
+    Raises OSError where the disk is full; the cell is then not stored.
+    """
     began = time.monotonic()
     if isinstance(cell.suite, CostSuite) and cell.skip is None:
         outcome = measured(cell, backbone, timeout, store.flight)
@@ -194,7 +223,19 @@ def run_cell(
 def keep(
     store: Store, backbone: Backbone, cell: Cell, outcome: Outcome, name: str = "", seconds: float | None = None
 ) -> None:
-    """Put a cell of a `CostSuite` into the store, with what came of it. name: of the run. seconds: that it took."""
+    """Store a cell of a `CostSuite` with its outcome.
+
+    Parameters
+    ----------
+    store, backbone, cell
+        The campaign's folder, the opened backbone and the cell.
+    outcome
+        The result of the measurement.
+    name
+        Name of the run.
+    seconds
+        Seconds that the cell took; None where they were not measured.
+    """
     wrong = not_finite(outcome.samples)
     if wrong is not None:
         outcome = outcome._replace(status="nan", reason=wrong, samples=[])

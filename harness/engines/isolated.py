@@ -1,7 +1,7 @@
-"""A cell of a `CostSuite` is measured in a process of its own: nothing that ran before it can make it faster or fuller.
+"""The measurement of a cell of a `CostSuite` in its own process, so that earlier cells affect neither time nor memory.
 
-The parent writes what to measure into a file and the child what came of it into another; the child's output is told
-only if it fails.
+The parent writes the job into a file, and the child writes the outcome into another. The child's output is used only if
+it fails.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ if TYPE_CHECKING:
 
 
 MEASURING = "measuring"
-"""Of the folder and the lock of the process that measures now."""
+"""Name of the folder and of the lock of the process that measures."""
 
 
 class Outcome(NamedTuple):
-    """What came of a measurement, and what there is to know about the machine meanwhile."""
+    """The outcome of a measurement: status, reason, samples, and facts about the machine during it."""
 
     status: Status
     reason: str
@@ -57,12 +57,24 @@ class Outcome(NamedTuple):
 
 
 def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place: Path | None = None) -> Outcome:
-    """Measure a cell of a `CostSuite` in a process of its own, with as many threads as this one has.
+    """Measure a cell of a `CostSuite` in its own process, with the number of threads of this process.
 
-    place: a folder that all processes of a campaign share, for the files of the process. It holds a lock while it
-    measures, so that it is alone even if the process that started one before it has died.
+    Parameters
+    ----------
+    cell
+        The cell.
+    backbone
+        The opened backbone; the child opens its own.
+    timeout
+        Seconds until the child is killed, with the outcome "timeout".
+    place
+        A folder that all processes of a campaign share, for the files of the child. The child holds a lock there while
+        it measures, so that it measures alone even if an earlier child has outlived its parent.
 
-    Raises OSError where a disk is full, which is no outcome of the cell.
+    Raises
+    ------
+    OSError
+        The disk is full, which is not an outcome of the cell.
     """
     job = {
         "backbone": vars(backbone.request()),
@@ -88,7 +100,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
         if not told.exists():
             last = (errors.strip().splitlines() or ["no message"])[-1]
-            # The system kills what takes all memory.
+            # The system kills a process that takes all memory.
             status: Status = "oom" if process.returncode == -signal.SIGKILL else "failed"
             return Outcome(status, f"its process ended with {process.returncode}: {last}", [], {})
         result = json.loads(told.read_text(encoding="utf-8"))
@@ -97,7 +109,7 @@ def measured(cell: Cell, backbone: Backbone, timeout: float | None = None, place
 
 @contextmanager
 def _workspace(place: Path | None) -> Iterator[Path]:
-    """A folder for what parent and child tell each other; what a parent left that was killed is removed first."""
+    """Make a folder for the files of parent and child; files that a killed parent left are removed first."""
     if place is None:
         with tempfile.TemporaryDirectory(prefix="horizon-") as aside:
             yield Path(aside)
@@ -112,7 +124,10 @@ def _workspace(place: Path | None) -> Iterator[Path]:
 
 
 def main(asked: Path, told: Path, began: float) -> None:
-    """Measure what a file asks for, and write what came of it."""
+    """Run as the child: measure the job in the file `asked`, and write the outcome into the file `told`.
+
+    began: time at which the process was started, as of `time.time`.
+    """
     from harness import registry
 
     job = json.loads(asked.read_text(encoding="utf-8"))
@@ -125,8 +140,8 @@ def main(asked: Path, told: Path, began: float) -> None:
         suite, strategy = registry.load("suites", job["suite"])(), registry.strategy(job["strategy"], **knobs)
         if job.get("code") is not None and code_of(strategy, suite, request.name).all.digest != job["code"]:
             raise MeasurementError(
-                "the code was changed while the campaign was running; start it again, so that all of it is measured "
-                "with one code"
+                "the code was changed while the campaign was running; start it again, so that all cells are measured "
+                "with the same code"
             )
         return suite, backbone, strategy
 
@@ -147,10 +162,23 @@ def observed(
     began: float = math.nan,
     between_chunks: Callable[[], None] | None = None,
 ) -> Outcome:
-    """Measure a task in this process. prepare: makes what is measured; what goes wrong in it is the outcome's too.
+    """Measure a task in this process.
 
-    began: when the process was started, by `time.time`, where that belongs to what is measured. between_chunks: for
-    suites that take it, as `CostSuite` says.
+    Parameters
+    ----------
+    prepare
+        Makes the suite, the backbone and the strategy; an error in it becomes the outcome.
+    task
+        The task.
+    began
+        Time at which the process was started, as of `time.time`, if the start is part of the measurement.
+    between_chunks
+        Passed to suites that take it, as `CostSuite` describes.
+
+    Raises
+    ------
+    OSError
+        The disk is full.
     """
     machine: dict[str, Any] = {}
     try:
@@ -169,14 +197,14 @@ def observed(
     except Exception as error:
         if is_full(error):
             raise
-        # One strategy's mistake must not take the measurements of others with it.
+        # An error of one strategy must not end the measurements of the others.
         status, reason = outcome_of(error)
         return Outcome(status, reason, [], machine)
     return Outcome("ok", "", samples, machine)
 
 
 def _taken(suite: CostSuite, **options: Any) -> dict[str, Any]:
-    """Those options that the suite's `measure` takes: plug-ins may have been written before there were some."""
+    """Return the options that the suite's `measure` takes; plug-ins may be older than some options."""
     parameters = inspect.signature(suite.measure).parameters
     if any(each.kind is inspect.Parameter.VAR_KEYWORD for each in parameters.values()):
         return options

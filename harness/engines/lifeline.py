@@ -1,7 +1,7 @@
-"""A child that leaves with its parent: `python -m harness.engines.lifeline MODULE ARGUMENT...` runs a module that way.
+"""Children that end with their parent: `python -m harness.engines.lifeline MODULE ARGUMENT...` runs a module that way.
 
-A child holds the reading end of a pipe as its standard input. Nothing is ever written into it: when it ends, whatever
-became of the parent, the child leaves too, also while it still imports. Only the standard library is imported here.
+The standard input of a child is the reading end of a pipe into which nothing is written. The pipe closes when the
+parent ends in any way; then the child ends too, even during its imports. Only the standard library is imported here.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ import sys
 import threading
 
 RUN = "HORIZON_RUN"
-"""Variable that holds the name of a run, for the workers of the process that was asked."""
+"""Environment variable with the name of the run; it is set for the workers of the process that the user started."""
 
 
 def leave_with_parent() -> None:
-    """In a child: end this process as soon as the parent is gone."""
+    """End this process as soon as its parent has ended; for children."""
 
     def wait() -> None:
         while os.read(0, 1024):
@@ -27,7 +27,7 @@ def leave_with_parent() -> None:
 
 
 def leave_if_worker() -> None:
-    """The same for a process that another one has started to share its run."""
+    """Do the same as `leave_with_parent` if this process is a worker."""
     if RUN in os.environ:
         leave_with_parent()
 

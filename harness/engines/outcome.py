@@ -1,4 +1,4 @@
-"""What became of a cell that ended with an error: one judge for rollouts and measurements."""
+"""The status and reason of a cell that ended with an error, for rollouts and measurements alike."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from harness.errors import HorizonError, HorizonTooLongError, NotFiniteError
 from harness.store.store import Status
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-"""What the system answers where a file has no room."""
+"""Error numbers of the system for a file without room."""
 
 
 def is_full(error: BaseException) -> bool:
-    """Return whether an error says that a disk is full, or a user's share of it: no fault of a cell."""
+    """Return whether an error means that the disk or the user's quota is full, which is no failure of a cell."""
     return isinstance(error, OSError) and error.errno in FULL
 
 
 def outcome_of(error: BaseException) -> tuple[Status, str]:
-    """Status of a cell that ended with `error`, and the reason in one line.
+    """Return the status of a cell that ended with `error`, and the reason in one line.
 
     "oom": memory ran out, or would have. "nan": numbers that are not finite. "failed": everything else; the reason of
-    an error that is not Horizon's own begins with its type.
+    an error that is not a HorizonError begins with its type.
     """
     first = next(iter(str(error).splitlines()), "") or type(error).__name__
     if isinstance(error, NotFiniteError):
@@ -31,6 +31,6 @@ def outcome_of(error: BaseException) -> tuple[Status, str]:
         return "oom", first
     if isinstance(error, HorizonError):
         return "failed", first
-    # torch has no class of its own for a CPU that is out of memory.
+    # torch raises RuntimeError for a CPU that is out of memory.
     status: Status = "oom" if isinstance(error, RuntimeError) and "not enough memory" in str(error) else "failed"
     return status, f"{type(error).__name__}: {first}"

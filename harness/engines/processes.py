@@ -1,4 +1,4 @@
-"""Further processes that share a campaign with this one: the same command, watched until all cells are done."""
+"""Worker processes that share a campaign with this one: they run the same command and are watched until all is done."""
 
 from __future__ import annotations
 
@@ -15,22 +15,28 @@ from harness.engines.lifeline import RUN
 from harness.files import own
 
 EVERY = 0.5
-"""Seconds between looks at the workers."""
+"""Seconds between checks of the workers."""
 
 
 def run_name() -> str | None:
-    """The name of the run that this process is a worker of; None for the one that was asked."""
+    """Return the name of the run of which this process is a worker; None for the process that the user started."""
     return os.environ.get(RUN)
 
 
 @contextmanager
 def workers(count: int, name: str, folder: Path, tell: Callable[[str], None]) -> Iterator[None]:
-    """Keep `count` more processes of this command while the block runs.
+    """Run `count` more processes of this command while the block runs.
 
     Parameters
     ----------
-    name: of the run. folder: of their logs. tell: told in one line of each that ends with an error; its cells are
-        taken over by those that are left, this process among them.
+    count
+        Number of workers besides this process.
+    name
+        Name of the run.
+    folder
+        Folder of their logs.
+    tell
+        Called with one line for each worker that ends with an error; the remaining processes take its cells over.
     """
     command, over = [sys.executable, *sys.orig_argv[1:], "--workers", "1"], threading.Event()
     with ExitStack() as stack:
@@ -46,20 +52,20 @@ def workers(count: int, name: str, folder: Path, tell: Callable[[str], None]) ->
         yield
         over.set()
         watch.join()
-        # One that died between the last look and the end.
+        # A worker may have died since the last check.
         _watch(started, over, tell)
 
 
 def _watch(started: list[tuple[str, Popen[str], Path]], over: threading.Event, tell: Callable[[str], None]) -> None:
-    """Tell of every process that ended with an error, once; until it is over."""
+    """Report every process that ended with an error, once, until `over` is set."""
     while True:
         for each in list(started):
-            who, process, log = each
+            worker, process, log = each
             if process.poll() is not None:
                 started.remove(each)
                 if process.returncode:
                     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                    said = lines[-1] if lines else "it said nothing"
-                    tell(f"{who} ended with {process.returncode}: {said} (all of it is in {log})")
+                    said = lines[-1] if lines else "it printed nothing"
+                    tell(f"{worker} ended with {process.returncode}: {said} (its whole output is in {log})")
         if over.wait(0 if over.is_set() else EVERY):
             return

@@ -168,7 +168,7 @@ ROWS = [
         replaced(PICTURES, pickle.dumps(print))),
     Bad("pictures that are a pipe", ("compare", "x"), "npz: not pictures .*not a regular file", piped(PICTURES)),
     Bad("windows of words", ("films", "x"), "windows.json: not the windows of 0.mp4", replaced(WINDOWS, b'["a"]')),
-    Bad("windows that go back", ("films", "x"), "windows.json: .*do not rise", replaced(WINDOWS, b"[6, 3]")),
+    Bad("windows that go back", ("films", "x"), "windows.json: .*do not increase", replaced(WINDOWS, b"[6, 3]")),
     Bad("windows of 5,000 digits", ("films", "x"), "windows.json: .*Exceeds", replaced(WINDOWS, DIGITS)),
     Bad("windows that are a pipe", ("films", "x"), "windows.json: .*not a regular file", piped(WINDOWS)),
     Bad("windows that are a link", ("films", "x"), "windows.json: not a regular file", _linked),

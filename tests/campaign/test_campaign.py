@@ -71,16 +71,16 @@ def test_seeds_are_counted_or_listed(asked, seeds):
 @pytest.mark.parametrize(
     ("asked", "says"),
     [
-        ({"seeds": 0}, r"seeds = 0: how many seeds, 1 to 1,000, or a list of different ones, each 0 to 4,294,967,295"),
-        ({"seeds": 1001}, "seeds = 1001: how many seeds"),
-        ({"seeds": "5"}, "seeds = '5': how many seeds"),
-        ({"seeds": True}, "seeds = True: how many seeds"),
-        ({"seeds": []}, r"seeds = \[\]: how many seeds"),
-        ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: how many seeds"),
-        ({"seeds": [1, -1]}, r"seeds = \[1, -1\]: how many seeds"),
-        ({"seeds": [1.5]}, r"seeds = \[1.5\]: how many seeds"),
-        ({"seed": 4, "seeds": [1, 2]}, r"seeds is a list, which says every seed; leave seed \(4\) out"),
-        ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from 4294967295 on go beyond the last one, 4,294,967,295"),
+        ({"seeds": 0}, "seeds = 0: must be a number of seeds, 1 to 1,000, or a list of different seeds, each 0 to 4,"),
+        ({"seeds": 1001}, "seeds = 1001: must be a number of seeds"),
+        ({"seeds": "5"}, "seeds = '5': must be a number of seeds"),
+        ({"seeds": True}, "seeds = True: must be a number of seeds"),
+        ({"seeds": []}, r"seeds = \[\]: must be a number of seeds"),
+        ({"seeds": [1, 1]}, r"seeds = \[1, 1\]: must be a number of seeds"),
+        ({"seeds": [1, -1]}, r"seeds = \[1, -1\]: must be a number of seeds"),
+        ({"seeds": [1.5]}, r"seeds = \[1.5\]: must be a number of seeds"),
+        ({"seed": 4, "seeds": [1, 2]}, r"seeds is a list, which names every seed; leave seed \(4\) out"),
+        ({"seed": 2**32 - 1, "seeds": 2}, "2 seeds from 4294967295 on exceed the largest seed, 4,294,967,295"),
     ],
 )
 def test_seeds_that_cannot_be(asked, says):
