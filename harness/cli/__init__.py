@@ -1,7 +1,7 @@
 """The command line: `horizon run | status | compare | merge | gate | baseline | plan | list | describe | verify | ...`.
 
-Exit codes: 0 done, 1 an invariant is broken, 2 a mistake in the request (one line on the error stream), 130 stopped by
-Ctrl-C, 70 a mistake of Horizon's own (with a traceback).
+Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
+error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ __all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
 
 
 def main() -> None:
-    """The console command: every mistake of a user is one line and exit code 2, never a traceback."""
+    """Run the command line. An error of the user ends with one line and exit code 2, never with a traceback."""
     leave_if_worker()
     _print_in_any_locale()
     try:
@@ -43,7 +43,7 @@ def main() -> None:
         print("horizon: stopped", file=sys.stderr)
         sys.exit(130)
     except BrokenPipeError:
-        # The reader went away (`horizon list | head`); nothing is left to say to it.
+        # The reader of the output has ended, as in `horizon list | head`.
         _discard_output()
         sys.exit(1)
     except OSError as error:
@@ -51,15 +51,17 @@ def main() -> None:
             _discard_output()
         _fail(told(error))
     except Exception:
-        # A mistake of ours must not be taken for a verdict.
+        # The exit code of a bug must differ from 1, which the gate uses for a regression.
         traceback.print_exc()
         sys.exit(70)
     sys.exit(code or 0)
 
 
 def _stop_at_once_the_second_time() -> None:
-    """Let a second Ctrl-C end the process where it is, since the first one is being tidied up after: what is kept of a
-    campaign or a video is whole whenever a process dies."""
+    """Let a second Ctrl-C end the process at once, during the cleanup after the first one.
+
+    That is safe, because files of campaigns and videos stay valid whenever a process dies.
+    """
 
     def again(*_: object) -> None:
         os._exit(130)
@@ -68,25 +70,25 @@ def _stop_at_once_the_second_time() -> None:
         signal.signal(signal.SIGINT, again)
         raise KeyboardInterrupt
 
-    # Where Ctrl-C is ignored, as in the background, it stays ignored; and only the main thread may ask for signals.
+    # If Ctrl-C is ignored, as in the background, it stays ignored. Only the main thread may install handlers.
     usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
     if usual and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, first)
 
 
 def _print_in_any_locale() -> None:
-    """Let a character that the terminal's encoding lacks be printed as a question mark, and not end the command."""
+    """Print characters that the terminal's encoding lacks as question marks, instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
 
 
 def _discard_output() -> None:
-    """Point the standard output elsewhere, so that Python does not fail on it again at exit."""
+    """Redirect the standard output to the null device, so that Python does not fail on it again at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _fail(message: str) -> None:
-    # One line, whatever a file or a name holds.
+    # Always one line: the message may contain names with line breaks.
     print(f"horizon: {escaping.terminal(' '.join(message.split()))}", file=sys.stderr)
     sys.exit(2)

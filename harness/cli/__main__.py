@@ -1,4 +1,4 @@
-"""`python -m harness.cli` is `horizon`."""
+"""Runs the command `horizon` as `python -m harness.cli`."""
 
 from harness.cli import main
 

@@ -39,46 +39,46 @@ if TYPE_CHECKING:
 
 @app.command()
 def run(
-    campaign: Annotated[Path | None, typer.Argument(help="A campaign as a TOML file; options overrule it.")] = None,
+    campaign: Annotated[Path | None, typer.Argument(help="A campaign as a TOML file; options override it.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     suite: Annotated[
         list[str] | None, typer.Option(help="Repeat for several. Default: drift, interactive and distance.")
     ] = None,
-    tier: Annotated[str | None, typer.Option(help="gate, quick, full, long or day: how much is run.")] = None,
+    tier: Annotated[str | None, typer.Option(help="How much to run: gate, quick, full, long or day.")] = None,
     seed: Annotated[
         int | None, typer.Option(callback=checks.seed, help="Another seed gives other scenes of the same kind.")
     ] = None,
     seeds: Annotated[
         int | None,
-        typer.Option(callback=checks.seeds, help="So many seeds, from --seed on; reports take them together."),
+        typer.Option(callback=checks.seeds, help="Number of seeds, from --seed on; reports combine them."),
     ] = None,
     backbone: Annotated[str | None, typer.Option(help="Default: pocket.")] = None,
     device: Annotated[str | None, typer.Option(help="cpu or cuda.")] = None,
-    out: Annotated[Path, typer.Option(help="The campaign's folder; what is there already is not run again.")] = OUT,
+    out: Annotated[Path, typer.Option(help="The campaign's folder; its finished cells are not run again.")] = OUT,
     retry: Annotated[
-        list[str] | None, typer.Option(help="Run cells of this status again: failed, oom, nan, ...")
+        list[str] | None, typer.Option(help="Run cells with this status again: failed, oom, nan, ...")
     ] = None,
     keep_stale: Annotated[
-        bool, typer.Option("--keep-stale", help="Keep cells that other code made; every table marks them.")
+        bool, typer.Option("--keep-stale", help="Keep cells that were made by other code; every table marks them.")
     ] = False,
-    timeout: Annotated[float | None, typer.Option(callback=checks.above_zero, help="Seconds a cell.")] = None,
+    timeout: Annotated[float | None, typer.Option(callback=checks.above_zero, help="Seconds for each cell.")] = None,
     save_every: Annotated[
         float,
-        typer.Option(callback=checks.not_negative, help="Seconds between the states that a killed cell goes on from."),
+        typer.Option(callback=checks.not_negative, help="Seconds between saved states, from which a cell can resume."),
     ] = 10.0,
     threads: Annotated[
         int | None,
-        typer.Option(callback=checks.threads, help="CPU threads; the last bits depend on their number."),
+        typer.Option(callback=checks.threads, help="CPU threads; the last bits of numbers depend on it."),
     ] = None,
     workers_asked: Annotated[
         int,
         typer.Option(
-            "--workers", callback=checks.workers, help="Processes that share the cells; give each its threads."
+            "--workers", callback=checks.workers, help="Processes that share the cells; --threads is for each of them."
         ),
     ] = 1,
     equal_budget: Annotated[
         int | None,
-        typer.Option(min=0, help="Window (latent frames) whose bytes all get too; 0: none."),
+        typer.Option(min=0, help="Window in latent frames whose bytes are the equal budget; 0: no such table."),
     ] = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
@@ -89,15 +89,17 @@ def run(
     prompts: Annotated[
         Path | None,
         typer.Option(
-            help="Prompts of your own, taken as they are: .txt, a line each; .csv; .json; .jsonl. A text alone with a "
-            "mark at a scene's end, 'a fox [10s] | a den', is a script."
+            help="A file of your own prompts, used unchanged: .txt, one per line; .csv; .json; .jsonl. A text with a "
+            "length at the end of a scene, 'a fox [10s] | a den', is a script."
         ),
     ] = None,
-    lossless: Annotated[bool, typer.Option("--lossless", help="Also keep videos without loss.")] = False,
+    lossless: Annotated[bool, typer.Option("--lossless", help="Also keep lossless videos.")] = False,
     baseline: BaselineOption = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the cells with time and disk, run nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="List the cells with expected time and disk space; run none.")
+    ] = False,
 ) -> None:
-    """Run a campaign, or go on with it: strategies under suites, cell by cell, safe against kills at any moment."""
+    """Run or resume a campaign: strategies under suites, cell by cell. It can be killed at any moment and resumed."""
     import torch
 
     from harness.campaign.campaign import make_campaign, read_campaign
@@ -118,7 +120,7 @@ def run(
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
     if seed is not None and seeds is None and isinstance(asked.seeds, tuple):
-        raise CampaignError(f"--seed {seed}: {campaign} lists its seeds; give --seeds too, to count from this one")
+        raise CampaignError(f"--seed {seed}: {campaign} lists its seeds; give --seeds too, to count from this seed")
     asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
@@ -131,7 +133,7 @@ def run(
     for line in warnings(planned, stage):
         aside.print(line)
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
-    # A folder's name may be bytes that are no text.
+    # The name of a folder may be bytes that are not valid text.
     told = manifest(asked, stage, planned, os.fsencode(out.name).decode("utf-8", "backslashreplace"))
     store.check(told)
     name = run_name() or uuid.uuid4().hex
@@ -166,16 +168,16 @@ def run(
         console.print(
             f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
         )
-        # A worker was told to compute, not to judge: what went wrong in a cell the asked process tells.
+        # Only the process that the user started reports failed cells by its exit code; its workers do not.
         raise typer.Exit(0 if run_name() else 1)
 
 
 @app.command()
 def merge(
-    target: Annotated[Path, typer.Argument(help="The folder that gets everything.")],
+    target: Annotated[Path, typer.Argument(help="The folder that receives all cells.")],
     sources: Annotated[list[Path], typer.Argument(help="Folders of the same campaign, from other machines.")],
 ) -> None:
-    """Put the folders of several machines together. Conflicting cells are refused before anything is copied."""
+    """Merge the folders of several machines. Conflicting cells are refused before anything is copied."""
     from harness.store.merging import merge as put_together
 
     came, left = put_together(target, sources)
@@ -188,7 +190,7 @@ def merge(
 def films(
     folder: Annotated[Path, typer.Argument(help="The folder of a campaign.")] = OUT, as_json: Json = False
 ) -> None:
-    """List a campaign's videos for viewers, which look at them in environments of their own (nox -s perceptual)."""
+    """List a campaign's videos for viewers, which run in their own environments (nox -s perceptual)."""
     from harness.campaign.film_list import list_films
     from harness.store.store import Store
 
@@ -204,7 +206,7 @@ def films(
 
 
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
-    """Raise UnknownNameError, before the first frame, for a baseline that no arm is called."""
+    """Raise UnknownNameError, before the first frame, for a baseline that is not the name of an arm."""
     from harness.store.store import MANIFEST
     from reports.arms import entrant_of
     from reports.statistics.baseline import choose
@@ -213,13 +215,13 @@ def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
         return
     there = store.manifest()["asked"]["arms"] if (store.folder / MANIFEST).exists() else []
     planned_arms = {id(cell.arm): cell.arm for cell in planned}.values()
-    # What is asked for again is in the folder, too.
+    # By label, since an arm of this run may be in the folder too.
     arms = {arm["label"]: arm for arm in [*there, *(arm.asked() for arm in planned_arms)]}
     choose([entrant_of(arm) for arm in arms.values()], baseline)
 
 
 def _plan_in_words(looks: Sequence[Look]) -> list[str]:
-    """What a run is about to do with what is there: "12 kept, 3 stale: strategies/memrope changed"."""
+    """Return lines about the cells before a run: "12 kept, 3 stale: strategies/memrope changed"."""
     from harness.provenance.staleness import summary
 
     counts = Counter(look.state for look in looks)
@@ -240,9 +242,9 @@ def _plan_in_words(looks: Sequence[Look]) -> list[str]:
 
 @contextmanager
 def _stoppable() -> Iterator[None]:
-    """Let Ctrl-C end the command in one line; the store keeps what is there."""
+    """End the command with one line after Ctrl-C; finished cells stay in the folder."""
     try:
         yield
     except KeyboardInterrupt:
-        print("horizon: stopped; the same command goes on from here", file=sys.stderr)
+        print("horizon: stopped; the same command continues from here", file=sys.stderr)
         raise typer.Exit(130) from None

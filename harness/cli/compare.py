@@ -1,4 +1,4 @@
-"""The command that reads: `horizon compare`."""
+"""The command that makes reports: `horizon compare`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 OUT = Path("runs/compare")
 WIDE = 28
-"""Letters of an arm's name in a line of a table."""
+"""Most characters of an arm's name in one line of a table."""
 BETWEEN = 2
 """Spaces between columns."""
 BaselineOption = Annotated[
@@ -33,12 +33,12 @@ BaselineOption = Annotated[
 def compare(
     folders: Annotated[
         list[Path] | None,
-        typer.Argument(help="A campaign's folder; several that differ in their seed only make one table."),
+        typer.Argument(help="A campaign's folder; several folders that differ in their seed only give one table."),
     ] = None,
     baseline: BaselineOption = None,
     out: Annotated[
         Path | None,
-        typer.Option(help="Where the report goes. Default: FOLDER; of several folders: runs/pooled."),
+        typer.Option(help="Folder of the report. Default: FOLDER; for several folders: runs/pooled."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -50,7 +50,7 @@ def compare(
         print_json({"written": [str(path) for path in written]})
         return
     for sheet in filter(on_terminal, sheets):
-        # A title is not folded to the width of its table.
+        # Printed apart, since the title of a table would be wrapped to the table's width.
         console.print(sheet.title, style="bold")
         for shown in fitted(sheet, console.width):
             console.print(shown)
@@ -63,25 +63,32 @@ def compare(
 
 
 def on_terminal(sheet: Sheet) -> bool:
-    """Whether more of a table than the arms' names is for a terminal."""
+    """Return whether a table has columns for a terminal besides the names of the arms."""
     return not sheet.aside or len(sheet.heads) > 1 + len(sheet.aside)
 
 
 def fitted(sheet: Sheet, width: int) -> list[Shown]:
-    """Return a report's table as one that fits a terminal, or as several below each other, each with the arms' names.
+    """Return a report's table as one or several tables that fit a terminal, each with the arms' names.
 
-    An interval stands below its mean, and a count below its heading. Columns that are aside are in the page only.
+    An interval is printed below its mean, and a count below its heading. Columns in `aside` are on the page only.
+
+    Parameters
+    ----------
+    sheet
+        The report's table.
+    width
+        Characters of a line.
     """
     counts = sheet.counts or [""] * len(sheet.heads)
     columns = []
     for place, head in enumerate(sheet.heads):
-        # A name may have a bracket in it; a number has one before its interval.
+        # In the columns of numbers, a bracket begins an interval; in the first column it belongs to a name.
         cells = [terminal(row[place]) for row in sheet.rows]
         cells = [cell.replace(" [", "\n[") for cell in cells] if place else cells
         words = [*terminal(head).split(), counts[place], *(part for cell in cells for part in cell.splitlines())]
         widest = max(map(len, words), default=0)
         if place not in sheet.aside:
-            # Wrapped here: a column that is narrower than its heading would be folded.
+            # Wrapped here at words: otherwise a heading wider than its column would be broken within words.
             titles = [*wrap(terminal(head), max(widest, 1)), *([counts[place]] if counts[place] else [])]
             columns.append(("\n".join(titles), cells, widest))
     first, *rest = columns

@@ -1,4 +1,4 @@
-"""What a campaign would run, and what it would take."""
+"""The list of a campaign's cells with expected time and disk space, for `horizon run --dry-run`."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
-    """Print every cell with what would be done with it, its time and its disk; nothing is run but a few chunks."""
+    """Print every cell with its state, expected time and disk space; only a few chunks are run, to measure them."""
     from harness.engines.estimate import estimate
     from harness.provenance.staleness import summary
 
     sheet = table("cell", "strategy", "suite", "scenario", "rollouts", "latent frames", "about", title="what would run")
     total, disk = 0.0, 0
-    # Repeats differ in their seed only.
+    # One estimate serves all repeats, which differ in their seed only.
     known: dict[tuple[str, str, str, int], tuple[float, int]] = {}
     due = {_kind(look.cell): look.cell for look in looks if look.due and not look.cell.skip}
     with each_told([" ".join(map(str, kind)) for kind in due], "timing a few chunks of") as kinds:

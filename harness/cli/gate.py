@@ -1,4 +1,4 @@
-"""The commands that judge: `horizon gate | baseline | aa | history`."""
+"""The commands of the gate: `horizon gate | baseline | aa | history`."""
 
 from __future__ import annotations
 
@@ -26,24 +26,24 @@ if TYPE_CHECKING:
 
 OUT, AA = Path("runs/gate"), Path("runs/aa")
 HEAD, BASE = "head.parquet", "base.parquet"
-"""What a gate keeps of the two that it judged; `horizon baseline accept` reads the first."""
+"""Files with the evidence of the two sides of a gate; `horizon baseline accept` reads the first."""
 DEFAULT = {"suites": ["drift", "interactive", "latency", "vram"], "tier": "gate", "equal_budget": 0}
-"""The campaign of a gate that is given none."""
+"""The default campaign of a gate."""
 ROUNDS = 4
-"""Most rounds of repeats for what stays unsure."""
+"""Most rounds of repeats for findings that stay unsure."""
 COLOURS = {"regression": "bold red", "infra_error": "red", "mismatch": "red", "inconclusive": "yellow", "pass": "green",
            "improved": "green"}  # fmt: skip
 
 baselines = typer.Typer(add_completion=False, rich_markup_mode=None)
-app.add_typer(baselines, name="baseline", help="Keep a run as what later ones are compared with.")
+app.add_typer(baselines, name="baseline", help="Keep a run as the baseline of later runs.")
 
 
 @app.command()
 def gate(
-    run: Annotated[Path, typer.Argument(help="A campaign's folder; with --against or --measure: what is made.")] = OUT,
+    run: Annotated[Path, typer.Argument(help="A campaign's folder; with --against or --measure: the output.")] = OUT,
     against: Annotated[
         str | None,
-        typer.Option(help="Measure this commit, branch or checkout beside this one. Default: where main was left."),
+        typer.Option(help="Compare with this commit, branch or checkout. Default: where this branch left main."),
     ] = None,
     baseline: Annotated[
         Path | None,
@@ -54,19 +54,19 @@ def gate(
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
     minutes: Annotated[
-        float, typer.Option(callback=checks.not_negative, help="Time for measuring; more repeats while there is some.")
+        float, typer.Option(callback=checks.not_negative, help="Minutes for measuring; repeats are added until then.")
     ] = 6.0,
     workers: Annotated[
         int | None, typer.Option(callback=checks.workers, help="Processes for quality. Default: up to 4.")
     ] = None,
     threads: Annotated[int, typer.Option(callback=checks.threads, help="CPU threads of each process.")] = 1,
-    strict: Annotated[bool, typer.Option("--strict", help="Fail on inconclusive, too.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if the result is inconclusive, too.")] = False,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.folder, help="Where gate.md, junit.xml, gate.json go. Default: RUN.")
+        Path | None, typer.Option(callback=checks.folder, help="Folder of gate.md, junit.xml, gate.json. Default: RUN.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Is a run worse than its baseline, in quality, speed or memory? 0: no. 1: yes. 2: they cannot be compared."""
+    """Compare a run with its baseline. Exit code 0: not worse; 1: worse in quality, speed or memory; 2: not comparable."""
     from harness.gate import checkouts as trees
     from harness.gate.rounds import Rounds
     from reports.gate.arms import beside
@@ -79,12 +79,12 @@ def gate(
     margins = partial(_margins, policy)
     if baseline is not None and not measure:
         mine = _run(run)
-        # A name that is no file is one of the run's own arms.
+        # A name that is not a file is the name of an arm of the run.
         arm = not baseline.exists() and baseline.suffix != ".parquet" and len(baseline.parts) == 1
         verdict = _judged(*(beside(mine, str(baseline)) if arm else (mine, read(baseline))), margins)
     else:
         asked = _campaign(campaign, strategy)
-        # A mistake in it must not wait until all is measured.
+        # Report errors in the policy before the measurements.
         margins(asked.suites)
         root = Path(__file__).parents[2]
         sides = {"head": trees.tree(root)}
@@ -105,15 +105,15 @@ def gate(
 
 @app.command()
 def aa(
-    out: Annotated[Path, typer.Argument(help="A folder of runs; those that are there are not made again.")] = AA,
-    runs: Annotated[int, typer.Option(min=1, help="Real gates of this code against itself.")] = 12,
+    out: Annotated[Path, typer.Argument(help="A folder of runs; existing runs are kept.")] = AA,
+    runs: Annotated[int, typer.Option(min=1, help="Number of gates of this code against itself.")] = 12,
     campaign: Annotated[Path | None, typer.Option(help="A TOML file. Default: every strategy, tier gate.")] = None,
     policy: Annotated[Path | None, typer.Option(help="A TOML file of margins; default: those of the suites.")] = None,
-    minutes: Annotated[float, typer.Option(callback=checks.not_negative, help="Time for measuring each.")] = 6.0,
-    gates: Annotated[int, typer.Option(min=1, help="Gates that are simulated from what was recorded.")] = 1000,
+    minutes: Annotated[float, typer.Option(callback=checks.not_negative, help="Minutes for measuring each run.")] = 6.0,
+    gates: Annotated[int, typer.Option(min=1, help="Number of gates to simulate from the recorded runs.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """The gate's own noise: how noisy each number is, how often it cries wolf, what it can find, which margins fit."""
+    """Measure the noise of the gate: the spread of each number, false alarms, detectable effects, fitting margins."""
     from harness.gate import checkouts as trees
     from harness.gate.rounds import Rounds
     from reports.gate.calibration import calibrate, headline, rows, write
@@ -122,7 +122,7 @@ def aa(
 
     margins = partial(_margins, policy)
     tree = trees.tree(Path(__file__).parents[2])
-    # The same code, that must not be taken for it: each side shows its quality for itself.
+    # Another digest for the same code, so that each side runs its quality suites separately.
     sides = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
     for number in range(1, runs + 1):
         run = out / str(number)
@@ -152,13 +152,13 @@ def aa(
 @app.command()
 def history(
     folder: Annotated[Path, typer.Argument(help="A folder of runs: campaigns, gates, and baselines.")],
-    metric: Annotated[list[str] | None, typer.Option(help="SUITE.METRIC; repeat. Default: what a gate judges.")] = None,
+    metric: Annotated[list[str] | None, typer.Option(help="SUITE.METRIC; repeat. Default: the gate's metrics.")] = None,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.file, help="The picture. Default: history.png in FOLDER.")
+        Path | None, typer.Option(callback=checks.file, help="File of the plot. Default: history.png in FOLDER.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """When did a number step up or down? Over all runs in a folder, by the time at which they were begun."""
+    """Find the steps up or down of each number over all runs in a folder, in order of the times at which they began."""
     from reports.gate.history import draw, load, steps
 
     runs = load(folder)
@@ -182,10 +182,10 @@ def history(
 def accept(
     run: Annotated[Path, typer.Argument(help="A campaign's folder, or one that `horizon gate` measured.")],
     to: Annotated[Path, typer.Option(help="The baseline's file, NAME.parquet.")],
-    why: Annotated[str, typer.Option(help="Kept in the file, with who and when.")],
-    who: Annotated[str | None, typer.Option(help="Default: git's user.name.")] = None,
+    why: Annotated[str, typer.Option(help="The reason, which is kept in the file with name and date.")],
+    who: Annotated[str | None, typer.Option(help="Your name. Default: git's user.name.")] = None,
 ) -> None:
-    """Make a run the baseline from now on, on purpose: who, when and why are kept in its file."""
+    """Accept a run as the new baseline; name, date and reason are kept in its file."""
     from reports.gate.evidence import accept as keep
 
     note = keep(_run(run), to, why, who)
@@ -194,7 +194,7 @@ def accept(
 
 @baselines.command()
 def show(file: Annotated[Path, typer.Argument(help="A baseline's file.")], as_json: Json = False) -> None:
-    """What a baseline is of, and who accepted it when and why."""
+    """Show the contents of a baseline, and when, why and by whom it was accepted."""
     from reports.gate.evidence import read
 
     found = read(file)
@@ -228,7 +228,7 @@ def _campaign(path: Path | None, strategies: Sequence[str] | None) -> Campaign:
 
     asked = read_campaign(path) if path else make_campaign(DEFAULT)
     if asked.seeds is not None:
-        raise CampaignError(f"{path}: a gate takes seeds round by round, as many as it needs; leave seeds out")
+        raise CampaignError(f"{path}: a gate chooses the number of seeds itself, one per round; leave seeds out")
     return make_campaign({**asked.model_dump(), "strategies": list(strategies)}) if strategies else asked
 
 
@@ -251,7 +251,7 @@ def _measured(
     margins: Callable[[Iterable[str]], Policy],
     seconds: float,
 ) -> Verdict:
-    """Measure, judge, and measure again what stays unsure while there is time."""
+    """Measure and judge; repeat the measurements that stay unsure while there is time."""
     from harness.gate.rounds import only
     from reports.gate.evidence import nothing, only_arms, read, save, united
     from reports.gate.verdicts import unsure
@@ -263,16 +263,16 @@ def _measured(
         head = united([read(folder) for folder in rounds.folders["head"]])
         base = known
         if base is None:
-            # Of what is new in this code there is nothing before it.
+            # The base has no folder if all strategies are new in this code.
             base = united([read(folder) for folder in rounds.folders["base"]] or [nothing(head)])
         elif campaign.strategies:
             base = only_arms(base, {arm["label"] for arm in head.manifest["asked"]["arms"]})
         verdict = _judged(head, base, margins)
-        # What is called worse twice is worse.
+        # A finding that is a regression in two rounds is not measured again.
         left = [each for each in unsure(verdict.findings) if each.place not in called]
         called = {each.place for each in verdict.of("regression")}
         asked = only(campaign, {each.arm for each in left}, {each.suite for each in left})
-        # It is finished before the time is up, not after it.
+        # Stop if the next round would exceed the time.
         if not left or rounds.number >= ROUNDS or time.monotonic() - began + rounds.price(asked) > seconds:
             save(head, rounds.run / HEAD)
             save(verdict.base, rounds.run / BASE)

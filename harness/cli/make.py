@@ -1,4 +1,4 @@
-"""The commands that make: `horizon sample | train`."""
+"""The commands that make videos and weights: `horizon sample | train`."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from harness.training.loop import Trains
 
 STRIP = 12
-"""Pictures of a filmstrip."""
+"""Number of pictures of a filmstrip."""
 
 
 @app.command()
@@ -46,16 +46,18 @@ def sample(
             callback=checks.typed,
             help="For the pocket e.g. 'a large red disc slides fast on blue with dots'; or scenes with their lengths, "
             "'a thing [10s] | now a white cross [20s#] | cut to a disc [10s]': # before a hard cut, @ before a recall. "
-            "Without any length it is one prompt as typed, bars and semicolons included.",
+            "A text without any length is one prompt, including its bars and semicolons.",
         ),
     ],
     strategy: Annotated[str, typer.Option(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE].")] = "memrope",
     seconds: Annotated[
         float | None,
-        typer.Option(callback=checks.length, help="Length of the video; without it what the scenes say, or 30."),
+        typer.Option(callback=checks.length, help="Length of the video. Default: the sum of the scenes, or 30."),
     ] = None,
-    seed: Annotated[int, typer.Option(callback=checks.seed, help="What the prompt leaves open comes from it.")] = 0,
-    backbone: Annotated[str, typer.Option(help="One with a text encoder and a codec.")] = "pocket",
+    seed: Annotated[
+        int, typer.Option(callback=checks.seed, help="Seed of the noise, which decides what the prompt leaves open.")
+    ] = 0,
+    backbone: Annotated[str, typer.Option(help="A backbone with a text encoder and a codec.")] = "pocket",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     weights: WeightsOption = None,
     size: SizeOption = None,
@@ -64,10 +66,10 @@ def sample(
     container: ContainerOption = None,
     chunk: ChunkOption = None,
     out: Annotated[
-        Path, typer.Option(callback=checks.film, help="The mp4 file; a filmstrip PNG is put beside it.")
+        Path, typer.Option(callback=checks.film, help="The mp4 file; a filmstrip is written beside it as PNG.")
     ] = Path("sample.mp4"),
 ) -> None:
-    """Make a video from a prompt, streaming to disk, and a filmstrip of it."""
+    """Make a video from a prompt, and a filmstrip of it. The video is written while it is generated."""
     import torch
 
     from harness import registry
@@ -97,7 +99,7 @@ def sample(
         console.print(f"{strategy} on {backbone}: {learned.about}", style="yellow")
     script = script_of(stage, prompt, seconds)
     if "|" in prompt and len(script.cues) == 1:
-        one = "one prompt, its bars included; bars join scenes where one says its length: 'a thing [10s] | a disc'"
+        one = "one prompt, including its bars; bars separate scenes if a scene has a length: 'a thing [10s] | a disc'"
         console.print(one, style="yellow", soft_wrap=True, markup=False)
     beyond = beyond_training(stage, name, made, script.frames)
     if beyond:
@@ -120,7 +122,7 @@ def sample(
 def _filmed(
     stream: Iterable[Piece], video: VideoWriter, stage: Backbone, frames: int, title: str
 ) -> tuple[list[tuple[str, Tensor]], int]:
-    """Write pieces as they come; returns pictures for a filmstrip with their times, and the exit code."""
+    """Write the pieces of a video as they come; return pictures for a filmstrip with their times, and the exit code."""
     length = frames / stage.latents_per_second
     shown: list[tuple[str, Tensor]] = []
     pace = Pace({"video": length})
@@ -149,20 +151,20 @@ def _filmed(
 def train(
     what: Annotated[str, typer.Argument(help="pocket, or a strategy with weights: videomla, videomla.latent=8.")],
     backbone: Annotated[str | None, typer.Option(help="For which backbone; default: pocket.")] = None,
-    stage: Annotated[str | None, typer.Option(help="Only this stage; without it all that are not finished.")] = None,
+    stage: Annotated[str | None, typer.Option(help="Only this stage. Default: all that are not finished.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of checkpoints, logs, curves and weights. Default: runs/WHAT.")
     ] = None,
     seed: Annotated[
-        int, typer.Option(callback=checks.seed, help="Decides the clips, the noise and the first weights.")
+        int, typer.Option(callback=checks.seed, help="Seed of the clips, the noise and the initial weights.")
     ] = 0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
     threads: Annotated[
-        int, typer.Option(callback=checks.threads, help="CPU threads; the last bits depend on their number.")
+        int, typer.Option(callback=checks.threads, help="CPU threads; the last bits of numbers depend on it.")
     ] = 2,
-    install: Annotated[bool, typer.Option(help="Put the weights where the package reads them.")] = False,
+    install: Annotated[bool, typer.Option(help="Install the weights where the package reads them.")] = False,
 ) -> None:
-    """Train what Horizon ships. Killed at any moment, it goes on from its last checkpoint, with the same result."""
+    """Train the weights that Horizon ships. A killed training resumes at its last checkpoint, with the same result."""
     import torch
 
     from harness import registry
@@ -187,7 +189,7 @@ def train(
 
 
 def _train(part: str, trainer: Trains) -> None:
-    """Run a stage to its end; a bar on a terminal, a line every so often on stderr elsewhere, say how far it is."""
+    """Run a stage to its end, and show the progress: a bar on a terminal, elsewhere regular lines on stderr."""
     from harness.training.loop import run
 
     pace, begun = Pace({part: trainer.steps - trainer.step}), trainer.step

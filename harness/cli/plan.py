@@ -27,19 +27,20 @@ GB = 1e9
 def plan(
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     backbone: Annotated[str, typer.Option(help="Only its shapes are used.")] = "wan-1.3b",
-    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels. Default: the backbone's usual.")] = None,
+    size: Annotated[str | None, typer.Option(help="HEIGHTxWIDTH in pixels. Default: the backbone's size.")] = None,
     seconds: Annotated[float, typer.Option(callback=checks.length, help="Length of the video.")] = 60.0,
     gpu: Annotated[
-        list[str] | None, typer.Option(help=f"Repeat. {', '.join(GPUS)}, or here: this machine, measured.")
+        list[str] | None,
+        typer.Option(help=f"{', '.join(GPUS)}, or here: this machine, measured; repeat. Default: H100."),
     ] = None,
-    dtype: Annotated[str, typer.Option(help="Of the model and of what is cached.")] = "bfloat16",
+    dtype: Annotated[str, typer.Option(help="Data type of the model and of the cache.")] = "bfloat16",
     chunk: ChunkOption = None,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.file, help="Also draw memory and time side by side, into this PNG.")
+        Path | None, typer.Option(callback=checks.file, help="Also draw memory and time side by side into this PNG.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """What strategies take on paper: bytes, operations, and the least time a chunk can need on a device."""
+    """Compute the expected cost of strategies: bytes, operations, and the least time of a chunk on a device."""
     from harness import registry
     from harness.backbone.presets import parse_dtype
     from harness.campaign.options import backbone_request

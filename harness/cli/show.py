@@ -1,4 +1,4 @@
-"""The commands that show: `horizon list | describe | verify`."""
+"""The commands about strategies, suites, metrics and backbones: `horizon list | describe | verify`."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
 GROUPS: tuple[Group, ...] = ("suites", "metrics", "backbones")
-"""What is registered beside strategies."""
+"""Groups of entry points that `horizon list` and `horizon describe` know besides strategies."""
 FEW = 8
-"""Knobs that a line of the list shows."""
+"""Most knobs in a line of the list."""
 
 
 @app.command("list")
@@ -53,7 +53,7 @@ def list_(as_json: Json = False) -> None:
 
 
 def _abouts(group: Group) -> list[dict[str, str]]:
-    """Names of a group, each with what it is."""
+    """Return the names of a group, each with its summary."""
     from harness import registry
 
     return [{"name": name, "about": _summary(registry.load(group, name))} for name in registry.found(group)]
@@ -65,8 +65,8 @@ def describe(
     weights: WeightsOption = None,
     as_json: Json = False,
 ) -> None:
-    """Say what a strategy keeps, its knobs and its price at Wan size; what a suite or a metric measures; or what a
-    backbone is, and which files it needs."""
+    """Describe a strategy (its memory, its knobs, its price at Wan size), a suite, a metric, or a backbone with the
+    files that it needs."""
     from harness import registry
 
     if name in registry.found("backbones"):
@@ -116,7 +116,7 @@ def verify(
     strategy: Annotated[str, typer.Argument(help="NAME or NAME.KNOB=VALUE[,KNOB=VALUE], e.g. memrope.window=9,sink=1")],
     as_json: Json = False,
 ) -> None:
-    """Run the invariants that every memory must keep, on a tiny random backbone. Takes seconds."""
+    """Check the invariants that every memory must satisfy, on a tiny random backbone. This takes seconds."""
     from harness import registry
     from harness.verify.run import verify as run
 
@@ -143,7 +143,7 @@ def _about_strategy(name: str) -> dict[str, Any]:
     from harness.memory.knobs import describe_knobs
 
     kind = registry.strategy_class(name)
-    # A strategy of several files is registered by its package, which says what they mean together.
+    # A strategy of several files is registered by its package, whose docstring describes them together.
     module = inspect.getdoc(sys.modules[registry.found("strategies")[name].module]) or ""
     return {
         "name": name,
@@ -155,7 +155,7 @@ def _about_strategy(name: str) -> dict[str, Any]:
 
 
 def _prices(name: str) -> list[dict[str, Any]]:
-    """Bytes that the memory and its contexts take at Wan size, per horizon."""
+    """Return the bytes of the memory and of its contexts at Wan size, by horizon."""
     from harness import registry
     from harness.backbone.presets import wan_1_3b
     from harness.rollout.request import laid_out_bytes
@@ -165,7 +165,7 @@ def _prices(name: str) -> list[dict[str, Any]]:
         spec = strategy.adapt(wan_1_3b("meta")).memory_spec()
         capacity = strategy.open(spec).capacity
     except HorizonError:
-        # A third party's knobs may have no defaults, or none that fit a chunk of 3.
+        # Knobs of a plug-in may have no defaults, or none that fit a chunk of 3.
         return []
     except Exception as error:
         raise RegistryError(f"{name!r} cannot be opened: {type(error).__name__}: {error}") from error
@@ -259,7 +259,7 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
 
 
 def _tell_files(files: list[Found], weights: Path | None) -> None:
-    """Which files a backbone needs, whether they are there, and how to get those that are not."""
+    """Print which files a backbone needs, which are present, and how to get the missing ones."""
     from harness.backbone.published.artifacts import SHOWN, command, looked_in, offline, size_of
     from harness.backbone.published.places import weights_folder
 
@@ -286,7 +286,7 @@ def _tell_files(files: list[Found], weights: Path | None) -> None:
 
 
 def _summary(thing: object) -> str:
-    """The first sentence of a docstring, on one line."""
+    """Return the first paragraph of a docstring as one line."""
     return " ".join((inspect.getdoc(thing) or "").split("\n\n")[0].split())
 
 

@@ -1,4 +1,4 @@
-"""`horizon status`: how far a campaign is."""
+"""The command that shows the progress of a campaign: `horizon status`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def status(
     folder: Annotated[Path, typer.Argument(help="The folder of a campaign.")] = Path("runs/compare"),
     as_json: Json = False,
 ) -> None:
-    """Say how far a campaign is: cells by state, who has which, why some are stale, and the time that is left."""
+    """Show the progress of a campaign: cells by state, cells under way, reasons of stale cells, and the time left."""
     from harness.campaign.status import status as look
     from harness.store.store import Store
 
@@ -43,4 +43,4 @@ def status(
     if found.seconds_left is not None:
         console.print(f"about {found.seconds_left / 60:.1f} minutes left with {len(found.held)} at work")
     elif not found.held and {"waiting", "stale"} & set(found.counts):
-        console.print("nobody is at work on it; the command that made it goes on with it")
+        console.print("no process is running this campaign; the command that started it resumes it")

@@ -39,7 +39,7 @@ ROWS = [
     toml("deep nesting", f"suites = {DEEP}", "c.toml is not TOML: (nested too deep|.*depth)"),
     toml("the same key twice", "seed = 1\nseed = 2", "c.toml is not TOML: Cannot overwrite"),
     toml("an unknown key", "sede = 1", "unknown key 'sede' .did you mean 'seed'"),
-    Bad("a gate of several seeds", ("gate", "--campaign", "c.toml"), "c.toml: a gate takes seeds round by round",
+    Bad("a gate of several seeds", ("gate", "--campaign", "c.toml"), "c.toml: a gate chooses the number of seeds",
         file("c.toml", "seeds = 3\n")),
     toml("no seeds", "seeds = 0", "seeds = 0: must be a number of seeds, 1 to 1,000, or a list"),
     toml("seeds in quotes", 'seeds = "3"', "seeds = '3': must be a number of seeds"),

@@ -150,7 +150,7 @@ def test_seeds_that_a_folder_or_a_file_does_not_have(ran, tmp_path):
     assert "c holds another campaign: its seed is 0, not 1" in other
     (tmp_path / "l.toml").write_text("seeds = [1, 2]\n", encoding="utf-8")
     said = horizon("run", "l.toml", *ARMS, "--seed", "3", cwd=tmp_path, code=2)
-    assert said == "horizon: --seed 3: l.toml lists its seeds; give --seeds too, to count from this one\n"
+    assert said == "horizon: --seed 3: l.toml lists its seeds; give --seeds too, to count from this seed\n"
 
 
 def test_a_strategy_can_be_added_later(ran, tmp_path):
@@ -206,7 +206,7 @@ def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert err.splitlines() == ["horizon: stopped; the same command goes on from here"]
+    assert err.splitlines() == ["horizon: stopped; the same command continues from here"]
     assert "as published" in horizon("compare", "c", cwd=tmp_path)
 
 
@@ -220,7 +220,7 @@ def test_ctrl_c_twice_stops_at_once_without_a_traceback(tmp_path):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert err.splitlines() in ([], ["horizon: stopped; the same command goes on from here"])
+    assert err.splitlines() in ([], ["horizon: stopped; the same command continues from here"])
 
 
 @pytest.mark.parametrize(

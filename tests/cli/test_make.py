@@ -39,7 +39,7 @@ def test_sample_makes_a_video_and_a_filmstrip(tmp_path):
 def test_a_bar_without_lengths_is_told_of(tmp_path):
     done = horizon("sample", "a thing | a disc", cwd=tmp_path)
     assert done.returncode == 2
-    assert "one prompt, its bars included; bars join scenes where one says its length: 'a thing [10s]" in done.stdout
+    assert "one prompt, including its bars; bars separate scenes if a scene has a length: 'a thing [10s]" in done.stdout
     assert done.stderr == "horizon: the pocket does not know the word '|'; " + done.stderr.partition("; ")[2]
     assert not list(tmp_path.iterdir())
 

@@ -1,1 +1,1 @@
-"""The terminal: what is typed is checked, and what is said is one line or a table."""
+"""Input and output of the command line: checks of options, tables, progress, and messages of errors."""

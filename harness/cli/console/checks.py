@@ -1,4 +1,4 @@
-"""Checks of what is typed, made before anything is imported or written; each is a callback of its option."""
+"""Checks of options and arguments before anything is imported or written; most are callbacks of their options."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from harness.errors import CampaignError, shown
 from harness.limits import LARGEST_SEED, LONGEST, MOST_SEEDS, MOST_THREADS, MOST_WORKERS
 
 NAMED = ("describe", "sample", "train", "verify")
-"""Commands whose first argument is a name or a prompt: an empty one is answered with those that there are."""
+"""Commands whose first argument is a name or a prompt; they refuse an empty one themselves."""
 
 
 def above_zero(value: float | None) -> float | None:
-    """Return a number of seconds or minutes; raise BadParameter unless it is finite and above 0."""
+    """Return a number; raise BadParameter unless it is finite and above 0."""
     if value is not None and not (math.isfinite(value) and value > 0):
         raise typer.BadParameter(f"{value:g} is not a finite number above 0.")
     return value
@@ -31,29 +31,29 @@ def not_negative(value: float | None) -> float | None:
 
 
 def length(value: float | None) -> float | None:
-    """Return the seconds of a video; raise BadParameter for a length that no video has."""
+    """Return the seconds of a video; raise BadParameter unless they are above 0 and at most `LONGEST`."""
     if value is not None and not 0 < value <= LONGEST:
         raise typer.BadParameter(f"{value:g} is not a number of seconds above 0 and up to {LONGEST:,.0f} (31 days).")
     return value
 
 
 def seed(value: int | None) -> int | None:
-    """Return a seed; raise BadParameter for one that the tables cannot hold."""
+    """Return a seed; raise BadParameter unless it is from 0 to `LARGEST_SEED`."""
     return _between(value, 0, LARGEST_SEED)
 
 
 def seeds(value: int | None) -> int | None:
-    """Return a number of seeds; raise BadParameter for one that no campaign has."""
+    """Return a number of seeds; raise BadParameter unless it is from 1 to `MOST_SEEDS`."""
     return _between(value, 1, MOST_SEEDS)
 
 
 def threads(value: int | None) -> int | None:
-    """Return a number of threads; raise BadParameter for one that no machine has."""
+    """Return a number of threads; raise BadParameter unless it is from 1 to `MOST_THREADS`."""
     return _between(value, 1, MOST_THREADS)
 
 
 def workers(value: int | None) -> int | None:
-    """Return a number of processes; raise BadParameter for one that no machine has."""
+    """Return a number of processes; raise BadParameter unless it is from 1 to `MOST_WORKERS`."""
     return _between(value, 1, MOST_WORKERS)
 
 
@@ -64,8 +64,7 @@ def _between(value: int | None, least: int, most: int) -> int | None:
 
 
 def file(path: Path | None) -> Path | None:
-    """Return the path of a file that is to be written; raise CampaignError where it cannot be, before anything is
-    computed."""
+    """Return the path of an output file; raise CampaignError, before anything is computed, if it cannot be written."""
     if path is None:
         return None
     if path.is_dir():
@@ -74,12 +73,12 @@ def file(path: Path | None) -> Path | None:
 
 
 def folder(path: Path | None) -> Path | None:
-    """Return the path of a folder that is to be written into; raise CampaignError as `file` does."""
+    """Return the path of an output folder; raise CampaignError if it cannot be written into."""
     return None if path is None else _writable(path, path)
 
 
 def film(path: Path) -> Path:
-    """Return the path of a video; raise CampaignError where it, or the filmstrip beside it, cannot be written."""
+    """Return the path of a video; raise CampaignError if it or the filmstrip beside it cannot be written."""
     file(path)
     if path.suffix == ".mp4":
         file(path.with_suffix(".png"))
@@ -96,7 +95,7 @@ def _writable(path: Path, folder: Path) -> Path:
 
 
 def typed(text: str) -> str:
-    """Return a text that was typed in UTF-8 under a locale whose encoding lacks its letters, with those letters."""
+    """Return a text as typed in UTF-8, also under a locale whose encoding could not decode it."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -105,7 +104,7 @@ def typed(text: str) -> str:
 
 
 def no_empty_words(words: Sequence[str]) -> None:
-    """Raise CampaignError for an empty argument: an empty path would mean the folder in which the command runs."""
+    """Raise CampaignError for an empty argument; an empty path would mean the current folder."""
     named = words[:1] and words[0] in NAMED
     for before, word in zip(("", *words), words, strict=False):
         option, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""What the command line says of an error of the operating system: the file, the reason, and what helps."""
+"""Messages for errors of the operating system and of the command line: the file, the reason, and the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from harness.errors import HorizonError, shown
 
 
 def told(error: OSError) -> str:
-    """Return an error in one line: its file, the reason, and the variable or option that names another place."""
+    """Return an OSError as one line: its file, the reason, and the variable or option that names another place."""
     words = error.strerror or str(error) or type(error).__name__
     if error.filename is None:
         return f"cannot write the output: {words}"
@@ -25,13 +25,13 @@ def told(error: OSError) -> str:
 
 
 def mistyped(error: typer.TyperException) -> str:
-    """Return what is wrong with what was typed, in one line, with the value where a number was expected."""
+    """Return an error of the command line as one line, with the given value where a number was expected."""
     words = error.format_message().rstrip(".")
     said = getattr(error.__cause__, "errors", None)
     if said is not None:
         words = words.partition(", unable to parse")[0]
         words = f"{words}; given: {shown(said()[0]['input'])}"
-    return f"{words} (horizon --help shows what there is)"
+    return f"{words} (horizon --help lists the commands and options)"
 
 
 def _help(path: Path, number: int | None) -> str:
@@ -42,31 +42,31 @@ def _help(path: Path, number: int | None) -> str:
     }
     for variable, place in places.items():
         inside = place and _inside(path, place)
-        # Others have their files in the folder for temporary ones, too.
+        # The folder of temporary files also contains files of other programs.
         ours = variable != "TMPDIR" or (inside and inside.parts[:1] and inside.parts[0].startswith("horizon-"))
         if place and inside and ours and not _typed(path, place):
             return f"{variable} names another place for it"
     if number == errno.ENOSPC:
         return "make room there, or give --out another place"
     if number == errno.ENOENT:
-        return "give a path that is there"
+        return "give a path that exists"
     return "give a path that this user can use, with --out for what is written"
 
 
 def _inside(path: Path, place: Path) -> Path | None:
-    """The way from a place to a path in it."""
+    """Return a path relative to a folder; None if it is not in the folder."""
     whole, start = path.absolute(), place.absolute()
     return whole.relative_to(start) if whole.is_relative_to(start) else None
 
 
 def _typed(path: Path, place: Path) -> bool:
-    """Whether the path lies where this command was told to write or read, and that within the place."""
+    """Return whether an argument of this command is a location within `place` that contains the path."""
     words = [word.partition("=")[2] if word.startswith("-") else word for word in sys.argv[1:]]
     return any(word and _inside(path, Path(word)) and _inside(Path(word), place) for word in words)
 
 
 def _place(find: Callable[[], Path]) -> Path | None:
-    """A cache; None for a user without a home folder."""
+    """Return the folder of a cache; None for a user without a home folder."""
     try:
         return find()
     except HorizonError:

@@ -1,4 +1,4 @@
-"""How far a long job is, how long the rest takes, and when to say so where no bar can be shown."""
+"""The progress of a long job, the time left, and when to print a line about them where no bar can be shown."""
 
 from __future__ import annotations
 
@@ -6,20 +6,20 @@ import time
 from collections.abc import Callable, Mapping
 
 EVERY = 10.0
-"""Seconds between two lines about a job, at first."""
+"""Least seconds between two lines about a job."""
 SHARE = 0.1
-"""Of the time since the beginning: a job of a day is told of a hundred times, not nine thousand."""
+"""Least time between two lines, as a share of the time since the beginning, so that long jobs print few lines."""
 
 
 class Pace:
-    """The amount of work that is done and left, by its kind: one kind may take longer than another of the same amount.
+    """The amount of work that is done and left, by kind, since the same amount may take longer for some kinds.
 
     Parameters
     ----------
     work
-        Amount of each kind.
+        Amount of each kind, in any unit.
     clock
-        Seconds.
+        Returns the time in seconds.
     """
 
     def __init__(self, work: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
@@ -30,7 +30,7 @@ class Pace:
         self.began = self.marked = self.spoken = clock()
 
     def advance(self, kind: str, amount: float) -> None:
-        """Count work that has just been done; the time since the last call is taken for it."""
+        """Count work that has just been done; the time since the last call is attributed to it."""
         now = self.clock()
         self.spent[kind] += now - self.marked
         self.marked = now
@@ -43,7 +43,7 @@ class Pace:
         return self.clock() - self.began
 
     def seconds_left(self) -> float | None:
-        """Return how long the rest takes; None before anything is done. A kind not met yet is taken for an average."""
+        """Return the expected seconds of the rest; None before anything is done. New kinds count as average."""
         done = sum(self.done.values())
         if not done:
             return None
@@ -54,12 +54,12 @@ class Pace:
         )
 
     def in_words(self) -> str:
-        """Return the time that is left, "about 3 min left"; "" before anything is done."""
+        """Return the time left as text, "about 3 min left"; "" before anything is done."""
         seconds = self.seconds_left()
         return "" if seconds is None else f"about {span(seconds)} left"
 
     def due(self) -> bool:
-        """Return whether it is time for another line, and if so begin to wait for the one after it."""
+        """Return whether a line is due; if so, the time until the next line begins."""
         now = self.clock()
         if now - self.spoken < max(EVERY, SHARE * (now - self.began)):
             return False
@@ -68,7 +68,7 @@ class Pace:
 
 
 def span(seconds: float) -> str:
-    """Return a length of time in its two largest units: "40 s", "3 min", "2 h 10 min", "1 d 3 h"."""
+    """Return a duration in seconds as text with its largest units: "40 s", "3 min", "2 h 10 min", "1 d 3 h"."""
     if seconds < 59.5:
         return f"{seconds:.0f} s"
     minutes = round(seconds / 60)

@@ -1,4 +1,4 @@
-"""Tables and texts that fit a terminal: names are cut between their parts, words are not cut at all."""
+"""Tables and texts that fit a terminal: names are broken between their parts only, and words are not broken."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from harness.escaping import terminal
 GAP = 2
 """Spaces between columns."""
 WORD = re.compile(r"\S+(?: [^\w\s](?!\S))*")
-"""A word, with the marks behind it: a mark never stands alone on a line."""
+"""A word with the signs after it, so that a sign is never alone on a line."""
 JOINT = re.compile(r"(?<=[,=/._:-])(?=[A-Za-z])")
-"""Where a name of several parts may be cut: "memrope.window=9,sink=1", "attention_sink"."""
+"""A position at which a name of several parts may be broken: "memrope.window=9,sink=1", "attention_sink"."""
 
 NAMED = re.compile(r"\s*[\w*]+(?:, [\w*]+)*: ")
-"""The beginning of a line of a docstring that says what a name means."""
+"""The beginning of a docstring's line that describes names, such as "path, name: ..."."""
 NEARLY = 0.85
-"""Of the width of a paragraph: a line that long goes on in the next one."""
+"""Share of a paragraph's width from which a line is taken to continue in the next one."""
 
 
 class Sheet(Table):
-    """A table without lines, whose title goes over the whole screen.
+    """A table without rules, whose title may be as wide as the screen.
 
-    Where it is too wide, long texts are wrapped first, and names are cut between their parts only if nothing else
-    helps; numbers are never cut while there is room for them.
+    If the table is too wide, long texts are wrapped first; names are broken between their parts only if that is not
+    enough. Numbers are not broken while there is room for them.
     """
 
     def __init__(self, *heads: str | Text, title: str | None = None) -> None:
@@ -41,7 +41,7 @@ class Sheet(Table):
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = [[_told(console, cell) for cell in (column.header, *column.cells)] for column in self.columns]
         needs = [_needs(cells) for cells in columns]
-        # A column may be told to be narrower than its cells.
+        # The maximum width of a column may be smaller than its cells.
         most = [column.max_width or options.max_width for column in self.columns]
         needs = [
             (min(parts, top), min(words, top), min(whole, top))
@@ -59,17 +59,19 @@ class Sheet(Table):
 
 
 def allotted(needs: Sequence[tuple[int, int, int]], room: int) -> list[int]:
-    """Return the widths of columns that share so much room.
+    """Return the widths of columns that share a number of characters.
 
     Parameters
     ----------
     needs
-        Of each column: its longest part of a name, its longest word, its longest line.
+        For each column, the widths of its longest part of a name, its longest word and its longest line.
+    room
+        Characters of all columns together.
     """
     widths = [max(parts, 1) for parts, *_ in needs]
     while sum(widths) > max(room, len(widths)):
         widths[widths.index(max(widths))] -= 1
-    # The columns that lack least come first: one long name does not cut the short ones.
+    # Columns that lack least are widened first, so that one long name does not break the short ones.
     for place in sorted(range(len(needs)), key=lambda each: needs[each][1] - widths[each]):
         lacking = needs[place][1] - widths[place]
         if lacking <= room - sum(widths):
@@ -82,7 +84,7 @@ def allotted(needs: Sequence[tuple[int, int, int]], room: int) -> list[int]:
 
 
 def cut(text: Text, width: int) -> Text:
-    """Return a text whose lines are at most so wide, with the styles of its parts."""
+    """Return a text broken into lines of at most `width` characters, with its styles."""
     rows: list[Text] = []
     for each in text.split("\n", allow_blank=True):
         rows.extend(each.divide(_cuts(each.plain, width)))
@@ -92,15 +94,15 @@ def cut(text: Text, width: int) -> Text:
 
 
 def reflowed(text: str, width: int) -> str:
-    """Return a docstring, or several, with the paragraphs wrapped anew that are too wide."""
+    """Return a docstring, or several, in which paragraphs wider than `width` characters are wrapped again."""
     return "\n\n".join(_reflowed(paragraph, width) for paragraph in text.split("\n\n"))
 
 
 def _reflowed(paragraph: str, width: int) -> str:
-    """Wrap a paragraph anew, unless it is narrow enough.
+    """Return a paragraph that is wrapped again if it is too wide.
 
-    A line goes on with the next one where it is nearly as long as the paragraph is wide, and the next one neither
-    begins with a name and a colon nor stands further left.
+    A line is joined with the next one if it is nearly as long as the paragraph is wide, and the next one neither begins
+    with a name and a colon nor is indented less.
     """
     told = paragraph.split("\n")
     wide = max(map(len, told))
@@ -138,7 +140,7 @@ def _told(console: Console, cell: object) -> Text:
 
 
 def _needs(cells: Sequence[Text]) -> tuple[int, int, int]:
-    """The longest part of a name, the longest word and the longest line of a column."""
+    """Return the widths of the longest part of a name, the longest word and the longest line of a column."""
     rows = [row for cell in cells for row in cell.plain.split("\n")]
     words = [word for row in rows for word in WORD.findall(row)]
     parts = [part for word in words for part in JOINT.split(word)]
@@ -147,7 +149,7 @@ def _needs(cells: Sequence[Text]) -> tuple[int, int, int]:
 
 
 def _cuts(row: str, width: int) -> list[int]:
-    """Where a line is cut, in letters from its beginning."""
+    """Return the positions at which a line is broken, in characters from its beginning."""
     cuts: list[int] = []
     begin = 0
     for word in WORD.finditer(row):

@@ -1,4 +1,4 @@
-"""What all commands share: the app, the console, tables and JSON."""
+"""The parts that all commands share: the app, the console, common options, tables and JSON."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_mar
 
 
 class Screen(Console):
-    """A console for what comes from docstrings, knobs, names and exceptions, third parties' too.
+    """A console for text from docstrings, knobs, names and exceptions, including those of plug-ins.
 
-    Nothing in it is read as markup or as a command of the terminal. A `str` is one line, whatever it holds; what is
-    meant to have several is a `Text`.
+    No text is interpreted as markup or as a control sequence of the terminal. A `str` is always printed as one line; a
+    text of several lines is a `Text`.
     """
 
     def __init__(self, **options: Any) -> None:
@@ -39,29 +39,34 @@ class Screen(Console):
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
         if isinstance(renderable, Text):
             told = lines(renderable.plain)
-            # Only what is not as it should be loses the styles of its parts.
+            # Only a text that had to be escaped loses the styles of its parts.
             renderable = renderable if told.plain == renderable.plain else Text(told.plain, renderable.style)
         return super().render(renderable, options)
 
 
 console = Screen()
-# What is being done meanwhile: never in the way of what a command is asked for.
+# Progress goes to stderr, so that stdout has the result only.
 aside = Screen(stderr=True, style="dim")
 NARROW = 100
-"""Columns up to which a bar is short, so that the words beside it have room."""
+"""Widest terminal, in characters, with a short progress bar, which leaves room for the text beside it."""
 WeightsOption = Annotated[
     Path | None,
-    typer.Option("--weights", help="A folder of weights; default: HORIZON_WEIGHTS, the Hugging Face cache."),
+    typer.Option("--weights", help="A folder of weights. Default: HORIZON_WEIGHTS, the Hugging Face cache."),
 ]
-SizeOption = Annotated[str | None, typer.Option("--size", help="HEIGHTxWIDTH in pixels; default: the backbone's.")]
-TilingOption = Annotated[bool, typer.Option("--tiling", help="Decode in tiles: less memory, slightly other pictures.")]
+SizeOption = Annotated[str | None, typer.Option("--size", help="HEIGHTxWIDTH in pixels. Default: the backbone's.")]
+TilingOption = Annotated[
+    bool, typer.Option("--tiling", help="Decode in tiles: less memory, slightly different pictures.")
+]
 OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep the VAE off the device while nothing is decoded.")]
 ContainerOption = Annotated[
     str | None,
-    typer.Option("--container", help="Of a checkpoint with several: generator_ema, generator, model, ...; bare: none."),
+    typer.Option(
+        "--container", help="State in a checkpoint with several: generator_ema, generator, model, ...; bare: none."
+    ),
 ]
 ChunkOption = Annotated[
-    int | None, typer.Option("--chunk", help="Latent frames drawn together: 1 for frame-wise checkpoints. Default: 3.")
+    int | None,
+    typer.Option("--chunk", help="Latent frames generated together: 1 for frame-wise checkpoints. Default: 3."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 
@@ -72,23 +77,31 @@ def horizon() -> None:
 
 
 def lines(text: str, style: str = "") -> Text:
-    """Return a text of several lines, as they are."""
+    """Return a text of several lines, escaped for the terminal."""
     return Text("\n".join(map(terminal, text.split("\n"))), style)
 
 
 def line(text: str, style: str = "") -> Text:
-    """Return a text in one line, with a style of its own in a table."""
+    """Return a text as one line, escaped for the terminal, with its own style in a table."""
     return Text(terminal(text), style)
 
 
 def table(*columns: str | Text, title: str | None = None) -> Sheet:
-    """Return a table without lines that fits the terminal."""
+    """Return a table without rules that fits the terminal."""
     return Sheet(*columns, title=title)
 
 
 def progress(disable: bool = False, left: bool = True) -> Progress:
-    """A bar for tasks that say their `rate` in words. left: also the time that is left, as rich guesses it."""
-    # What names the task is cut, so that how far it is stays legible: percents, rate and time.
+    """Return a progress bar for tasks with a text field `rate`.
+
+    Parameters
+    ----------
+    disable
+        Show nothing.
+    left
+        Also show the time left, as estimated by rich.
+    """
+    # Shorten the name of the task, so that percentage, rate and time stay readable.
     room = console.width - (64 if left else 32)
     named = Column(no_wrap=True, overflow="ellipsis", max_width=max(room, 12))
     return Progress(
@@ -105,10 +118,17 @@ def progress(disable: bool = False, left: bool = True) -> Progress:
 
 @contextmanager
 def each_told(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
-    """Yield pieces of work one by one; stderr says which one is under way, and how long the rest takes.
+    """Yield pieces of work one by one, and show on stderr the present piece and the time left.
 
-    In a terminal that is one line, which goes when all is done; elsewhere it is a line a piece, ten seconds apart at
-    least.
+    In a terminal that is one line, which disappears at the end; elsewhere it is a line per piece, at intervals of at
+    least ten seconds.
+
+    Parameters
+    ----------
+    work
+        Names of the pieces.
+    what
+        The activity, such as "planning".
     """
     pace = Pace({what: len(work)})
 
@@ -127,6 +147,6 @@ def each_told(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
 
 
 def print_json(content: dict[str, Any]) -> None:
-    """Print for machines; what JSON does not know is printed as text."""
-    # JSON leaves this one control character as it is.
+    """Print JSON; values of types that JSON lacks are printed as text."""
+    # `json` does not escape this one control character.
     print(json.dumps(content, indent=2, default=str).replace("\x7f", "\\u007f"))

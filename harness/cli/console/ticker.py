@@ -1,4 +1,4 @@
-"""What a campaign says while it runs."""
+"""The progress of a running campaign."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ STYLES = {"ok": "green", "skipped": "dim"}
 
 
 class Ticker:
-    """Live progress on a terminal; elsewhere a line a cell, and on stderr a line every so often.
+    """Live progress on a terminal; elsewhere one line per cell, and regular lines on stderr.
 
     Parameters
     ----------
     planned
         All cells, in any order.
     kept
-        Ids of those that will not be run: they take no time.
+        Ids of the cells that will not be run, which take no time.
     """
 
     def __init__(self, planned: list[Cell], kept: Collection[str] = ()) -> None:
@@ -51,7 +51,7 @@ class Ticker:
         self.bar.stop()
 
     def step(self, step: Step) -> None:
-        """Some more latent frames of a cell are there. Of trouble that comes again it is told once."""
+        """Count further latent frames of a cell, and print its trouble, if any, once."""
         if step.trouble and step.trouble not in self.told:
             self.told.add(step.trouble)
             self.warn(step.trouble)
@@ -61,7 +61,7 @@ class Ticker:
         self._advance(cell, step.frames)
 
     def _advance(self, cell: Cell, frames: int) -> None:
-        """Show that some more of a cell is done, and say it where no bar is seen."""
+        """Advance the bar by latent frames of a cell; without a terminal, print a line if one is due."""
         self.pace.advance(cell.suite.name, frames)
         rate = f"{self.rolled / max(self.pace.elapsed, 1e-3):,.0f} latent frames/s"
         now = terminal(f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}")
@@ -71,15 +71,15 @@ class Ticker:
             aside.print(line(f"{now} · {rate} · {left or 'nothing finished yet'}"), soft_wrap=True)
 
     def warn(self, text: str) -> None:
-        """Something that must be seen, such as a worker that died."""
+        """Print a warning, such as the death of a worker."""
         self.bar.console.print(line(text, "yellow"), soft_wrap=True)
 
     def done(self, cell: Cell, status: Status, reason: str, kept: bool = False) -> None:
-        """A cell is in the store; kept: since before this run."""
+        """Count a cell that is in the store, and print its line. kept: whether it was there before this run."""
         self.finished += 1
         self.counts[status] = self.counts.get(status, 0) + 1
         whole = 0 if cell.id in self.kept else _frames(cell)
-        # What another process has run, or an earlier one had begun, comes at once.
+        # Frames of another process or of an earlier run are counted here, since `step` was not called for them.
         self._advance(cell, whole - self.under_way.pop(cell.id, 0))
         if (status not in STYLES or not console.is_terminal) and not (kept and status in STYLES):
             task = cell.task
@@ -89,5 +89,5 @@ class Ticker:
 
 
 def _frames(cell: Cell) -> int:
-    """Latent frames of all rollouts of a cell."""
+    """Return the latent frames of all rollouts of a cell."""
     return 0 if cell.skip else len(cell.task.rows) * cell.task.frames
