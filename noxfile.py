@@ -1,7 +1,7 @@
 """Sessions: `nox -s tests`, `nox -s verify`, `nox -s "verify(memrope)"`, ...; `nox --list` shows them all.
 
-One environment, .nox/horizon, serves every session but those that look at films: torch alone is about a gigabyte, and
-nox would otherwise make an environment for each parametrised session. It is made again when its recipe changes.
+All sessions but those of viewers share one environment, .nox/horizon: torch alone is about a gigabyte, and nox would
+otherwise make an environment for each parametrised session. The environment is made again when its requirements change.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
 HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
-"""Environments: Horizon's own, and those of the viewers, whose packages do not go with it or with each other."""
+"""Names of the environments: Horizon's own, and those of the viewers, whose packages conflict with it or each other."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
@@ -31,15 +31,16 @@ RECIPES = {
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
-"""Cells of the pocket are small: a process a core does nearly twice as much as one on two. What is given again wins."""
+"""Default options of `horizon run`, which later options override. Cells of the pocket are small: one process per core
+computes nearly twice as much as one process on two cores."""
 QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
 def prepare(session: nox.Session, name: str) -> Path:
-    """Make an environment, unless it is there and current; returns its Python.
+    """Make an environment, unless it exists and is current; return its Python.
 
-    Where only the names that Horizon registers have changed, Horizon alone is installed again, in seconds.
+    If only Horizon's entry points have changed, only Horizon is installed again, which takes seconds.
     """
     home, recipe = ROOT / ".nox" / name, RECIPES[name]
     python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
@@ -54,13 +55,13 @@ def prepare(session: nox.Session, name: str) -> Path:
     else:
         session.run(sys.executable, "-m", "venv", "--clear", str(home), external=True)
         session.run(*pip, "--constraint", "constraints.txt", *recipe, external=True)
-    # Written last: an interrupted installation is started again, not taken for a finished one.
+    # Written last, so that an interrupted installation is started again.
     stamp.write_text(f"{needed} {registered}", encoding="utf-8")
     return python
 
 
 def _digests(name: str) -> tuple[str, str]:
-    """Of what an environment needs, and of what Horizon registers in it."""
+    """Return the digests of an environment's requirements and of Horizon's entry points in it."""
     content = (ROOT / "constraints.txt").read_bytes() + str(ROOT).encode()
     if name != HORIZON:
         return hashlib.sha256(content + (ROOT / RECIPES[name][-1]).read_bytes()).hexdigest(), "-"
@@ -73,20 +74,20 @@ def _digests(name: str) -> tuple[str, str]:
 
 
 def python(session: nox.Session, *arguments: str, environment: str = HORIZON, **variables: str) -> None:
-    """Run an environment's Python on a module and its arguments, with these environment variables set."""
+    """Run a module with arguments by an environment's Python, with these environment variables."""
     path = {"PYTHONPATH": str(ROOT), **variables}
     session.run(str(prepare(session, environment)), "-m", *arguments, external=True, env=path)
 
 
 def look(session: nox.Session, viewer: str, module: str) -> None:
-    """Let a viewer look at the films of a campaign, and make its report anew."""
+    """Run a viewer on the films of a campaign, and make its report again."""
     folder, *rest = session.posargs or ["runs/compare"]
     python(session, "harness.cli", "films", folder)
     failed = None
     try:
         python(session, module, f"{folder}/films.json", *rest, environment=viewer)
     except CommandFailed as error:
-        # 1: a metric of a film failed, and the others are there.
+        # 1 means that a metric of a film failed; the other metrics are complete.
         if error.return_code != 1:
             raise
         failed = error
@@ -97,9 +98,9 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests in parallel, then lint and types. What follows -- goes to pytest."""
-    # Whoever is done early takes over what others still have before them: the slowest tests come last.
-    # Reading or writing a text without naming its encoding is an error (PEP 597).
+    """Run all tests in parallel, then lint and types. Arguments after -- go to pytest."""
+    # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
+    # Reading or writing a text without a named encoding is an error (PEP 597).
     words = ("--numprocesses", "auto", "--dist", "worksteal", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
     session.notify("lint")
@@ -108,23 +109,23 @@ def tests(session: nox.Session) -> None:
 
 @nox.session
 def fuzz(session: nox.Session) -> None:
-    """Random cases of every property, new ones each time, whole rollouts against the oracle first of all.
-    `-- --cases 200 --seed 7`: cases a test, and the seed of a run that is to be replayed; the rest goes to pytest."""
+    """Test every property with new random cases, above all whole rollouts against the oracle.
+    `-- --cases 200 --seed 7`: cases per test, and the seed of a run to repeat; other arguments go to pytest."""
     options = argparse.ArgumentParser("nox -s fuzz --")
-    options.add_argument("--cases", type=int, default=200, help="random cases a test, and a mode of a strategy")
-    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="of all cases")
+    options.add_argument("--cases", type=int, default=200, help="random cases per test, and per mode of a strategy")
+    options.add_argument("--seed", type=int, default=random.SystemRandom().randrange(2**32), help="seed of all cases")
     asked, rest = options.parse_known_args(session.posargs)
     again = " ".join([f"--cases {asked.cases} --seed {asked.seed}", *rest])
-    session.log(f"These cases again: nox -s fuzz -- {again}")
+    session.log(f"To repeat these cases: nox -s fuzz -- {again}")
     parallel = ("--numprocesses", "auto", "--dist", "worksteal")
     seeded = f"--hypothesis-seed={asked.seed}"
-    # Hypothesis marks its tests.
+    # The plug-in of Hypothesis gives its tests the mark `hypothesis`.
     python(session, "pytest", *parallel, "-m", "hypothesis", seeded, *rest, HORIZON_CASES=str(asked.cases))
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style and likely mistakes: ruff, checking only; and which room of the house may import which."""
+    """Check style and likely mistakes by ruff, and the import contracts between packages."""
     python(session, "ruff", "check", ".")
     python(session, "ruff", "format", "--check", ".")
     linter = prepare(session, HORIZON).with_name("lint-imports")
@@ -133,13 +134,13 @@ def lint(session: nox.Session) -> None:
 
 @nox.session
 def types(session: nox.Session) -> None:
-    """Types: mypy over the packages."""
+    """Check types by mypy."""
     python(session, "mypy")
 
 
 @nox.session
 def compare(session: nox.Session) -> None:
-    """The main job: every strategy under every suite, then the report. What follows -- goes to `horizon run`."""
+    """Run every strategy under every quality suite, then make the report. Arguments after -- go to `horizon run`."""
     python(session, "harness.cli", "run", "--out", "runs/compare", *SHARED, *session.posargs)
     python(session, "harness.cli", "compare", "runs/compare")
 
@@ -147,7 +148,7 @@ def compare(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
 def bench(session: nox.Session, strategy: str) -> None:
-    """One strategy beside the baseline, quality and cost, in runs/bench-NAME; what is there is not run again."""
+    """Run one strategy and the baseline, quality and cost, in runs/bench-NAME; finished cells are not run again."""
     folder = f"runs/bench-{strategy}"
     both = dict.fromkeys(("sliding_window", strategy))
     chosen = [word for name in both for word in ("--strategy", name)]
@@ -158,21 +159,21 @@ def bench(session: nox.Session, strategy: str) -> None:
 
 @nox.session
 def gate(session: nox.Session) -> None:
-    """This code beside where it left main, in turn: worse in quality, speed or memory? Six minutes; fails if so.
-    What follows -- goes to `horizon gate`: `-- --against REF`, `-- --baseline FILE --measure`, ..."""
+    """Compare this code with the commit where it left main; fail if quality, speed or memory are worse. Six minutes.
+    Arguments after -- go to `horizon gate`: `-- --against REF`, `-- --baseline FILE --measure`, ..."""
     python(session, "harness.cli", "gate", *session.posargs)
 
 
 @nox.session
 def aa(session: nox.Session) -> None:
-    """The gate's own noise: this code against itself, twelve times; an hour. What follows -- goes to `horizon aa`."""
+    """Measure the gate's noise: this code against itself, twelve times; an hour. Arguments after --: `horizon aa`."""
     python(session, "harness.cli", "aa", *session.posargs)
 
 
 @nox.session
 def cost(session: nox.Session) -> None:
-    """Speed, latency and memory of every strategy, interleaved, each cell alone in a process of its own; then the
-    report. What follows -- goes to `horizon run`: `-- --backbone wan-1.3b --device cuda` on a GPU."""
+    """Measure speed, latency and memory of every strategy, each cell in its own process, then make the report.
+    Arguments after -- go to `horizon run`: `-- --backbone wan-1.3b --device cuda` on a GPU."""
     suites = [word for name in COST for word in ("--suite", name)]
     python(session, "harness.cli", "run", "--out", "runs/cost", *suites, "--threads", "1", *session.posargs)
     python(session, "harness.cli", "compare", "runs/cost")
@@ -180,20 +181,20 @@ def cost(session: nox.Session) -> None:
 
 @nox.session
 def perceptual(session: nox.Session) -> None:
-    """LPIPS, DINOv2, CLIP and optical flow of a campaign's films, in an environment of its own, then the report.
-    `-- FOLDER [OPTIONS]`: what follows FOLDER goes to the viewer: `-- runs/compare --device cuda --shard 1/4`."""
+    """Compute LPIPS, DINOv2, CLIP and optical flow of a campaign's films, in an own environment, then make the report.
+    `-- FOLDER [OPTIONS]`: the options go to the viewer: `-- runs/compare --device cuda --shard 1/4`."""
     look(session, PERCEPTUAL, "suites.viewers.perceptual.run")
 
 
 @nox.session
 def vbench(session: nox.Session) -> None:
-    """VBench-Long of a campaign's films, in an environment of its own, then the report. As `perceptual`."""
+    """Compute VBench-Long of a campaign's films, with the same arguments as `perceptual`."""
     look(session, VBENCH, "suites.viewers.vbench.run")
 
 
 @nox.session
 def viewers(session: nox.Session) -> None:
-    """Test the viewers in the environments that they run in, VBench's own package included; ten minutes at first."""
+    """Test the viewers in their environments, including VBench's own package; ten minutes the first time."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
     seen = (
         "tests/suites/viewers/test_video_file.py",
@@ -206,28 +207,29 @@ def viewers(session: nox.Session) -> None:
 
 @nox.session
 def faults(session: nox.Session) -> None:
-    """Kill a campaign of one, two and three processes at 50 random moments and compare its tables with an undisturbed
-    run's; ten minutes. `-- --kills 200` for more."""
+    """Kill a campaign of one, two and three processes at 50 random moments, and compare its tables with those of an
+    undisturbed run; ten minutes. `-- --kills 200` for more."""
     python(session, "tests.faults.kills", *session.posargs)
 
 
 @nox.session
 def speed(session: nox.Session) -> None:
-    """What a chunk costs against bare matrix products, and whether it stays flat over 2,000 chunks; half an hour."""
+    """Measure the cost of a chunk relative to its bare matrix products, and over 2,000 chunks; half an hour."""
     python(session, "tests.benchmarks.cost", *session.posargs)
     python(session, "tests.benchmarks.flat")
 
 
 @nox.session
 def micro(session: nox.Session) -> None:
-    """Micro-benchmarks of the hot parts; what follows -- goes to pytest, e.g. --benchmark-compare."""
+    """Run micro-benchmarks of the hot parts. Arguments after -- go to pytest, e.g. --benchmark-compare."""
     store = ("--benchmark-storage", ".benchmarks/micro")
     python(session, "pytest", "tests/benchmarks/test_parts.py", "--benchmark-only", *store, *session.posargs)
 
 
 @nox.session
 def recorded(session: nox.Session) -> None:
-    """Seconds that runs/cost (or HORIZON_CAMPAIGN) recorded, as pytest-benchmark's; what follows -- goes to pytest."""
+    """Convert the seconds recorded in runs/cost (or HORIZON_CAMPAIGN) to pytest-benchmark's. Arguments after -- go to
+    pytest."""
     store = ("--benchmark-storage", ".benchmarks/recorded")
     words = ("tests/benchmarks/test_recorded.py", "--benchmark-only", *store, *session.posargs)
     python(session, "pytest", *words, HORIZON_CAMPAIGN=os.environ.get("HORIZON_CAMPAIGN") or "runs/cost")
@@ -235,18 +237,18 @@ def recorded(session: nox.Session) -> None:
 
 @nox.session
 def card(session: nox.Session) -> None:
-    """What the pocket can do: the figures and filmstrips of docs/pocket.md; a quarter of an hour."""
+    """Make the figures and filmstrips of docs/pocket.md, which show the pocket's quality; a quarter of an hour."""
     python(session, "tests.benchmarks.pocket_card", *session.posargs)
 
 
 @nox.session
 def film(session: nox.Session) -> None:
-    """The moving picture at the top of README.md, docs/pictures/four.png; a minute."""
+    """Make the moving picture at the top of README.md, docs/pictures/four.png; a minute."""
     python(session, "tests.benchmarks.front_film", *session.posargs)
 
 
 @nox.session
 @nox.parametrize("strategy", [nox.param(name, id=name) for name in STRATEGIES])
 def verify(session: nox.Session, strategy: str) -> None:
-    """The invariants of one strategy; without a name in parentheses, of all."""
+    """Check the invariants of one strategy; without a name in parentheses, of all."""
     python(session, "harness.cli", "verify", strategy)

@@ -66,7 +66,7 @@ def gate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare a run with its baseline. Exit code 0: not worse; 1: worse in quality, speed or memory; 2: not comparable."""
+    """Compare a run with its baseline. Exit 0: not worse; 1: worse in quality, speed or memory; 2: not comparable."""
     from harness.gate import checkouts as trees
     from harness.gate.rounds import Rounds
     from reports.gate.arms import beside
