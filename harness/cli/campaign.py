@@ -148,7 +148,8 @@ def run(
     for line in _plan_in_words(looks):
         console.print(line)
     kept = {look.cell.id for look in looks if not look.due}
-    with Ticker(planned, kept) as ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
+    ticker = Ticker(planned, kept, aloud=run_name() is None)
+    with ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
         execute(
             store,
             stage,

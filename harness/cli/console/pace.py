@@ -37,6 +37,11 @@ class Pace:
         self.done[kind] += amount
         self.left[kind] = max(self.left[kind] - amount, 0.0)
 
+    def pass_over(self, kind: str, amount: float) -> None:
+        """Count work whose time is unknown, because the time since the last call includes other work."""
+        self.marked = self.clock()
+        self.left[kind] = max(self.left[kind] - amount, 0.0)
+
     @property
     def elapsed(self) -> float:
         """Seconds since the beginning."""

@@ -27,17 +27,19 @@ class Ticker:
         All cells, in any order.
     kept
         Ids of the cells that will not be run, which take no time.
+    aloud
+        Whether lines are printed on stderr; False for a worker, whose last line is shown when it dies.
     """
 
-    def __init__(self, planned: list[Cell], kept: Collection[str] = ()) -> None:
+    def __init__(self, planned: list[Cell], kept: Collection[str] = (), aloud: bool = True) -> None:
         self.cells, self.finished = len(planned), 0
         self.counts: dict[Status, int] = {}
         work: Counter[str] = Counter()
         for cell in planned:
             work[cell.suite.name] += 0 if cell.id in kept else _frames(cell)
         self.pace = Pace(work)
-        self.kept = frozenset(kept)
-        self.rolled = 0
+        self.kept, self.aloud = frozenset(kept), aloud and not console.is_terminal
+        self.rolled, self.warm = 0, False
         self.bar = progress(disable=not console.is_terminal, left=False)
         self.task = self.bar.add_task("", total=work.total(), rate="")
         self.under_way: dict[str, int] = {}
@@ -62,13 +64,16 @@ class Ticker:
 
     def _advance(self, cell: Cell, frames: int) -> None:
         """Advance the bar by latent frames of a cell; without a terminal, print a line if one is due."""
-        self.pace.advance(cell.suite.name, frames)
+        # The first chunk gives no rate: its time includes encoding prompts and starting workers.
+        count = self.pace.advance if self.warm else self.pace.pass_over
+        count(cell.suite.name, frames)
+        self.warm = self.warm or frames > 0
         rate = f"{self.rolled / max(self.pace.elapsed, 1e-3):,.0f} latent frames/s"
         now = terminal(f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}")
         left = self.pace.in_words()
         self.bar.update(self.task, advance=frames, description=now, rate=left or rate)
-        if not console.is_terminal and self.pace.due():
-            aside.print(line(f"{now} · {rate} · {left or 'nothing finished yet'}"), soft_wrap=True)
+        if self.aloud and self.pace.due():
+            aside.print(line(f"{now} · {rate} · {left or 'no time known yet'}"), soft_wrap=True)
 
     def warn(self, text: str) -> None:
         """Print a warning, such as the death of a worker."""
