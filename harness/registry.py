@@ -52,7 +52,7 @@ def load(group: Group, name: str) -> Any:
     if not points:
         raise RegistryError(f"no {group} are registered: Horizon is not installed here; run pip install -e .")
     if name not in points:
-        close = difflib.get_close_matches(name, points, n=2, cutoff=0.5)
+        close = difflib.get_close_matches(name, points, n=2)
         hint = f"did you mean {' or '.join(map(repr, close))}? " if close else ""
         raise UnknownNameError(f"no {group} entry is called {name!r}; {hint}There are: {', '.join(points)}")
     try:
