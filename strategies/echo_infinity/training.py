@@ -93,7 +93,7 @@ class Remembering(FlowLearner):
         for number in range(frames // chunk):
             start, here = number * chunk, slice(number * chunk, (number + 1) * chunk)
             passes.prompt = [(keys[clips.heard[:, number]], values[clips.heard[:, number]]) for keys, values in said]
-            # The first pass, at the highest level, still sees the previous memory; the batch's first row decides for all.
+            # The first pass, at the highest level, still sees the previous memory; the first row decides for all.
             if memory.due and draw.levels[0, number]:
                 memory.update()
             if memory.memories:

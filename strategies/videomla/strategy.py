@@ -69,7 +69,7 @@ class VideoMLA(Strategy):
             )
         if type(self.policy).adapt is not Strategy.adapt:
             name = registry.name_of(self.policy)
-            raise KnobError(f"videomla: policy {name} adapts the layers itself; choose one that only keeps and drops")
+            raise KnobError(f"videomla: policy {name} has layers of its own; choose one that only keeps and drops")
         if self.window is not None and "window" not in self.policy.knobs():
             name = registry.name_of(self.policy)
             raise KnobError(f"videomla: policy {name} has no knob window; leave window out")

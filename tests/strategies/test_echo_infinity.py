@@ -206,7 +206,7 @@ def test_untrained_parameters_say_so_and_a_file_must_fit(tmp_path: Path) -> None
     told = EchoInfinity(parameters=str(path)).weights(backbone)
     assert told is not None
     assert (told.trained, told.about) == (True, "trained for a test")
-    with pytest.raises(CheckpointError, match="made for something else: sizes is"):
+    with pytest.raises(CheckpointError, match="trained for another purpose: sizes is"):
         EchoInfinity(parameters=str(path), encoder_layers=1).adapt(backbone)
     with pytest.raises(CheckpointError, match=r"no such file; train one with: horizon train echo_infinity"):
         EchoInfinity(parameters="nowhere.safetensors").adapt(backbone)
