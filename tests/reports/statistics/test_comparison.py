@@ -102,7 +102,7 @@ def test_arms_with_other_prompts_are_not_compared(tmp_path):
     _, (sheet, *_), legend = render(folder)
     assert cells(sheet)["memrope"]["PSNR (dB)"] == "15.00 (1 of 2)"
     assert "every arm draws the same prompts" not in (folder / "report.html").read_text(encoding="utf-8")
-    assert legend.marks == "No marks: nothing stands beside sliding_window."
+    assert legend.marks == "No marks: no arm can be compared with sliding_window."
 
 
 def test_films_of_all_lengths_are_shown(tmp_path):
@@ -158,7 +158,7 @@ def test_all_pairs_are_written_and_the_matrix_counts_them(tmp_path):
     assert named["sliding_window", "memrope"].real
     assert -1 <= named["sliding_window", "memrope"].low <= named["sliding_window", "memrope"].high < 0
     assert not named["memrope", "attention_sink"].real
-    matrix = next(sheet for sheet in sheets if sheet.title == "who beats whom, as published")
+    matrix = next(sheet for sheet in sheets if sheet.title == "pairwise wins, as published")
     assert matrix.rows == [
         ["1 sliding_window", "·", "0", "0"], ["2 memrope", "2", "·", "0"], ["3 attention_sink", "2", "0", "·"]
     ]  # fmt: skip
