@@ -68,7 +68,7 @@ ROWS = [
     Bad("a sample without numbers", ("sample", "a thing", "--device", "meta"), "holds shapes and no numbers"),
     Bad("a training without numbers", ("train", "pocket", "--device", "meta:0"), "holds shapes and no numbers"),
     Bad("an unknown device", ("run", "--device", "nonsense"), "device 'nonsense' is not available; allowed: cpu"),
-    Bad("a device that is not here", ("sample", "a thing", "--device", "cuda:99"), "'cuda:99' is not here"),
+    Bad("a device that is not here", ("sample", "a thing", "--device", "cuda:99"), "'cuda:99' is not available"),
     Bad("a size of thousands of digits", ("run", "--size", f"{DIGITS}x{DIGITS}"), "size .*each 1 to 16,384"),
     Bad("a size of nothing", ("run", "--size", "0x0"), "size '0x0': write height x width"),
     Bad("half a size", ("run", "--size", "480"), "size '480': write height x width"),

@@ -236,7 +236,7 @@ def test_ctrl_c_twice_stops_at_once_without_a_traceback(tmp_path):
             "device 'meta' holds shapes and no numbers; allowed: cpu, cuda",
         ),
         (["run", "--retry", "bad"], "--retry bad: allowed: ok, oom, nan, timeout, skipped, failed"),
-        (["run", "--device", "mps9"], "device 'mps9' is not here"),
+        (["run", "--device", "mps9"], "device 'mps9' is not available"),
         (["run", "--out", "/proc/none"], "cannot write to /proc/none"),
         (["compare", "nowhere"], "no campaign there; make one with: horizon run"),
         (["merge", "all", "nowhere"], "no campaign there; make one with: horizon run"),

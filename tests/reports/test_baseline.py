@@ -85,7 +85,7 @@ def test_another_baseline_turns_the_marks_round(tmp_path):
     assert [row[-1][-1] for row in sheet.rows] == ["0", "▲"]
     _, (sheet, *_), legend = render(folder, baseline="memrope")
     assert [row[-1][-1] for row in sheet.rows] == ["▼", "0"]
-    assert "worse than memrope of the same table" in legend.marks
+    assert "worse than memrope in the same table" in legend.marks
     assert "Against `memrope`" not in (folder / "report.md").read_text(encoding="utf-8")  # films have no headline score
 
 

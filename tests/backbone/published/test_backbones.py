@@ -290,7 +290,7 @@ def test_two_files_that_can_be_the_checkpoint_are_refused(own):
 
 @pytest.mark.parametrize("size", [(480, 830), (0, 16), (32,)])
 def test_sizes_that_the_patches_do_not_divide_are_refused(weights, size):
-    with pytest.raises(PresetError, match="height and width are multiples of 16"):
+    with pytest.raises(PresetError, match="height and width must be multiples of 16"):
         registry.backbone("self-forcing", weights=weights, size=size)
 
 

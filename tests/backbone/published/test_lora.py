@@ -138,7 +138,7 @@ def test_names_and_alphas_of_other_writers(tmp_path, way):
 @pytest.mark.parametrize(
     ("beside", "more", "says"),
     [
-        (None, {}, "scale of the adapter is not known: alpha stands neither in the file nor in adapter_config.json"),
+        (None, {}, "scale of the adapter is not known: alpha is neither in the file nor in adapter_config.json"),
         ("{}", {}, "the scale of the adapter is not known"),
         ('{"lora_alpha": "many"}', {}, "adapter_config.json: lora_alpha is not a finite number: 'many'"),
         ('{"lora_alpha": NaN}', {}, "adapter_config.json: lora_alpha is not a finite number: nan"),

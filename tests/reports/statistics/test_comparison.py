@@ -63,7 +63,7 @@ def test_means_and_differences_are_over_the_rollouts_that_arms_share(tmp_path):
     assert count(sheet, "PSNR (dB)") == "n=2 of 4"
     assert "(2 of 4)" in cells(sheet)["memrope"]["PSNR (dB)"]
     assert "of 4" not in cells(sheet)["sliding_window"]["PSNR (dB)"]
-    assert "in common" in legend.incomplete
+    assert "all of its arms have" in legend.incomplete
     for page in ("report.html", "report.md"):
         text = (folder / page).read_text(encoding="utf-8")
         assert "every arm draws the same prompts" not in text
@@ -163,7 +163,7 @@ def test_all_pairs_are_written_and_the_matrix_counts_them(tmp_path):
         ["1 sliding_window", "·", "0", "0"], ["2 memrope", "2", "·", "0"], ["3 attention_sink", "2", "0", "·"]
     ]  # fmt: skip
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert "## Who beats whom, as published" in text
+    assert "## Pairwise wins, as published" in text
     assert "| 2 memrope | 2 | · | 0 |" in text
 
 
