@@ -1,4 +1,4 @@
-"""The arms of a table: what each is called, in which tables it stands, what its cells took, on which cohorts."""
+"""The arms of a table: their labels, tables, cell timings and cohorts."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ WORDS = (
     "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
     "suite_version", "scenario", "prompt", "metric", "unit", "better", "weights", "observed_by",
 )  # fmt: skip
-"""Those of them that are categories."""
+"""Columns of the tidy table that are categories."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What cells happened to take on one cohort, without care: milliseconds of a chunk of a whole batch, and of a
-    prompt switch alone; NaN where nothing was measured."""
+    """Timings from quality cells on one cohort, not measured in isolation: milliseconds of a chunk of a whole batch,
+    and of a prompt switch alone; NaN where nothing was measured."""
 
     chunk_ms: float = np.nan
     switch_ms: float = np.nan
@@ -31,8 +31,8 @@ class Timing:
 
 @dataclass(frozen=True)
 class Entrant:
-    """A strategy with its knobs in a report. switch_frames: latent frames that a prompt switch replays. by_cohort: what
-    its cells took, by the cohort that they ran on. budget_bytes, budget_note: as those of an arm of a campaign."""
+    """A strategy with its knobs in a report. switch_frames: latent frames that a prompt switch replays. by_cohort:
+    timings of its cells by cohort. budget_bytes, budget_note: those of the campaign's arm."""
 
     label: str
     strategy: str
@@ -47,12 +47,12 @@ class Entrant:
 
 
 def entrants(*stores: Store) -> list[Entrant]:
-    """The arms of campaigns in the order of the first manifest, with what their cells cost."""
+    """Return the arms of campaigns in the order of the first manifest, with the costs of their cells."""
     costs: dict[tuple[str, str], list[tuple[str, dict[str, Any]]]] = {}
     for store in stores:
         manifest = store.manifest()
         for cell in cells_of(store):
-            # Suites of cost measure what a cell costs themselves.
+            # Cost suites measure the cost of a cell themselves.
             if cell.status == "ok" and cell.about["cost"]:
                 key = (cell.about["strategy"], knobs_text(cell.about["knobs"]))
                 costs.setdefault(key, []).append((cohort_name(cell.about, manifest), cell.about["cost"]))
@@ -77,7 +77,7 @@ def entrants(*stores: Store) -> list[Entrant]:
 
 
 def entrant_of(arm: Mapping[str, Any]) -> Entrant:
-    """An arm as a manifest has it, of which no cell is known."""
+    """Return an arm from a manifest, without any cells."""
     knobs = json.loads(knobs_text(arm["knobs"]))
     return Entrant(
         label=arm["label"],
@@ -92,12 +92,12 @@ def entrant_of(arm: Mapping[str, Any]) -> Entrant:
 
 
 def cohort_name(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> str:
-    """The short name of the machine, kernels and versions that a cell ran on."""
+    """Return the short name of the machine, kernels and versions that a cell ran on."""
     return content_id(cohort_of(about, manifest))
 
 
 def cohorts_of(*stores: Store) -> dict[str, str]:
-    """What the cohorts of campaigns are, in words, by their short names: the hardware, and whatever differs."""
+    """Return descriptions of the campaigns' cohorts by short name: the hardware, and whatever else differs."""
     found: dict[str, dict[str, Any]] = {}
     for store in stores:
         manifest = store.manifest()
@@ -115,7 +115,7 @@ def cohorts_of(*stores: Store) -> dict[str, str]:
 
 
 def _brief(value: Any) -> str:
-    """A value in a few letters; of digests the first."""
+    """Return a short form of a value: a prefix for digests."""
     text = ", ".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return text[:9] if len(text) >= 16 and all(each in "0123456789abcdef" for each in text) else text
 
@@ -129,16 +129,16 @@ def _timing(costs: Sequence[Mapping[str, Any]]) -> Timing:
 
 
 def table_names(field: Sequence[Entrant]) -> list[str]:
-    """The tables in which the arms stand, in their order."""
+    """Return the tables in which the arms stand, in their order."""
     return list(dict.fromkeys(name for entrant in field for name in entrant.tables))
 
 
 def knobs_text(knobs: Mapping[str, Any]) -> str:
-    """Knobs as one text, which tells arms apart."""
+    """Return knobs as one text that identifies an arm."""
     return json.dumps(knobs, sort_keys=True)
 
 
 def cells_of(store: Store) -> list[Stored]:
-    """The finished cells that the manifest names; others may lie in the folder from an earlier request."""
+    """Return the finished cells that the manifest names; others may lie in the folder from an earlier request."""
     wanted = set(store.manifest()["asked"]["cells"])
     return [cell for cell in store.cells() if cell.id in wanted]

@@ -1,4 +1,4 @@
-"""Which numbers a report shows, as the suites that made them declare it."""
+"""Selection of the numbers that a report shows, from the declarations of the suites."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from reports.tables import suite_named
 
 
 class Placed(NamedTuple):
-    """A column of a suite; two suites may have scenarios of one name."""
+    """A column of a suite; the suite is part of it, since two suites may have scenarios of one name."""
 
     suite: str
     column: Column
 
     def of(self, rows: pd.DataFrame) -> pd.DataFrame:
-        """The rows of its score, of all lengths of videos."""
+        """Return the rows of its score, for all lengths of videos."""
         suite, column = self
         return rows[(rows["suite"] == suite) & (rows["scenario"] == column.scenario) & (rows["metric"] == column.score)]
 
 
 class Block(NamedTuple):
-    """A table of one suite, or tables of one title of several suites side by side. tables: with the suite of each."""
+    """A table of one suite, or tables of several suites that share a title. tables: each with its suite."""
 
     title: str
     columns: list[Placed]
@@ -34,16 +34,16 @@ class Block(NamedTuple):
 
 @dataclass(frozen=True)
 class Shown:
-    """What the suites of a report show.
+    """Columns, tables and charts that the suites of a report show.
 
     Parameters
     ----------
     displays
-        By the name of the suite, in the order in which suites stand.
+        Display of each suite by name, in the order of the suites.
     costs
-        The suites of cost among them.
+        Names of the cost suites among them.
     there
-        Suite, scenario and score of all numbers.
+        (suite, scenario, score) of all numbers.
     """
 
     displays: Mapping[str, Display]
@@ -51,12 +51,12 @@ class Shown:
     there: frozenset[tuple[str, str, str]]
 
     def main(self) -> list[Placed]:
-        """The columns of the main tables that have numbers."""
+        """Return the columns of the main tables that have numbers."""
         every = [Placed(name, column) for name, display in self.displays.items() for column in display.columns]
         return [each for each in every if self.has(each)]
 
     def blocks(self, cost: bool) -> list[Block]:
-        """The further tables, of suites of cost or of the others, with the columns that have numbers."""
+        """Return the further tables, of cost suites or of the others, with the columns that have numbers."""
         made: dict[str, Block] = {}
         for name, display in self.displays.items():
             for table in display.tables if (name in self.costs) == cost else ():
@@ -66,33 +66,33 @@ class Shown:
         return [block for block in made.values() if block.columns or any(table.switches for _, table in block.tables)]
 
     def has(self, placed: Placed) -> bool:
-        """Whether a column is shown: it has a number, or stands beside one."""
+        """Return whether a column is shown: it has a number, or a column beside it has one."""
         suite, column = placed
         return bool(self.there & {(suite, column.scenario, score) for score in (column.score, column.beside)})
 
     def every(self) -> list[Placed]:
-        """All columns of quality."""
+        """Return all columns of quality."""
         return [*self.main(), *(each for block in self.blocks(cost=False) for each in block.columns)]
 
     @property
     def headline(self) -> Placed | None:
-        """The first headline of a suite that has numbers."""
+        """Return the first headline of a suite that has numbers."""
         found = [Placed(name, each.headline) for name, each in self.displays.items() if each.headline is not None]
         return next((each for each in found if self.has(each)), None)
 
     @property
     def notes(self) -> list[str]:
-        """What stands below the main tables."""
+        """Return the notes below the main tables."""
         return [note for display in self.displays.values() for note in display.notes]
 
 
 def scores_in(rows: pd.DataFrame) -> frozenset[tuple[str, str, str]]:
-    """Return suite, scenario and score of all numbers in some rows."""
+    """Return (suite, scenario, score) of all numbers in some rows."""
     return frozenset(map(tuple, rows[["suite", "scenario", "metric"]].drop_duplicates().astype(str).to_numpy()))
 
 
 def shown_of(rows: pd.DataFrame) -> Shown:
-    """Return what is shown of numbers of some suites, as these say it.
+    """Return what is shown of some rows, from the declarations of their suites.
 
     Parameters
     ----------

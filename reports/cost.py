@@ -1,4 +1,4 @@
-"""The part of a report about what it costs: rates, waits and bytes with their intervals, one table a cohort."""
+"""The cost tables of a report: rates, latencies and bytes with their intervals, one table a cohort."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from reports.statistics.comparison import Comparison
 
 
 def cost_sheets(found: Comparison, field: Sequence[Entrant], cohorts: Mapping[str, str], shown: Shown) -> list[Sheet]:
-    """Return the tables of the suites of cost, one for each cohort; those that were measured.
+    """Return the tables of the cost suites that were measured, one for each cohort.
 
     Parameters
     ----------
     cohorts
-        What a cohort is, in words, by its short name.
+        Descriptions of the cohorts, by short name.
     """
     rows = found.rows[found.rows["suite"].isin(shown.costs)]
     names = list(dict.fromkeys(rows["cohort"]))
@@ -36,7 +36,7 @@ def cost_sheets(found: Comparison, field: Sequence[Entrant], cohorts: Mapping[st
                 sheet = Sheet(block.title + on * (len(names) > 1), [])
                 _fill(sheet, mine, field, columns)
                 made.append(sheet)
-    return [*made, *_as_it_happened(field, cohorts)]
+    return [*made, *_quality_timings(field, cohorts)]
 
 
 def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], columns: Sequence[Placed]) -> None:
@@ -44,7 +44,7 @@ def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], columns: S
     sheet.add("strategy", arms)
     for placed in columns:
         part = placed.of(rows)
-        # An arm stands in several tables with the same numbers, and is compared within the first.
+        # An arm stands in several tables with the same numbers, and is compared in the first one.
         part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()].drop_duplicates("arm")
         unit = set(part["unit"])
         small = bool((part["mean"] < 1000).all())
@@ -53,14 +53,14 @@ def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], columns: S
         sheet.add(placed.column.heading, cells, count, placed.column.on_terminal)
 
 
-def _as_it_happened(field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:
-    """What cells took on each cohort, where they ran on several: these columns are left out of the other tables."""
+def _quality_timings(field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:
+    """Return the timings from quality cells, one table for each of several cohorts; other tables omit these columns."""
     names = list(dict.fromkeys(cohort for entrant in field for cohort in entrant.by_cohort))
     made = []
     for cohort in names if len(names) > 1 else ():
         arms = [entrant for entrant in field if cohort in entrant.by_cohort]
         timings = [entrant.by_cohort[cohort] for entrant in arms]
-        sheet = Sheet(f"as it happened, on {cohorts.get(cohort) or cohort or 'a machine without a name'}", [])
+        sheet = Sheet(f"timings of quality cells, on {cohorts.get(cohort) or cohort or 'a machine without a name'}", [])
         sheet.add("strategy", [entrant.label for entrant in arms])
         sheet.add("chunk (ms)", [f"{timing.chunk_ms:.0f}" for timing in timings])
         if any(np.isfinite(timing.switch_ms) for timing in timings):
@@ -80,7 +80,7 @@ def speeds(rows: pd.DataFrame, cohort: str | None = None) -> dict[str, float]:
 
 
 def in_bytes(value: float, low: float = np.nan, high: float = np.nan, more: int = 0) -> str:
-    """Return bytes in the unit that suits them, with both ends of their interval where these show."""
+    """Return bytes in a suitable unit, with both ends of their interval where these differ in print."""
     for unit, size in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
         if abs(value) >= size:
             said = [f"{each / size:.{2 + more}f}" for each in (value, low, high)]

@@ -1,4 +1,4 @@
-"""How the tables of a report are to be read: what a number is of, what marks mean, and why there are none."""
+"""Explanations of a report's tables: what numbers and marks mean, and why marks are missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from reports.columns import Shown
 from reports.statistics.comparison import MOST, Comparison
 
 TOLD = 6
-"""Arms and reasons that a terminal names."""
+"""Arms and reasons that a terminal names at most."""
 
 
 @dataclass(frozen=True)
@@ -25,19 +25,19 @@ class Legend:
     Parameters
     ----------
     numbers
-        What stands in the cells.
+        Meaning of the numbers.
     marks
-        What ▲ and ▼ mean; or, where there are none, why.
+        Meaning of ▲ and ▼; or, where no table has marks, the reason.
     unmarked
-        Why a table has no marks, where others have.
+        Why a table has no marks while others have.
     paired
         What rollouts of different arms have in common.
     incomplete
-        How numbers are made where arms lack rollouts; empty where none does.
+        How numbers are computed where arms lack rollouts; empty where no arm does.
     stale
-        Which arms other code made than today's, and what changed; empty where none.
+        Arms with cells made by other code than the current one, and what changed; empty where there are none.
     without
-        Which arms have cells without numbers, and why; the pages list each. Empty where none.
+        Arms with cells without numbers, and the reasons; the pages list each cell. Empty where there are none.
     """
 
     numbers: str
@@ -50,7 +50,7 @@ class Legend:
 
     @property
     def short(self) -> str:
-        """All of it that a terminal shows."""
+        """The sentences that a terminal shows."""
         parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.without)
         return " ".join(filter(None, parts))
 
@@ -58,7 +58,7 @@ class Legend:
 def legend_of(
     found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str], show: Shown
 ) -> Legend:
-    """Return how the tables of a report are to be read."""
+    """Return the explanations of a report's tables."""
     rows, baseline = found.rows, found.baseline
     # A metric may not apply to a rollout of one arm; a rollout is missing where none of its metrics is there.
     most = rows.groupby(["table", "suite", "scenario", "horizon_latent_frames", "cohort", "arm"])[["own", "of"]].max()
@@ -78,14 +78,14 @@ def legend_of(
         paired = paired.replace("carries on", "they carry on").replace("draws", "they draw")
     if len(lacking):
         incomplete = (
-            "Some arms lack rollouts, for instance (2 of 4): the numbers of such a column are of the rollouts that its "
-            "arms have in common (n=2 of 4)."
+            "Some arms lack rollouts, for instance (2 of 4): the numbers of such a column are over the rollouts that "
+            "all of its arms have (n=2 of 4)."
         )
         if disjoint:
-            incomplete += " Where arms have none in common each number says of how many it is, and nothing is compared."
+            incomplete += " Arms without common rollouts are not compared; each number gives its own count."
     marks = (
-        f"▲ better, ▼ worse than {baseline.name} of the same table: real below 0.05 after the correction for all pairs "
-        "of arms in the column."
+        f"▲ better, ▼ worse than {baseline.name} in the same table: significant at 0.05 after the correction for all "
+        "pairs of arms in the column."
     )
     labels = list(dict.fromkeys(entrant.label for entrant in field))
     if not baseline.arms:
@@ -93,7 +93,7 @@ def legend_of(
         others = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
         marks = f"No marks: {why}. Give --baseline one of: {others}."
     elif not found.rows["difference"].notna().any():
-        marks = f"No marks: nothing stands beside {baseline.name}."
+        marks = f"No marks: no arm can be compared with {baseline.name}."
     unmarked = tuple(f"No marks in {table}: {why}." for table, why in baseline.missing.items()) if baseline.arms else ()
     if any(rows.groupby("table")["arm"].nunique() > MOST):
         unmarked += (f"More than {MOST} arms: each is compared with the baseline only.",)
@@ -110,7 +110,7 @@ def legend_of(
 
 
 def _without(field: Sequence[Entrant], stores: Sequence[Store]) -> str:
-    """Which arms have cells without numbers, of how many, and why."""
+    """Return the arms that have cells without numbers, the counts of these cells, and the reasons."""
     labels = {(each.strategy, each.knobs): each.label for each in field}
     cells: Counter[str] = Counter()
     lost: Counter[tuple[str, str, str]] = Counter()

@@ -1,4 +1,4 @@
-"""What stands under the tables of a report: arms whose code is not of today, and the budget at equal bytes."""
+"""Notes under the tables of a report: arms with stale cells, and the budget of the equal-bytes table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from reports.arms import Entrant, cells_of, knobs_text
 from reports.sheet import Sheet
 
 STALE = " (stale)"
-"""Stands behind the name of an arm."""
+"""Suffix of a stale arm's name."""
 
 
 def stale_arms(stores: Sequence[Store], field: Sequence[Entrant]) -> dict[str, str]:
-    """Return why cells of an arm are not of today's code, by the label of the arm; arms without such cells are left
-    out."""
+    """Return the reasons why cells are stale, by the label of the arm; arms without stale cells are left out."""
     labels = {(entrant.strategy, entrant.knobs): entrant.label for entrant in field}
     reasons: dict[str, list[str]] = {}
     for store in stores:
@@ -31,7 +30,7 @@ def stale_arms(stores: Sequence[Store], field: Sequence[Entrant]) -> dict[str, s
 
 
 def mark(sheets: Sequence[Sheet], stale: Mapping[str, str]) -> None:
-    """Name the stale arms of tables, whose first column holds labels, or numbers and labels in a matrix."""
+    """Mark the stale arms of tables, whose first column holds labels, or numbers and labels in a matrix."""
     for sheet in sheets:
         for row in sheet.rows:
             number, _, label = row[0].partition(" ")
@@ -40,22 +39,22 @@ def mark(sheets: Sequence[Sheet], stale: Mapping[str, str]) -> None:
 
 
 OFF = "†"
-"""Marks cached bytes that are more than 5 % off the budget."""
+"""Marks cached bytes that differ by more than 5 % from the budget."""
 
 
 def with_budget(tables: Iterable[str], field: Sequence[Entrant]) -> list[str]:
-    """The tables once each; that of the equal budget also where every arm that was asked for it is left out."""
+    """Return the tables once each; the equal-bytes table is included even if every arm of it was left out."""
     return list(dict.fromkeys([*tables, *(EQUAL for runner in field if runner.budget_bytes is not None)]))
 
 
 def cached(runner: Entrant, table: str) -> str:
-    """Cached kB of an arm, marked where they are off the budget of the table."""
+    """Return the cached kB of an arm, marked where they are off the budget of the table."""
     off = table == EQUAL and runner.budget_note is not None
     return f"{runner.cache_bytes / 1000:.0f}{f' {OFF}' if off else ''}"
 
 
 def notes(table: str, field: Sequence[Entrant]) -> list[str]:
-    """The lines under a table: its budget, arms that are off it and arms that are not there, with their reasons."""
+    """Return the lines under a table: its budget, arms that are off it and arms that are absent, with reasons."""
     if table != EQUAL:
         return []
     asked = [runner for runner in field if runner.budget_bytes is not None]

@@ -1,4 +1,4 @@
-"""Campaigns that are read together: the same was asked for with several seeds, and their rollouts make one table."""
+"""Pooling of campaigns: several that differ in their seeds only are read as one table."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from harness.store.manifest import SHARED, has_known_world, seeds_of
 from harness.store.store import Store, Stored
 
 ITS_OWN = ("seed", "seeds", "cells", "baseline", "known_world")
-"""What may differ between campaigns of one table; whether the world is known follows from the backbone, and older
-manifests do not say it."""
+"""Manifest keys that may differ between campaigns of one table. Whether the world is known follows from the backbone,
+and older manifests lack it."""
 
 
 class Snapshot(Store):
-    """A campaign's folder as it is now: every cell and the manifest are read once, however often they are asked for."""
+    """A campaign's folder in its current state: every cell and the manifest are read once and cached."""
 
     @cached_property
     def _manifest(self) -> dict[str, Any]:
@@ -40,7 +40,8 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
     Raises
     ------
     StoreError
-        Where two differ in more than their seeds (the message names the first difference), or share one, or a rollout.
+        Where two campaigns differ in more than their seeds (the message names the first difference), or share a seed
+        or a rollout.
     """
     stores = [Snapshot(folder) for folder in folders]
     first, *rest = stores
@@ -66,7 +67,7 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
             known = cells.setdefault(cell, store)
             if known is not store:
                 raise StoreError(
-                    f"{store.folder} and {known.folder} both have cell {cell}, of a prompt that says its own seed: no "
+                    f"{store.folder} and {known.folder} both have cell {cell}, of a prompt that sets its own seed: no "
                     "rollout may count twice; run the seeds in one folder: horizon run --seeds N"
                 )
     if rest and not has_known_world(asked):
@@ -75,7 +76,7 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
 
 
 def united(stores: Sequence[Store]) -> dict[str, Any]:
-    """Return what the manifests of campaigns of one table say together: the name, and what was asked for."""
+    """Return the union of the manifests of campaigns of one table: the name, and the request."""
     manifests = [store.manifest() for store in stores]
     asked = dict(manifests[0]["asked"])
     seeds = [seed for manifest in manifests for seed in seeds_of(manifest["asked"])]
@@ -87,7 +88,7 @@ def united(stores: Sequence[Store]) -> dict[str, Any]:
 
 
 def _same_prompts(stores: Sequence[Store]) -> None:
-    """Raise StoreError where one campaign has prompts that another one lacks, and the other way round."""
+    """Raise StoreError for campaigns each of which has prompts that the other one lacks."""
     first, *rest = (
         {row["script"][0][1] for cell in store.cells() for row in cell.about["task"]["rows"]} for store in stores
     )
@@ -101,14 +102,14 @@ def _same_prompts(stores: Sequence[Store]) -> None:
 
 
 def _plain(key: str, value: Any) -> Any:
-    """A value in the form in which campaigns are compared: arms by label, and whose parameters they have."""
+    """Return a manifest value in a comparable form: arms by label, with the digest of their parameters."""
     if key != "arms" or value is None:
         return value
     return {arm["label"]: [arm["knobs"], arm["tables"], (arm.get("weights") or {}).get("digest")] for arm in value}
 
 
 def _said(one: Any, other: Any) -> str:
-    """Where two values differ, in words; of mappings the first key that does."""
+    """Return the difference of two values in words; for mappings, that of the first key that differs."""
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         missing = [key for key in other if key not in one]
         more = [key for key in one if key not in other]

@@ -1,4 +1,4 @@
-"""The tables of a report about quality: every arm at the lengths of its videos, with intervals, counts and marks."""
+"""The quality tables of a report: every arm at the lengths of its videos, with intervals, counts and marks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sheets(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown:
     made: list[Sheet] = []
     named = [table for table in table_names(field) if table in set(found.rows["table"])]
     for table in with_budget(named, field) if columns else ():
-        # Milliseconds of two machines must not stand in one column.
+        # One column must not mix milliseconds of two machines.
         one_cohort = len({cohort for entrant in field for cohort in entrant.by_cohort}) <= 1
         for title, placed in _by_length(table, columns, found.rows, lengths):
             part, arms = _within(found.rows, field, table)
@@ -44,7 +44,7 @@ def sheets(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown:
 def suite_sheets(
     found: Comparison, field: Sequence[Entrant], samples: pd.DataFrame, lengths: Lengths, shown: Shown
 ) -> list[Sheet]:
-    """Return the tables of the suites' own, as published."""
+    """Return the additional tables that suites declare, for the table of published arms."""
     part, arms = _within(found.rows, field, PUBLISHED)
     made: list[Sheet] = []
     for block in shown.blocks(cost=False):
@@ -69,7 +69,7 @@ def suite_sheets(
                         sheet.add(heading, cells)
             before = len(sheet.heads)
             _fill(sheet, part, entered, placed)
-            # An arm that has none of these numbers has nothing to show.
+            # Drop arms that have none of these numbers.
             if placed:
                 sheet.rows = [row for row in sheet.rows if any(cell != "n/a" for cell in row[before:])]
             made.append(sheet)
@@ -77,7 +77,7 @@ def suite_sheets(
 
 
 def _add_switches(sheet: Sheet, arms: Sequence[Entrant]) -> None:
-    """Add what a prompt switch costs the memory of each arm."""
+    """Add the cost of a prompt switch for the memory of each arm."""
     if len({cohort for arm in arms for cohort in arm.by_cohort}) <= 1:
         sheet.add("ms", [f"{_only(arm, 'switch_ms'):.1f}" for arm in arms])
     sheet.add("latent frames replayed", [f"{arm.switch_frames:.0f}" for arm in arms])
@@ -90,7 +90,7 @@ def _samples_of(samples: pd.DataFrame, suite: str, arm: Entrant) -> pd.DataFrame
 
 
 def differences(found: Comparison, headline: Placed | None) -> list[str]:
-    """Return what the headline score says in words, one line an arm and table."""
+    """Return the differences of the headline score in words, one line an arm and table."""
     if headline is None:
         return []
     part = headline.of(found.rows)
@@ -101,7 +101,7 @@ def differences(found: Comparison, headline: Placed | None) -> list[str]:
         verdict = (
             ("better" if (row.difference > 0) == (row.better == "higher") else "worse")
             if row.real
-            else "not told apart"
+            else "no significant difference"
         )
         lines.append(
             f"{row.table}: {row.arm} {row.difference:+.2f} [{row.difference_low:+.2f}, {row.difference_high:+.2f}] "
@@ -119,7 +119,7 @@ def _within(rows: pd.DataFrame, field: Sequence[Entrant], table: str) -> tuple[p
 def _by_length(
     title: str, columns: Sequence[Placed], rows: pd.DataFrame, lengths: Lengths
 ) -> list[tuple[str, list[tuple[Placed, int]]]]:
-    """The tables that columns need: the longest videos of every scenario, then those of shorter videos, by length."""
+    """Return the tables for columns: first the longest videos of every scenario, then shorter videos by length."""
     rate = dict(zip(rows["horizon_latent_frames"], rows["horizon_seconds"], strict=True))
     first, rest = [], dict[int, list[tuple[Placed, int]]]()
     for placed in columns:
@@ -152,5 +152,5 @@ def _fill(sheet: Sheet, part: pd.DataFrame, arms: Sequence[Entrant], columns: Se
 
 
 def _only(arm: Entrant, name: str) -> float:
-    """What the cells of an arm took, where all ran on one cohort."""
+    """Return a timing of an arm's cells, which must all have run on one cohort; NaN without cells."""
     return next((getattr(timing, name) for timing in arm.by_cohort.values()), np.nan)

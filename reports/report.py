@@ -1,4 +1,4 @@
-"""Campaigns' folders made readable: report.md, report.html, table.csv, pairs.csv, records.parquet and plots."""
+"""Reports of campaigns: report.md, report.html, table.csv, pairs.csv, records.parquet and plots."""
 
 from __future__ import annotations
 
@@ -35,41 +35,41 @@ from reports.statistics.ranking import matrices
 from reports.tables import scores, tidy, troubles
 
 POOLED = Path("runs/pooled")
-"""Where the report of several campaigns goes, unless another place is given."""
+"""Folder of the report of several campaigns, unless another one is given."""
 
 
-@np.errstate(over="ignore", invalid="ignore")  # A number near the largest has no mean and no spread, and is told so.
+@np.errstate(over="ignore", invalid="ignore")  # Numbers near the largest float have no finite mean or spread.
 def render(
     *folders: Path, out: Path | None = None, baseline: str | None = None
 ) -> tuple[list[Path], list[Sheet], Legend]:
-    """Write everything that people read of one campaign, or of several that differ in their seed only.
+    """Write the report of one campaign, or of several that differ in their seeds only.
 
     Parameters
     ----------
     folders
-        Of campaigns.
+        Folders of campaigns.
     out
-        Where it is written; by default beside the records of a single campaign, and into `POOLED` for several.
+        Folder of the report; by default beside the records of a single campaign, and `POOLED` for several.
     baseline
-        The arm with which the others are compared; by default what the campaign was run with, or `sliding_window`.
+        The arm with which the others are compared; by default that of the campaign, or `sliding_window`.
 
     Returns
     -------
     written, sheets, legend
-        The files, the page first; the tables; and how they are to be read.
+        The files, the page first; the tables; and the explanations of the tables.
 
     Raises
     ------
     StoreError
-        For a folder without a campaign or without a finished cell, and for campaigns that do not go into one table.
+        For a folder without a campaign or without a finished cell, and for campaigns that cannot be pooled.
     UnknownNameError
-        For a baseline that no arm is called.
+        For a baseline that is not the name of any arm.
     """
     stores = opened(folders)
     place = out or (folders[0] if len(folders) == 1 else POOLED)
     own(place, "plots")
     if (place / MANIFEST).exists() and [place.resolve()] != [folder.resolve() for folder in folders]:
-        raise StoreError(f"{place} is a campaign's folder, where its own report lies; give --out another place")
+        raise StoreError(f"{place} is a campaign's folder and holds its own report; give --out another place")
     manifest, table, runners = united(stores), tidy(*stores), entrants(*stores)
     scored, cohorts = scores(table), cohorts_of(*stores)
     found = compared(scored, runners, manifest["asked"]["baseline"] if baseline is None else baseline)
@@ -83,7 +83,7 @@ def render(
     ]
     stale = stale_arms(stores, runners)
     mark(shown, stale)
-    # Nothing is written of a report that cannot be finished.
+    # Checked first, so that nothing is written of a report that cannot be finished.
     for cell in (cell for store in stores for cell in store.cells()):
         cell.check_pictures()
     try:
@@ -93,7 +93,7 @@ def render(
         against = differences(found, show.headline)
         pages = _pages(place, _told(stores, manifest, shown, against, plots, legend, found.baseline.name))
     except StoreError:
-        # Something that was read; another place would not help.
+        # Reading failed; another place to write to would not help.
         raise
     except OSError as error:
         raise StoreError(f"cannot write to {place}: {error.strerror or error}; give --out another place") from None
@@ -101,7 +101,7 @@ def render(
 
 
 def _tables(place: Path, table: pd.DataFrame, found: Comparison, runners: Sequence[Entrant]) -> list[Path]:
-    """The tables for machines: all samples, all numbers, all pairs."""
+    """Write the machine-readable tables: all samples, all numbers, all pairs."""
     costs = pd.DataFrame([{"arm": r.label, "cache_bytes": r.cache_bytes, "chunk_ms": _chunk(r)} for r in runners])
     rows = found.rows.merge(costs, on="arm", how="left")
     paths = [place / name for name in ("table.csv", "pairs.csv", "records.parquet")]
@@ -114,7 +114,7 @@ def _tables(place: Path, table: pd.DataFrame, found: Comparison, runners: Sequen
 
 
 def _chunk(entrant: Entrant) -> float:
-    """Milliseconds of a chunk, unless they are of several cohorts."""
+    """Return the milliseconds of a chunk, or NaN where they are from several cohorts."""
     timings = list(entrant.by_cohort.values())
     return timings[0].chunk_ms if len(timings) == 1 else float("nan")
 
@@ -128,7 +128,7 @@ def _told(
     legend: Legend,
     baseline: str,
 ) -> dict[str, Any]:
-    """What the pages are filled with. against: the baseline, in words."""
+    """Return the values that fill the pages. against: the baseline, in words."""
     asked = manifest["asked"]
     return {
         "manifest": manifest,
@@ -154,12 +154,12 @@ def _pages(place: Path, told: dict[str, Any]) -> list[Path]:
 
 
 def _html() -> Environment:
-    """Templates whose every expression is escaped for HTML."""
+    """Return the templates in which every expression is escaped for HTML."""
     return Environment(finalize=_visible, autoescape=True, **_TEMPLATES)
 
 
 def _markdown() -> Environment:
-    """Templates whose every expression is escaped for Markdown, but what a filter has made Markdown of."""
+    """Return the templates in which every expression is escaped for Markdown, except the output of Markdown filters."""
     pages = Environment(finalize=_as_markdown, **_TEMPLATES)
     pages.filters["code"] = lambda text: Markup(escaping.code(text))
     pages.filters["row"] = lambda cells: Markup(escaping.markdown_row(cells))
@@ -181,13 +181,13 @@ _TEMPLATES: dict[str, Any] = {
 
 
 def _environments(stores: Sequence[Store]) -> list[dict[str, Any]]:
-    """The environments in which the campaigns ran, each once."""
+    """Return the environments in which the campaigns ran, each once."""
     found = [environment for store in stores for environment in store.manifest()["environments"].values()]
     return [each for number, each in enumerate(found) if each not in found[:number]]
 
 
 def _protocols(stores: Sequence[Store]) -> list[tuple[str, str]]:
-    """How viewers looked at the films, a line a metric."""
+    """Return the protocols of the viewers of films, one line a metric."""
     found = [
         (f"{viewer}, {metric}", json.dumps(how, ensure_ascii=False))
         for store in stores

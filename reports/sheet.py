@@ -1,4 +1,4 @@
-"""The tables of a report as text: numbers with both ends of their interval, how many rollouts they are of, marks."""
+"""Tables of a report as text: numbers with both ends of their interval, counts of rollouts, and marks."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ import pandas as pd
 from reports.statistics.comparison import marked
 
 MORE = 3
-"""Digits that a column gets beyond its usual ones where a mark asks for them."""
+"""Most digits that a column gets beyond its usual ones, to make a mark's difference visible."""
 Spell = Callable[[float, float, float, int], str]
-"""A mean with both ends of its interval (NaN where it has none), and extra digits, as text."""
+"""Function that writes a mean with both ends of its interval (NaN where it has none), and extra digits, as text."""
 
 
 @dataclass
 class Sheet:
-    """One table of a report: a heading, its columns, a row an arm.
+    """One table of a report: a heading, its columns, and one row an arm.
 
-    counts: how many rollouts the numbers of a column are of ("n=32"), empty for a column of other things; none at all
-    in a table that has no such columns. notes: what a reader must know of it. aside: the places of columns that are not
-    shown on a terminal.
+    counts: number of rollouts behind each column ("n=32"), empty for columns that are not over rollouts; the list is
+    empty in a table without counts. notes: remarks for the reader. aside: indices of columns that a terminal does not
+    show.
     """
 
     title: str
@@ -34,7 +34,7 @@ class Sheet:
     aside: set[int] = field(default_factory=set)
 
     def add(self, head: str, cells: Sequence[str], count: str = "", on_terminal: bool = True) -> None:
-        """Add a column, one cell a row. on_terminal: False for one that is in the pages only."""
+        """Add a column, one cell a row. on_terminal: False for a column that only the pages show."""
         if not on_terminal:
             self.aside.add(len(self.heads))
         if not self.rows:
@@ -46,7 +46,7 @@ class Sheet:
 
     @property
     def titles(self) -> list[str]:
-        """The headings with their counts."""
+        """Headings with their counts."""
         return [f"{head}, {count}" if count else head for head, count in zip(self.heads, self._counts(), strict=True)]
 
     def _counts(self) -> list[str]:
@@ -54,7 +54,7 @@ class Sheet:
 
 
 def number(digits: int = 2) -> Spell:
-    """Return the spelling of plain numbers with so many digits behind the point."""
+    """Return a function that writes plain numbers with this many digits behind the point."""
 
     def spell(mean: float, low: float, high: float, more: int) -> str:
         said = [f"{value + 0.0:,.{digits + more}f}" for value in (mean, low, high)]
@@ -65,7 +65,7 @@ def number(digits: int = 2) -> Spell:
 
 
 def column(part: pd.DataFrame, arms: Sequence[str], spell: Spell, absent: str = "n/a") -> tuple[list[str], str]:
-    """Return the cells of a column, and how many rollouts its numbers are of.
+    """Return the cells of a column, and the count of rollouts behind its numbers.
 
     Parameters
     ----------
@@ -74,13 +74,13 @@ def column(part: pd.DataFrame, arms: Sequence[str], spell: Spell, absent: str = 
     arms
         Labels of the table's rows, in their order.
     spell
-        How a number is written.
+        Function that writes a number.
     absent
-        What stands for an arm that has no number.
+        Text for an arm without a number.
     """
     rows = {row.arm: row for row in part.itertuples()}
     clear = [digits for digits in range(MORE + 1) if not _hidden(rows.values(), spell, digits)] or [1]
-    # One digit more where an interval would seem to have no width.
+    # Use one digit more where the ends of an interval would be printed alike.
     more = next((digits for digits in clear if digits < 2 and not _flat(rows.values(), spell, digits)), clear[0])
     hidden = _hidden(rows.values(), spell, more)
     counts = {row.count for row in rows.values() if row.count}
@@ -108,7 +108,7 @@ def column(part: pd.DataFrame, arms: Sequence[str], spell: Spell, absent: str = 
 
 
 def _flat(rows: Any, spell: Spell, more: int) -> bool:
-    """Whether an interval has ends that are printed alike."""
+    """Return whether the two ends of any interval are printed alike."""
     ends = [
         (spell(row.low, np.nan, np.nan, more), spell(row.high, np.nan, np.nan, more))
         for row in rows
@@ -118,7 +118,7 @@ def _flat(rows: Any, spell: Spell, more: int) -> bool:
 
 
 def _hidden(rows: Any, spell: Spell, more: int) -> set[str]:
-    """The marked arms whose printed number is that of an arm with another mark, the baseline's among them."""
+    """Return the marked arms that print the same number as an arm with another mark, for instance the baseline."""
     marks: dict[str, set[str]] = {}
     shown = {}
     for row in rows:

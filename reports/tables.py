@@ -1,4 +1,4 @@
-"""From campaigns' folders to tables: tidy samples, scores a rollout, the arms and what they cost, what went wrong."""
+"""Tables from campaigns' folders: tidy samples, scores of rollouts, arms and their costs, failures."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ TIDY = (
     "suite_version", "scenario", "prompt", "seed", "repeat", "horizon_latent_frames", "horizon_seconds", "metric",
     "unit", "better", "at_frame", "value", "weights", "observed_by",
 )  # fmt: skip
-"""Columns of the tidy table (DESIGN of records): one row a sample."""
+"""Columns of the tidy table: one row a sample."""
 
 
 def suite_named(name: str) -> Suite:
-    """The registered suite of this name."""
+    """Return the registered suite of this name."""
     found: Suite = registry.load("suites", name)()
     return found
 
 
 def observed_by(table: pd.DataFrame) -> str:
-    """Return the column that tells independent observations apart.
+    """Return the column that identifies independent observations.
 
     In a known world that is the seed, since two prompts with one seed show one world; else the prompt, since films of
     one prompt are alike whatever their seed.
@@ -40,14 +40,14 @@ def observed_by(table: pd.DataFrame) -> str:
 
 
 def rollouts_of(part: pd.DataFrame, by: str) -> tuple[np.ndarray, np.ndarray]:
-    """Number the rollouts of some rows; returns the number of each row's, and of each rollout the column `by`."""
+    """Number the rollouts of some rows. Return each row's number, and the value of column `by` for each rollout."""
     codes = part.groupby(["prompt", "seed"], sort=False, observed=True).ngroup().to_numpy()
     _, first = np.unique(codes, return_index=True)
     return codes, part[by].to_numpy(object)[first]
 
 
 def tidy(*stores: Store) -> pd.DataFrame:
-    """All samples of the finished cells that are part of the campaigns, one a row."""
+    """Return all samples of the campaigns' finished cells, one a row."""
     words: dict[str, _Words] = {name: _Words() for name in WORDS}
     numbers: dict[str, list[Any]] = {name: [] for name in TIDY if name not in WORDS}
     loaded: dict[str, Suite] = {}
@@ -68,12 +68,12 @@ def tidy(*stores: Store) -> pd.DataFrame:
 
 
 def scores(table: pd.DataFrame) -> pd.DataFrame:
-    """What each suite makes of its samples: one row a rollout, horizon and score."""
+    """Return each suite's scores of its samples: one row for a rollout, horizon and score."""
     parts = []
     for name, part in table.groupby("suite", observed=True, sort=True):
         suite = suite_named(str(name))
         plain = part.astype(dict.fromkeys(part.select_dtypes("category"), "object"))
-        # A suite may keep only the columns that it knows.
+        # Suites may drop columns that they do not know, so the observation is added to their result.
         scored = suite.scores(plain).assign(observed_by=observed_by(part))
         for column, read in (("unit", lambda m: m.unit), ("better", lambda m: m.better)):
             named = {name: suite.metric_named(name) for name in scored["metric"].unique()}
@@ -83,7 +83,7 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def troubles(*stores: Store) -> list[tuple[str, str, str]]:
-    """(status, which cells, reason) of everything that has no numbers."""
+    """Return (status, description of the cell, reason) of every cell without numbers."""
     found: dict[tuple[str, str, str], None] = {}
     for store in stores:
         for cell in cells_of(store):
@@ -99,8 +99,8 @@ def troubles(*stores: Store) -> list[tuple[str, str, str]]:
 
 
 class Trouble(NamedTuple):
-    """A cell that was to be run and has no numbers. frames, rollouts: its length, and prompt and seed of each; nothing
-    where it is not known which they were."""
+    """A requested cell without numbers. frames, rollouts: its length, and the prompt and seed of each of its rollouts;
+    empty where they are not known."""
 
     arm: str
     suite: str
@@ -117,7 +117,7 @@ class Trouble(NamedTuple):
 
 
 def troubles_by_arm(store: Store) -> list[Trouble]:
-    """Every cell that was to be run and has no numbers."""
+    """Return every requested cell without numbers."""
     labels = {(each.strategy, each.knobs): each.label for each in entrants(store)}
     found = []
     for cell in cells_of(store):
@@ -131,14 +131,14 @@ def troubles_by_arm(store: Store) -> list[Trouble]:
 
 
 class _Words:
-    """A column of few different words, put together part by part."""
+    """A categorical column with few different words, built part by part."""
 
     def __init__(self) -> None:
         self.places: dict[str, int] = {}
         self.codes: list[np.ndarray] = []
 
     def add(self, words: Sequence[str], which: np.ndarray) -> None:
-        """Append words, by their numbers."""
+        """Append words, given by their indices."""
         places = np.array([self.places.setdefault(word, len(self.places)) for word in words], np.int32)
         self.codes.append(places[which])
 

@@ -3,9 +3,10 @@
 Papers: arXiv:2309.17453 (sink tokens); LongLive, arXiv:2509.22622 (sink frames, re-cache at a prompt switch).
 Keeps the first `sink` frames and the latest `window - sink - chunk`; drops the oldest in between.
 
-Deviations: a sink is whole latent frames, not single tokens. LongLive's released positions are "absolute", its
-"infinite" option and MemRoPE's "eviction" are "relative", the default here, because absolute ids leave the trained
-range. LongLive's released code attends to stale sink slots when the sink is larger than a chunk; that is not copied.
+Deviations: a sink consists of whole latent frames, not of single tokens. LongLive's released positions are "absolute";
+its "infinite" option and MemRoPE's "eviction" are "relative". "relative" is the default here, because absolute ids
+leave the trained range. LongLive's released code attends to stale sink slots when the sink is larger than a chunk; this
+is not copied.
 """
 
 from __future__ import annotations

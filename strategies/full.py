@@ -2,7 +2,7 @@
 
 Paper: Self-Forcing, arXiv:2506.08009 (its default, `local_attn_size` = -1).
 Keeps all frames, un-rotated, at their absolute ids; drops nothing. The released code fails past 21 latent frames, the
-trained range; here it goes on at the price that `footprint` states: 288 MB a latent frame at Wan size in bf16.
+trained range. This one continues, and `footprint` states the cost: 288 MB a latent frame at Wan size in bf16.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from harness.memory.frames import FrameCache
 
 @dataclass(frozen=True, kw_only=True)
 class Full(Strategy):
-    """Unbounded memory: what every bounded one is measured against, within the trained range."""
+    """Unbounded memory: the reference for every bounded memory within the trained range."""
 
     paper = "https://arxiv.org/abs/2506.08009"
     bounded = False

@@ -1,14 +1,14 @@
-"""infinity-RoPE: a short window behind one sink frame, positions that never grow, and scene cuts by position.
+"""infinity-RoPE: a short window behind one sink frame, bounded positions, and scene cuts by a jump of positions.
 
 Paper: infinity-RoPE, arXiv:2511.20649.
 Keeps the first frame and the latest two (window 6, sink 1, chunk 3), un-rotated, at slot positions; drops the rest.
-At every prompt switch the cache is flushed down to the sink and the last `flush_keep` frames; at a hard cut the first
-chunk of the new scene also stands at temporal ids `cut`, cut + 1, ... in all its passes, far from what is kept.
+At every prompt switch the cache is flushed down to the sink and the last `flush_keep` frames. At a hard cut the first
+chunk of the new scene also gets the temporal ids `cut`, cut + 1, ... in all its passes, far from the kept frames.
 
 Paper and released code differ; defaults follow the code. Flush keeps the last two frames (paper: one,
 `flush_keep=1`). Positions are slots 0..5 (paper: absolute up to an id f0 = 21, then pinned there: `pinned_at=21`). The
 cut moves the whole chunk (paper: all but its first frame; not offered, since a chunk's frames are contiguous here).
-The released code assumes a full cache at a flush; here a cache that is still filling keeps what it has.
+The released code assumes a full cache at a flush; here a cache that is still filling keeps the frames that it holds.
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class InfinityRope(Strategy):
         window = frames + spec.chunk
         if self.pinned_at is not None and window > max(self.window, self.pinned_at + 1):
             raise BudgetError(
-                f"a window of {window} has no ids for all its frames where the newest stays at {self.pinned_at}"
+                f"a window of {window} has no ids for all its frames with pinned_at {self.pinned_at}; "
+                "lower the budget or raise pinned_at"
             )
         return replace(self, window=window, sink=sink_at(spec, frames, self.window, self.sink))
 
@@ -70,7 +71,7 @@ class InfinityRope(Strategy):
 
 
 class _Scenes(FrameCache):
-    """A window that is flushed at a switch and moved away at a cut."""
+    """A window that is flushed at a prompt switch and moved to distant positions at a hard cut."""
 
     def __init__(self, spec: MemorySpec, knobs: InfinityRope) -> None:
         super().__init__(

@@ -1,16 +1,16 @@
-"""MemRoPE: two moving averages of all that left the window, between a sink and the recent frames.
+"""MemRoPE: two moving averages of all evicted frames, between a sink and the recent frames.
 
 Paper: MemRoPE, arXiv:2603.12513.
 Keeps the first `sink` frames, a long- and a short-term memory frame, and as many recent frames as the window has room
-for: with the defaults 3 + 1 + 1 + 4, and 3 of the chunk. What leaves is averaged over frames and tokens into one
-vector a head and mixed into both memories, keys un-rotated and values alike; every memory token holds that one vector
-and is told apart by its rotation only. All positions are cache slots.
+for: with the defaults 3 + 1 + 1 + 4, and 3 of the chunk. Evicted frames are averaged over frames and tokens into one
+vector a head, which is mixed into both memories, keys un-rotated and values alike. Every memory token holds this one
+vector; memory tokens differ by their rotation only. All positions are cache slots.
 
 Paper and released code differ; defaults follow the code. Released: memories appear with the first eviction, as a copy
 of it, and the first two frames behind the sink make room for them without being averaged in. Paper (`init="paper"`):
-memories start as zeros, are attended from the first chunk on, and every frame that leaves enters them. The released
-code accumulates in the cache's data type (`accumulator="cache"`), where in bfloat16 small updates vanish; float32 is
-the default here. Nothing in MemRoPE reacts to a prompt switch.
+memories start as zeros, are attended from the first chunk on, and every evicted frame enters them. The released code
+accumulates in the cache's data type (`accumulator="cache"`), where small updates vanish in bfloat16; float32 is the
+default here. MemRoPE does not react to a prompt switch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class MemRoPE(Strategy):
     """Sink, exponential moving averages of the evicted frames, and recent frames.
 
     window: latent frames in all, sink, memories and current chunk included. sink: latent frames that never leave.
-    alpha_long, alpha_short: weight of what leaves; none does without that memory.
+    alpha_long, alpha_short: weight of the evicted frames in each memory; none removes that memory.
     pooling: average over the evicted "chunk" (frames and tokens) or a "position" (frames only, every token its own);
         "adaptive" is by position, with a short alpha that grows with how much a token changed.
     init: as "released" or as in the "paper". accumulator: data type of the averages.
@@ -65,7 +65,7 @@ class MemRoPE(Strategy):
 
     @property
     def streams(self) -> int:
-        """Memory frames."""
+        """Number of memory frames."""
         return (self.alpha_long is not None) + (self.alpha_short is not None)
 
     @property
@@ -91,12 +91,12 @@ class MemRoPE(Strategy):
         return self.window
 
     def dtype(self, spec: MemorySpec) -> torch.dtype:
-        """What the averages are accumulated in."""
+        """Return the data type in which the averages are accumulated."""
         return accumulator_dtype(spec, self.accumulator)
 
 
 class _Averages(FrameCache):
-    """A window whose evicted frames are averaged. `averages[layer]` is (long, short), or empty before the first."""
+    """A window whose evicted frames are averaged. `averages[layer]` is (long, short), or empty before an eviction."""
 
     def __init__(self, spec: MemorySpec, knobs: MemRoPE) -> None:
         super().__init__(spec, window=knobs.window, sink=knobs.sink, positions="relative")
@@ -144,7 +144,7 @@ class _Averages(FrameCache):
         return [average.mix(pooled, alpha) for average, alpha in zip(averages, alphas, strict=True)]
 
     def _adapted(self, alpha: float, short: Entries, pooled: Entries) -> Tensor:
-        """A short alpha a token, from 0.1 to 5 times `alpha` with the change of its key; [B, 1, S]."""
+        """Return a short alpha a token, [B, 1, S]: 0.1 to 5 times `alpha`, rising with the change of its key."""
         keys = self.spec.layout.keys
         change = (keys(pooled) - keys(short)).norm(dim=-1).mean(-1)
         change = change / (change.amax(-1, keepdim=True) + 1e-8)

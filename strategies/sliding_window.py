@@ -4,7 +4,8 @@ Paper: Self-Forcing, arXiv:2506.08009 (`local_attn_size` = 9, 12 or 21).
 Keeps the latest `window - chunk` frames; drops the oldest.
 
 Deviations: the released code bakes absolute positions into its cached keys. Rotary attention depends on distances only,
-so without a sink "relative" slots compute the same (to rounding) and never leave the trained range: the default.
+so without a sink "relative" slots give the same result (to rounding) and never leave the trained range; this is the
+default.
 """
 
 from __future__ import annotations

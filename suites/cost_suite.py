@@ -1,4 +1,4 @@
-"""One rollout with a stopwatch: what the suites of cost share."""
+"""Shared parts of the cost suites: one timed rollout, its tasks and its scores."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ Score = float | Mapping[int, float]
 
 REPEATS = 5
 FROZEN = 1e-4
-"""Share of the latents' spread below which two chunks in a row, from different noise, are the same picture."""
+"""Share of the latents' spread below which the difference of two consecutive chunks means a frozen video."""
 
 
 @dataclass
 class Timing:
-    """Of each chunk: the latent frame at which it ends, seconds of the DiT (the commit pass of the chunk before and its
-    own denoising passes), and seconds of the decoder."""
+    """Times of each chunk: the latent frame at which it ends, seconds of the DiT (the commit pass of the previous chunk
+    and its own denoising passes), and seconds of the decoder."""
 
     ends: list[int] = field(default_factory=list)
     drawn: list[float] = field(default_factory=list)
     decoded: list[float] = field(default_factory=list)
     before: float = 0.0
-    """Seconds from the request to the first pass: the prompt is encoded, the memory opened."""
+    """Seconds from the request to the first pass, for encoding the prompt and opening the memory."""
 
 
 def timed(
@@ -52,12 +52,12 @@ def timed(
     each: Callable[[int], None] = lambda end: None,
     between_chunks: Callable[[], None] | None = None,
 ) -> Timing:
-    """Roll a task out with marks around its chunks, and let nothing else happen meanwhile.
+    """Run the rollout of a task with time marks around its chunks, and without any other work in between.
 
-    Chunks become pictures as they come, where the backbone has a codec. watch: sees the memory. each: told the latent
-    frame at which a chunk ended, before the next begins. between_chunks: called after that, outside of what is timed,
-    as `CostSuite.measure` is given it.
-    Raises NotFiniteError and MeasurementError where what was drawn is no video: then its speed says nothing.
+    Chunks are decoded as they are generated, where the backbone has a codec. watch: wraps the memory. each: called with
+    the latent frame at which a chunk ended, before the next begins. between_chunks: called after that, outside of the
+    timed parts, as `CostSuite.measure` receives it.
+    Raises NotFiniteError and MeasurementError where the result is not a video, since its speed has no meaning then.
     """
     clock, timing = Stopwatch(backbone.model.device), Timing()
     (row,) = task.rows
@@ -99,8 +99,8 @@ def timed(
 
 
 def _said(backbone: Backbone, row: Row, boundaries: Sequence[Boundary]) -> list[EncodedCue]:
-    """Return the cues of a row; of a backbone without a text encoder with random embeddings."""
-    # A row whose script was cut short for a warm-up keeps the boundaries of its whole task.
+    """Return the cues of a row; a backbone without a text encoder gets random embeddings."""
+    # A script that was shortened for a warm-up keeps the boundaries of its whole task.
     cues = cues_of(row.script, boundaries[: len(row.script)])
     if backbone.text is not None:
         return encoded([cues], backbone.text)
@@ -111,7 +111,7 @@ def _said(backbone: Backbone, row: Row, boundaries: Sequence[Boundary]) -> list[
 
 
 def _check(before: Tensor, last: Tensor) -> None:
-    """Of the last two chunks, since what is wrong with a video stays wrong with it: each is made after those before."""
+    """Raise an error for an invalid video. The last two chunks suffice, because errors persist from chunk to chunk."""
     if not bool(last.isfinite().all()):
         raise NotFiniteError("latents are not finite")
     if float((last - before[:, -last.shape[1] :]).abs().max()) <= FROZEN * float(last.float().std()):
@@ -119,19 +119,19 @@ def _check(before: Tensor, last: Tensor) -> None:
 
 
 def settled(backbone: Backbone, strategy: Strategy, frames: int) -> int:
-    """Latent frames after which a memory has been replaced twice; of one that keeps everything, half of the video."""
+    """Return the latent frames after which a memory is replaced twice; half of the video if it keeps everything."""
     capacity = strategy.open(strategy.adapt(backbone).memory_spec()).capacity
     return frames // 2 if capacity is None else min(2 * capacity + backbone.chunk, frames // 2)
 
 
 def script(backbone: Backbone, starts: Sequence[int] = (0,)) -> tuple[tuple[int, str], ...]:
-    """One of the backbone's own prompts after the other, at these latent frames; none for a bare model."""
+    """Return a script of the backbone's own prompts in turn, at these latent frames; empty texts for a bare model."""
     texts = backbone.prompts or [""]
     return tuple((start, texts[number % len(texts)]) for number, start in enumerate(starts))
 
 
 def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count: int, seed: int) -> list[Task]:
-    """A task for each repeat, told apart by its seed."""
+    """Return a task for each repeat; the seed distinguishes them."""
     smooth: Boundary = "smooth"
     boundaries = (smooth,) * len(script)
     return [
@@ -140,15 +140,15 @@ def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count
 
 
 def scored(samples: pd.DataFrame, score: Callable[[Mapping[str, pd.Series]], Mapping[str, Score]]) -> pd.DataFrame:
-    """What a suite of cost makes of its samples, rollout by rollout: `score` is given each metric's values by latent
-    frame, and gives scores of the whole video, or by horizon."""
+    """Return a cost suite's scores of its samples. `score` receives a rollout's values of each metric by latent frame,
+    and returns scores of the whole video, or by horizon."""
     import pandas as pd
 
     measured = ("metric", "unit", "better", "at_frame", "value")
     keys = [name for name in samples.columns if name not in measured]
     cells = samples.groupby(keys, observed=True, dropna=False).ngroup().to_numpy()
     names, metrics = pd.factorize(samples["metric"])
-    # Cut where the cell or the metric changes: grouping a cell at a time takes seconds a thousand cells.
+    # Sorting and splitting where the cell or the metric changes is much faster than grouping cell by cell.
     order = np.lexsort((names, cells))
     cuts = np.flatnonzero(np.diff(cells[order]) | np.diff(names[order])) + 1
     frames, values = samples["at_frame"].to_numpy(), samples["value"].to_numpy(float)
@@ -171,5 +171,5 @@ def scored(samples: pd.DataFrame, score: Callable[[Mapping[str, pd.Series]], Map
 
 
 def horizons(frames: int) -> list[int]:
-    """The standard horizons within a video, and its whole length."""
+    """Return the standard horizons within a video, and its whole length."""
     return sorted({*(horizon for horizon in HORIZONS if horizon <= frames), frames})

@@ -1,8 +1,8 @@
-"""Distance to full attention: what does a memory lose, before any of it can add up?
+"""Distance to full attention: the loss that a memory causes in a single chunk, before errors accumulate.
 
-Teacher forcing: every memory is fed the same past, chunk by chunk, and draws each next chunk with the same noise; the
-chunk is compared with the one that full attention draws there, and then dropped. So nothing drifts, and all of the
-difference is what the memory no longer has, or has only roughly. Within the frames that the backbone was trained on.
+Teacher forcing: every memory receives the same past, chunk by chunk, and draws each next chunk with the same noise. The
+chunk is compared with the one that full attention draws there, and then dropped. So nothing drifts, and the whole
+difference comes from frames that the memory lacks or approximates. Videos stay within the trained length.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ FIRST_SEED = 60_000
 ROWS, ROWS_WITHOUT_TRUTH = 32, 8
 """Rollouts in a known world, and on other backbones, which are larger."""
 LARGE = 10**8
-"""Parameters from which a model draws one row at a time."""
+"""Number of parameters from which a model draws one row at a time."""
 
 _references: Kept[Tensor] = Kept()
 
 
 class Distance(QualitySuite):
-    """What a memory costs the very next chunk, beside full attention after the same past."""
+    """Difference of the next chunk to that of full attention after the same past."""
 
     name = "distance"
     version = "1"
@@ -52,7 +52,7 @@ class Distance(QualitySuite):
         return (registry.strategy("full"),)
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        # It does not get longer than the training, so a longer tier has nothing to add.
+        # Videos never exceed the trained length, so longer tiers add nothing.
         frames = backbone.trained_frames // backbone.chunk * backbone.chunk
         world = backbone.world
         numbers = range(ROWS if world is not None else ROWS_WITHOUT_TRUTH)
@@ -61,7 +61,7 @@ class Distance(QualitySuite):
         if world is not None:
             texts = [half_said(world, each) if each % 2 else world.prompt({}) for each in seeds]
         rows = tuple(Row(each, ((0, text),)) for each, text in zip(seeds, texts, strict=True))
-        # Full attention over all that a large model was trained on fills a device with a single row.
+        # With a large model, full attention over the trained length fills a device with a single row.
         large = sum(x.numel() for x in backbone.model.parameters()) >= LARGE
         batches = [(row,) for row in rows] if large else [rows]
         return [Task("forced", frames, 0, batch, forced=True) for batch in batches]
@@ -70,7 +70,7 @@ class Distance(QualitySuite):
         def clips() -> Tensor:
             if backbone.world is not None and backbone.codec is not None:
                 return backbone.codec.encode(truth_of(backbone.world, task, task.frames).pixels)
-            # Of other worlds nothing is known but what the backbone itself makes of them.
+            # Without a known world, the past is the backbone's own video.
             return _full(backbone, task, None)
 
         return _references.get(backbone.model, ("given", task), clips)
@@ -82,7 +82,7 @@ class Distance(QualitySuite):
         return Display(columns=(Column("forced", "distance", "distance to full (%)"),), order=10)
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """A rollout's mean over its chunks."""
+        """Return a rollout's mean over its chunks."""
         import pandas as pd
 
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
@@ -91,7 +91,7 @@ class Distance(QualitySuite):
 
 
 class Comparison:
-    """Observer that holds every chunk against that of full attention."""
+    """Observer that compares every chunk with that of full attention."""
 
     def __init__(self, backbone: Backbone, task: Task, given: Tensor) -> None:
         self.full = _references.get(backbone.model, task, lambda: _full(backbone, task, given))
@@ -120,6 +120,6 @@ class Comparison:
 
 
 def _full(backbone: Backbone, task: Task, forced: Tensor | None) -> Tensor:
-    """All that full attention draws in a task, [B, F, C, H, W]: after the forced past, or after its own."""
+    """Return the chunks that full attention draws in a task, [B, F, C, H, W], after the forced past or its own."""
     chunks = rollout_of(backbone, registry.strategy("full"), task, given=forced)
     return torch.cat([chunk.latents for chunk in chunks], 1)

@@ -1,7 +1,7 @@
-"""Speed: how many pixel frames a second, by three definitions, and how long a chunk takes as the video goes on.
+"""Speed: pixel frames a second by three definitions, and the time of a chunk over the video.
 
-Each repeat is a process of its own that draws one video, alone on the machine. Rates are taken from when the memory has
-been replaced twice; of a memory that keeps everything, from the middle of the video.
+Each repeat is a separate process that generates one video, alone on the machine. Rates are taken after the memory has
+been replaced twice; for a memory that keeps everything, from the middle of the video on.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 FRAMES = {"gate": 96, "quick": 240, "full": 960, "long": 14_400}
 LATE = 0.85
-"""A curve's value at a horizon is the mean of what lies behind this part of it."""
+"""A curve's value at a horizon is the mean over the part of the video from this share of the horizon on."""
 
 
 class Fps(CostSuite):
-    """Pixel frames a second of the DiT, of the whole stream, and from nothing to the last picture."""
+    """Pixel frames a second of the DiT, of the whole stream, and from process start to the last picture."""
 
     name = "fps"
     version = "1"
@@ -37,7 +37,7 @@ class Fps(CostSuite):
             "dit_fps": Metric("frames/s", "higher", "pixel frames a second of the DiT alone, in the steady state", 0,
                               margin=Margin(relative=0.05)),
             "stream_fps": Metric("frames/s", "higher", "the same with every chunk decoded as it comes", 0),
-            "wall_fps": Metric("frames/s", "higher", "pixel frames by the seconds that a process lives", 0),
+            "wall_fps": Metric("frames/s", "higher", "pixel frames by the lifetime of the process", 0),
             "chunk_seconds": Metric("s", "lower", "of the DiT: denoising, and the commit pass of the chunk before"),
             "decode_seconds": Metric("s", "lower", "of the decoder, a chunk"),
             "start_seconds": Metric("s", "lower", "from a process's start to the first pass: imports, weights, prompt"),
@@ -67,7 +67,7 @@ class Fps(CostSuite):
         whole = started + sum(timing.drawn) + sum(timing.decoded)
         return [
             *samples,
-            # Of a process that measures several videos nobody knows.
+            # Not known for a process that measures several videos.
             Sample(0, "start_seconds", timing.ends[0], started if math.isfinite(started) else None),
             Sample(0, "whole_seconds", task.frames, whole if math.isfinite(whole) else None),
             Sample(0, "steady_from", task.frames, settled(backbone, strategy, task.frames)),
@@ -92,7 +92,7 @@ def _rates(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
     drawn, steady, pixels = curves["chunk_seconds"], curves["steady_from"].iloc[0], curves["pixel_frames"].iloc[0]
     frames = int(drawn.index.max())
     late = drawn.index > steady
-    # Steadily, a latent frame is as many pixel frames as all but the first are.
+    # In the steady state, a latent frame is as many pixel frames as every latent frame but the first.
     before = drawn.index[~late].max() if (~late).any() else 0
     shown = (frames - before) * (pixels - 1) / (frames - 1)
     found: dict[str, Score] = {

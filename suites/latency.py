@@ -1,6 +1,6 @@
-"""Latency: how long somebody waits for the first picture, for every next chunk, and after saying something new.
+"""Latency: time to the first picture, to every next chunk, and to the first chunk after a prompt switch.
 
-Each repeat is a process of its own, alone on the machine; a short video before the one that is measured warms it up.
+Each repeat is a separate process, alone on the machine; a short video before the measured one warms it up.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 FRAMES = {"gate": 96, "quick": 480, "full": 960, "long": 960}
 GATE_REPEATS = 6
-"""A gate has short videos and many processes: they differ by more than what is in them."""
+"""A gate uses short videos and many processes, because processes vary more than chunks within them."""
 SWITCHES = 4
 TOLD = Margin(relative=0.1, absolute=0.5, gated=False)
-"""Of waits that happen too seldom in a run to be judged by."""
+"""Margin of latencies with too few values in a run for a verdict; reported only."""
 RARE = 100
-"""Chunks below which nobody knows the slowest in a hundred."""
+"""Number of chunks below which the 99th percentile is not given."""
 
 
 class Latency(CostSuite):
@@ -40,8 +40,8 @@ class Latency(CostSuite):
         return {
             "first_ms": Metric("ms", "lower", "from a prompt to the first pictures in a warm process", 0, margin=TOLD),
             "chunk_p50_ms": Metric("ms", "lower", f"{of}: median", 0, margin=Margin(relative=0.05, absolute=0.2)),
-            "chunk_p90_ms": Metric("ms", "lower", f"{of}: nine in ten are faster", 0, margin=TOLD),
-            "chunk_p99_ms": Metric("ms", "lower", f"{of}: 99 in 100 are faster; {RARE} chunks or more", 0),
+            "chunk_p90_ms": Metric("ms", "lower", f"{of}: 90th percentile", 0, margin=TOLD),
+            "chunk_p99_ms": Metric("ms", "lower", f"{of}: 99th percentile; {RARE} chunks or more", 0),
             "switch_ms": Metric("ms", "lower", "to the pictures of the chunk after a prompt switch", 0, margin=TOLD),
             "first_seconds": Metric("s", "lower", "to the first pictures"),
             "chunk_seconds": Metric("s", "lower", "of a chunk: commit pass of the one before, denoising, decoder"),

@@ -1,4 +1,4 @@
-"""Measures of pictures that need no model: sharpness, colour, similarity; change from frame to frame, repetition."""
+"""Picture metrics that need no model: sharpness, colour, similarity; change from frame to frame, repetition."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from harness.suite import Metric, PictureMetric
 
 
 class Sharpness(PictureMetric):
-    """Mean absolute difference of neighbouring pixels, against the reference's."""
+    """Mean absolute difference of neighbouring pixels, relative to that of the reference."""
 
-    metric = Metric("1", "neither", "against the true scene's; 1 is as sharp", 0)
+    metric = Metric("1", "neither", "relative to the true scene; 1 is equally sharp", 0)
 
     def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
         steepness = _steepness(reference)
-        # A reference of one colour has no detail with which anything could be compared.
+        # A reference of one colour has no detail to compare with.
         return _steepness(pictures) / torch.where(steepness > 0, steepness, torch.nan)
 
 
 class ColourDistance(PictureMetric):
-    """Distance of mean colours: 1 is from black to white."""
+    """Distance of mean colours: 1 is the distance from black to white."""
 
     metric = Metric("1", "lower", "of mean colours, to the true scene's", 0, 1)
 
@@ -32,10 +32,10 @@ class ColourDistance(PictureMetric):
 class Ssim(PictureMetric):
     """Structural similarity (Wang et al. 2004), over windows of 7 pixels."""
 
-    metric = Metric("1", "higher", "likeness to the true scene drawn where the object is", -1, 1)
+    metric = Metric("1", "higher", "similarity to the true scene drawn where the object is", -1, 1)
 
     def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
-        # It takes a second to load, which every process of a measurement would spend.
+        # Imported here, because it takes a second to load and most processes do not need it.
         from torchmetrics.functional.image import structural_similarity_index_measure
 
         flat = structural_similarity_index_measure(
@@ -46,7 +46,7 @@ class Ssim(PictureMetric):
 
 
 def picture_metrics() -> tuple[dict[str, PictureMetric], dict[str, str]]:
-    """Those registered that can run here, by name; and the remedies of those that cannot."""
+    """Return the registered metrics that can run here, by name; and the remedies of the others."""
     can: dict[str, PictureMetric] = {}
     cannot: dict[str, str] = {}
     for name in registry.found("metrics"):
@@ -65,15 +65,15 @@ def _steepness(pictures: Tensor) -> Tensor:
 
 
 def changes(pictures: Tensor) -> Tensor:
-    """Mean absolute change from each frame to the next: [B, T, 3, H, W] -> [B, T - 1]."""
+    """Return the mean absolute change from each frame to the next: [B, T, 3, H, W] -> [B, T - 1]."""
     return pictures.diff(dim=1).abs().mean((2, 3, 4))
 
 
 def period(pictures: Tensor, longest: int, tolerance: float = 0.01) -> Tensor:
-    """Frames after which a run of pictures [B, T, 3, H, W] repeats, 0 where it does not within `longest`; int64 [B].
+    """Return the frames after which pictures [B, T, 3, H, W] repeat, 0 where they do not within `longest`; int64 [B].
 
-    It repeats when no picture differs from the one a period before by more than `tolerance` on average: what a sampler
-    makes from fresh noise never does, what is frozen or looped always does.
+    Pictures repeat when no picture differs from the one a period before by more than `tolerance` on average. Pictures
+    sampled from new noise never do so; frozen or looped ones always do.
     """
     found = torch.zeros(len(pictures), dtype=torch.int64, device=pictures.device)
     for frames in range(min(longest, pictures.shape[1] // 2), 0, -1):

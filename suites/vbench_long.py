@@ -1,8 +1,8 @@
-"""VBench-Long: the scores that papers on long video quote, by the official protocol.
+"""VBench-Long: the scores that papers on long video report, by the official protocol.
 
-Rollouts from text are filmed; VBench itself, in an environment of its own (`nox -s vbench`), looks at the films and
-gives every dimension of every film. What follows from them (quality, semantic and total score, and the plain means that
-some papers print instead, each under its own name) is computed when a report is read.
+Rollouts from text are filmed. VBench itself, in a separate environment (`nox -s vbench`), measures the films and gives
+every dimension of every film. The scores (quality, semantic and total score, and the plain means that some papers print
+instead, each under its own name) are computed when a report is read.
 
 Papers: VBench, arXiv:2311.17982; VBench++ (VBench-Long), arXiv:2411.13503.
 """
@@ -29,13 +29,13 @@ PLANS: dict[str, Sequence[tuple[int, int]]] = {
     "long": [(960, 32)],
     "day": [(14_400, 4)],
 }
-"""Latent frames (30 s, 60 s, 4 min, 1 h), and prompts."""
+"""Latent frames (30 s, 60 s, 4 min, 1 h), and numbers of prompts."""
 EVERYTHING = "all prompts"
-"""The prompt of a score that needs dimensions of different films, as in VBench's standard mode."""
+"""Prompt entry of a score that needs dimensions of different films, as in VBench's standard mode."""
 
 
 class VbenchLong(Filmed):
-    """The dimensions of VBench-Long, and the scores that are made of them."""
+    """The dimensions of VBench-Long, and the scores derived from them."""
 
     name = "vbench_long"
     version = "1"
@@ -53,13 +53,13 @@ class VbenchLong(Filmed):
         if backbone.world is not None:
             pixels = backbone.stride * backbone.latent_size[0]
             return (
-                f"looks at real videos, and those of {backbone.name} are drawings of {pixels} pixels: give --backbone "
+                f"measures real videos, but those of {backbone.name} are drawings of {pixels} pixels: give --backbone "
                 "self-forcing"
             )
         return super().remedy(backbone)
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
-        # Prompts that say their length have the same one at every length of a tier.
+        # Prompts that set their own length give the same task at every length of a tier.
         return list(
             dict.fromkeys(
                 task
@@ -91,15 +91,15 @@ class VbenchLong(Filmed):
         return Display(tables=(Table("VBench-Long", columns),), filmstrips=(SCENARIO,), order=30)
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
-        """A film's dimensions, as they are at its end, with the scores that follow from its own; and those that follow
-        only from all films of an arm together."""
+        """Return the dimensions of each film at its end with the film's scores, and the scores that need all films of
+        an arm."""
         import pandas as pd
 
         seen = samples[samples["metric"].isin(self.further)].dropna(subset="value")
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         last = seen.sort_values("at_frame").groupby(keys, observed=True, sort=False)["value"].last().reset_index()
         film = [name for name in keys if name not in ("metric", "unit", "better")]
-        # Films of one arm go together, whichever machine drew them.
+        # Films of one arm are grouped, whichever machine made them.
         single = ("prompt", "seed", "cell", "repeat", "code", "environment", "cohort", "campaign")
         arm = [name for name in film if name not in single]
         made, shared = [last], _shared(last, arm)
@@ -107,7 +107,7 @@ class VbenchLong(Filmed):
             own = {key: _scores(part) for key, part in rows.groupby(film, observed=True, sort=False)}
             about: dict[str, object] = dict.fromkeys((name for name in single if name in film), "")
             about |= {**dict(zip(arm, group, strict=True)), "prompt": EVERYTHING, "seed": 0, "repeat": 0}
-            # What needs all films of an arm is of the films that the arms have in common.
+            # Scores over all films of an arm use only the films that the arms have in common.
             both = rows[[film in shared.get(group, {film}) for film in zip(rows["prompt"], rows["seed"], strict=True)]]
             for name, value in _scores(both).items():
                 if all(name in found for found in own.values()):
@@ -119,8 +119,8 @@ class VbenchLong(Filmed):
 
 
 def _shared(last: pd.DataFrame, arm: Sequence[str]) -> dict[tuple[object, ...], set[tuple[str, int]]]:
-    """The films, by prompt and seed, that each arm shares with those that have at least half as many as the fullest; an
-    arm that has fewer, or shares none, is left out: its scores are of its own films."""
+    """Return the films, by prompt and seed, that each arm shares with those that have at least half as many films as
+    the fullest arm. An arm that has fewer, or shares none, is left out: its scores are over its own films."""
     films = {
         group: set(zip(rows["prompt"], rows["seed"], strict=True))
         for group, rows in last.groupby(list(arm), observed=True, sort=False)

@@ -1,7 +1,7 @@
-"""Memory: what is planned, what is held, what the device has to give, and whether any of it grows.
+"""Memory: bytes planned, bytes held, the device's peak, and growth over the video.
 
-A pass of its own, since readings take time. On CUDA the allocator's own figures; on a CPU, where torch keeps none,
-every tensor is counted as it comes and goes, and the process is looked at from outside.
+Measured in a separate pass, since readings take time. On CUDA the allocator's own figures are read; on a CPU, where
+torch has none, every tensor is counted at its creation and release, and the process is measured from outside.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 FRAMES = {"gate": 45, "quick": 240, "full": 960, "long": 14_400}
 REPEATS = 2
-"""Bytes hardly differ from run to run."""
+"""Few, because bytes hardly differ from run to run."""
 CURVES = ("cache_bytes", "allocated_bytes", "resident_bytes")
 
 
@@ -45,9 +45,9 @@ class Vram(CostSuite):
     def metrics(self) -> Mapping[str, Metric]:
         return {
             "cache_bytes": Metric("B", "lower", "held by the memory between chunks", 0, margin=Margin(relative=0.01)),
-            "planned_cache_bytes": Metric("B", "lower", "the same on paper", 0),
-            "planned_laid_out_bytes": Metric("B", "lower", "contexts ready to attend to, on paper", 0),
-            "planned_peak_bytes": Metric("B", "lower", "weights, cache, contexts and a chunk's work, on paper", 0),
+            "planned_cache_bytes": Metric("B", "lower", "the same, computed by the plan", 0),
+            "planned_laid_out_bytes": Metric("B", "lower", "contexts ready to attend to, computed by the plan", 0),
+            "planned_peak_bytes": Metric("B", "lower", "weights, cache, contexts, work of a chunk, by the plan", 0),
             "bound_seconds": Metric("s", "lower", "least time of a chunk, by this device's roofline", 0),
             "weights_bytes": Metric("B", "lower", "of the model", 0),
             "encoder_bytes": Metric("B", "lower", "of the text encoder", 0),
@@ -96,7 +96,7 @@ class Vram(CostSuite):
             else:
                 note(end, resident_bytes=meter.resident())
 
-        # What torch allocates once a process, for its kernels and threads, is nobody's.
+        # A short video first: torch's one-time allocations for kernels and threads must not count for the strategy.
         few = Task(task.scenario, 3 * backbone.chunk, 0, task.rows)
         timed(backbone, strategy, few, between_chunks=between_chunks)
         if cuda:
@@ -164,7 +164,7 @@ def _bytes_of(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
 
 
 class _Weighed(Watched):
-    """Notes what a memory holds after each chunk."""
+    """Records the bytes that a memory holds after each chunk."""
 
     def __init__(self, inner: Memory, note: Callable[..., None]) -> None:
         super().__init__(inner)
@@ -182,6 +182,6 @@ def _bytes(part: Any) -> int:
 
 
 def _growth(curve: pd.Series, steady: float) -> float:
-    """Bytes a chunk, by least squares."""
+    """Return the growth in bytes a chunk, by least squares."""
     late = curve[curve.index > steady]
     return float(np.polyfit(np.arange(len(late)), late.to_numpy(dtype=float), 1)[0]) if len(late) > 1 else float("nan")

@@ -1,4 +1,4 @@
-"""Softmax attention over [B, tokens, heads, channels], and which kernel computes it."""
+"""Softmax attention over [B, tokens, heads, channels], and the choice of the kernel that computes it."""
 
 from __future__ import annotations
 
@@ -18,22 +18,25 @@ Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def sdpa(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """torch's scaled dot-product attention; query [B, N, heads, channels], keys and values [B, M, heads, channels]."""
+    """Return torch's scaled dot-product attention.
+
+    query: [B, N, heads, channels]. keys, values: [B, M, heads, channels].
+    """
     query, keys, values = (x.transpose(1, 2) for x in (query, keys, values))
     return F.scaled_dot_product_attention(query, keys, values).transpose(1, 2)
 
 
 def flash(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """The flash-attn package's kernel, same shapes; half precisions on CUDA only."""
+    """Return the result of the flash-attn package's kernel, same shapes; half precisions on CUDA only."""
     from flash_attn import flash_attn_func
 
     return flash_attn_func(query, keys, values)
 
 
 def choose(name: AttentionName, dtype: torch.dtype, device: torch.device) -> tuple[Attention, str]:
-    """The attention function and the name to record, such as "sdpa:flash_attention" or "flash-attn".
+    """Return the attention function and the name to record, such as "sdpa:flash_attention" or "flash-attn".
 
-    "auto" takes flash-attn where it is installed and can run, else SDPA. Raises HorizonError for an unknown name, and
+    "auto" selects flash-attn where it is installed and can run, else SDPA. Raises HorizonError for an unknown name, and
     for flash-attn where it cannot run.
     """
     if name not in get_args(AttentionName):
@@ -53,7 +56,7 @@ def choose(name: AttentionName, dtype: torch.dtype, device: torch.device) -> tup
 
 
 def _sdpa_kernel(dtype: torch.dtype, device: torch.device) -> str:
-    """The kernel that SDPA picks here for heads of 128 channels without a mask."""
+    """Return the name of the kernel that SDPA selects here for heads of 128 channels without a mask."""
     if device.type == "meta":
         return "meta"
     probe = torch.zeros(1, 1, 16, 128, dtype=dtype, device=device)

@@ -4,7 +4,7 @@ Source: Wan2.1, arXiv:2503.20314; made causal by Self-Forcing, arXiv:2506.08009.
 published native checkpoints.
 
 Shapes: B batch rows, F latent frames, S tokens of a frame, N = F * S, D channels of the residual stream. Modulations
-are [b, f, ...], where b and f may be 1: then they hold for every row or frame.
+are [b, f, ...], where b and f may be 1; a size of 1 applies to every row or frame.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from harness.backbone.rope import head_radians, rotate
 from harness.memory.entries import Layout
 
 Source = Callable[[Tensor], LaidOut]
-"""A layer's context, asked for with its un-rotated query [B, N, heads, channels]."""
+"""Function that returns a layer's context, given its un-rotated query [B, N, heads, channels]."""
 
 
 class RMSNorm(nn.Module):
-    """Root-mean-square norm over the last dimension, inside in float32, scaled after the cast back."""
+    """Root-mean-square norm over the last dimension, computed in float32, scaled after the cast back."""
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
@@ -53,16 +53,16 @@ class Projections(nn.Module):
         self.attention: Attention = sdpa
 
     def query(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B, N, heads, channels]."""
+        """Return the queries of x: [B, N, D] -> [B, N, heads, channels]."""
         return self.norm_q(self.q(x)).unflatten(-1, self.heads)
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, N, D] -> two of [B, N, heads, channels]."""
+        """Return the keys and values of x: [B, N, D] -> two of [B, N, heads, channels]."""
         return self.norm_k(self.k(x)).unflatten(-1, self.heads), self.v(x).unflatten(-1, self.heads)
 
 
 class SelfAttention(Projections):
-    """Attention to a context and to the chunk's own tokens, without a mask: the chunk is bidirectional inside."""
+    """Attention to a context and to the chunk's own tokens, without a mask: attention is bidirectional in a chunk."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__(config)
@@ -70,13 +70,13 @@ class SelfAttention(Projections):
         self.radians = head_radians(config.head_dim)
 
     def forward(self, query: Tensor, own: tuple[Tensor, ...], context: LaidOut) -> Tensor:
-        """`query` and the `own` cached tensors are un-rotated; returns [B, N, D]."""
+        """Return [B, N, D]; `query` and the `own` cached tensors are un-rotated."""
         keys, values = context.extend(self.layout.ready(own, context.rotation, None))
         return self.o(self.attention(rotate(query, context.rotation), keys, values).flatten(2))
 
 
 class CrossAttention(Projections):
-    """Attention to the prompt, whose keys and values are computed once a prompt. No positions, no mask."""
+    """Attention to the prompt, whose keys and values are computed once for each prompt. No positions, no mask."""
 
     def forward(self, x: Tensor, prompt: tuple[Tensor, Tensor]) -> Tensor:
         return self.o(self.attention(self.query(x), *prompt).flatten(2))
@@ -99,16 +99,16 @@ class Block(nn.Module):
     def forward(
         self, x: Tensor, time: Tensor, prompt: tuple[Tensor, Tensor], context: LaidOut | Source, last: bool
     ) -> tuple[Tensor | None, tuple[Tensor, ...], Tensor]:
-        """[B, F, S, D] -> the same, this layer's own cached tensors [B, N, ...] and its un-rotated query.
+        """Return the block's output, this layer's own cached tensors [B, N, ...] and its un-rotated query.
 
-        With `last` only the latter two are computed: of a commit pass nothing else is used.
+        x and the output are [B, F, S, D]. With `last` the output is None: a commit pass needs only the other two.
         """
         modulation = (self.modulation + time).unsqueeze(3).unbind(2)
         shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
         normed = modulated_norm(x, scale, shift, self.eps).flatten(1, 2)
         query = self.self_attn.query(normed)
         own = self.self_attn.key_value(normed)
-        # Asked for even where it is not attended to: a memory that reads the query must see every layer's.
+        # Called even where the context is not attended to: a memory that reads the query needs that of every layer.
         laid_out = context if isinstance(context, LaidOut) else context(query)
         if last:
             return None, own, query
@@ -119,7 +119,7 @@ class Block(nn.Module):
 
 
 class Head(nn.Module):
-    """From the residual stream to the flow of every patch, modulated by time."""
+    """Map the residual stream to the flow of every patch, modulated by time."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -134,9 +134,9 @@ class Head(nn.Module):
 
 
 def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor, eps: float) -> Tensor:
-    """LayerNorm(x) * (1 + scale) + shift without parameters of its own; scale and shift [b, f, 1, D]."""
+    """Return LayerNorm(x) * (1 + scale) + shift, without learned parameters; scale and shift [b, f, 1, D]."""
     dim = x.shape[-1]
     if scale.numel() == dim:
-        # One noise level for all: the norm's own affine step does it in a single kernel.
+        # With one noise level for all frames, the norm's own affine step does it in a single kernel.
         return F.layer_norm(x, (dim,), 1 + scale.view(dim), shift.view(dim), eps)
     return torch.addcmul(shift, F.layer_norm(x, (dim,), eps=eps), 1 + scale)

@@ -15,8 +15,8 @@ class WanConfig:
     """Sizes of a causal Wan DiT, named as in the published config.json; the defaults are Wan2.1-T2V-1.3B.
 
     place_grid: rows and columns of a frame's tokens for which a learned embedding of the place is added to every token;
-    none in the published models. RoPE tells apart only distances, and a frame of a few tokens has too few of them to
-    find out where its middle is. Time stays with RoPE alone.
+    None in the published models. RoPE encodes distances only, and a frame of a few tokens has too few of them to
+    determine where its centre is. Time is encoded by RoPE alone.
     """
 
     dim: int = 1536
@@ -57,7 +57,7 @@ class WanConfig:
 
     @classmethod
     def from_json(cls, config: Mapping[str, Any]) -> WanConfig:
-        """From a published config.json; keys that do not size the network are ignored."""
+        """Return the sizes in a published config.json; keys that do not size the network are ignored."""
         return cls(**{field.name: config[field.name] for field in fields(cls) if field.name in config})
 
     @property
@@ -65,7 +65,7 @@ class WanConfig:
         return self.dim // self.num_heads
 
     def grid(self, latent_size: tuple[int, int]) -> tuple[int, int]:
-        """Tokens of a frame as (rows, columns). Raises ShapeError where the patch does not divide the latent."""
+        """Return the tokens of a frame as (rows, columns). Raises ShapeError unless the patch divides the latent."""
         (height, width), (_, rows, columns) = latent_size, self.patch_size
         if height < 1 or width < 1 or height % rows or width % columns:
             raise ShapeError(
@@ -74,8 +74,8 @@ class WanConfig:
         grid = height // rows, width // columns
         if self.place_grid not in (None, grid):
             raise ShapeError(
-                f"latent size {height} x {width} makes frames of {grid[0]} x {grid[1]} tokens; this backbone knows the "
-                f"places of {self.place_grid[0]} x {self.place_grid[1]} only, so the latent size must be "
+                f"latent size {height} x {width} makes frames of {grid[0]} x {grid[1]} tokens; this backbone has place "
+                f"embeddings for {self.place_grid[0]} x {self.place_grid[1]} only, so the latent size must be "
                 f"{self.place_grid[0] * rows} x {self.place_grid[1] * columns}"
             )
         return grid

@@ -1,4 +1,4 @@
-"""What is made once and kept: values of a model, as long as it is unchanged, and compiled functions."""
+"""Caches: values computed from a model, valid as long as the model is unchanged, and compiled functions."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
 SHAPES = 64
-"""Shapes for which one function may be compiled in a process."""
+"""Number of shapes for which one function may be compiled in a process."""
 
 
 class Kept(Generic[T]):
-    """Values by model and key; made anew once a parameter of the model was changed or replaced.
+    """Values by model and key; computed again once a parameter of the model was changed or replaced.
 
-    Changes behind torch's back, through `parameter.data`, are not seen: this is for what is slow to make and wrong only
-    for those who train, not for what names a result.
+    Changes through `parameter.data` are not seen, because torch does not count them. Use this for values that are slow
+    to compute and become wrong only in training, not for values that identify a result.
     """
 
     def __init__(self) -> None:
         self._by_model: WeakKeyDictionary[nn.Module, dict[Hashable, tuple[object, T]]] = WeakKeyDictionary()
 
     def get(self, model: nn.Module, key: Hashable, make: Callable[[], T]) -> T:
-        """The value, from `make` where there is none that holds."""
-        # Tensors of an inference mode have no version, and cannot be changed outside of it.
+        """Return the value; `make` computes it where no valid one is stored."""
+        # Tensors of inference mode have no version; they cannot be changed outside of it.
         state = [(x.data_ptr(), 0 if x.is_inference() else x._version) for x in model.parameters()]
         values = self._by_model.setdefault(model, {})
         if key not in values or values[key][0] != state:
@@ -38,7 +38,7 @@ class Kept(Generic[T]):
 
 @cache
 def compiled(function: Callable[P, R]) -> Callable[P, R]:
-    """Return a function as one static graph for each shape that it meets, made at its first call."""
+    """Return the function as one static graph for each input shape, compiled at the first call."""
     import torch._dynamo
 
     # One process may measure many sizes; past the default of 8 torch would refuse to compile the next one.

@@ -1,4 +1,4 @@
-"""The dense layout, and where a context is laid out so that every pass of a chunk only overwrites the tail."""
+"""The dense layout, and laid-out contexts with room at the end that every pass of a chunk overwrites."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class DenseLayout(Layout):
 
 @dataclass(frozen=True)
 class LaidOut:
-    """One layer's context as attention reads it, and the rotation of the chunk's own tokens.
+    """One layer's context in the form that attention reads, and the rotation of the chunk's own tokens.
 
     `tensors` are [B, N + room, ...]: the context, then room for the chunk's own tokens. Without room (gradients, or a
     replay longer than the buffers) the chunk's tokens are concatenated instead.
@@ -43,7 +43,7 @@ class LaidOut:
     room: bool
 
     def extend(self, own: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The context with the chunk's own tokens [B, n, ...] behind it."""
+        """Return the context followed by the chunk's own tokens [B, n, ...]."""
         if not self.room:
             return tuple(torch.cat(pair, 1) for pair in zip(self.tensors, own, strict=True))
         for whole, part in zip(self.tensors, own, strict=True):
@@ -52,12 +52,12 @@ class LaidOut:
 
 
 def room(layout: Layout, batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Uninitialised buffers [batch, tokens, ...] for one laid-out context and a chunk."""
+    """Return uninitialised buffers [batch, tokens, ...] for one laid-out context and a chunk."""
     return tuple(torch.empty(batch, tokens, *shape, dtype=dtype, device=device) for shape in layout.shapes)
 
 
 def gather(slots: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
-    """Slots of [B, frames, S, ...] as one run of tokens, [B, N, ...]."""
+    """Return slots of [B, frames, S, ...] as one sequence of tokens, [B, N, ...]."""
     return tuple(torch.cat(parts, 1).flatten(1, 2) for parts in zip(*slots, strict=True))
 
 
@@ -68,6 +68,6 @@ def fill(
     rotation: Tensor,
     weights: Tensor | None,
 ) -> None:
-    """Lay slots out at the head of the buffers."""
+    """Lay slots out at the beginning of the buffers."""
     for buffer, part in zip(buffers, layout.ready(gather(slots), rotation, weights), strict=True):
         buffer[:, : part.shape[1]].copy_(part)

@@ -1,4 +1,4 @@
-"""Backbones: a model, how it is sampled, and what it was trained for."""
+"""Backbones: a model, its sampling parameters, and the properties of its training."""
 
 from __future__ import annotations
 
@@ -24,36 +24,36 @@ if TYPE_CHECKING:
 
 
 class TextEncoder(Protocol):
-    """Prompts to text embeddings [B, L, text_dim]."""
+    """Function from prompts to text embeddings [B, L, text_dim]."""
 
     def __call__(self, prompts: Sequence[str], /) -> Tensor: ...
 
 
 @runtime_checkable
 class Prepared(Protocol):
-    """A text encoder that is better told early what it will be asked."""
+    """A text encoder that can encode prompts in advance."""
 
     def ready(self, prompts: Iterable[str], /) -> None:
-        """Do now what these prompts will need, and let go of what only that takes."""
+        """Encode these prompts now, and release what only the encoding needs."""
 
 
 class Decoder(Protocol):
-    """One video under way, from latents to pictures."""
+    """Stateful decoder of one video, from latents to pictures."""
 
     def __call__(self, latents: Tensor, /) -> Tensor:
-        """The next latents [B, F, C, h, w] -> their pictures [B, T, 3, height, width] in 0..1."""
+        """Return the pictures [B, T, 3, height, width] in 0..1 of the next latents [B, F, C, h, w]."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on after a crash."""
+        """Return the state that is needed to resume after a crash."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any], /) -> None:
-        """Go on from `state_dict()`."""
+        """Restore the state from `state_dict()`."""
 
 
 class Codec(Protocol):
-    """Between pictures in 0..1 and latents.
+    """Conversion between pictures in 0..1 and latents.
 
     frames_per_second: of decoded pictures.
     """
@@ -61,41 +61,41 @@ class Codec(Protocol):
     frames_per_second: float
 
     def encode(self, pixels: Tensor, /) -> Tensor:
-        """Pictures [B, T, 3, height, width] -> latents [B, F, C, h, w]."""
+        """Return the latents [B, F, C, h, w] of pictures [B, T, 3, height, width]."""
         ...
 
     def decode(self, latents: Tensor, /) -> Tensor:
-        """Latents of a whole video -> its pictures."""
+        """Return the pictures of a whole video's latents."""
         ...
 
     def decoder(self) -> Decoder:
-        """What decodes one video's chunks in their order."""
+        """Return a decoder for the chunks of one video, in their order."""
         ...
 
     def footprint(self, batch: int, latent_size: tuple[int, int], /) -> int:
-        """Bytes that decoding takes beyond the weights."""
+        """Return the bytes that decoding takes beyond the weights."""
         ...
 
 
 _attending: Kept[CausalWan] = Kept()
-"""Twins of models, by how they compute attention."""
+"""Twins of models, by their attention function."""
 
 
 @dataclass(kw_only=True)
 class Backbone:
-    """A model with its preset; a bare `CausalWan` stands for the defaults here.
+    """A model with its preset. A bare `CausalWan` has the defaults here.
 
-    model: as it was given, if it computes attention in the way that is asked for; else a twin that does and shares all
+    model: the given model if it computes attention in the requested way, else a twin that does and shares all
     parameters with it. The given model is not changed, so several backbones may be made of one model.
     chunk: latent frames denoised together. independent_first_frame: whether the first chunk is a single frame.
-    trained_frames: latent frames of the longest clip it was trained on. latent_size: usual (height, width).
-    latents_per_second: latent frames that one second of video takes. pictures_per_latent: pixel frames of each but the
-    first, which has one. stride: pixels of a latent cell, each way.
-    text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
+    trained_frames: latent frames of the longest training clip. latent_size: usual (height, width).
+    latents_per_second: latent frames of one second of video. pictures_per_latent: pixel frames of each latent frame but
+    the first, which has one. stride: pixels of a latent cell, in each direction.
+    text, codec: prompts to embeddings, and pictures to latents and back; None for a bare model.
     world: truth and probe of its videos; None where no truth is known.
-    prompts: some that it understands, to calibrate and train with. clips: what it was trained on, where that is known.
-    options: what it was made with, beside device and dtype. files: SHA-256 of the files that it was read from, by path.
-    attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
+    prompts: examples that it understands, for calibration and training. clips: its training clips, where known.
+    options: the arguments it was made with, beside device and dtype. files: SHA-256 of the files it was read from, by
+    path. attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records the kernel that is used here.
     """
 
     model: CausalWan
@@ -120,67 +120,68 @@ class Backbone:
 
     def __post_init__(self) -> None:
         if self.chunk < 1:
-            raise PresetError(f"a chunk of {self.chunk} latent frames cannot be; the published models use 3")
+            raise PresetError(f"a chunk of {self.chunk} latent frames is not possible; the published models use 3")
         model = self.model
         attend, self.attention_kernel = choose(self.attention, model.dtype, model.device)
         if not model.attends_by(attend):
-            # The same twin each time, so that what strategies keep for a model is found again.
+            # The same twin each time, so that values which strategies cache for a model are found again.
             self.model = _attending.get(model, attend, partial(model.with_attention, attend))
 
     def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
-        """What a memory is opened for in rollouts of this backbone, at its usual size unless another is given."""
+        """Return the spec of a memory for rollouts of this backbone, at its usual size unless another is given."""
         spec = self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
         return replace(spec, trained_frames=self.trained_frames)
 
     def request(self) -> BackboneRequest:
-        """What opens it again: the same name, device, dtype and options."""
+        """Return the request that opens this backbone again: the same name, device, dtype and options."""
         dtype = str(self.model.dtype).removeprefix("torch.")
         return BackboneRequest(name=self.name, device=str(self.model.device), dtype=dtype, options=dict(self.options))
 
     def prepare(self, prompts: Iterable[str]) -> None:
-        """Let the text encoder do now what these prompts will need, before anything is drawn."""
+        """Let the text encoder encode these prompts before generation begins."""
         if isinstance(self.text, Prepared):
             self.text.ready(prompts)
 
     def pixel_frames(self, latent_frames: int) -> int:
-        """Pixel frames of a whole video of so many latent frames."""
+        """Return the pixel frames of a whole video of this many latent frames."""
         return self.pictures_per_latent * (latent_frames - 1) + 1
 
 
 CHUNKS = (3, 1)
-"""Latent frames a chunk of the published models: chunk-wise ones first, then frame-wise ones."""
+"""Latent frames a chunk of the published models: 3 for chunk-wise ones, 1 for frame-wise ones."""
 
 
 def check_chunk(chunk: int) -> int:
-    """Return a chunk that published models were trained with. Raises PresetError for others."""
+    """Return a chunk that published models were trained with. Raises PresetError for any other."""
     if isinstance(chunk, bool) or chunk not in CHUNKS:
         raise PresetError(
-            f"a chunk of {shown(chunk)} latent frames cannot be; allowed: {CHUNKS[0]} (as published), {CHUNKS[1]} (for "
-            "frame-wise checkpoints)"
+            f"a chunk of {shown(chunk)} latent frames is not possible; allowed: {CHUNKS[0]} (as published), "
+            f"{CHUNKS[1]} (for frame-wise checkpoints)"
         )
     return int(chunk)
 
 
 def parse_dtype(name: str) -> torch.dtype:
-    """A torch data type by name, "bfloat16" for instance. Raises DtypeError for one that a backbone cannot use."""
+    """Return a torch data type by name, for instance "bfloat16". Raises DtypeError for any other type."""
     if name not in DTYPES:
         raise DtypeError(f"unknown dtype {name!r}; allowed: {', '.join(DTYPES)}")
     return DTYPES[name]
 
 
 def check_device(name: str) -> None:
-    """Raises PresetError for a device that torch does not know or that is not here."""
+    """Raise PresetError for a device that torch does not know or that this machine lacks."""
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError):
-        # AssertionError is what a torch built without CUDA raises when it is asked for it.
+        # A torch built without CUDA raises AssertionError for a CUDA device.
         raise PresetError(
-            f"device {name!r} is not here; allowed: cpu{', cuda' * torch.cuda.is_available()}, and meta for shapes only"
+            f"device {name!r} is not available; allowed: cpu{', cuda' * torch.cuda.is_available()}, "
+            "and meta for shapes only"
         ) from None
 
 
 def build(config: WanConfig, *, device: str = "cpu", dtype: str = "float32", seed: int = 0) -> CausalWan:
-    """A model with fresh weights, the same for a seed; on "meta" shapes only."""
+    """Return a model with new weights, determined by the seed; on "meta" it has shapes only."""
     kind = parse_dtype(dtype)
     check_device(device)
     with torch.device(device), torch.random.fork_rng():
@@ -189,7 +190,7 @@ def build(config: WanConfig, *, device: str = "cpu", dtype: str = "float32", see
 
 
 def wan_1_3b(device: str = "cpu", dtype: str = "bfloat16", *, chunk: int = 3) -> Backbone:
-    """Wan2.1-T2V-1.3B made causal, with random weights: for what does not depend on them (speed, memory, plans).
+    """Return Wan2.1-T2V-1.3B made causal, with random weights, for uses that do not depend on weights (speed, plans).
 
     Source: Self-Forcing, arXiv:2506.08009: chunks of 3 latent frames (chunk: 1 for frame-wise models), 4 steps, shift
     5, trained on 21 latent frames.
@@ -200,7 +201,7 @@ def wan_1_3b(device: str = "cpu", dtype: str = "bfloat16", *, chunk: int = 3) ->
 
 
 def scramble(model: CausalWan, seed: int = 0) -> CausalWan:
-    """Random weights that make every part of the network matter: for checks that need no trained model.
+    """Set random weights with which every part of the network matters, for checks that need no trained model.
 
     Matrices are normal with variance 1 / fan-in, norm gains lie around 1, modulations and biases are not zero.
     """

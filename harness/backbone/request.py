@@ -1,4 +1,4 @@
-"""What is asked for where a backbone is opened: the one record that commands, campaigns and processes hand on."""
+"""The request for a backbone, passed between commands, campaigns and processes."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneRequest:
-    """A backbone that is asked for; `harness.registry.open_backbone` opens it.
+    """A request for a backbone; `harness.registry.open_backbone` opens it.
 
     Parameters
     ----------
     name
-        Registered under `horizon.backbones`.
+        Name of the backbone, registered under `horizon.backbones`.
     device
         "cpu", "cuda", "cuda:1", ..., or "meta" for shapes only.
     dtype
-        Of the weights, "bfloat16" for instance; None for the backbone's usual one.
+        Data type of the weights, for instance "bfloat16"; None for the backbone's usual one.
     options
-        What the backbone takes beside them, by name: weights, size, chunk, container, ... What is left out stays as
-        the backbone has it.
+        Further arguments of the backbone, by name: weights, size, chunk, container, ... The backbone's defaults apply
+        to arguments that are left out.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""3-D rotary positions by explicit index: no table, hence no last position.
+"""3-D rotary positions by explicit index, computed without a table, so any position is possible.
 
 Source: RoFormer, arXiv:2104.09864; Wan2.1, arXiv:2503.20314 (split of a head into time, height and width).
 """
@@ -11,23 +11,23 @@ import torch
 from torch import Tensor
 
 THETA = 10000.0
-REMEMBERED = 4  # the context's and the chunk's own rotation, and as many of the phase before
+REMEMBERED = 4  # rotations of the context and of the chunk, in the current and the previous phase
 
 
 def axis_pairs(head_dim: int) -> tuple[int, int, int]:
-    """Complex pairs of a head given to time, height and width; 128 channels give (22, 21, 21)."""
+    """Return the complex pairs of a head for time, height and width; 128 channels give (22, 21, 21)."""
     pairs = head_dim // 2
     return pairs - 2 * (pairs // 3), pairs // 3, pairs // 3
 
 
 def frequencies(pairs: int) -> Tensor:
-    """Radians per position of one axis' pairs, float64 [pairs], highest first."""
+    """Return the radians per position of one axis' pairs, float64 [pairs], highest first."""
     return THETA ** (-torch.arange(pairs, dtype=torch.float64) / pairs)
 
 
 def head_radians(head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Frequencies of the three axes of a dense Wan head."""
-    # Wherever a model is built: they are no part of what a checkpoint fills on the device meta.
+    """Return the frequencies of the three axes of a dense Wan head."""
+    # Always on the CPU, also for a model that is built on the meta device: no checkpoint fills these tensors.
     with torch.device("cpu"):
         time, height, width = (frequencies(pairs) for pairs in axis_pairs(head_dim))
     return time, height, width
@@ -40,8 +40,8 @@ class Rope:
     ----------
     radians: radians per position of the pairs of each axis (time, height, width), float64.
     grid: tokens of a frame as (rows, columns).
-    dtype: what the rotations are kept in; float64 for a float64 backbone, else float32.
-    device: where they are used.
+    dtype: data type of the rotations; float64 for a float64 backbone, else float32.
+    device: device of the rotations.
     """
 
     def __init__(
@@ -60,10 +60,10 @@ class Rope:
         self._recent: dict[tuple[float, ...], Tensor] = {}
 
     def frames(self, positions: Sequence[float] | Tensor) -> Tensor:
-        """Rotation of whole frames at temporal ids `positions`, [T] or, one list a row, [B, T].
+        """Return the rotation of whole frames at temporal ids `positions`, [T] or, one list a row, [B, T].
 
-        Returns [B or 1, T * S, 1, pairs, 2]. Host numbers are remembered: a memory with relative positions asks for
-        the same ones at every chunk.
+        The result is [B or 1, T * S, 1, pairs, 2]. Results for host numbers are cached, because a memory with relative
+        positions uses the same ones at every chunk.
         """
         if isinstance(positions, Tensor):
             return self._frames(positions.to(self.device, torch.float64))
@@ -75,13 +75,13 @@ class Rope:
         return self._recent[key]
 
     def tokens(self, positions: Tensor) -> Tensor:
-        """Rotation of single tokens at (time, row, column) [B, N, 3]; returns [B, N, 1, pairs, 2]."""
+        """Return the rotation of single tokens at (time, row, column) [B, N, 3]: [B, N, 1, pairs, 2]."""
         at = positions.to(self.device, torch.float64)
         angles = [at[..., axis, None] * self.radians[axis] for axis in range(3)]
         return self._turn(torch.cat(angles, -1)).unsqueeze(2)
 
     def _frames(self, positions: Tensor) -> Tensor:
-        # Only the few temporal angles are new; rows and columns are the same for every frame.
+        # Only the temporal angles are computed; those of rows and columns are the same for every frame.
         time = self._turn(positions.reshape(-1, positions.shape[-1], 1) * self.radians[0])
         batch, frames, tokens = time.shape[0], time.shape[1], self._space.shape[0]
         both = (
@@ -95,7 +95,7 @@ class Rope:
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:
-    """Turn neighbouring channels (2i, 2i + 1) of `x` [B, N, heads, channels] by `rotation` [B or 1, N, 1, pairs, 2].
+    """Rotate adjacent channels (2i, 2i + 1) of `x` [B, N, heads, channels] by `rotation` [B or 1, N, 1, pairs, 2].
 
     Computed in the rotation's precision and returned in that of `x`.
     """
@@ -103,7 +103,7 @@ def rotate(x: Tensor, rotation: Tensor) -> Tensor:
         return x
     pairs = x.to(rotation.dtype).unflatten(-1, (-1, 2))
     if torch.compiler.is_compiling():
-        # The compiler fuses real arithmetic and has no complex one.
+        # The compiler fuses real arithmetic but not complex arithmetic.
         real, imaginary = pairs.unbind(-1)
         cos, sin = rotation.unbind(-1)
         turned = torch.stack((real * cos - imaginary * sin, real * sin + imaginary * cos), -1)

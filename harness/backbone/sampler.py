@@ -20,14 +20,14 @@ TRAIN_STEPS = 1000
 
 
 def sigma_table(shift: float) -> Tensor:
-    """Noise levels of the shifted schedule, descending from 1, float64 [1000]; timestep = 1000 * sigma."""
+    """Return the noise levels of the shifted schedule, descending from 1, float64 [1000]; timestep = 1000 * sigma."""
     linear = torch.linspace(1, 0, TRAIN_STEPS + 1, dtype=torch.float64)[:-1]
     return shift * linear / (1 + (shift - 1) * linear)
 
 
 @dataclass(frozen=True)
 class Sampler:
-    """Which noise levels a chunk passes through.
+    """The noise levels that a chunk passes through.
 
     Parameters
     ----------
@@ -44,8 +44,8 @@ class Sampler:
         wrong = [step for step in self.steps if not (isinstance(step, int) and 0 <= step <= TRAIN_STEPS)]
         if wrong or not self.steps:
             raise PresetError(
-                f"sampler steps {self.steps}: {wrong or 'none'} given where whole numbers from 0 to {TRAIN_STEPS} are "
-                "needed, at least one"
+                f"sampler steps {self.steps}: {wrong or 'none'} given; needed: at least one step, whole numbers from 0 "
+                f"to {TRAIN_STEPS}"
             )
         if not 0 < self.shift < math.inf:
             raise PresetError(f"sampler shift {self.shift} must be positive and finite; the published models use 5")
@@ -54,22 +54,22 @@ class Sampler:
 
     @cached_property
     def sigmas(self) -> tuple[float, ...]:
-        """One noise level a denoising pass: 1, .9375, .8333, .625 for the published steps.
+        """One noise level for each denoising pass: 1, .9375, .8333, .625 for the published steps.
 
-        Each is rounded to float32 once, because the published table is. A step of 0 is off the table's end and takes
-        its last level, the nearest one, as released.
+        Each is rounded to float32 once, because the published table is float32. A step of 0 is beyond the end of the
+        table and takes its last level, the nearest one, as released.
         """
         table = sigma_table(self.shift).float().double()
         return tuple(float(table[min(TRAIN_STEPS - step, TRAIN_STEPS - 1)]) for step in self.steps)
 
     @property
     def timesteps(self) -> tuple[float, ...]:
-        """What the network is told at each denoising pass, on the 0..1000 scale; 0 for a step of 0."""
+        """Timestep given to the network at each denoising pass, on the 0..1000 scale; 0 for a step of 0."""
         told = (TRAIN_STEPS * sigma * (step > 0) for step, sigma in zip(self.steps, self.sigmas, strict=True))
         return tuple(float(torch.tensor(timestep, dtype=torch.float32)) for timestep in told)
 
     def draw(self, fresh: Callable[[int], Tensor], flow: Callable[[Tensor, int], Tensor]) -> Tensor:
-        """Clean latents from noise. fresh(step): new noise for a step. flow(noisy, step): what the network says."""
+        """Return clean latents from noise. fresh(step): new noise for a step. flow(noisy, step): predicted flow."""
         clean = noisy = fresh(0)
         for step, sigma in enumerate(self.sigmas):
             if step:
@@ -79,11 +79,11 @@ class Sampler:
 
 
 def to_clean(noisy: Tensor, flow: Tensor, sigma: float) -> Tensor:
-    """x0 = x - sigma * flow, in float64, returned in the dtype of `noisy`."""
+    """Return x0 = x - sigma * flow, computed in float64, in the dtype of `noisy`."""
     return (noisy.double() - sigma * flow.double()).to(noisy.dtype)
 
 
 def to_noisy(clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
-    """(1 - sigma) * x0 + sigma * noise; half precisions are mixed in float32."""
+    """Return (1 - sigma) * x0 + sigma * noise; half precisions are mixed in float32."""
     wide = torch.promote_types(clean.dtype, torch.float32)
     return ((1 - sigma) * clean.to(wide) + sigma * noise.to(wide)).to(clean.dtype)

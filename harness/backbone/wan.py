@@ -27,16 +27,16 @@ __all__ = ["CausalWan", "Time", "WanConfig", "sinusoid"]
 
 
 class Time(NamedTuple):
-    """What a pass is told about its noise level."""
+    """Embeddings of the noise level of a pass."""
 
     head: Tensor
-    """[b, f, D], for the output head."""
+    """For the output head, [b, f, D]."""
     blocks: Tensor
-    """[b, f, 6, D], for every block."""
+    """For every block, [b, f, 6, D]."""
 
 
 class CausalWan(nn.Module):
-    """The DiT. `forward` is one pass over a chunk; what the chunk sees of the past is given to it."""
+    """The DiT. `forward` is one pass over a chunk; the contexts of past frames are its arguments."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -55,7 +55,7 @@ class CausalWan(nn.Module):
         self._initialise()
 
     def _initialise(self) -> None:
-        """Weights to train from: Xavier linears, zero biases, small modulations, a zero head."""
+        """Set initial weights for training: Xavier linears, zero biases, small modulations, a zero head."""
         for module in self.modules():
             if isinstance(module, nn.Linear):
                 nn.init.xavier_uniform_(module.weight)
@@ -71,7 +71,7 @@ class CausalWan(nn.Module):
 
     @property
     def layers(self) -> list[Block]:
-        """The blocks, typed."""
+        """The blocks with their type."""
         return [cast(Block, block) for block in self.blocks]
 
     @property
@@ -83,7 +83,7 @@ class CausalWan(nn.Module):
         return self.head.modulation.dtype
 
     def memory_spec(self, grid: tuple[int, int], chunk: int, batch: int = 1) -> MemorySpec:
-        """What a memory is opened for: rollouts of this model with `grid` tokens a frame and `chunk` frames a chunk."""
+        """Return the spec of a memory for rollouts with `grid` tokens a frame and `chunk` frames a chunk."""
         return MemorySpec(
             layers=len(self.blocks),
             layout=self.layers[0].self_attn.layout,
@@ -97,9 +97,9 @@ class CausalWan(nn.Module):
         )
 
     def with_self_attention(self, layers: Sequence[nn.Module]) -> CausalWan:
-        """A twin with other self-attention, a module a layer; all else is shared with this model, not copied.
+        """Return a twin with other self-attention, one module a layer; it shares everything else with this model.
 
-        A module offers what `harness.backbone.block.SelfAttention` does: `layout`, `radians`, `attention`, `query`,
+        A module has the interface of `harness.backbone.block.SelfAttention`: `layout`, `radians`, `attention`, `query`,
         `key_value`, and a forward pass.
         """
         twin = _twin(self)
@@ -109,19 +109,19 @@ class CausalWan(nn.Module):
         return twin
 
     def with_memory_module(self, name: str, module: nn.Module) -> CausalWan:
-        """A twin that carries a network of a memory, which reaches it as `MemorySpec.module`; all else is shared."""
+        """Return a twin with a memory's network, passed to it as `MemorySpec.module`; it shares everything else."""
         twin: CausalWan = _twin(self)
         twin.add_module(name, module)
         twin.memory_module = name
         return twin
 
     def attends_by(self, attention: Attention) -> bool:
-        """Return whether every attention is computed with this function."""
+        """Return whether every attention is computed by this function."""
         parts = (part for block in self.layers for part in (block.self_attn, block.cross_attn))
         return all(part.attention is attention for part in parts)
 
     def with_attention(self, attention: Attention) -> CausalWan:
-        """A twin that computes every attention with this function; all parameters are shared with this model."""
+        """Return a twin that computes every attention by this function; it shares all parameters with this model."""
         twin = _twin(self)
         twin.blocks = nn.ModuleList(map(_twin, self.blocks))
         for block in twin.blocks:
@@ -130,14 +130,14 @@ class CausalWan(nn.Module):
         return cast(CausalWan, twin)
 
     def embed_time(self, timesteps: Tensor) -> Time:
-        """Timesteps [b, f] on the 0..1000 scale -> what the blocks and the head are told."""
+        """Return the embeddings of timesteps [b, f] on the 0..1000 scale, for the blocks and the head."""
         head = self.time_embedding(sinusoid(timesteps, self.config.freq_dim).to(self.dtype))
         return Time(head, self.time_projection(head).unflatten(-1, (6, -1)))
 
     def embed_prompt(self, prompts: Tensor) -> list[tuple[Tensor, Tensor]]:
-        """Text embeddings [B, L <= text_len, text_dim] -> each layer's keys and values of the prompt.
+        """Return each layer's keys and values of text embeddings [B, L <= text_len, text_dim].
 
-        Rows are padded with zeros to text_len and not masked: the published models attend to the padding.
+        Rows are padded with zeros to text_len without a mask: the published models attend to the padding.
         """
         config = self.config
         if prompts.ndim != 3 or prompts.shape[1] > config.text_len or prompts.shape[2] != config.text_dim:
@@ -158,12 +158,12 @@ class CausalWan(nn.Module):
         commit: bool = False,
         compile: bool = False,
     ) -> tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]:
-        """One pass: latents [B, F, in_dim, H, W] -> the flow, of the same shape. `contexts` is asked for each layer's
-        context when the layer is reached.
+        """Run one pass: latents [B, F, in_dim, H, W] -> the flow, of the same shape. `contexts` is called for each
+        layer's context when the layer is reached.
 
-        With `commit`, None instead of the flow (nothing reads it), and every layer's own cached tensors
-        [B, F * S, ...] and un-rotated queries; both lists are empty otherwise. `compile` runs the blocks compiled:
-        one graph for all of them, for one shape of context.
+        With `commit`, return None instead of the flow (nothing reads it), and every layer's own cached tensors
+        [B, F * S, ...] and un-rotated queries; both lists are empty otherwise. `compile` runs the blocks compiled, as
+        one graph for all of them and for each shape of context.
         """
         run = compiled(Block.forward) if compile else Block.__call__
         _, rows, columns = self.config.patch_size
@@ -191,8 +191,8 @@ class CausalWan(nn.Module):
 
 
 def _twin(module: nn.Module) -> Any:
-    """A module of its own that holds the same parameters and children; what is registered with one later, such as a
-    hook, is not registered with the other."""
+    """Return a separate module with the same parameters and children. Registrations made later on one of them, such as
+    hooks, do not apply to the other."""
     twin = copy.copy(module)
     for name, held in vars(module).items():
         if isinstance(held, dict | set):
@@ -201,7 +201,7 @@ def _twin(module: nn.Module) -> Any:
 
 
 def sinusoid(timesteps: Tensor, width: int) -> Tensor:
-    """Sinusoidal embedding of timesteps [...] on the 0..1000 scale, cosines first; float64 [..., width]."""
+    """Return the sinusoidal embedding of timesteps [...] on the 0..1000 scale, cosines first; float64 [..., width]."""
     rates = 10000.0 ** (-torch.arange(width // 2, device=timesteps.device, dtype=torch.float64) / (width // 2))
     angles = timesteps.double()[..., None] * rates
     return torch.cat((angles.cos(), angles.sin()), -1)

@@ -2,7 +2,7 @@
 
 Such a backbone was trained on synthetic videos that are made of named attributes. Its `KnownWorld` renders what a video
 should show, and reads off what it does show, so that suites measure identity and recall instead of estimating them.
-Suites ask a backbone for its world, never for its name; a third party's world is used like the embedded one.
+Suites test a backbone for a world, never for its name; a third party's world is used like the embedded one.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from harness.memory.terms import Boundary
 Prompts = Sequence[tuple[int, str]]
 """The prompts of one video, each with the latent frame at which it begins; the first begins at 0."""
 UNSURE = -1
-"""Stands for a value that cannot be read off."""
+"""Marks a value that cannot be read off."""
 UNSHOWN = -2
-"""Stands for a true value that the pictures do not show, such as the speed of an object at rest."""
+"""Marks a true value that the pictures do not show, such as the speed of an object at rest."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """What videos should show.
+    """The attributes that videos should show.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Reading:
-    """What is read off pictures of any leading shape [...].
+    """Attributes read off pictures of any leading shape [...].
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ class KnownWorld(Protocol):
     cycle : int
         Latent frames after which a motion repeats itself; 0 for motions that never do.
     curtain : str or None
-        A prompt that covers the view while the scene behind it goes on; None where the world has no such thing.
+        A prompt that covers the view while the scene behind it continues; None where the world has no such prompt.
     """
 
     @property

@@ -1,4 +1,4 @@
-"""A training under way: checkpoints, a log, and going on after a kill with the same result."""
+"""The training loop: checkpoints, a log, and a resumed run that gives the same result as an uninterrupted one."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STATE, LOG = "state.pt", "log.jsonl"
 
 
 class Trains(Protocol):
-    """What `run` needs of a training under way."""
+    """Interface of a trainer for `run`."""
 
     folder: Path
     step: int
@@ -27,7 +27,7 @@ class Trains(Protocol):
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What a checkpoint must share to be gone on from: "stage" and "seed"."""
+        """Values that a checkpoint must share with the trainer to be resumed: "stage" and "seed"."""
         ...
 
     def advance(self) -> dict[str, float]: ...
@@ -38,8 +38,8 @@ class Trains(Protocol):
 
 
 def resume(trainer: Trains) -> None:
-    """Go on from the checkpoint in the trainer's folder, if there is one. Raises CheckpointError if it is damaged or of
-    another stage or seed."""
+    """Resume from the checkpoint in the trainer's folder, if there is one. Raises CheckpointError if it is damaged or
+    of another stage or seed."""
     kept = trainer.folder / STATE
     if not kept.exists():
         return
@@ -47,19 +47,19 @@ def resume(trainer: Trains) -> None:
         state = torch.load(kept, weights_only=True)
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{kept}: damaged ({reason}); move it away to begin this stage anew") from None
+        raise CheckpointError(f"{kept}: damaged ({reason}); move it away to restart this stage") from None
     if any(state.get(key) != value for key, value in trainer.identity.items()):
         raise CheckpointError(
-            f"{trainer.folder}: a checkpoint of another stage or seed lies there; give --out another folder"
+            f"{trainer.folder}: contains a checkpoint of another stage or seed; give --out another folder"
         )
     trainer.step = state["step"]
     trainer.load(state)
 
 
 def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, float]], None] | None = None) -> None:
-    """Train to the stage's end; write a checkpoint every so many steps, and a line of the log every step."""
+    """Train to the stage's end. Write a checkpoint every `save_every` steps, and a line of the log every step."""
     log = trainer.folder / LOG
-    # Steps after the last checkpoint are taken again.
+    # Steps after the last checkpoint are repeated, so their log lines are dropped.
     lines = [line for line in read_log(trainer.folder) if line["step"] <= trainer.step]
     write_whole(log, lambda path: path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8"))
     with log.open("a", encoding="utf-8") as stream:
@@ -75,7 +75,7 @@ def run(trainer: Trains, *, save_every: int = 50, report: Callable[[dict[str, fl
 
 
 def read_log(folder: Path) -> list[dict[str, float]]:
-    """The lines of a folder's log, without one that a kill cut short."""
+    """Return the lines of a folder's log, without one that a kill cut short."""
     lines, path = [], folder / LOG
     for text in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:

@@ -1,4 +1,4 @@
-"""What `horizon train NAME` asks of the module that an entry point of `horizon.trainings` refers to."""
+"""Interface of the modules that entry points of `horizon.trainings` refer to, used by `horizon train NAME`."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ S = TypeVar("S", bound=Strategy)
 
 @dataclass(frozen=True)
 class Request:
-    """What is to be trained.
+    """A request for a training.
 
-    what: NAME, or NAME.KNOB=VALUE for a strategy whose sizes are knobs. backbone: on which; None for the usual one.
-    folder: of checkpoints, logs and weights. seed: decides the clips, the noise and the first weights.
+    what: NAME, or NAME.KNOB=VALUE for a strategy whose sizes are knobs. backbone: None for the usual one. folder: of
+    checkpoints, logs and weights. seed: determines the clips, the noise and the initial weights.
     """
 
     what: str
@@ -39,31 +39,31 @@ class Request:
     def built(self) -> Backbone:
         """Return the backbone for which a strategy's parameters are trained, in float32: the pocket, if none is named.
 
-        Raises UnknownNameError for a backbone that there is not, and what the backbone itself raises.
+        Raises UnknownNameError for a backbone that does not exist, and the errors of the backbone itself.
         """
         return registry.open_backbone(self.backbone_request())
 
     def backbone_request(self) -> BackboneRequest:
-        """Return what is asked of that backbone."""
+        """Return the request for that backbone."""
         return BackboneRequest(name=self.backbone or "pocket", device=self.device, dtype="float32")
 
 
 class School(Protocol):
-    """Stages of a training in their order, and what each leaves behind."""
+    """Stages of a training in their order, and the files that they write."""
 
     ORDER: tuple[str, ...]
 
     def enrol(self, stage: str, request: Request) -> Trains:
-        """A stage ready to go on from its checkpoint, or to begin."""
+        """Return the trainer of a stage, resumed from its checkpoint or new."""
         ...
 
     def graduate(self, stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
-        """Write a finished stage's weights; with `install` also where the package reads them."""
+        """Write a finished stage's weights; with `install`, also to the folder from which the package reads them."""
         ...
 
 
 def chosen(school: School, stage: str | None) -> tuple[str, ...]:
-    """The stages to run. Raises HorizonError for one that does not exist."""
+    """Return the stages to run. Raises HorizonError for one that does not exist."""
     if stage is not None and stage not in school.ORDER:
         raise HorizonError(f"no stage {stage!r}; allowed: {', '.join(school.ORDER)}")
     return school.ORDER if stage is None else (stage,)

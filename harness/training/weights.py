@@ -21,7 +21,7 @@ _fingerprints: Kept[str] = Kept()
 
 @dataclass(frozen=True)
 class Purpose:
-    """What parameters are for: a strategy, a backbone with these weights, and sizes of their own, as a text."""
+    """Use of a parameter file: a strategy, a backbone with its weights, and the strategy's sizes as a text."""
 
     strategy: str
     backbone: Backbone
@@ -32,7 +32,7 @@ class Purpose:
         return f"train one with: horizon train {self.strategy} --backbone {self.backbone.name}"
 
     def identity(self) -> dict[str, str]:
-        """What a file says of itself that fits; on meta there are no weights to tell apart."""
+        """Return the metadata of a fitting file; on meta it lacks the weights, which cannot be compared there."""
         model = self.backbone.model
         found = {"horizon": self.strategy, "backbone": self.backbone.name, "sizes": self.sizes}
         if model.device.type != "meta":
@@ -40,7 +40,7 @@ class Purpose:
         return found
 
     def differences(self, said: Mapping[str, str]) -> list[str]:
-        """In what a file is for something else."""
+        """Return the differences between this purpose and a file's metadata."""
         return [
             f"{what} is {said.get(what, 'not given')} there and {here} here"
             for what, here in self.identity().items()
@@ -50,7 +50,7 @@ class Purpose:
 
 @dataclass(frozen=True)
 class Trained:
-    """A file that fits its purpose."""
+    """A parameter file that fits its purpose."""
 
     path: Path
     about: str
@@ -58,16 +58,17 @@ class Trained:
 
 
 def read(path: Path, purpose: Purpose) -> Trained:
-    """Raises CheckpointError for a file that is missing, damaged, or made for another backbone or other sizes."""
+    """Return a file that fits. Raises CheckpointError for one that is missing, damaged, or for another backbone or
+    sizes."""
     said = read_metadata(path, purpose.remedy)
     wrong = purpose.differences(said)
     if wrong:
-        raise CheckpointError(f"{path}: made for something else: {'; '.join(wrong)}; {purpose.remedy}")
+        raise CheckpointError(f"{path}: trained for another purpose: {'; '.join(wrong)}; {purpose.remedy}")
     return Trained(path, said.get("about", "trained"), digest(path))
 
 
 def shipped(folder: Path, purpose: Purpose) -> Trained | None:
-    """The file that ships for a purpose; None where there is none for these weights of the backbone and these sizes."""
+    """Return the file that ships for a purpose; None where none ships for these weights and sizes."""
     path = folder / f"{purpose.backbone.name}.safetensors"
     if not path.is_file() or purpose.differences(read_metadata(path, "reinstall Horizon")):
         return None
@@ -75,7 +76,7 @@ def shipped(folder: Path, purpose: Purpose) -> Trained | None:
 
 
 def graduate(learner: Learner, path: Path, purpose: Purpose, folder: Path | None) -> Path:
-    """Write what a learner has learned to `path`; with a `folder` also there, where `shipped` finds it."""
+    """Write a trainer's weights to `path`; with a `folder` also there, where `shipped` finds them."""
     learner.finish()
     about = f"trained, {learner.stage.name} after {learner.steps} steps, seed {learner.seed}"
     for place in (path, *([] if folder is None else [folder / f"{purpose.backbone.name}.safetensors"])):
@@ -84,5 +85,5 @@ def graduate(learner: Learner, path: Path, purpose: Purpose, folder: Path | None
 
 
 def write(module: nn.Module, path: Path, purpose: Purpose, about: str) -> None:
-    """Keep parameters in half precision; the file is there whole or not at all."""
+    """Write parameters in half precision, as a whole file or not at all."""
     save_weights(module, path, torch.float16, {"about": about, **purpose.identity()})

@@ -1,1 +1,1 @@
-"""The gate: is a run worse than its baseline, by enough to matter and beyond what chance does?"""
+"""The gate: decides whether a run is worse than its baseline by enough to matter and by more than chance explains."""

@@ -1,4 +1,4 @@
-"""A gate within one run: is an arm worse than another arm of the same campaign, by enough to matter?"""
+"""A gate within one run: an arm is compared with another arm of the same campaign."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from reports.statistics.baseline import named
 
 
 def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:
-    """Return a run as the gate compares it with one of its own arms.
+    """Return a run in the form in which the gate compares it with one of its own arms.
 
     Parameters
     ----------
@@ -26,12 +26,12 @@ def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:
     -------
     head, base
         The other arms; and the numbers of the named arm, under each of their names. Both are of one campaign, whose
-        repeats were measured in turn, so they are paired. Scenarios that an arm does not run are not asked of it.
+        repeats were measured in turn, so they are paired. Scenarios that an arm does not run are not expected of it.
 
     Raises
     ------
     BaselineError
-        Where no file and no arm is called so, or several arms are.
+        Where the name is neither a file nor an arm, or fits several arms.
     """
     field = [entrant_of({"tables": (), "strategy": arm["label"], **arm}) for arm in evidence.manifest["asked"]["arms"]]
     found = named(field, name)
@@ -39,7 +39,7 @@ def beside(evidence: Evidence, name: str) -> tuple[Evidence, Evidence]:
     if len(found) != 1:
         if found:
             several = ", ".join(entrant.label for entrant in found)
-            raise BaselineError(f"--baseline {name}: several arms of this run are called so; give one of: {several}")
+            raise BaselineError(f"--baseline {name}: several arms of this run have this name; give one of: {several}")
         raise BaselineError(
             f"--baseline {name}: no such file, and no arm of this run{did_you_mean(name, labels)}; its arms: "
             f"{', '.join(labels)}; a run becomes a file with: horizon baseline accept"

@@ -1,5 +1,5 @@
-"""What the gate makes of nothing: runs of the same code against itself tell how noisy each number is, how often the
-gate would cry wolf, the smallest change that it finds, and what margins the noise asks for."""
+"""Calibration of the gate: runs of the same code are compared with each other. They tell the noise of each number, the
+gate's rate of false alarms, the smallest change that it finds, and the margins that the noise requires."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from reports.statistics.bootstrap import LEVEL
 Key = tuple[str, str, str, str]
 """Arm, suite, scenario, metric."""
 LADDER = (0.005, 0.01, 0.015, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.15, 0.2, 0.3, 0.5)
-"""Margins that are proposed."""
+"""Margins that may be proposed."""
 RARE = 0.999
-"""Of gates by chance, whose change of a number stays within the margin that is proposed for it."""
+"""Share of gates on unchanged code that a proposed margin must tolerate."""
 OFTEN = 0.9
-"""Of gates that find the smallest change that is called detectable."""
+"""Share of gates that must find a change for it to be called detectable."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What is known of one metric: over all strategies, the worst of them.
+    """Noise of one metric: the values of the strategy with the largest noise.
 
     spread: standard deviation of the difference between two launches (a share of the number where `relative`).
-    moved: how far a gate's mean was off by chance, in all but one of a thousand gates. detectable: the smallest loss
-    that nine in ten gates find; None where none that was tried is. proposed: the margin that the noise asks for.
+    moved: largest deviation of a gate's mean by chance, in all but one of a thousand gates. detectable: the smallest
+    loss that nine in ten gates find; None where they find none of those tried. proposed: the margin for this noise.
     """
 
     suite: str
@@ -54,7 +54,7 @@ class Noise:
 
 @dataclass(frozen=True)
 class Calibration:
-    """runs: real gates of the same code, by state. gates: simulated ones, by state. alarms: what was called worse."""
+    """runs: real gates of the same code, by state. gates: simulated ones, by state. alarms: false regressions."""
 
     noises: Sequence[Noise]
     runs: Mapping[str, int]
@@ -69,14 +69,14 @@ class Calibration:
 
 
 class _Pool:
-    """Paired values of one number in all runs: [launches] of values, each with its seeds."""
+    """Paired values of one number in all runs: one entry a launch, each with the values and their seeds."""
 
     def __init__(self, key: Key, part: pd.DataFrame, margin: Margin) -> None:
         first = part.iloc[0]
         self.finding = Finding(
             *key[:3], "pass", metric=key[3], margin=margin, unit=first["unit"], better=first["better"]
         )
-        # Rollouts of one process stay together.
+        # Rollouts of one process stay together, because they share its noise.
         self.launches = [
             (each["value"].to_numpy(float), each["value_base"].to_numpy(float), each["seed"].to_numpy())
             for _, each in part.groupby(["run", "repeat"])
@@ -84,7 +84,10 @@ class _Pool:
         self.repeats = max(1, part.groupby("run")["repeat"].nunique().max())
 
     def weighed(self, drawn: np.ndarray, turned: np.ndarray, worse: float = 0.0) -> Finding:
-        """What a gate says of these launches, base and head exchanged where `turned`. worse: by this much the head."""
+        """Return a gate's finding on these launches, with base and head exchanged where `turned`.
+
+        worse: loss that is added to the head.
+        """
         parts = [self.launches[place % len(self.launches)] for place in drawn]
         pairs = [(b, a) if turn else (a, b) for (a, b, _), turn in zip(parts, turned, strict=True)]
         mine, theirs = (np.concatenate(side) for side in zip(*pairs, strict=True))
@@ -104,11 +107,11 @@ def calibrate(
     gates: int = 1000,
     rounds: int = 2,
 ) -> Calibration:
-    """What runs of the same code say, (head, base) each, and the states of their verdicts.
+    """Return the calibration from runs of the same code, (head, base) each, and the states of their verdicts.
 
-    Gates are simulated by drawing launches of the recorded ones, the same for all strategies, base and head exchanged
-    by chance; what stays unsure is given a further round.
-    Raises BaselineError where nothing was recorded that a gate looks at.
+    Gates are simulated by drawing recorded launches, the same for all strategies, with base and head exchanged at
+    random; undecided numbers get a further round.
+    Raises BaselineError where the runs have no number that a gate judges.
     """
     pools = _pools(pairs, policy)
     if not pools:
@@ -134,7 +137,7 @@ def calibrate(
 
 
 def write(found: Calibration, folder: Path) -> list[Path]:
-    """Write aa.md, aa.json and policy.toml, the margins that the noise asks for."""
+    """Write aa.md, aa.json and policy.toml, which has the proposed margins."""
     policy = {(noise.suite, noise.metric): noise.proposed for noise in found.noises}
     about = f"Margins by {sum(found.runs.values())} runs of the same code against itself.\nUse: horizon gate --policy"
     texts = {
@@ -148,15 +151,15 @@ def write(found: Calibration, folder: Path) -> list[Path]:
 
 
 def rows(found: Calibration) -> tuple[list[str], list[list[str]]]:
-    """Heads and rows of the table."""
+    """Return the heads and rows of the table."""
     heads = ["metric", "launches", "between two launches", "a gate is off by", "finds", "margin", "proposed"]
     return heads, [
         [
-            f"{noise.suite}.{noise.metric}" + ("" if noise.margin.gated else ", told only"),
+            f"{noise.suite}.{noise.metric}" + ("" if noise.margin.gated else ", not gated"),
             str(noise.launches),
             _said(noise, noise.spread),
             _said(noise, noise.moved),
-            "nothing tried" if noise.detectable is None else _said(noise, noise.detectable),
+            "none of those tried" if noise.detectable is None else _said(noise, noise.detectable),
             _said(noise, noise.margin.relative if noise.relative else noise.margin.absolute),
             _said(noise, noise.proposed.relative if noise.relative else noise.proposed.absolute),
         ]
@@ -165,21 +168,21 @@ def rows(found: Calibration) -> tuple[list[str], list[list[str]]]:
 
 
 def headline(found: Calibration) -> str:
-    """The false-alarm rate in a line."""
+    """Return the false-alarm rate in one line."""
     real = ", ".join(f"{count} {state}" for state, count in sorted(found.runs.items()))
     made = ", ".join(f"{count} {state}" for state, count in sorted(found.gates.items()))
     return f"real gates of the same code: {real}; simulated from them: {made} ({found.false_alarms:.2%} false alarms)"
 
 
 def markdown(found: Calibration) -> str:
-    """The page."""
+    """Return the page."""
     heads, lines = rows(found)
     table = [markdown_row(heads), f"|{'---|' * len(heads)}", *map(markdown_row, lines)]
     alarms = [f"- {plain(place)}: {count}" for place, count in sorted(found.alarms.items())]
     return "\n".join([
         "# The same code against itself", "", plain(headline(found)) + ".", "", *table, "",
-        f"Of each metric the noisiest strategy. between two launches: standard deviation. a gate is off by: in all but "
-        f"one of {1 / (1 - RARE):.0f} gates. finds: the smallest loss that {OFTEN:.0%} of gates call a regression.",
+        f"Each metric shows its noisiest strategy. between two launches: standard deviation. a gate is off by: in all "
+        f"but one of {1 / (1 - RARE):.0f} gates. finds: the smallest loss that {OFTEN:.0%} of gates call a regression.",
         *(["", "Called worse by chance:", "", *alarms] if alarms else []),
     ]) + "\n"  # fmt: skip
 
@@ -197,15 +200,15 @@ def _pools(pairs: Sequence[tuple[Evidence, Evidence]], policy: Policy) -> dict[K
         margin = policy.get((key[1], key[3]))
         if margin is not None:
             longest = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
-            # Later rounds are of some strategies alone: what launches have in common is in the first.
+            # Later rounds cover some strategies only; launches of all strategies are in the first round.
             first = longest["seed"] // 1000 == longest["seed"].min() // 1000
             found[key] = _Pool(key, longest[first], margin)
     return found
 
 
 def _gate(pools: Mapping[Key, _Pool], rng: np.random.Generator, rounds: int) -> list[Finding]:
-    """One gate by chance, with further rounds for what is unsure."""
-    # Launches are those of all strategies of a suite: what a process has in common stays common.
+    """Return the findings of one simulated gate, with further rounds for undecided numbers."""
+    # The same launches are drawn for all strategies of a suite, so that noise of a shared process stays shared.
     suites = {key[1]: pool.repeats for key, pool in pools.items()}
     drawn = {suite: rng.integers(0, 1_000_000, (rounds, repeats)) for suite, repeats in suites.items()}
     turned = {suite: rng.random((rounds, repeats)) < 0.5 for suite, repeats in suites.items()}
@@ -224,7 +227,7 @@ def _gate(pools: Mapping[Key, _Pool], rng: np.random.Generator, rounds: int) -> 
 
 
 def _noise(pools: Sequence[_Pool], rng: np.random.Generator, family: int) -> Noise:
-    """Of one metric, the noisiest strategy."""
+    """Return the noise of one metric, taken from its noisiest strategy."""
     first = pools[0].finding
     relative = first.margin.relative > 0
     worst, spread, moved = pools[0], -1.0, 0.0
@@ -237,7 +240,7 @@ def _noise(pools: Sequence[_Pool], rng: np.random.Generator, family: int) -> Noi
     margin = first.margin
     step = next((step for step in _steps(first) if step >= moved), moved)
     proposed = replace(margin, relative=step) if relative else replace(margin, absolute=step)
-    # A number without noise is as exact as it gets: how much of it matters is for people to say.
+    # Without noise any margin works, so the margin that was chosen by hand stays.
     proposed = margin if moved == 0 else proposed
     return Noise(
         suite=first.suite, metric=first.metric, unit=first.unit, relative=relative, launches=len(worst.launches),
@@ -258,7 +261,7 @@ def _detectable(pool: _Pool, rng: np.random.Generator, family: int, tries: int =
 
 
 def _steps(finding: Finding) -> Sequence[float]:
-    """Sizes that are tried: shares, or in the metric's unit parts and multiples of its margin."""
+    """Return the losses to try: shares, or in the metric's unit fractions and multiples of its margin."""
     margin = finding.margin
     if margin.relative or finding.unit == "share":
         return LADDER
@@ -266,7 +269,7 @@ def _steps(finding: Finding) -> Sequence[float]:
 
 
 def _shown(pool: _Pool, rng: np.random.Generator, worse: float = 0.0) -> Finding:
-    """One gate's number by chance, two rounds of it where it varies."""
+    """Return the finding of one simulated gate on a number, with two rounds where the number varies."""
     count = 2 * pool.repeats if pool.repeats > 1 else 1
     return pool.weighed(rng.integers(0, len(pool.launches), count), rng.random(count) < 0.5, worse)
 

@@ -1,5 +1,5 @@
-"""What a gate compares: every score of every rollout and repeat, and on what it was made; from a campaign's folder, or
-from the one file that a baseline is kept in."""
+"""Evidence that a gate compares: every score of every rollout and repeat, and the environment; read from a campaign's
+folder, or from the single file of a baseline."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from reports.pool import Snapshot
 from reports.tables import Trouble, scores, tidy, troubles_by_arm
 
 FORMAT = 1
-"""Of a baseline's file; one of another format is refused."""
+"""Format version of a baseline's file; other versions are refused."""
 KEY = b"horizon"
 COLUMNS = (
     "arm", "suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "prompt",
@@ -43,8 +43,8 @@ PACKAGES = ("torch", "flash-attn")
 class Evidence:
     """Scores with the columns `COLUMNS`, one row a rollout (or repeat), scenario and metric.
 
-    source: where it was read. manifest: what was asked for, and the environment that all its numbers were made in;
-    where they were made in several, `mixed` in it says what differs. troubles: what has no numbers.
+    source: where it was read. manifest: the request, and the environment of all numbers; where they were made in
+    several, its entry `mixed` says what differs. troubles: cells without numbers.
     accepted: who made it a baseline, when and why, the latest last.
     """
 
@@ -56,11 +56,11 @@ class Evidence:
 
     @property
     def commit(self) -> str:
-        """The code's commit, short; "?" where it is not known."""
+        """Short commit of the code; "?" where it is not known."""
         return ((self.manifest["environment"].get("code") or {}).get("commit") or "?")[:9]
 
     def cohort(self) -> dict[str, Any]:
-        """What must be the same for numbers to be compared: recipe, hardware and software."""
+        """Return what must be equal for numbers to be compared: recipe, hardware and software."""
         asked, environment = self.manifest["asked"], self.manifest["environment"]
         packages = environment.get("packages") or {}
         return {
@@ -71,25 +71,25 @@ class Evidence:
 
     @property
     def mixed(self) -> list[str]:
-        """What is not the same for all its numbers, in words."""
+        """Return what differs between its own numbers, in words."""
         return list(self.manifest.get("mixed") or ())
 
     def unlike(self, other: Evidence) -> list[str]:
-        """What is not the same in another one's cohort, the seed apart."""
+        """Return the cohort entries that differ from another evidence, except the seed."""
         theirs = other.cohort()
         return [key for key, value in self.cohort().items() if key != "seed" and value != theirs[key]]
 
     def suites(self) -> dict[str, str]:
-        """Version of each suite."""
+        """Return the version of each suite."""
         found: dict[str, str] = self.manifest["asked"]["suite_versions"]
         return found
 
 
-@np.errstate(over="ignore", invalid="ignore")  # Of numbers near the largest, whose means are none.
+@np.errstate(over="ignore", invalid="ignore")  # Numbers near the largest float have no finite mean.
 def read(path: Path) -> Evidence:
-    """The evidence in a campaign's folder, or in a file of `accept`.
+    """Return the evidence in a campaign's folder, or in a file of `accept`.
 
-    Raises StoreError or BaselineError for what is missing, damaged, foreign, or was changed by hand.
+    Raises StoreError or BaselineError for what is missing, damaged, in another format, or was changed by hand.
     """
     if path.is_dir():
         return _folder(path)
@@ -101,9 +101,9 @@ def read(path: Path) -> Evidence:
 
 
 def united(parts: Sequence[Evidence]) -> Evidence:
-    """What one code has shown in several campaigns: other suites, more seeds, more repeats.
+    """Return the evidence of one code from several campaigns: other suites, more seeds, more repeats.
 
-    Raises BaselineError where they are of different cohorts, the seed apart.
+    Raises BaselineError where their cohorts differ in more than the seed.
     """
     first = parts[0]
     asked = dict(first.manifest["asked"])
@@ -124,28 +124,28 @@ def united(parts: Sequence[Evidence]) -> Evidence:
 
 
 def nothing(like: Evidence) -> Evidence:
-    """Evidence of the same cohort that has no numbers."""
+    """Return evidence of the same cohort without any numbers."""
     return replace(like, scores=like.scores.iloc[:0], troubles=(), accepted=())
 
 
 def only_arms(evidence: Evidence, arms: Container[str]) -> Evidence:
-    """What there is of some arms."""
+    """Return the evidence of some arms only."""
     scores = evidence.scores
     troubles = tuple(trouble for trouble in evidence.troubles if trouble.arm in arms)
     return replace(evidence, scores=scores[[arm in arms for arm in scores["arm"]]], troubles=troubles)
 
 
 def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> dict[str, str]:
-    """Make this the baseline in a file, with who, when and why behind those of the baselines before it.
+    """Write evidence to a file as the baseline, with who, when and why, after the notes of previous baselines.
 
-    Raises BaselineError for a file there that is no sound baseline; nothing is overwritten then.
+    Raises BaselineError where the file exists and is not a valid baseline; it is not overwritten then.
     """
     if to.suffix != ".parquet":
         raise BaselineError(f"--to {to}: a baseline is one file; give a name that ends in .parquet")
     if not why.strip():
         raise BaselineError("--why is empty; say in a few words why this is the baseline from now on")
     if to.exists():
-        # What is refused leaves no lock behind.
+        # Validate before locking, so that a refusal leaves no lock file behind.
         read(to)
     note = {
         "who": who or _who(),
@@ -155,7 +155,7 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
     }
     try:
         to.parent.mkdir(parents=True, exist_ok=True)
-        # Of two who accept at once the second one comes behind the first.
+        # With two concurrent commands, the second one appends to the first one's notes.
         with lock(own(to.parent, f".{to.name}.lock")):
             before = read(to).accepted if to.exists() else ()
             save(replace(evidence, accepted=(*before, note)), to)
@@ -167,7 +167,7 @@ def accept(evidence: Evidence, to: Path, why: str, who: str | None = None) -> di
 
 
 def save(evidence: Evidence, to: Path) -> None:
-    """Write evidence into one file that `read` reads, whole or not at all."""
+    """Write evidence into one file that `read` reads, as a whole or not at all."""
     about = {
         "format": FORMAT,
         "manifest": dict(evidence.manifest),
@@ -201,7 +201,7 @@ def _folder(path: Path) -> Evidence:
             arms = [labels[key] for key in zip(scored["strategy"], scored["knobs"], strict=True)]
             scored = scored.assign(arm=arms)[list(COLUMNS)]
         found = Evidence(path, _about(store, manifest), scored, tuple(troubles_by_arm(store)))
-        # What is read later must be there now.
+        # Compute now what is read later, so that errors occur here.
         found.cohort(), found.suites().items(), found.commit
     except HorizonError:
         raise
@@ -211,7 +211,7 @@ def _folder(path: Path) -> Evidence:
 
 
 def _about(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
-    """What evidence keeps of a folder's manifest: one environment, that of its finished cells."""
+    """Return the part of a folder's manifest that evidence keeps, with the environment of its finished cells."""
     run = manifest["runs"][0]
     asked, cells = manifest["asked"], {cell.id: cell.about for cell in store.cells() if cell.status == "ok"}
     used = [cells[cell]["environment"] for cell in asked["cells"] if cell in cells] or [run["environment"]]
@@ -226,7 +226,7 @@ def _about(store: Store, manifest: Mapping[str, Any]) -> dict[str, Any]:
 
 def _file(path: Path) -> Evidence:
     try:
-        # Threads of pyarrow that read what is not a path may outlive the command, which then aborts; so without any.
+        # Reader threads of pyarrow may outlive the command on invalid files and abort it, so none are used.
         table = pq.ParquetFile(pa.BufferReader(path.read_bytes())).read(use_threads=False)
         told = (table.schema.metadata or {}).get(KEY)
     except (OSError, ValueError, pa.ArrowException) as error:
@@ -254,7 +254,7 @@ def _file(path: Path) -> Evidence:
 
 
 def _trouble(told: Sequence[Any]) -> Trouble:
-    """A trouble as `save` writes it; files of before it was known of which rollouts it is say nothing of them."""
+    """Return a trouble in the form that `save` writes; older files do not say which rollouts it is about."""
     arm, suite, scenario, status, reason, *more = told
     frames, rollouts = more or (0, ())
     names = tuple((str(prompt), int(seed)) for prompt, seed in rollouts)
@@ -293,5 +293,5 @@ def _user() -> str:
     try:
         return getpass.getuser()
     except (KeyError, OSError):
-        # A container may run as a number that the system has no name for.
+        # In a container the user id may have no name.
         raise BaselineError("this user has no name here; say with --who who accepts the baseline") from None

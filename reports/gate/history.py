@@ -1,4 +1,4 @@
-"""When did a number step up or down? Steps in the means of many runs, and their picture."""
+"""History of a number: steps in the means of many runs, and a plot of them."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from reports.statistics.bounded import Scale
 from reports.statistics.paired import side_by_side
 
 ENOUGH = 6
-"""Runs below which nothing is called a step."""
+"""Number of runs below which no step is reported."""
 LEAST = 3
-"""Runs on either side of a step: one alone is an outlier."""
+"""Fewest runs on either side of a step; a single one is an outlier."""
 STRICT = 3.0
 """Penalty of a step, in units of the noise times the logarithm of the number of runs."""
 ACROSS = 3
@@ -32,7 +32,7 @@ ACROSS = 3
 
 @dataclass(frozen=True)
 class Step:
-    """A step before a run. told: its size in words; worse: whether it leads the wrong way."""
+    """A step before a run. told: its size in words; worse: whether it is a change for the worse."""
 
     run: str
     commit: str
@@ -45,8 +45,8 @@ class Step:
 
 @dataclass(frozen=True)
 class Series:
-    """Means of one number over the runs that have it, and its steps. count: how many rollouts (or repeats) the means
-    are of, in words."""
+    """Means of one number over the runs that have it, and its steps. count: number of rollouts (or repeats) behind the
+    means, in words."""
 
     arm: str
     suite: str
@@ -61,9 +61,9 @@ class Series:
 
 
 def load(folder: Path) -> list[Evidence]:
-    """All runs in a folder, in the order in which they were begun.
+    """Return all runs in a folder, in the order of their start.
 
-    Raises StoreError where there is none, or one that cannot be read; HorizonError where their cohorts differ.
+    Raises StoreError for a folder without runs or with an unreadable one; HorizonError where their cohorts differ.
     """
     if not folder.is_dir():
         raise StoreError(f"{folder}: no such folder; give one with runs in it: campaigns, gates, baselines")
@@ -78,18 +78,18 @@ def load(folder: Path) -> list[Evidence]:
         off = run.unlike(runs[0])
         if off:
             raise HorizonError(
-                f"{run.source} is of another cohort than {runs[0].source}: {', '.join(off)}; keep them in folders of "
-                "their own"
+                f"{run.source} is of another cohort than {runs[0].source}: {', '.join(off)}; keep them in separate "
+                "folders"
             )
     return runs
 
 
 def steps(runs: Sequence[Evidence], metrics: Sequence[str] | None = None) -> list[Series]:
-    """Every number that a gate judges (or those asked for, as SUITE.METRIC) over the runs, with its steps.
+    """Return every number that a gate judges (or those named, as SUITE.METRIC) over the runs, with its steps.
 
-    A step is where the level changes by more than noise explains and by more than the metric's margin. PELT (Killick et
-    al. 2012) with least absolute deviations, so that an outlier is none; the noise is taken from run to run, the
-    penalty is that of an information criterion.
+    A step is a change of level that exceeds both the noise and the metric's margin. The method is PELT (Killick et al.
+    2012) with least absolute deviations, which are robust against outliers; the noise is estimated from run to run, and
+    the penalty is that of an information criterion.
     """
     policy = declared(sorted({suite for run in runs for suite in run.suites()}))
     known = sorted({f"{suite}.{metric}" for run in runs for suite, metric in _there(run)})
@@ -107,7 +107,7 @@ def steps(runs: Sequence[Evidence], metrics: Sequence[str] | None = None) -> lis
 
 
 def draw(series: Sequence[Series], path: Path) -> None:
-    """One panel a number that stepped (or all of them, where none did): means by run, levels, steps marked."""
+    """Draw one panel for each number with a step (or for all, if none has one): means by run, levels, steps marked."""
     shown = [each for each in series if each.steps] or list(series)
     if not shown:
         raise HorizonError("no number that a gate judges is in these runs; name others with --metric SUITE.METRIC")
@@ -135,7 +135,7 @@ def draw(series: Sequence[Series], path: Path) -> None:
         axis.spines[["top", "right"]].set_visible(False)
     for axis in axes[len(shown) :]:
         axis.set_visible(False)
-    figure.supxlabel("run, by the time at which it was begun", fontsize=8)
+    figure.supxlabel("run, by start time", fontsize=8)
     save(figure, path)
 
 
@@ -149,13 +149,13 @@ def _series(
     runs: Sequence[Evidence],
     margin: Margin,
 ) -> Series:
-    """Means over the rollouts that the runs have in common: one that lost its hardest has not become better."""
+    """Return means over the rollouts that the runs have in common, so that lost rollouts do not change them."""
     rows = pd.concat([part.assign(run=place) for place, (_, part) in enumerate(parts)], ignore_index=True)
     codes = rows.groupby(["prompt", "seed", "horizon_latent_frames"], sort=False, observed=True).ngroup().to_numpy()
     values = np.full((codes.max() + 1, len(parts)), np.nan)
     values[codes, rows["run"].to_numpy()] = rows["value"].to_numpy(float)
     side = side_by_side(values, np.arange(len(values)), Scale())
-    # Repeats of a measurement are no pairs from one day to another.
+    # Repeats of different runs are not paired.
     repeated = bool(rows["repeat"].any())
     means = np.nanmean(values, axis=0) if repeated else side.mean
     count = np.isfinite(values).sum(0) if repeated else side.count
@@ -189,7 +189,7 @@ def _steps(series: Series, commits: Sequence[str], margin: Margin) -> list[Step]
 
     relative = margin.relative > 0 and values.min() > 0
     signal = np.log(values) if relative else values
-    # From run to run, so that steps themselves do not pass for noise; never nothing, or rounding would be a step.
+    # Differences from run to run exclude the steps themselves; the lower bound keeps rounding from being a step.
     noise = max(1.4826 * np.median(np.abs(np.diff(signal))) / np.sqrt(2), 1e-4 * np.ptp(signal))
     search = ruptures.Pelt(model="l1", min_size=LEAST, jump=1).fit(signal[:, None])
     places = [0, *search.predict(pen=STRICT * noise * np.log(len(values)))]

@@ -1,4 +1,4 @@
-"""Which rollouts a run has numbers of, so that what has none in two runs can be told from what has none in one."""
+"""Rollouts without numbers, to distinguish those that are missing in two runs from those missing in one."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from reports.tables import Trouble
 
 
 class Numbers:
-    """Which rollouts a run has numbers of, and which cells it has none of."""
+    """Rollouts of a run that have numbers, and cells that have none."""
 
     def __init__(self, evidence: Evidence) -> None:
         self.troubles = {(each.place, each.frames, each.rollouts) for each in evidence.troubles}
@@ -16,8 +16,8 @@ class Numbers:
         self.there = {tuple(row) for row in columns.itertuples(index=False, name=None)}
 
     def lack(self, trouble: Trouble) -> bool:
-        """Whether this cell of another run has no numbers here either; one that was not run here is judged by the
-        others in its place."""
+        """Return whether a cell of another run has no numbers in this run either. One that was not run here is judged
+        by the other cells of its arm, suite and scenario."""
         if (trouble.place, trouble.frames, trouble.rollouts) in self.troubles:
             return True
         return trouble.place in self.places and not any(

@@ -1,4 +1,4 @@
-"""What a gate leaves behind: gate.json for machines, junit.xml for CI, gate.md for a job's summary; and its table."""
+"""Output of a gate: gate.json for machines, junit.xml for CI, gate.md for a job's summary, and the terminal's table."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ LOUD = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no
 
 
 def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]:
-    """Write gate.md, gate.json and junit.xml into a folder; returns their paths. code: what the command ends with."""
+    """Write gate.md, gate.json and junit.xml into a folder and return their paths. code: the command's exit code."""
     whole = {**as_json(verdict), "exit_code": EXIT[verdict.state] if code is None else code}
     texts = {
         "gate.md": markdown(verdict),
-        # A path may hold what is no UTF-8: JSON has escapes for it.
+        # A path may contain bytes that are not UTF-8; JSON can escape them.
         "gate.json": json.dumps(whole, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
         + "\n",
         "junit.xml": junit(verdict),
@@ -42,7 +42,7 @@ def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]
 
 
 def headline(verdict: Verdict) -> str:
-    """One line: the state, and what is behind it."""
+    """Return one line: the state and its reasons."""
     state = verdict.state
     if verdict.differences:
         return f"{state}: not comparable with the baseline ({'; '.join(verdict.differences)})"
@@ -58,15 +58,15 @@ def headline(verdict: Verdict) -> str:
 
 
 def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
-    """The gate's table: what did not simply pass, a line for all that is new of a strategy; or everything, what is only
-    told included."""
+    """Return the gate's table: findings other than a pass, and one line for all new numbers of a strategy; with
+    `everything`, all findings, including those that are not gated."""
     made = Sheet("", list(HEADS))
     for state in (*LOUD, *(["pass"] if everything else [])):
         shown = [each for each in verdict.findings if each.state == state and (everything or each.margin.gated)]
         if state == "no_baseline" and not everything:
             new = Counter(finding.arm for finding in shown)
             made.rows += [
-                [SIGNS[state], arm, f"{count} numbers", "", "", "", "", "new: the baseline does not have them", ""]
+                [SIGNS[state], arm, f"{count} numbers", "", "", "", "", "new: not in the baseline", ""]
                 for arm, count in new.items()
             ]
         else:
@@ -75,7 +75,7 @@ def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
 
 
 def markdown(verdict: Verdict) -> str:
-    """For a job's summary."""
+    """Return the page for a job's summary."""
     head, base = verdict.head, verdict.base
     lines = [
         f"# Gate: {SIGNS[verdict.state]} {verdict.state}",
@@ -92,18 +92,18 @@ def markdown(verdict: Verdict) -> str:
     if told.rows:
         lines += ["", "<details><summary>everything</summary>", "", *_table(told), "", "</details>"]
     if verdict.notes:
-        lines += ["", "Not as in the baseline:", "", *(f"- {plain(note)}" for note in verdict.notes)]
+        lines += ["", "Differs from the baseline:", "", *(f"- {plain(note)}" for note in verdict.notes)]
     lines += [
         "",
         'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
-        "the paired difference; a minus is better. A regression is real over all gated "
-        "numbers (Benjamini-Hochberg, 5 %) and beyond what is allowed; to pass, the whole interval must lie within it.",
+        "the paired difference; a minus is better. A regression is significant over all gated numbers "
+        "(Benjamini-Hochberg, 5 %) and exceeds what is allowed; to pass, the whole interval must lie within it.",
     ]
     return "\n".join(lines) + "\n"
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
-    """For machines."""
+    """Return the verdict as JSON data."""
     return {
         "state": verdict.state,
         "headline": headline(verdict),
@@ -124,7 +124,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def junit(verdict: Verdict) -> str:
-    """As test cases: one a gated number, named by strategy, suite, scenario and metric."""
+    """Return test cases: one a gated number, named by strategy, suite, scenario and metric."""
     gated = [finding for finding in verdict.findings if finding.margin.gated]
     suite = ET.Element("testsuite", name="horizon gate", time="0")
     kinds = {"regression": "failure", "infra_error": "error", "mismatch": "error"}
@@ -153,7 +153,7 @@ def _row(finding: Finding) -> list[str]:
     metric = finding.metric or finding.suite
     if finding.reason:
         numbers[2:] = finding.reason, ""
-    told = "" if finding.margin.gated else ", told only"
+    told = "" if finding.margin.gated else ", not gated"
     return [SIGNS[finding.state], finding.arm, f"{metric}{told}", finding.scenario, finding.behind, *numbers]
 
 
@@ -208,7 +208,7 @@ def _table(shown: Sheet) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """Without what JSON has no number for."""
+    """Return a value with NaN and infinity replaced, which JSON cannot represent."""
     if isinstance(value, dict):
         return {key: _plain(each) for key, each in value.items()}
     if isinstance(value, float | np.floating):

@@ -1,4 +1,4 @@
-"""What a gate minds: a margin for each metric, as the suites declare them, or as a file says otherwise."""
+"""Policy of a gate: a margin for each metric, as the suites declare it or as a file overrides it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class _Rule(BaseModel):
 
 
 def declared(suites: Iterable[str]) -> dict[tuple[str, str], Margin]:
-    """The margins that suites declare for their metrics."""
+    """Return the margins that suites declare for their metrics."""
     return {
         (suite, name): metric.margin
         for suite in suites
@@ -39,9 +39,9 @@ def declared(suites: Iterable[str]) -> dict[tuple[str, str], Margin]:
 
 
 def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Margin]:
-    """The declared margins, changed by a TOML file of tables [SUITE.METRIC] with relative, absolute and gated.
+    """Return the declared margins, changed by a TOML file of tables [SUITE.METRIC] with relative, absolute and gated.
 
-    Raises BaselineError for a file that cannot be read, or that names what there is not.
+    Raises BaselineError for a file that cannot be read, or that names an unknown suite or metric.
     """
     suites = list(suites)
     found = declared(suites)
@@ -62,7 +62,7 @@ def read_policy(path: Path, suites: Iterable[str]) -> dict[tuple[str, str], Marg
 
 
 def written(policy: Policy, about: str) -> str:
-    """A policy as the text of such a file."""
+    """Return a policy as the text of such a file."""
     lines = [f"# {line}" for line in about.splitlines()]
     for (suite, metric), margin in sorted(policy.items()):
         lines += ["", f"[{toml_key(suite)}.{toml_key(metric)}]"]

@@ -1,8 +1,8 @@
-"""The gate: is a run worse than its baseline, by enough to matter and beyond what chance does?
+"""Verdicts: whether a run is worse than its baseline by enough to matter and by more than chance explains.
 
-A number is a regression when it is worse both really (its paired difference is not zero, over the whole family of gated
-numbers) and materially (by more than its margin). It passes when it is shown to be no worse than its margin allows;
-that nothing was found is not enough. What is neither is inconclusive.
+A number is a regression when it is worse both significantly (its paired difference is not zero, over the whole family
+of gated numbers) and materially (by more than its margin). It passes when it is shown to be no worse than its margin
+allows; the absence of a significant difference is not enough. Everything else is inconclusive.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ from reports.gate.policy import Policy
 from reports.statistics.bootstrap import LEVEL, Interval, adjusted, apart, change
 
 State = Literal["pass", "improved", "no_baseline", "inconclusive", "mismatch", "infra_error", "regression"]
-"""What can be said of a number, or of all of them; the last is the worst."""
+"""States of a number, or of all of them; the last is the worst."""
 EXIT: Mapping[State, int] = {
     "pass": 0, "improved": 0, "no_baseline": 0, "inconclusive": 0, "mismatch": 2, "infra_error": 2, "regression": 1,
 }  # fmt: skip
-"""Exit codes of the command."""
+"""Exit codes of the command, by state."""
 WHATEVER, UNKNOWN = Margin(), Interval(np.nan, np.nan, np.nan, 0)
 BROKEN = ("nan", "oom")
-"""Statuses of a cell that its code is to blame for; others may be the machine's fault."""
+"""Statuses of a cell that the code causes; others may be caused by the machine."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What the gate says of one metric of one arm in one scenario.
+    """The gate's finding on one metric of one arm in one scenario.
 
-    base, head: means. loss: how much worse the head is, positive is worse; a share of the base where `relative`, else
-    in the metric's unit. p: over the family (Benjamini-Hochberg). metric is empty for what has no numbers. count, of:
-    rollouts (or repeats) that both runs have, which the numbers are of, and how many there are in all.
+    base, head: means. loss: how much worse the head is (positive is worse); a share of the base where `relative`, else
+    in the metric's unit. p: over the family (Benjamini-Hochberg). metric is empty for cells without numbers. count, of:
+    rollouts (or repeats) that both runs have and the numbers are over, and their number in all.
     """
 
     arm: str
@@ -61,7 +61,7 @@ class Finding:
 
     @property
     def behind(self) -> str:
-        """How many rollouts the numbers are of, in words; empty where there are none."""
+        """The count of rollouts in words; empty where there are none."""
         if not self.count:
             return ""
         return str(self.count) if self.count == self.of else f"{self.count} of {self.of}"
@@ -74,7 +74,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Verdict:
-    """All findings, gated and reported. differences: what keeps the two runs from being compared at all."""
+    """All findings, gated and not. differences: why the two runs cannot be compared at all."""
 
     head: Evidence
     base: Evidence
@@ -86,27 +86,27 @@ class Verdict:
 
     @property
     def state(self) -> State:
-        """The worst that is said of anything gated; nothing that could be compared is a mismatch."""
+        """The worst state of anything gated; "mismatch" where nothing could be compared."""
         if self.differences or not self.findings:
             return "mismatch"
         states = {finding.state for finding in self.findings if finding.margin.gated}
         return max(states, key=get_args(State).index, default="no_baseline")
 
     def of(self, *states: State) -> list[Finding]:
-        """Gated findings of these states."""
+        """Return the gated findings of these states."""
         return [finding for finding in self.findings if finding.margin.gated and finding.state in states]
 
 
-@np.errstate(over="ignore", invalid="ignore")  # Of numbers near the largest, whose means are none.
+@np.errstate(over="ignore", invalid="ignore")  # Numbers near the largest float have no finite mean.
 def judge(head: Evidence, base: Evidence, policy: Policy) -> Verdict:
     """Compare a run with its baseline, metric by metric, each at its longest horizon.
 
-    Repeats of what costs are paired where both runs were measured in turn (they share the manifest's "beside"), and
+    Repeats of cost suites are paired where both runs were measured in turn (they share the manifest's "beside"), and
     compared by Welch's test otherwise; rollouts are always paired by prompt and seed.
     """
     one, other = head.cohort(), base.cohort()
     differences = [f"{key}: {_short(one[key])}, baseline {_short(other[key])}" for key in one if one[key] != other[key]]
-    # Numbers of two environments are no run, even where the baseline has the same mixture.
+    # A run with numbers of two environments cannot be compared, even if the baseline has the same mixture.
     differences += [
         f"{who} was measured in two environments: {what}"
         for who, side in (("this run", head), ("the baseline", base))
@@ -136,9 +136,9 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
         arm, suite, scenario, metric = key
         found = Finding(arm, suite, scenario, "no_baseline", metric=metric, margin=policy[suite, metric])
         if key not in mine:
-            # What failed is told once, not for each of its metrics.
+            # A failed cell is reported once, not for each of its metrics.
             if key[:3] not in failed:
-                yield replace(found, state="mismatch", reason="the baseline has it, this run has not")
+                yield replace(found, state="mismatch", reason="in the baseline but not in this run")
             continue
         rows = mine[key]
         frames = rows["horizon_latent_frames"].max()
@@ -151,13 +151,13 @@ def _compared(head: Evidence, base: Evidence, policy: Policy, together: bool) ->
         others = theirs.get(key, rows.iloc[:0])
         if len(others) and others["horizon_latent_frames"].max() != frames:
             longest = others["horizon_seconds"].max()
-            reason = f"after {first['horizon_seconds']:g} s; the baseline has it after {longest:g} s"
+            reason = f"after {first['horizon_seconds']:g} s; in the baseline after {longest:g} s"
             yield replace(found, state="mismatch", reason=reason)
             continue
         others = at_its_end(others)
         if others.empty:
             if key[:3] not in before:
-                yield replace(found, head=float(rows["value"].mean()), reason="new: the baseline does not have it")
+                yield replace(found, head=float(rows["value"].mean()), reason="new: not in the baseline")
             continue
         yield _measured(found, rows, others, together, shown[key[:3]])
 
@@ -174,7 +174,7 @@ def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together
     keys = ["prompt", "seed", "horizon_latent_frames"]
     both = rows.merge(others, on=keys, suffixes=("", "_base"), how="inner").dropna(subset=["value", "value_base"])
     whole = len({*rows[keys].itertuples(index=False, name=None), *others[keys].itertuples(index=False, name=None)})
-    # Rollouts that are there and have lost this number must not drop out of the comparison.
+    # A rollout that exists but has lost this number must not drop out of the comparison.
     had = others[others["seed"].isin(shown)].dropna(subset=["value"])
     if len(had) > len(both):
         lost = f"{len(had) - len(both)} of {len(had)} rollouts have no value any more"
@@ -196,10 +196,10 @@ def _measured(found: Finding, rows: pd.DataFrame, others: pd.DataFrame, together
 def weighed(
     found: Finding, mine: np.ndarray, theirs: np.ndarray, pairs: tuple[np.ndarray, np.ndarray] | None
 ) -> Finding:
-    """A finding with its numbers, and its state by itself.
+    """Return a finding with its numbers and its own state, before the family is considered.
 
-    mine, theirs: values of the run and of the baseline. pairs: seed and launch of each value, where one of the run
-    belongs to one of the baseline; None where they do not.
+    mine, theirs: values of the run and of the baseline. pairs: seed and launch of each value, where values of the run
+    and of the baseline are paired; None where they are not.
     """
     sign = -1 if found.better == "higher" else 1
     relative = found.margin.relative > 0 and mine.min() > 0 and theirs.min() > 0
@@ -217,7 +217,7 @@ def weighed(
         mean, low, high = (float(np.expm1(each)) for each in (share.mean, share.low, share.high))
         share = replace(share, mean=mean, low=low, high=high)
     margin = found.margin
-    # A change that stays within its margin, as a share or in its unit, is none that matters.
+    # A change within its margin, relative or absolute, is not material.
     small = absolute.high <= margin.absolute or (relative and share.high <= margin.relative)
     large = absolute.mean > margin.absolute and (not relative or share.mean > margin.relative)
     gain = absolute.mean < -margin.absolute and (not relative or share.mean < -margin.relative)
@@ -230,7 +230,8 @@ def weighed(
 
 
 def unsure(findings: Sequence[Finding]) -> list[Finding]:
-    """What more repeats may settle. A regression of what varies is measured again before it is called one."""
+    """Return findings that more repeats may settle. A regression of a varying number is measured again before it is
+    reported."""
     return [
         each
         for each in findings
@@ -241,9 +242,10 @@ def unsure(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def settled(findings: Sequence[Finding]) -> list[Finding]:
-    """With p over the whole family: what is not real in it is neither a regression nor an improvement.
+    """Return the findings with p over the whole family: one that is not significant in it is neither a regression nor
+    an improvement.
 
-    Numbers without any difference could not have been called real and do not count (Tarone, 1990).
+    Numbers without any difference could not become significant and are not part of the family (Tarone, 1990).
     """
     family = [place for place, each in enumerate(findings) if each.margin.gated and each.p < 1]
     found = list(findings)
@@ -258,8 +260,8 @@ def settled(findings: Sequence[Finding]) -> list[Finding]:
 
 
 def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
-    """What has no numbers, cell by cell: that one film of an arm failed before excuses no other film. Cells of which
-    the same is said are told once."""
+    """Yield a finding for each cell without numbers; a film that failed in the baseline does not excuse another film.
+    Cells with the same finding are reported once."""
     told: Counter[tuple[str, str, str, State, str]] = Counter()
     before, now = Numbers(base), Numbers(head)
     for trouble in head.troubles:
@@ -276,7 +278,7 @@ def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
 
 
 def _notes(head: Evidence, base: Evidence) -> list[str]:
-    """What may explain a difference: knobs and parameters that are not the baseline's."""
+    """Return possible explanations of a difference: knobs and parameters that differ from the baseline's."""
     notes = []
     before = {arm["label"]: arm for arm in base.manifest["asked"]["arms"]}
     for arm in head.manifest["asked"]["arms"]:

@@ -1,4 +1,4 @@
-"""All the pictures of a report, each where a campaign has something for it to show."""
+"""All pictures of a report; each is drawn where a campaign has data for it."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ def draw_all(
     cohorts: Mapping[str, str],
     shown: Shown,
 ) -> list[Path]:
-    """Draw what there is to see into a folder; returns the pictures.
+    """Draw all pictures that the data allows into a folder, and return their paths.
 
     Parameters
     ----------
     store
-        Whose cells' pictures make the filmstrips.
+        Campaign with the cells whose pictures make the filmstrips.
     table, scored
-        All samples, and what the suites make of them.
+        All samples, and the suites' scores of them.
     cohorts
-        What each cohort is, in words.
+        Descriptions of the cohorts.
     shown
-        Which charts and filmstrips the suites declare.
+        The charts and filmstrips that the suites declare.
     """
     made: list[Path] = []
     cells = list(store.cells())
@@ -48,7 +48,7 @@ def draw_all(
 
     def keep(name: str, draw: Any, *arguments: Any) -> None:
         path = folder / f"{name}.png"
-        # What an earlier report drew there is not of these numbers.
+        # A picture of an earlier report does not belong to these numbers.
         path.unlink(missing_ok=True)
         draw(*arguments, path)
         if path.exists():
@@ -69,7 +69,7 @@ def draw_all(
         elif chart.kind == "waits":
             keep(chart.name, cost_plots.waits, table, players)
         elif chart.kind == "cost" and chart.name not in {path.stem for path in made}:
-            # Time and bytes over the video stand in one picture, whichever suite measured them.
+            # Time and bytes over the video share one picture, whichever suite measured them.
             keep(chart.name, cost_plots.over_the_video, table, players)
     if shown.headline is not None:
         made += _against_cost(folder, found.rows, players, cohorts, shown.headline)
@@ -82,7 +82,7 @@ def draw_all(
 def _against_cost(
     folder: Path, rows: pd.DataFrame, players: Cast, cohorts: Mapping[str, str], headline: Placed
 ) -> list[Path]:
-    """Draw the headline score of every arm against what it costs."""
+    """Draw the headline score of every arm against its costs."""
     part = headline.of(rows)
     part = part[part["horizon_seconds"] == part["horizon_seconds"].max()]
     title = f"{headline.column.heading} after {part['horizon_seconds'].iloc[0]:g} s, n={part['count'].max()}"
@@ -94,7 +94,7 @@ def _against_cost(
 
 
 def _switches(cells: Sequence[Stored], suite: str, scenario: str) -> list[tuple[int, str]]:
-    """The latent frames at which the prompts of a scenario switch, each with the kind of boundary."""
+    """Return the latent frames at which the prompts of a scenario switch, each with the kind of boundary."""
     return next(
         [(scene[0], kind) for scene, kind in zip(task["rows"][0]["script"], task["boundaries"], strict=True)][1:]
         for cell in cells

@@ -1,6 +1,6 @@
-"""The pictures of what it costs: how long chunks take and how often, and time and bytes over the video.
+"""Cost plots: the distribution of chunk latencies, and time and bytes over the video.
 
-Where a folder holds measurements of several machines, each has a line style of its own.
+Where a folder has measurements of several machines, each has its own line style.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from reports.statistics.bounded import Scale, bounded_interval
 
 
 def waits(table: pd.DataFrame, cast: Cast, path: Path) -> None:
-    """Draw the share of the chunks that came within so many milliseconds, in the steady state, switches apart."""
+    """Draw the share of chunks that finished within a number of milliseconds, in the steady state; switches apart."""
     part = table[table["suite"] == "latency"]
     panels = table_names(cast.field)
     figure, axes = panels_of(len(panels))
@@ -42,8 +42,8 @@ def waits(table: pd.DataFrame, cast: Cast, path: Path) -> None:
 
 
 def over_the_video(table: pd.DataFrame, cast: Cast, path: Path) -> None:
-    """Draw milliseconds of a chunk and bytes of the cache as the video goes on, as published; dotted: the roofline of
-    the device for the one, the plan for the other."""
+    """Draw milliseconds of a chunk and bytes of the cache over the video, for the table of published arms. Dotted
+    lines: the device's roofline for the time, the plan for the bytes."""
     figure, axes = panels_of(2)
     name = table_names(cast.field)[0]
     kinds = (
@@ -58,7 +58,7 @@ def over_the_video(table: pd.DataFrame, cast: Cast, path: Path) -> None:
                 continue
             repeats.add(part["seed"].nunique())
             rate = part["horizon_seconds"].iloc[0] / part["horizon_latent_frames"].iloc[0]
-            # Single chunks jump about; a twentieth of the video does not.
+            # Times of single chunks vary strongly; means over a twentieth of the video do not.
             last = part["at_frame"].max()
             bins = np.ceil(20 * part["at_frame"] / last)
             points = []
@@ -73,7 +73,7 @@ def over_the_video(table: pd.DataFrame, cast: Cast, path: Path) -> None:
             planned = mine.loc[mine["metric"] == paper, "value"]
             if len(planned):
                 axis.axhline(scale * planned.min(), color=style["color"], linewidth=1, linestyle=":")
-        axis.plot([], [], color=PALE, linewidth=1, linestyle=":", label="on paper: roofline, plan")
+        axis.plot([], [], color=PALE, linewidth=1, linestyle=":", label="computed: roofline, plan")
         dress(axis, _repeats(repeats).removeprefix(", "), "seconds of video", title)
         axis.set_yscale("log")
         logarithmic(axis.yaxis)
@@ -82,7 +82,7 @@ def over_the_video(table: pd.DataFrame, cast: Cast, path: Path) -> None:
 
 
 def _lines(part: pd.DataFrame, cast: Cast, table: str) -> Iterator[tuple[str, dict[str, Any], pd.DataFrame]]:
-    """Label, look and rows of each arm; of each cohort by itself where there are several."""
+    """Yield label, line style and rows of each arm, separately for each cohort where there are several."""
     for entrant, mine in entered(part, cast.field, table):
         look = dict(cast.looks[entrant.label])
         if "cohort" not in mine or len(cast.cohorts) < 2:

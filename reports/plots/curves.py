@@ -1,4 +1,4 @@
-"""Curves of plots: means over the rollouts that arms have in common, window by window, and how many these are."""
+"""Curves of plots: means over the rollouts that arms have in common, window by window, with their counts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Curves:
     points
         By label, [windows, 4]: latent frame, mean, and both ends of the interval.
     names
-        By label, what a legend calls the arm: with "(2 of 4)" behind it where rollouts of it are missing.
+        By label, the arm's name in a legend: followed by "(2 of 4)" where rollouts of it are missing.
     count
-        How many rollouts the points are of, in words.
+        Number of rollouts behind the points, in words.
     """
 
     points: Mapping[str, np.ndarray]
@@ -41,7 +41,7 @@ def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]
     part
         Samples of one metric and scenario, as `reports.tables.tidy` makes them.
     entered
-        The arms with their rows of it.
+        The arms with their rows of `part`.
     """
     scale = _scale(part)
     labels = [entrant.label for entrant, _ in entered]

@@ -1,4 +1,4 @@
-"""The pictures of a comparison: curves, survival, cost against quality, filmstrips side by side."""
+"""Plots of a comparison: curves, survival, cost against quality, filmstrips side by side."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from reports.plots.strips import filmstrip
 from reports.statistics.paired import common
 
 WIDE = 44
-"""Letters in a line of a panel's title."""
+"""Characters in a line of a panel's title."""
 
 
 def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Path) -> None:
@@ -48,7 +48,7 @@ def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Pa
 
 
 def survival(scored: pd.DataFrame, cast: Cast, scenario: str, metric: str, path: Path) -> None:
-    """Draw the share of the rollouts that are still themselves, over the length of the video."""
+    """Draw the share of rollouts that have not lost their scene yet, over the length of the video."""
     part = scored[(scored["metric"] == metric) & (scored["scenario"] == scenario)]
     part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
     panels = table_names(cast.field)
@@ -67,7 +67,7 @@ def survival(scored: pd.DataFrame, cast: Cast, scenario: str, metric: str, path:
             times = np.concatenate(([0], gone, [horizon]))
             left = 1 - np.concatenate((np.arange(len(gone) + 1), [len(gone)])) / len(lost)
             axis.step(times, left, where="post", label=entrant.label, linewidth=1.8, **cast.looks[entrant.label])
-        dress(axis, f"{name}, n={count}", "seconds of video", "still itself (share of rollouts)")
+        dress(axis, f"{name}, n={count}", "seconds of video", "surviving rollouts (share)")
         axis.set_ylim(-0.02, 1.02)
     legend(figure, axes)
     keep(figure, path)
@@ -81,17 +81,17 @@ def price(
     speeds: Sequence[tuple[str, Mapping[str, float]]],
     called: Mapping[str, str],
 ) -> None:
-    """Draw quality against what it costs, and the arms that no other beats in both.
+    """Draw quality against costs, and the Pareto front of the arms.
 
     Parameters
     ----------
     rows
         Numbers of the headline score, one an arm.
     speeds
-        Pixel frames a second by arm, for each cohort with what it is called; where nobody measured them, milliseconds a
-        chunk as they happened to be take their place.
+        Pixel frames a second by arm, with the description of their cohort; where they were not measured, milliseconds a
+        chunk of the quality cells are drawn instead.
     called
-        What each cohort is, in words.
+        Descriptions of the cohorts.
     """
     caches = {entrant.label: entrant.cache_bytes / 1000 for entrant in cast.field}
     costs: list[tuple[Mapping[str, float], str, bool, str]] = [(caches, "cache, kB a rollout", True, "")]
@@ -129,11 +129,11 @@ def price(
 
 
 def strips(cells: Sequence[Stored], field: Sequence[Entrant], scenario: str, path: Path) -> None:
-    """Draw the same prompt and seed under every strategy, one below the other, as published; nothing without
-    pictures."""
+    """Draw the same prompt and seed under every strategy, one below the other, for the table of published arms; draw
+    nothing without pictures."""
     mine = [cell for cell in cells if cell.status == "ok" and cell.about["task"]["scenario"] == scenario]
     longest = max((cell.about["task"]["frames"] for cell in mine), default=0)
-    # Of many films of a scenario, one prompt's.
+    # A scenario may have many films; one prompt is shown.
     shown = next((cell.about["task"]["rows"] for cell in mine if cell.about["task"]["frames"] == longest), None)
     alike = [cell for cell in mine if cell.about["task"]["frames"] == longest and cell.about["task"]["rows"] == shown]
     rows, labels, times = [], [], []
@@ -151,7 +151,7 @@ def strips(cells: Sequence[Stored], field: Sequence[Entrant], scenario: str, pat
 
 
 def _common(parts: Sequence[pd.DataFrame]) -> Callable[[pd.DataFrame], np.ndarray]:
-    """Which rows of an arm are of rollouts that all arms have."""
+    """Return a function that selects the rows of an arm whose rollouts all arms have."""
     keys = [set(zip(part["prompt"], part["seed"], strict=True)) for part in parts]
     every = sorted(set().union(*keys))
     rollouts, _ = common(np.array([[key in mine for mine in keys] for key in every]).reshape(len(every), len(keys)))

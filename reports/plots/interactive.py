@@ -1,4 +1,4 @@
-"""The pictures of the interactive suite: what is seen of which scene over time, the switches marked."""
+"""Plots of the interactive suite: visible attributes of each scene over time, with the switches marked."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from reports.plots.panels import Cast, dress, entered, keep, legend, panels_of
 from reports.plots.strips import INK
 
 SHOWN = (
-    ("new_scene", "what the switch changes"),
-    ("old_scene", "what must go"),
-    ("first_scene", "the first scene"),
+    ("new_scene", "attributes that the switch changes"),
+    ("old_scene", "attributes that must disappear"),
+    ("first_scene", "attributes of the first scene"),
 )
 
 
@@ -28,8 +28,8 @@ def attributes(
     switches: Sequence[tuple[int, str]],
     path: Path,
 ) -> None:
-    """Draw the share of attributes seen, with 95 % intervals: of the new scene, of the old one, of the first; a row
-    each.
+    """Draw the share of attributes seen, with 95 % intervals: one row each for the new, the old and the first scene.
+
 
     switches: (latent frame, kind) of each.
     """
@@ -45,7 +45,7 @@ def attributes(
         found = curves_of(part, there)
         for label, points in found.points.items():
             style = cast.looks[label]
-            # Marks, because many a curve lies under another one.
+            # Markers distinguish curves that lie on top of each other.
             marker: dict[str, Any] = {"marker": cast.marks[label], "markersize": 3.5}
             for piece in _pieces(points, [at for at, _ in switches]):
                 times, means, lows, highs = piece.T
@@ -64,6 +64,6 @@ def attributes(
 
 
 def _pieces(points: np.ndarray, at: Sequence[float]) -> list[np.ndarray]:
-    """A curve cut where a scene ends: what is counted changes there."""
+    """Split a curve where a scene ends, because the counted attributes change there."""
     cuts = np.searchsorted(points[:, 0], at, side="right")
     return [piece for piece in np.split(points, cuts) if len(piece)]

@@ -1,4 +1,4 @@
-"""What all plots of a comparison share: a look for every arm, panels side by side, one legend."""
+"""Shared parts of the plots of a comparison: line styles of arms, panels side by side, one legend."""
 
 from __future__ import annotations
 
@@ -19,31 +19,31 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C564B", "#B8A800")
-"""Okabe and Ito's colours, which colour-blind readers tell apart, and two more."""
+"""Okabe and Ito's colours, which colour-blind readers can distinguish, and two more."""
 DASHES = ("-", "--", "-.", ":", (0, (9, 3)), (0, (7, 2, 1, 2, 1, 2)), (0, (1, 4)), (0, (3, 1, 1, 1)))
 MARKS = "osD^vP*X"
 MOST = 24
-"""Arms that a plot shows beside the baseline: of more nobody can tell the lines apart."""
+"""Most arms in a plot beside the baseline; with more, lines could not be distinguished."""
 FAR = 300
-"""Ratio of a logarithmic axis's ends up to which it says more than the powers of ten."""
+"""Largest ratio of a logarithmic axis's ends at which ticks between the powers of ten are labelled."""
 
 
 @dataclass(frozen=True)
 class Cast:
-    """The arms that the plots of a report show, and how each of them looks.
+    """The arms in the plots of a report, and their colours, line styles and markers.
 
     Parameters
     ----------
     field
         The arms, at most `MOST` of them.
     looks
-        Colour and line style by label: a colour a strategy (the baseline is grey), a dash a variant of it.
+        Colour and line style by label: one colour a strategy (grey for the baseline), one dash pattern a variant.
     marks
-        A marker by label, for where curves lie upon each other or are single points.
+        A marker by label, for single points and for curves that lie on top of each other.
     cohorts
-        Short names of the machines that costs were measured on, in the order of their line styles.
+        Short names of the machines on which costs were measured, in the order of their line styles.
     left_out
-        How many arms are not shown.
+        Number of arms that are not shown.
     """
 
     field: Sequence[Entrant]
@@ -54,7 +54,7 @@ class Cast:
 
 
 def cast(field: Sequence[Entrant], baseline: Baseline, cohorts: Sequence[str] = ("",)) -> Cast:
-    """Return how the arms of a report look in its plots; the baseline is always among them."""
+    """Return the line styles of a report's arms; the baseline is always among the arms."""
     labels = baseline.labels()
     first = {entrant.label for entrant in (*(e for e in field if e.label in labels), *field)[: MOST + len(labels)]}
     shown = [entrant for entrant in field if entrant.label in first][: MOST + len(labels)]
@@ -78,12 +78,12 @@ def entered(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tu
 
 
 def unit(part: pd.DataFrame) -> str:
-    """The unit of the one metric in a table."""
+    """Return the unit of the one metric in a table."""
     return str(part["unit"].iloc[0])
 
 
 def panels_of(panels: int, rows: int = 1) -> tuple[Figure, list[Axes]]:
-    """A figure of panels side by side, or in rows; row by row."""
+    """Return a figure with panels side by side or in rows, and the panels row by row."""
     from matplotlib.figure import Figure as New
 
     figure = New(figsize=(5.2 * panels + 2.2, 3.8 if rows == 1 else 2.7 * rows), dpi=130, layout="constrained")
@@ -91,7 +91,7 @@ def panels_of(panels: int, rows: int = 1) -> tuple[Figure, list[Axes]]:
 
 
 def dress(axis: Axes, title: str, across: str, up: str) -> None:
-    """Title, labels, and a quiet frame."""
+    """Set the title, the labels and a light frame."""
     axis.set_title(title, loc="left", fontsize=11, color=INK)
     axis.set_xlabel(across, fontsize=10)
     axis.set_ylabel(up, fontsize=10)
@@ -100,7 +100,7 @@ def dress(axis: Axes, title: str, across: str, up: str) -> None:
 
 
 def logarithmic(*axes: Axis) -> None:
-    """Plain numbers on logarithmic axes, few enough to be read."""
+    """Label logarithmic axes with plain numbers, few enough to be readable."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for axis in axes:
@@ -111,18 +111,18 @@ def logarithmic(*axes: Axis) -> None:
 
 
 def front(axis: Axes, points: Sequence[tuple[float, float]], cheap: bool) -> None:
-    """A line through the points that no other beats in both: at least as good, and cheaper (or faster)."""
+    """Draw the Pareto front: points that no other point beats in both quality and cost (or speed)."""
     sign = 1 if cheap else -1
     best: list[tuple[float, float]] = []
     for cost, quality in sorted(points, key=lambda point: (sign * point[0], -point[1])):
         if not best or quality > best[-1][1]:
             best.append((cost, quality))
     across, up = zip(*best, strict=True)
-    axis.plot(across, up, color=PALE, linewidth=1, linestyle=":", zorder=0, label="nothing beats these")
+    axis.plot(across, up, color=PALE, linewidth=1, linestyle=":", zorder=0, label="Pareto front")
 
 
 def legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend, right of the panels."""
+    """Draw one legend, right of the panels."""
     shown = {}
     for axis in axes:
         handles, labels = axis.get_legend_handles_labels()
@@ -131,6 +131,6 @@ def legend(figure: Figure, axes: Sequence[Axes]) -> None:
 
 
 def keep(figure: Figure, path: Path) -> None:
-    """As PNG for pages and as SVG for papers."""
+    """Write the figure as PNG for pages and as SVG for papers."""
     save(figure, path.with_suffix(".png"))
     save(figure, path.with_suffix(".svg"))

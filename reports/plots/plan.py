@@ -1,4 +1,4 @@
-"""Plans side by side: what takes the memory, and how long a chunk must take."""
+"""Plot of plans side by side: memory by owner, and the least time of a chunk."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
     from harness.plan.planning import Device, Plan
 
 WIDE = 50
-"""Ratio of the longest to the shortest time from which bars are drawn on a logarithmic axis."""
+"""Ratio of the longest to the shortest time above which bars have a logarithmic axis."""
 PARTS = (
     ("weights", "weights_bytes"),
     ("cached", "cache_bytes"),
     ("laid out", "laid_out_bytes"),
-    ("on top, in a chunk", "activation_bytes"),
+    ("work of a chunk", "activation_bytes"),
 )
 
 
 def picture(plans: Sequence[tuple[str, Plan]], devices: Sequence[Device], path: Path, title: str) -> None:
-    """One row a strategy: its memory by owner on the left, its least chunk time on each device on the right."""
+    """Draw one row a strategy: memory by owner on the left, least chunk time on each device on the right."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 1.3 + 0.42 * len(plans) * max(1, len(devices) / 2)), dpi=120, layout="constrained")

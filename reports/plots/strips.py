@@ -1,4 +1,4 @@
-"""Pictures for people: filmstrips and training curves."""
+"""Filmstrips and training curves."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 INK, PALE = "#333333", "#888888"
 LABEL = 26
-"""Letters in a line of a label."""
+"""Characters in a line of a label."""
 COLOURS = ("#4269d0", "#efb118", "#ff725c", "#6cc5b0", "#3ca951", "#ff8ab7", "#a463f2", "#97bbf5")
 
 
 def filmstrip(
     rows: Sequence[Tensor], path: Path, times: Sequence[str] = (), labels: Sequence[str] = (), title: str = ""
 ) -> None:
-    """Rows of pictures [T, 3, H, W] in 0..1 as one PNG, times above the columns and a label before each row."""
+    """Draw rows of pictures [T, 3, H, W] in 0..1 as one PNG, with times above the columns and a label for each row."""
     from matplotlib.figure import Figure
 
     columns = max(len(row) for row in rows)
@@ -64,7 +64,7 @@ def filmstrip(
 
 
 def training_curve(lines: Sequence[dict[str, float]], path: Path, title: str) -> None:
-    """Loss against steps: every step faintly, a running mean over it, a line for each noise level."""
+    """Draw loss against steps: every step faintly, a running mean, and a line for each noise level."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(7, 3.6), dpi=120, layout="constrained")
@@ -96,8 +96,8 @@ def _smoothed(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.nda
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure whole, in the format of its name; what is written in it is text, and no mathematics but that of
-    the numbers along its axes."""
+    """Write a figure atomically, in the format of its suffix. Texts are drawn literally; mathematical notation is used
+    only for the numbers along the axes."""
     from matplotlib.text import Text
 
     axes = [axis for each in figure.axes for axis in (each.xaxis, each.yaxis)]
@@ -108,6 +108,6 @@ def save(figure: Figure, path: Path) -> None:
             text.set_text(plot_text(text.get_text()))
             text.set_parse_math(False)
     with warnings.catch_warnings():
-        # A box in a letter's place is all that a reader can be told; the error stream is for what went wrong.
+        # A missing glyph is drawn as a box, which the reader sees; the error stream is for failures.
         warnings.filterwarnings("ignore", r"Glyph .* missing from")
         write_whole(path, figure.savefig)

@@ -1,1 +1,1 @@
-"""How sure a number is: intervals, paired tests, comparisons of all arms."""
+"""Statistics: intervals, paired tests, and comparisons of all arms."""

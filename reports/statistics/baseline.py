@@ -1,4 +1,4 @@
-"""With which arm the others of a table are compared: by default `sliding_window`, or the one that was asked for."""
+"""The arm with which the others of a table are compared: the requested one, or `sliding_window`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from harness.errors import HorizonError, UnknownNameError, did_you_mean
 from reports.arms import Entrant, table_names
 
 BASELINE = "sliding_window"
-"""What others are compared with where nothing else is asked for."""
+"""The default baseline."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Baseline:
     Parameters
     ----------
     name
-        What was asked for, or the default.
+        The requested name, or the default.
     arms
         Label of the baseline's arm by table; a table without it is not in it.
     missing
@@ -65,9 +65,9 @@ def choose(field: Sequence[Entrant], name: str | None = None) -> Baseline:
     if name is not None and not arms:
         if unclear:
             names = ", ".join(next(iter(unclear.values())))
-            raise UnknownNameError(f"--baseline {name}: several arms are called so; give one of: {names}")
+            raise UnknownNameError(f"--baseline {name}: several arms have this name; give one of: {names}")
         raise UnknownNameError(
-            f"--baseline {name}: no arm is called so{did_you_mean(name, labels)}; there are: {', '.join(labels)}"
+            f"--baseline {name}: no arm has this name{did_you_mean(name, labels)}; there are: {', '.join(labels)}"
         )
     word = "the baseline" if name else "the default baseline"
     missing = {
@@ -100,5 +100,5 @@ def named(field: Sequence[Entrant], name: str) -> list[Entrant]:
 
 
 def _plain(value: object) -> object:
-    """A knob's value as a manifest has it: no tuples."""
+    """Return a knob's value in the form of a manifest, where tuples are lists."""
     return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

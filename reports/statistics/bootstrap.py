@@ -1,8 +1,8 @@
-"""How sure a number is: paired hierarchical bootstrap over rollouts, never over windows or chunks.
+"""Uncertainty of a mean: paired hierarchical bootstrap over rollouts, never over windows or chunks.
 
-Rollouts of one prompt and seed are paired across strategies (same truth, same noise), so pairs are what is resampled.
-Scenarios are strata: each is resampled by itself and weighs by its number of rollouts. Processes enclose rollouts:
-where there are several, processes are drawn first, then rollouts within each.
+Rollouts of one prompt and seed are paired across strategies (same truth, same noise), so pairs are resampled. Scenarios
+are strata: each is resampled by itself and weighted by its number of rollouts. Processes contain rollouts; where there
+are several, processes are drawn first, then rollouts within each.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ import numpy as np
 DRAWS = 4000
 LEVEL = 0.95
 FEW = 10
-"""Groups below which a bootstrap would be too sure: their mean is given Student's interval instead."""
+"""Number of groups below which a bootstrap interval would be too narrow; their mean gets Student's interval instead."""
 
 
 TRIM = 0.2
-"""Part of the launches that is trimmed off either end."""
+"""Share of the launches that is trimmed off at either end."""
 
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean with its interval, and how many rollouts (or processes, where there are several) it is of.
+    """A mean with its interval, and the number of rollouts (or processes, where there are several) behind it.
 
     p: of Student's test that the mean is zero, two-sided; NaN where nothing was tested.
     """
@@ -42,11 +42,12 @@ class Interval:
 
 
 def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None = None, seed: int = 0) -> Interval:
-    """Mean of values [n] with a percentile bootstrap interval.
+    """Return the mean of values [n] with a percentile bootstrap interval.
 
-    groups: what is drawn together, one label a value (the prompt and seed, so that several scores of one rollout do not
-    pass for several rollouts). strata: labels within which groups are drawn. For differences give paired differences.
-    NaN are left out. Fewer groups than `FEW` are given Student's interval; one alone has none: it is the whole line.
+    groups: one label a value; values with one label are drawn together (the prompt and seed, so that several scores of
+    one rollout do not count as several rollouts). strata: labels within which groups are drawn. For differences give
+    paired differences. NaN are left out. Fewer groups than `FEW` get Student's interval; a single one gets an infinite
+    interval.
     """
     there = np.isfinite(values)
     values, groups = values[there], groups[there]
@@ -75,12 +76,12 @@ def interval(values: np.ndarray, groups: np.ndarray, strata: np.ndarray | None =
 
 
 def change(differences: np.ndarray, groups: np.ndarray, processes: np.ndarray, seed: int = 0) -> Interval:
-    """Mean of paired differences [n], with its interval and test.
+    """Return the mean of paired differences [n], with its interval and test.
 
-    groups: prompt and seed of each. processes: of which launch each is. With one launch, rollouts are what is drawn and
-    tested. With several they are what is counted: a fifth of them is trimmed off either end (Yuen, 1974), since now and
-    then a machine has something else to do; where there are many, with several rollouts each, launches are drawn first
-    and rollouts within them. Differences that are all the same have an interval of no width, and p is 0 or 1.
+    groups: prompt and seed of each. processes: launch of each. With one launch, rollouts are drawn and tested. With
+    several, launches are the observations: a fifth of them is trimmed off at either end (Yuen, 1974), since other work
+    on a machine disturbs single launches; where there are many launches with several rollouts each, launches are drawn
+    first and rollouts within them. Differences that are all equal have an interval of no width, and p is 0 or 1.
     """
     there = np.isfinite(differences)
     differences, groups, processes = differences[there], groups[there], processes[there]
@@ -97,7 +98,7 @@ def change(differences: np.ndarray, groups: np.ndarray, processes: np.ndarray, s
 
 
 def apart(values: np.ndarray, others: np.ndarray) -> Interval:
-    """Mean of `values` minus that of `others`, by Welch: for repeats that were not made side by side."""
+    """Return the mean of `values` minus that of `others` by Welch's test, for repeats not measured in turn."""
     from scipy.stats import ttest_ind
 
     values, others = (x[np.isfinite(x)] for x in (values, others))
@@ -115,8 +116,8 @@ def apart(values: np.ndarray, others: np.ndarray) -> Interval:
 
 
 def adjusted(p: Sequence[float]) -> np.ndarray:
-    """p of a family of tests by Benjamini and Hochberg (1995): called real below 0.05, at most one in twenty of what is
-    called real is not."""
+    """Return the p of a family of tests corrected by Benjamini and Hochberg (1995): of the results that are significant
+    at 0.05, at most one in twenty is expected to be false."""
     from scipy.stats import false_discovery_control
 
     values = np.asarray(p, float)
@@ -124,17 +125,17 @@ def adjusted(p: Sequence[float]) -> np.ndarray:
 
 
 def power(effect: float, spread: float, count: int, level: float = 1 - LEVEL) -> float:
-    """How often Student's test of so many differences with this standard deviation finds a true mean of `effect`."""
+    """Return the probability that Student's test of this many differences finds a true mean of `effect`."""
     from scipy.stats import nct, t
 
     edge, off = t.ppf(1 - level / 2, count - 1), effect / spread * np.sqrt(count)
-    # Where scipy cannot compute them, the one is certain and the other as good as never.
+    # Where scipy cannot compute a tail, the upper one is 1 and the lower one 0.
     high, low = nct.sf(edge, count - 1, off), nct.cdf(-edge, count - 1, off)
     return float(np.nan_to_num(high, nan=1.0) + np.nan_to_num(low))
 
 
 def detectable(spread: float, count: int, often: float = 0.9, level: float = 1 - LEVEL) -> float:
-    """The smallest true mean that such a test finds so often."""
+    """Return the smallest true mean that this test finds with probability `often`."""
     from scipy.optimize import brentq
 
     if spread == 0:
@@ -148,7 +149,7 @@ def _means(values: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _nested(inside: Sequence[np.ndarray], seed: int) -> tuple[float, float]:
-    """Quantiles of means over processes drawn first, and rollouts [n] drawn within each."""
+    """Return quantiles of means over processes drawn first, and rollouts [n] drawn within each."""
     rng = np.random.Generator(np.random.Philox(key=[seed, len(inside)]))
     drawn = rng.multinomial(len(inside), np.full(len(inside), 1 / len(inside)), DRAWS)
     sums, counts = np.zeros(DRAWS), np.zeros(DRAWS)
@@ -166,7 +167,7 @@ def _trimmed(means: np.ndarray) -> Interval:
     count, cut = len(means), int(TRIM * len(means))
     inner = np.sort(means)[cut : count - cut]
     mean = float(inner.mean())
-    # The spread is that of all, those that are trimmed drawn in to the nearest that is not.
+    # The winsorised spread: trimmed values are replaced by the nearest value that is kept.
     spread = float(np.clip(means, inner[0], inner[-1]).std(ddof=1))
     if _same(means) or spread == 0:
         return Interval(mean, mean, mean, count, float(mean == 0))
@@ -184,7 +185,7 @@ def _student_p(means: np.ndarray) -> float:
 
 
 def _same(means: np.ndarray) -> bool:
-    """Whether they differ by rounding at most: a test of that would be sure of nothing else."""
+    """Return whether all means are equal up to rounding, where a test would measure the rounding only."""
     return bool(np.ptp(means) <= 1e-12 * np.abs(means).max())
 
 
@@ -197,14 +198,14 @@ def _student(means: np.ndarray) -> tuple[float, float]:
 
 @lru_cache(maxsize=64)
 def _drawn(seed: int, count: int, sizes: tuple[int, ...]) -> list[np.ndarray]:
-    """How often each group of each stratum is drawn, [DRAWS, groups]: one matrix product does the rest. A report asks
-    for the same few again and again."""
+    """Return how often each group of each stratum is drawn, [DRAWS, groups], as factors of a matrix product. Cached,
+    because a report uses the same few again and again."""
     rng = np.random.Generator(np.random.Philox(key=[seed, count]))
     return [rng.multinomial(size, np.full(size, 1 / size), DRAWS).astype(float) for size in sizes]
 
 
 def kendall(one: np.ndarray, other: np.ndarray) -> float:
-    """Kendall's tau-b of two rankings."""
+    """Return Kendall's tau-b of two rankings."""
     from scipy.stats import kendalltau
 
     return float(kendalltau(one, other).statistic)

@@ -1,13 +1,13 @@
-"""How sure a mean is when its metric has bounds: intervals that stay inside them, also where all values are equal.
+"""Intervals of means of bounded metrics: they stay inside the bounds, also where all values are equal.
 
-A share (identity, recall, a film that is alive) mostly lies at a bound: a rollout keeps its scene or loses it. A
-bootstrap of such values is too sure of itself: of eight rollouts at 1.00 it says 1.00 to 1.00. Shares are therefore
-given the Bayesian bootstrap (Rubin 1981) with half a rollout added at either bound. For values of 0 and 1 alone this is
-Jeffreys' interval for a proportion (Brown, Cai and DasGupta 2001), and eight rollouts at 1.00 give 0.74 to 1.00.
+A share (identity, recall, a film that is alive) often lies at a bound, because a rollout keeps its scene or loses it.
+A bootstrap of such values is too narrow: for eight rollouts at 1.00 it gives 1.00 to 1.00. Shares therefore get the
+Bayesian bootstrap (Rubin 1981) with half a rollout added at either bound. For values of 0 and 1 alone this is Jeffreys'
+interval for a proportion (Brown, Cai and DasGupta 2001), and eight rollouts at 1.00 give 0.74 to 1.00.
 
-All other means are given Student's interval on the scale on which their bounds are infinitely far away: the logit of
-what has two bounds, the logarithm of what has one. Where all values are equal there is no spread to go by: with two
-bounds the half rollouts are added as for shares, otherwise the interval has no width.
+All other means get Student's interval on a scale on which their bounds are infinite: the logit for two bounds, the
+logarithm for one. Where all values are equal there is no spread to estimate from: with two bounds the half rollouts are
+added as for shares, otherwise the interval has no width.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from reports.statistics.bootstrap import LEVEL, Interval
 
 DRAWS = 4000
 MOST = 4_000_000
-"""Numbers in a matrix of draws: thousands of rollouts are drawn less often than dozens."""
+"""Most numbers in a matrix of draws; for thousands of rollouts fewer draws are made than for dozens."""
 HALF = 0.5
 """Rollouts that are added at either bound."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """Where the values of a metric can lie.
+    """Range of a metric's values.
 
     Parameters
     ----------
@@ -45,7 +45,7 @@ class Scale:
 
     @property
     def bounded(self) -> bool:
-        """Whether there are two bounds."""
+        """Whether both bounds are finite."""
         return bool(np.isfinite(self.high - self.low))
 
     def differences(self) -> Scale:
@@ -82,12 +82,12 @@ def means(values: np.ndarray, groups: np.ndarray, scale: Scale) -> tuple[np.ndar
     groups
         Label of each row [n]; rows with one label are one observation, for instance several prompts of one seed.
     scale
-        Where the values can lie.
+        The range of the values.
 
     Returns
     -------
     mean, low, high
-        [columns] each; one group alone has an infinite interval, which says that it has none.
+        [columns] each; one group alone has an infinite interval, which means that there is none.
     """
     mean = values.mean(0)
     _, place = np.unique(groups, return_inverse=True)
@@ -101,7 +101,7 @@ def means(values: np.ndarray, groups: np.ndarray, scale: Scale) -> tuple[np.ndar
     drawn = np.ones_like(same) if scale.share else same
     if scale.bounded and drawn.any():
         low[drawn], high[drawn] = _bayesian(sums[:, drawn], counts, scale)
-    # The half rollouts must not push an interval off its own mean.
+    # The half rollouts may shift the interval, which must still contain its mean.
     return mean, np.minimum(low, mean), np.maximum(high, mean)
 
 
@@ -121,7 +121,7 @@ def _by_group(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:
 
 
 def _student(mean: np.ndarray, sums: np.ndarray, counts: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """Student's interval on the scale on which bounds are infinitely far; groups weigh by their size."""
+    """Return Student's interval on the scale with infinite bounds; groups are weighted by their size."""
     from scipy.stats import t
 
     number = len(counts)
@@ -134,7 +134,7 @@ def _student(mean: np.ndarray, sums: np.ndarray, counts: np.ndarray, scale: Scal
             odds, step = below / above, reach * (1 / below + 1 / above)
             ends = [odds * np.exp(sign * step) for sign in (-1, 1)]
             low, high = (scale.low + (scale.high - scale.low) * end / (1 + end) for end in ends)
-            # An infinite odds is the bound itself.
+            # Infinite odds correspond to the bound itself.
             return low, np.where(np.isinf(ends[1]), scale.high, high)
         if np.isfinite(scale.low):
             return scale.low + below * np.exp(-reach / below), scale.low + below * np.exp(reach / below)
@@ -144,7 +144,7 @@ def _student(mean: np.ndarray, sums: np.ndarray, counts: np.ndarray, scale: Scal
 
 
 def _bayesian(sums: np.ndarray, counts: np.ndarray, scale: Scale) -> tuple[np.ndarray, np.ndarray]:
-    """Quantiles of means whose groups have random weights, half a group at either bound among them."""
+    """Return quantiles of means whose groups have random weights, with half a group at either bound."""
     weights, at_low, at_high = _weights(len(counts))
     size = counts.mean()
     whole = weights @ counts + size * (at_low + at_high)
@@ -155,7 +155,7 @@ def _bayesian(sums: np.ndarray, counts: np.ndarray, scale: Scale) -> tuple[np.nd
 
 @lru_cache(maxsize=16)
 def _weights(count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Weights of so many groups [draws, count], and of the half ones at the lower and the upper bound [draws]."""
+    """Return weights of this many groups [draws, count], and of the half groups at both bounds [draws] each."""
     rng = np.random.Generator(np.random.Philox(key=[0, count]))
     draws = int(np.clip(MOST // count, 500, DRAWS))
     return rng.gamma(1.0, 1.0, (draws, count)), rng.gamma(HALF, 1.0, draws), rng.gamma(HALF, 1.0, draws)

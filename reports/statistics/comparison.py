@@ -1,9 +1,10 @@
-"""Every score of every arm with its interval, every difference of two arms with its test: over common rollouts.
+"""Comparison of arms: every score with its interval, every difference of two arms with its test, on common rollouts.
 
 A column of a report is one metric of one scenario at one horizon. Its numbers are means over the rollouts that the arms
 of a table have in common (`reports.statistics.paired.common`). All pairs of arms of a column are tested, and their p
-are corrected together (Benjamini and Hochberg): of what a column calls real, at most one in twenty is not. Marks, the
-words about the baseline and the matrix of who beats whom all come from these tests.
+are corrected together (Benjamini and Hochberg): of the differences called significant in a column, at most one in
+twenty is expected to be false. Marks, the sentences about the baseline and the matrix of pairwise wins all come from
+these tests.
 """
 
 from __future__ import annotations
@@ -25,9 +26,9 @@ from reports.statistics.paired import flip_p, side_by_side, student_p
 from reports.tables import observed_by, rollouts_of, suite_named
 
 KEYS = ("suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "cohort")
-"""What makes a column. Speeds of two cohorts are two columns; of all else the cohort is empty."""
+"""Keys of a column. Speeds of two cohorts are two columns; for all other metrics the cohort is empty."""
 MOST = 32
-"""Arms of a table up to which all pairs are compared; of more, each with the baseline."""
+"""Number of arms of a table up to which all pairs are compared; above it, each arm is compared with the baseline."""
 ROWS = (
     "table", "arm", *KEYS, "count", "own", "of", "mean", "low", "high", "baseline", "difference", "difference_low",
     "difference_high", "p", "p_adjusted", "real", "yardstick",
@@ -37,19 +38,19 @@ PAIRS = ("table", *KEYS, "arm", "other", "count", "difference", "low", "high", "
 
 @dataclass(frozen=True)
 class Comparison:
-    """What a report says of its arms.
+    """Numbers and differences of the arms of a report.
 
     Parameters
     ----------
     rows
-        One row a table, arm and column. count: rollouts behind the number. own, of: how many of the column's rollouts
-        the arm has, and how many there are. mean, low, high: NaN where the arm has less than half of the rollouts of
-        the others (`count` is 0). difference, p: to the table's baseline; real: below 0.05 after the correction.
+        One row for each table, arm and column. count: rollouts behind the number. own, of: rollouts of the column that
+        the arm has, and that exist at all. mean, low, high: NaN where the arm has less than half of the rollouts of the
+        others (`count` is 0). difference, p: to the table's baseline; real: significant at 0.05 after the correction.
         yardstick: whether the metric is the distance to this very arm.
     pairs
-        One row a table, column and pair of arms: `arm` minus `other`.
+        One row for each table, column and pair of arms: `arm` minus `other`.
     baseline
-        With what the arms of each table are compared.
+        The baseline of each table.
     """
 
     rows: pd.DataFrame
@@ -87,7 +88,7 @@ def compared(scored: pd.DataFrame, field: Sequence[Entrant], baseline: str | Non
 
 @dataclass(frozen=True)
 class _Values:
-    """One metric of one scenario at one horizon: values [rollouts, arms], NaN where there is none."""
+    """One metric of one scenario at one horizon: values [rollouts, arms], NaN where a value is missing."""
 
     values: np.ndarray
     groups: np.ndarray
@@ -98,7 +99,7 @@ class _Values:
 
 
 def _columns(scored: pd.DataFrame, field: Sequence[Entrant]) -> Iterator[tuple[dict[str, Any], _Values]]:
-    """All columns of a report, each with the values of all arms."""
+    """Yield the key of every column of a report with the values of all arms."""
     labels = {(entrant.strategy, entrant.knobs): entrant.label for entrant in field}
     names = [labels.get(pair) for pair in zip(scored["strategy"], scored["knobs"], strict=True)]
     suites: dict[str, Suite] = {str(name): suite_named(str(name)) for name in scored["suite"].unique()}
@@ -134,11 +135,11 @@ class _Column:
         self.indexed = {(pair["arm"], pair["other"]): pair for pair in self.pairs}
 
     def rows(self) -> Iterator[dict[str, Any]]:
-        """A row an arm, in the table's order."""
+        """Yield a row for each arm, in the table's order."""
         own, whole, side = self.there.sum(0), int(self.there.any(1).sum()), self.side
         for place, label in enumerate(self.labels):
             mean, itself = side.mean[place], self.itself[place]
-            # The distance to oneself is what it is.
+            # The distance of an arm to itself is exact, so it has no interval.
             low, high = (mean, mean) if itself else (side.low[place], side.high[place])
             found = {
                 "arm": label, "count": int(side.count[place]), "own": int(own[place]), "of": whole, "mean": mean,
@@ -147,10 +148,10 @@ class _Column:
             yield found | self._against(label)
 
     def _against(self, label: str) -> dict[str, Any]:
-        """The arm's difference to the baseline, from the table of pairs."""
+        """Return the arm's difference to the baseline, from the table of pairs."""
         unknown = dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), np.nan)
         pair = self.indexed.get((label, self.baseline)) or self.indexed.get((self.baseline, label))
-        # Means of arms that share nothing are of other rollouts than their differences.
+        # Without common rollouts the means and the differences are over different rollouts.
         if pair is None or not self.side.rollouts.any():
             return unknown
         off, low, high = pair["difference"], pair["low"], pair["high"]
@@ -160,7 +161,7 @@ class _Column:
         return {"difference": off, "difference_low": low, "difference_high": high, **rest}
 
     def _pairs(self) -> list[dict[str, Any]]:
-        """All pairs of arms (or each with the baseline, where there are many), with p over the column."""
+        """Return all pairs of arms (or of each with the baseline, above `MOST`), with p corrected over the column."""
         free = [place for place, itself in enumerate(self.itself) if not itself]
         couples = list(itertools.combinations(free, 2))
         if len(self.labels) > MOST:
@@ -170,11 +171,11 @@ class _Column:
         rows = self._differences(together, rollouts) if together else []
         done = set(together)
         for pair in couples:
-            # Of an arm that does not stand beside the others, what it shares with each is compared.
+            # An arm that has too few rollouts for the table is compared on those that it shares with each other arm.
             mine = self.there[:, list(pair)].all(1)
             if pair not in done and mine.any():
                 rows += self._differences([pair], mine)
-        # What cannot differ (all differences are zero) is no member of the family (Tarone 1990).
+        # Differences that are all zero cannot become significant, so they are not part of the family (Tarone 1990).
         p = np.array([row["p"] for row in rows], float)
         p[p < 1] = adjusted(p[p < 1].tolist())
         return [
@@ -203,8 +204,8 @@ class _Column:
 
 
 def marked(row: Any) -> str:
-    """Return what a table writes behind a number of `Comparison.rows`: ▲ or ▼ where it is really better or worse than
-    the baseline's."""
+    """Return the mark behind a number of `Comparison.rows`: ▲ or ▼ where it is significantly better or worse than the
+    baseline's."""
     if not row.real or row.better == "neither":
         return ""
     return " ▲" if (row.difference > 0) == (row.better == "higher") else " ▼"
@@ -216,8 +217,8 @@ def whole_lengths(table: pd.DataFrame) -> dict[tuple[str, str], list[int]]:
     Parameters
     ----------
     table
-        Samples as `reports.tables.tidy` makes them. A length that one arm alone has, beside a longer one, is that of a
-        strategy that is cut at its training, and is left out.
+        Samples as `reports.tables.tidy` makes them. A length that only one arm has, beside a longer one, belongs to a
+        strategy that stops at its trained range, and is left out.
     """
     kinds = table[["suite", "scenario", "horizon_latent_frames", "strategy", "knobs"]].drop_duplicates()
     lengths = {}

@@ -1,7 +1,7 @@
-"""Whether two arms differ: tests of paired differences, and the rollouts that arms have in common.
+"""Tests of paired differences, and the rollouts that arms have in common.
 
 Rollouts of one prompt and seed show the same true scene with the same noise under every arm, so arms are compared over
-the rollouts that all of them have; a mean over whatever survived of each would compare easy scenes with hard ones.
+the rollouts that all of them have. Means over each arm's surviving rollouts would compare easy scenes with hard ones.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 from reports.statistics.bounded import Scale, means
 
 FLIPS = 8192
-"""Sign patterns of a test, the observed one among them."""
+"""Sign patterns of a randomisation test, including the observed one."""
 EXACT = 14
-"""Observations up to which all sign patterns are gone through."""
+"""Number of observations up to which all sign patterns are used."""
 
 
 def common(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return which rollouts count, and which arms stand side by side.
+    """Return which rollouts are used, and which arms are compared side by side.
 
     Parameters
     ----------
@@ -30,10 +30,10 @@ def common(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Returns
     -------
     rollouts
-        Those that every arm of `arms` has, bool [n]; none where they share nothing.
+        Those that every arm of `arms` has, bool [n]; none where the arms share no rollout.
     arms
-        Those that have at least half as many rollouts as the fullest one, bool [arms]: one that has hardly begun, or
-        failed nearly everywhere, must not take the rollouts of all others.
+        Those that have at least half as many rollouts as the fullest arm, bool [arms]. An arm that has hardly begun, or
+        failed nearly everywhere, must not remove the rollouts of all others.
     """
     had = there.sum(0)
     arms = (had > 0) & (2 * had >= had.max(initial=0))
@@ -42,18 +42,18 @@ def common(there: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 @dataclass(frozen=True)
 class Beside:
-    """Means of arms that stand side by side.
+    """Means of arms that are compared side by side.
 
     Parameters
     ----------
     mean, low, high
-        [arms]; NaN where an arm does not stand beside the others, and the interval of a single rollout.
+        [arms]; NaN where an arm is not compared side by side, and for the interval of a single rollout.
     count
         Rollouts behind each mean, [arms].
     rollouts
         Those that all of these arms have, bool [n].
     arms
-        Which arms stand side by side, bool [arms].
+        Which arms are compared side by side, bool [arms].
     """
 
     mean: np.ndarray
@@ -70,12 +70,12 @@ def side_by_side(values: np.ndarray, groups: np.ndarray, scale: Scale) -> Beside
     Parameters
     ----------
     values
-        [n, arms], NaN where an arm has no value of a rollout. Arms that share nothing (each has prompts of its own) are
-        given means over their own rollouts, which are not to be compared.
+        [n, arms], NaN where an arm has no value of a rollout. Arms that share no rollout (each has its own prompts)
+        get means over their own rollouts, which must not be compared.
     groups
         Label of each rollout [n]; those with one label are one observation.
     scale
-        Where values can lie.
+        The range of the values.
     """
     there = np.isfinite(values)
     rollouts, arms = common(there)
@@ -88,7 +88,7 @@ def side_by_side(values: np.ndarray, groups: np.ndarray, scale: Scale) -> Beside
             mine = there[:, place]
             found[:, place] = np.ravel(means(values[mine][:, [place]], groups[mine], scale))
             count[place] = mine.sum()
-    # One rollout has no interval.
+    # A single rollout has no interval.
     found[1:, ~np.isfinite(found[1:]).all(0)] = np.nan
     mean, low, high = found
     return Beside(mean, low, high, count, rollouts, arms)
@@ -100,15 +100,15 @@ def flip_p(sums: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     sums
-        Differences of independent observations, [n, columns]. Under the null each might as well have the other sign;
-        p is the share of sign patterns with a sum at least as far from zero. Up to `EXACT` observations all patterns
-        are taken, beyond them `FLIPS` random ones. Eight observations cannot be surer than 2 in 256, however large
-        the differences are.
+        Differences of independent observations, [n, columns]. Under the null hypothesis each sign is equally likely; p
+        is the share of sign patterns with a sum at least as far from zero. Up to `EXACT` observations all patterns are
+        used, above it `FLIPS` random ones. With eight observations p is at least 2 in 256, however large the
+        differences are.
     """
     if not len(sums):
         return np.ones(sums.shape[1])
     found = np.empty(sums.shape[1])
-    # Columns by the thousand, so that a table of many arms does not take all memory.
+    # Columns are processed by the thousand, to bound the memory for a table of many arms.
     for start in range(0, sums.shape[1], 1000):
         part = sums[:, start : start + 1000]
         seen = np.abs(part.sum(0))
@@ -120,8 +120,8 @@ def flip_p(sums: np.ndarray) -> np.ndarray:
 def student_p(values: np.ndarray) -> np.ndarray:
     """Return p, two-sided, of Student's test that the mean of each column [n, columns] is zero.
 
-    For repeats of a measurement of cost, of which there are a handful: their noise is that of a machine. Values that
-    are all the same (bytes) are certain: p is 0, or 1 where they are zero.
+    Used for the few repeats of a cost measurement, whose noise is that of the machine. For values that are all equal
+    (bytes) p is 0, or 1 where they are zero.
     """
     from scipy.stats import t
 
@@ -137,9 +137,9 @@ def student_p(values: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=8)
 def _signs(count: int) -> np.ndarray:
-    """Sign patterns [patterns, count]; the first is the observed one, all of them +1."""
+    """Return sign patterns [patterns, count]; the first is the observed one, all of them +1."""
     if count <= EXACT:
-        # Turning all signs round changes no distance: half of the patterns are enough.
+        # Inverting all signs does not change the distance, so half of the patterns are enough.
         bits = np.arange(2 ** (count - 1))[:, None] >> np.arange(count) & 1
         return 1.0 - 2.0 * bits
     rng = np.random.Generator(np.random.Philox(key=[1, count]))

@@ -1,4 +1,4 @@
-"""Who beats whom: how many columns of a table show an arm really better than another."""
+"""Pairwise wins: in how many columns of a table an arm is significantly better than another."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from reports.sheet import Sheet
 from reports.statistics.comparison import Comparison
 
 MOST = 16
-"""Arms up to which a matrix can be read; pairs.csv has all pairs."""
+"""Largest number of arms in a readable matrix; pairs.csv has all pairs."""
 
 
 def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown: Shown) -> list[Sheet]:
-    """Return a matrix for each table of two arms or more: in how many columns the row's arm beats the column's.
+    """Return a matrix for each table of two arms or more: the number of columns in which the row's arm wins.
 
-    A column counts at the longest videos of its scenario.
+    A win is over the arm of the matrix's column. Columns count at the longest videos of their scenario.
     """
     columns = {(suite, column.scenario, column.score) for suite, column in shown.every()}
     longest = {key: each[0] for key, each in lengths.items()}
@@ -42,14 +42,14 @@ def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths, show
             for key in ((row.arm, row.other), (row.other, row.arm)):
                 compared[key] += 1
         counted = pairs[["suite", "scenario", "metric"]].drop_duplicates()
-        sheet = Sheet(f"who beats whom, {table}", [])
+        sheet = Sheet(f"pairwise wins, {table}", [])
         sheet.add("strategy", [f"{number} {arm}" for number, arm in enumerate(arms, 1)])
         for number, other in enumerate(arms, 1):
             cells = ["·" if arm == other else str(wins[arm, other]) if compared[arm, other] else "" for arm in arms]
             sheet.add(str(number), cells)
         sheet.notes.append(
-            f"In how many of {len(counted)} columns the arm of a row is really better than the arm of a column; empty "
-            "where the two share no rollout. All pairs: pairs.csv."
+            f"In how many of {len(counted)} columns the arm of a row is significantly better than the arm of a column; "
+            "empty where the two share no rollout. All pairs: pairs.csv."
         )
         made.append(sheet)
     return made

@@ -1,4 +1,4 @@
-"""Difference-aware decay: what was carried into a scene fades the faster, the more the scene differs from it.
+"""Difference-aware decay: carried entries fade faster the more the new scene differs from them.
 
 Paper: Echo-Forcing, arXiv:2605.16003.
 """
@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 FLAT = 1e-6
-"""Differences that span less than this are no differences."""
+"""A range of differences below this counts as none."""
 
 
 def decay_rates(new: Tensor, carried: Tensor, slow: float, fast: float) -> Tensor:
-    """Factor a chunk for every token of a frame, [B, S]: `slow` where `new` is most like `carried`, `fast` where least.
+    """Return a factor a chunk for each token of a frame, [B, S], from `slow` (`new` most like `carried`) to `fast`.
 
     new, carried: un-rotated keys [B, S, heads, channels] of the scene's first frame, and of the first carried one.
     Differences (1 - cosine) are scaled to 0..1 within the frame.

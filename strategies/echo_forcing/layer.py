@@ -1,4 +1,4 @@
-"""What a layer holds of a scene."""
+"""State of one layer within a scene."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from strategies.echo_forcing.compression import Calibration
 
 @dataclass
 class Layer:
-    """What one layer holds. frames: whole frames by id, each once, whatever parts they play. compressed: chosen tokens
-    [B, compressed, S, ...]; places: where in their frames they were [B, compressed * S], if positions need it. uses:
-    how often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
+    """State of one layer. frames: whole frames by id, each stored once, whatever its roles. compressed: chosen tokens
+    [B, compressed, S, ...]; places: their places in their original frames [B, compressed * S], if positions need them.
+    uses: how often each token of the history was chosen, [B, S] a frame. queries: sum over the scene's clean passes
     [B, heads, channels]. fade: weights of carried entries [B, carried, S]; rates: their factor a chunk [B, S]."""
 
     frames: dict[int, Entries] = field(default_factory=dict)

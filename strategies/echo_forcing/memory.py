@@ -1,4 +1,4 @@
-"""One rollout's scene memory: frames by reference, and what remember, recall and forget do with them."""
+"""Scene memory of one rollout: frames by reference, and the operations remember, recall and forget."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from strategies.echo_forcing.transition import Transition
 CompressedRope = Literal["slot", "time", "original"]
 
 RECALLED = -1
-"""Frame id of a recalled frame; carried raw frames keep their own."""
+"""Frame id of a recalled frame; carried raw frames keep their own ids."""
 
 
 class SceneMemory(Memory):
@@ -30,8 +30,8 @@ class SceneMemory(Memory):
 
     Parameters
     ----------
-    slots: the parts of the window, empty. pool: of the scenes that are over. scoring: of the tokens of the history.
-    transitions: what happens at each kind of boundary. All others are knobs of `EchoForcing`.
+    slots: the roles of the window's frames, empty. pool: earlier scenes. scoring: scores of the history's tokens.
+    transitions: parameters of each kind of boundary. All others are knobs of `EchoForcing`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class SceneMemory(Memory):
         self.transition: Transition | None = None
         self.jump: int | Tensor = 0
         self.wide = torch.promote_types(spec.dtype, torch.float32)
-        # What the frames of the last commit pass mean for every layer.
+        # Actions of the current commit pass, the same for every layer; set by `begin_commit`.
         self._calibrates = self._enters = self._drops = False
         self._middle: list[int] = []
 
@@ -75,7 +75,7 @@ class SceneMemory(Memory):
         return Context(tuple(frames), self._positions(own), start, self._weights(own))
 
     def _compress(self, own: Layer, query: Tensor) -> None:
-        """Choose anew which tokens of the history stay in sight, the newest frames aside: they are there anyway."""
+        """Choose again which tokens of the history stay visible; the newest frames are visible anyway."""
         ids = self.slots.history[: -self.recent]
         calibration, before = own.calibration, own.compressed
         if not ids or calibration is None or before is None:
@@ -105,7 +105,7 @@ class SceneMemory(Memory):
             own.uses.update(zip(ids, (x.clone() for x in uses.split(tokens, 1)), strict=True))
 
     def _positions(self, own: Layer) -> list[int] | Tensor:
-        """Slots; or (time, row, column) where chosen tokens have rows and columns of their own."""
+        """Return slots, or (time, row, column) where chosen tokens have rows and columns of their own."""
         slots, spec = self.slots, self.spec
         if self.compressed_rope == "slot" or own.compressed is None:
             return list(range(slots.frames))
@@ -124,12 +124,12 @@ class SceneMemory(Memory):
         return at.flatten(1, 2)
 
     def _weights(self, own: Layer) -> Tensor | None:
-        """Weight of every entry [B, N], None where all are 1."""
+        """Return the weight of every entry, [B, N], or None where all weights are 1."""
         slots, spec = self.slots, self.spec
         if own.fade is None:
             return None
         weights = own.fade.new_ones(spec.batch, slots.frames, spec.frame_tokens)
-        # What the roll puts back among the anchors has its full weight again.
+        # Frames that the roll returns to the anchors have their full weight again.
         full = slots.refilled + slots.compressed_room * slots.rolled
         window = [*slots.anchors[: len(slots.anchors) - slots.refilled], *[None] * full, *slots.tail]
         for slot, frame in enumerate(window):
@@ -138,7 +138,7 @@ class SceneMemory(Memory):
         return weights.flatten(1)
 
     def begin_commit(self, at: At) -> None:
-        """Let every frame play its next part."""
+        """Assign the roles of all frames for the next chunk."""
         slots, transition = self.slots, self.transition
         slots.append(at.start, at.frames)
         self._calibrates = bool(slots.compressed_room) and not slots.rolled and slots.frames <= slots.window
@@ -171,7 +171,7 @@ class SceneMemory(Memory):
         own.frames = {frame: kept for frame, kept in own.frames.items() if frame in live}
 
     def _listen(self, own: Layer, query: Tensor) -> None:
-        """Take in the queries of a clean pass."""
+        """Accumulate the queries of a clean pass."""
         if self._calibrates:
             if own.calibration is None:
                 own.calibration = Calibration.empty(query, self.wide)
@@ -182,7 +182,7 @@ class SceneMemory(Memory):
             own.tokens += query.shape[1]
 
     def _fade(self, own: Layer, entries: Entries) -> None:
-        """Let carried entries fade by a chunk, or leave."""
+        """Scale carried entries by the decay of one chunk, or drop their weights with them."""
         if own.fade is None or self.transition is None:
             return
         if self._enters:
@@ -222,7 +222,7 @@ class SceneMemory(Memory):
         self.jump = jumps[0] if same else torch.tensor(jumps, device=self.spec.device)
 
     def _scene(self, switch: PromptSwitch) -> Scene:
-        """What is to be remembered of the scene that ends."""
+        """Return the record of the scene that ends."""
         kept = self.slots.kept
         candidates = [frame for frame in kept if (frame - self.slots.scene_start) % self.stride == 0]
         frames: dict[str, list[Entries]] = {}

@@ -1,4 +1,4 @@
-"""The scenes so far, off the device, and which of them a switch brings back.
+"""Earlier scenes, stored off the device, and the choice of the scene that a switch recalls.
 
 Paper: Echo-Forcing, arXiv:2605.16003, scene pool.
 """
@@ -21,7 +21,7 @@ Known = Literal["script", "stream"]
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene that is over. prompts: [B, L, text_dim]. frames: what stands for it in every layer, a source each."""
+    """A finished scene. prompts: [B, L, text_dim]. frames: its representative frame in every layer, by source."""
 
     texts: list[str] | None
     prompts: Tensor
@@ -29,7 +29,7 @@ class Scene:
 
     @classmethod
     def of(cls, switch: PromptSwitch, frames: Mapping[str, Sequence[Entries]]) -> Scene:
-        """The scene that ends with this switch, copied off the device."""
+        """Return the scene that ends with this switch, copied off the device."""
         away = {source: [entries.map(_away) for entries in layers] for source, layers in frames.items()}
         texts = None if switch.old_texts is None else list(switch.old_texts)
         return cls(texts, _away(switch.old_prompts), away)
@@ -54,12 +54,12 @@ class Scene:
 
 
 def _away(x: Tensor) -> Tensor:
-    """A copy off the device; where there are shapes only, one of those."""
+    """Return a copy off the device; a meta tensor stays a meta tensor."""
     return x.clone() if x.is_meta else x.to("cpu", copy=True)
 
 
 class Pool:
-    """Scenes in order, the oldest dropped beyond `most`.
+    """Scenes in order; beyond `most` scenes the oldest is dropped.
 
     matching, known, asked: the knobs `matching`, `known` and `recalls` of `EchoForcing`.
     """
@@ -79,9 +79,9 @@ class Pool:
             self.dropped += 1
 
     def recalled(self, switch: PromptSwitch, jump: tuple[int, int]) -> tuple[list[Scene], list[int]]:
-        """The scene that each row of the new scene starts behind, and how far its first chunk is moved ahead.
+        """Return the scene that each row of the new scene starts behind, and the jump of each row's first chunk.
 
-        jump: the least and the most temporal ids of it.
+        jump: smallest and largest jump, in temporal ids.
         """
         least, most = jump
         rows = switch.new_prompts.shape[0]
@@ -100,7 +100,7 @@ class Pool:
         return [scene] * rows, [most] * rows
 
     def _match(self, row: int, switch: PromptSwitch) -> tuple[list[float], int]:
-        """Similarity of every scene to what a row asks for, and the one to recall."""
+        """Return the similarity of every scene to a row's prompt, and the index of the scene to recall."""
         scores = self._scores(row, switch)
         if self.recalls < len(self.asked):
             number = self.asked[self.recalls] - 1 - self.dropped
@@ -114,7 +114,7 @@ class Pool:
 
     def _scores(self, row: int, switch: PromptSwitch) -> list[float]:
         if switch.new_prompts.is_meta:
-            return [1.0] * len(self.scenes)  # shapes only: nothing to compare
+            return [1.0] * len(self.scenes)  # meta tensors have no values to compare
         texts = [scene.texts[row] for scene in self.scenes if scene.texts is not None]
         spoken = switch.new_texts is not None and len(texts) == len(self.scenes)
         if not spoken or (switch.encode is None and self.matching == "similar"):
@@ -131,7 +131,7 @@ class Pool:
         return similar(asked_text, texts, corpus, switch.encode)
 
     def frame(self, scenes: Sequence[Scene], source: str, layer: int, spec: MemorySpec) -> Entries:
-        """The frame that stands for a scene, each row from its own, back on the device: [B, 1, S, ...]."""
+        """Return the representative frame of each row's scene, back on the device: [B, 1, S, ...]."""
         rows = [scene.frames[source][layer].tensors for scene in scenes]
         joined = (torch.cat([x[row : row + 1] for row, x in enumerate(parts)]) for parts in zip(*rows, strict=True))
         return Entries(*(x.to(spec.device, spec.dtype) for x in joined))

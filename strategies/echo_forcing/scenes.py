@@ -1,4 +1,4 @@
-"""Scene memory: one frame that stands for a scene, and which earlier scene a prompt asks for.
+"""Scene memory: the representative frame of a scene, and the choice of the earlier scene that a prompt means.
 
 Paper: Echo-Forcing, arXiv:2605.16003, scene recall frames and scene pool; word lists and thresholds of the matching
 from the released code.
@@ -22,7 +22,7 @@ Matching = Literal["similar", "idf"]
 Encode = Callable[[Sequence[str]], Tensor]
 
 COMMON = 0.7
-"""A word in this share of the prompts tells no scene apart."""
+"""A word in this share of the prompts does not distinguish scenes."""
 STOP_WORDS = re.findall(
     "[a-z]+",
     "about above after again against all along also and another any are around because been before behind being below "
@@ -36,12 +36,12 @@ STOP_WORDS = re.findall(
 def recall_frame(
     frames: Sequence[Entries], keys: Sequence[Tensor], query: Tensor, how: RecallFrame, base: float
 ) -> Entries:
-    """One frame out of a scene's candidates, place by place, entries un-rotated.
+    """Return one frame made from a scene's candidates, place by place, entries un-rotated.
 
-    frames: [B, 1, S, ...] each, the first is the base. keys: theirs, [B, 1, S, heads, channels]. query: mean query of
-    the scene, [B, heads, channels]. A candidate's score at a place is the mean over heads of key times query.
-    "score_weighted" adds up the candidates by the softmax of their scores and mixes that with `base` of the first;
-    "token_select" takes the best one.
+    frames: [B, 1, S, ...] each, the first is the base. keys: their keys, [B, 1, S, heads, channels]. query: mean query
+    of the scene, [B, heads, channels]. A candidate's score at a place is the mean over heads of key times query.
+    "score_weighted" sums the candidates, weighted by the softmax of their scores, and mixes the sum with `base` of the
+    first candidate; "token_select" takes the candidate with the highest score.
     """
     scores = torch.stack([(key[:, 0].to(query.dtype) * query[:, None]).sum(-1).mean(-1) for key in keys])  # [F, B, S]
     if how == "token_select":
@@ -61,13 +61,13 @@ def recall_frame(
 
 
 def words(prompt: str) -> list[str]:
-    """What a prompt speaks of: words of three letters and more, without stop words."""
+    """Return the content words of a prompt: words of three letters and more, without stop words."""
     found = re.findall(r"[a-zA-Z][a-zA-Z']+", prompt.lower())
     return [word for word in found if len(word) > 2 and word not in STOP_WORDS]
 
 
 def telling(prompts: Sequence[str], corpus: Sequence[str]) -> list[str]:
-    """Prompts without the words that most of the corpus has; whole where nothing would be left."""
+    """Return prompts without the words that most of the corpus has; a prompt with no other words stays whole."""
     common = Counter(word for prompt in corpus for word in set(words(prompt)))
     limit = max(2, int(COMMON * len(corpus) + 0.999))
     kept = [" ".join(word for word in words(prompt) if common[word] < limit) for prompt in prompts]
@@ -75,20 +75,20 @@ def telling(prompts: Sequence[str], corpus: Sequence[str]) -> list[str]:
 
 
 def features(prompts: Tensor) -> Tensor:
-    """Embeddings [N, L, D] -> mean over the rows that are not padding, of length 1, [N, D]."""
+    """Return the mean over the rows that are not padding, normalised: [N, L, D] -> [N, D]."""
     there = (prompts != 0).any(-1, keepdim=True).to(prompts.dtype)
     mean = (prompts * there).sum(1) / there.sum(1).clamp(min=1)
     return torch.nn.functional.normalize(mean, dim=-1)
 
 
 def similar(asked: str, scenes: Sequence[str], corpus: Sequence[str], encode: Encode) -> list[float]:
-    """Cosine of the telling words of a prompt and of each scene's, as the text encoder has them."""
+    """Return the cosine of a prompt's distinctive words and each scene's, in the text encoder's embedding."""
     found = features(encode(telling([asked, *scenes], corpus)).float())
     return (found[1:] @ found[0]).tolist()
 
 
 def idf(asked: str, scenes: Sequence[str], corpus: Sequence[str]) -> list[float]:
-    """Cosine of the words' frequencies, rare words counting more (tf-idf); needs no encoder."""
+    """Return the cosine of tf-idf vectors of a prompt and each scene; needs no encoder."""
     seen = Counter(word for prompt in corpus for word in set(words(prompt)))
 
     def weighted(prompt: str) -> dict[str, float]:
@@ -105,7 +105,7 @@ def idf(asked: str, scenes: Sequence[str], corpus: Sequence[str]) -> list[float]
 
 
 def recall_jump(scores: Sequence[float], chosen: int, least: int, most: int) -> int:
-    """How far a recalled scene's first chunk is moved away: the less it resembles what is recalled, the farther."""
+    """Return the jump of a recalled scene's first chunk, larger the less the recalled scene resembles the prompt."""
     off = [1 - score for score in scores]
     share = off[chosen] / sum(off) if sum(off) > 0 else 0.0
     return round(least + min(max(share, 0.0), 1.0) * (most - least))

@@ -1,4 +1,4 @@
-"""Which frames play which part: bidirectional rolling anchors, recent window, history. Frame ids only, no tensors.
+"""Roles of frames: bidirectional rolling anchors, recent window, history. Frame ids only, no tensors.
 
 Paper: Echo-Forcing, arXiv:2605.16003, hierarchical temporal memory; positions of the blocks from the released code.
 """
@@ -11,10 +11,10 @@ from typing import Any
 
 
 def anchor_block(firsts: list[int], clock: int, window: int, chunk: int) -> list[int]:
-    """The block of a scene's first frames that becomes the newest anchor at slot `clock` of the scene.
+    """Return the block of a scene's first frames that becomes the newest anchor at slot `clock` of the scene.
 
-    Blocks go through the first frames back and forth; on the way back a block's frames are reversed: for blocks of 3
-    out of 12, 11 10 9 | 8 7 6 | 5 4 3 | 2 1 0 | 0 1 2 | 3 4 5 | 6 7 8 | 9 10 11 and again.
+    Blocks run through the first frames back and forth; on the way back a block's frames are reversed. For blocks of 3
+    out of 12: 11 10 9 | 8 7 6 | 5 4 3 | 2 1 0 | 0 1 2 | 3 4 5 | 6 7 8 | 9 10 11, repeated.
     """
     period = len(firsts)
     turn, place = divmod(clock - (window - period), period)
@@ -26,14 +26,14 @@ def anchor_block(firsts: list[int], clock: int, window: int, chunk: int) -> list
 
 @dataclass(kw_only=True)
 class Slots:
-    """The parts of one memory's frames; all layers share it.
+    """The roles of one memory's frames; all layers share one instance.
 
-    In slot order a context is anchors, compressed tokens, tail. Until the window is full everything is in the tail; a
+    In slot order a context is anchors, compressed tokens, tail. Until the window is full every frame is in the tail; a
     scene's carried frames, from earlier scenes, come first in it.
 
-    window: latent frames in all, a chunk included. anchors_room, compressed_room, recent_room: frames of each part once
-    the window is full. period: how many first frames anchors come from, 0 for anchors that stay. history_room: frames
-    that compression chooses from. keepsakes: which frames of a scene, counted from its start, are needed at its end.
+    window: latent frames in all, a chunk included. anchors_room, compressed_room: frames of each part once the window
+    is full. period: number of first frames from which anchors are taken, 0 for anchors that stay. history_room: frames
+    from which compression chooses. keepsakes: offsets of the frames of a scene that are needed at its end.
     keeps_head: whether the first whole frame that the latest chunk saw is needed until the next chunk.
     """
 
@@ -51,7 +51,7 @@ class Slots:
     """Committed chunks of the scene."""
     rolled: bool = False
     refilled: int = 0
-    """Newest anchors that come from the roll, not from where they stood when the window became full."""
+    """Number of newest anchors that come from the roll; the others stand where they were when the window filled."""
     head: list[int] = field(default_factory=list)
     carried: list[int] = field(default_factory=list)
     anchors: list[int] = field(default_factory=list)
@@ -61,14 +61,14 @@ class Slots:
     kept: list[int] = field(default_factory=list)
 
     def enter(self, start: int, carried: Iterable[int]) -> None:
-        """A new scene begins at absolute frame `start` behind these carried frames."""
+        """Begin a new scene at absolute frame `start` behind these carried frames."""
         self.scene_start, self.chunks, self.rolled, self.refilled = start, 0, False, 0
         self.carried = list(carried)
         self.tail = list(self.carried)
         self.anchors, self.head, self.firsts, self.history, self.kept = [], [], [], [], []
 
     def append(self, start: int, frames: int) -> None:
-        """Frames were committed."""
+        """Add committed frames."""
         ids = range(start, start + frames)
         self.tail += ids
         if self.compressed_room:
@@ -77,13 +77,13 @@ class Slots:
         self.chunks += 1
 
     def drop_carried(self) -> None:
-        """The frames carried over from earlier scenes leave."""
+        """Drop the frames that were carried over from earlier scenes."""
         for part in (self.tail, self.anchors, self.firsts):
             part[:] = [frame for frame in part if frame not in self.carried]
         self.carried = []
 
     def make_room(self) -> list[int]:
-        """Evict until the next chunk fits. Returns the frames in the place of the compressed ones, the first time."""
+        """Evict until the next chunk fits. Return the frames replaced by compressed ones, at the first eviction."""
         self.head = (self.anchors or self.tail)[:1] if self.keeps_head else []
         clock = self.tail[-1] + 1 - self.scene_start + len(self.carried)
         over = self.frames + self.chunk - self.window
@@ -103,18 +103,18 @@ class Slots:
                 block = anchor_block(self.firsts, clock, self.window, self.chunk)
                 self.anchors = shifted[: self.anchors_room - self.chunk] + block
                 self.refilled = min(self.refilled + self.chunk, self.anchors_room)
-            else:  # only where a first chunk is shorter than the others
+            else:  # reached only where a first chunk is shorter than the others
                 self.anchors = shifted + self.anchors[len(self.anchors) - over :]
         return middle
 
     @property
     def frames(self) -> int:
-        """Frames of the context."""
+        """Number of frames of the context."""
         return len(self.anchors) + self.compressed_room * self.rolled + len(self.tail)
 
     @property
     def live(self) -> set[int]:
-        """Frames that play any part."""
+        """Frames that have at least one role."""
         return {*self.anchors, *self.tail, *self.firsts, *self.history, *self.kept, *self.head}
 
     def state_dict(self) -> dict[str, Any]:

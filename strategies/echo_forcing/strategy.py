@@ -1,4 +1,4 @@
-"""The knobs of Echo-Forcing; see the package for what they mean together."""
+"""The knobs of Echo-Forcing; the docstring of the package explains how they work together."""
 
 from __future__ import annotations
 
@@ -35,23 +35,23 @@ class EchoForcing(Strategy):
 
     hierarchy: false for a plain window of the same size behind `sink` frames (the scene memory stays).
     anchors, compressed, recent: frames of each part. rolling_cycle: chunks of first frames that anchors roll over.
-    gate, sharpness, amplitude, fusion: of the phase score (sum: mean over heads and offsets; max: largest).
+    gate, sharpness, amplitude, fusion: terms of the phase score (sum: mean over heads and offsets; max: largest).
     max_reuse: how often a token may be chosen; none for no limit. history: frames to choose from, at least a window.
-    compressed_rope: positions of chosen tokens: of the slot, time only, or slot time with their own row and column.
+    compressed_rope: positions of chosen tokens: the slot, time only, or slot time with their original row and column.
     recall_frame, base_weight, stride, candidates: a recall frame is made of every `stride`-th of the scene's first
         `candidates` frames; `base_weight` is the share of the very first.
-    smooth_*, hardcut_*, recall_*: what happens at each kind of boundary.
-        source: what is carried over: a recall frame ("compress"), the scene's first frame ("select"), the first frame
-        of the old window ("resink"), or nothing; at a smooth switch of the first scene since the last other switch, at
-        a hard cut of the scene before, at a recall of the scene that matches best. weight: of carried entries at first.
-        decay: (fast, slow) factors a chunk by difference; equal ones are fixed, (1, 1) is none. drop_after: chunks
-        until what is carried leaves, at the latest when the window is full; 0 for never. jump: temporal ids that the
-        first chunk is moved ahead by; at a recall between recall_jump_min and recall_jump_max, the farther the less
-        alike.
+    smooth_*, hardcut_*, recall_*: parameters of each kind of boundary.
+        source: the carried frame: a recall frame ("compress"), the scene's first frame ("select"), the first frame of
+        the old window ("resink"), or nothing; at a smooth switch from the first scene since the last other switch, at a
+        hard cut from the previous scene, at a recall from the best matching scene. weight: initial weight of carried
+        entries. decay: (fast, slow) factors a chunk by difference; equal ones are fixed, (1, 1) is none. drop_after:
+        chunks until carried frames are dropped, at the latest when the window is full; 0 for never. jump: temporal ids
+        by which the first chunk is moved ahead; at a recall between recall_jump_min and recall_jump_max, larger for
+        less similar scenes.
     old_recent: last frames of the old scene that are carried too, at a smooth switch.
-    matching: how a recall finds its scene: words through the text encoder, or tf-idf. known: which prompts tell common
-        words from telling ones. recalls: scenes to recall by number from 1, in order, instead of matching.
-    pool: scenes that are remembered at most.
+    matching: how a recall finds its scene: by words through the text encoder, or by tf-idf. known: the prompts that
+        decide which words are common. recalls: scenes to recall by number from 1, in order, instead of matching.
+    pool: largest number of remembered scenes.
     """
 
     paper = "https://arxiv.org/abs/2605.16003"
@@ -113,7 +113,7 @@ class EchoForcing(Strategy):
         return self.anchors + self.compressed + self.recent + spec.chunk
 
     def transition(self, kind: Boundary) -> Transition:
-        """What happens at a boundary."""
+        """Return the parameters of a kind of boundary."""
         jump = (self.recall_jump_min, self.recall_jump_max)
         if kind != "recall":
             jump = (getattr(self, f"{kind}_jump"),) * 2
@@ -128,11 +128,11 @@ class EchoForcing(Strategy):
 
     @property
     def transitions(self) -> Iterator[Transition]:
-        """What happens at boundaries of every kind."""
+        """Parameters of all kinds of boundaries."""
         return (self.transition(kind) for kind in ("smooth", "hardcut", "recall"))
 
     def slots(self, spec: MemorySpec) -> Slots:
-        """The parts of the window, empty."""
+        """Return the roles of the window's frames, empty."""
         window, sources = self.window(spec), {each.source for each in self.transitions}
         keepsakes = {0} if "select" in sources else set()
         if "compress" in sources:
@@ -181,7 +181,9 @@ class EchoForcing(Strategy):
                 "choose another policy for that layout"
             )
         if 0 < self.anchors < chunk:
-            raise KnobError(f"echo_forcing: {self.anchors} anchors are fewer than a chunk of {chunk}; use 0 or more")
+            raise KnobError(
+                f"echo_forcing: {self.anchors} anchors are fewer than a chunk of {chunk}; use 0, or {chunk} or more"
+            )
         if self.recent < chunk:
             raise KnobError(
                 f"echo_forcing: recent {self.recent} is less than a chunk of {chunk} latent frames; raise it"
@@ -192,7 +194,10 @@ class EchoForcing(Strategy):
                 f"a scene's first window holds {window - chunk}; lower it to {(window - chunk) // chunk}"
             )
         if not self.hierarchy and self.sink > window - chunk:
-            raise KnobError(f"echo_forcing: sink {self.sink} leaves no room for a chunk in a window of {window}")
+            raise KnobError(
+                f"echo_forcing: sink {self.sink} leaves no room for a chunk in a window of {window}; "
+                f"lower it to at most {window - chunk}"
+            )
         behind = window - chunk - self.sink
         if not self.hierarchy and self.old_recent > behind:
             raise KnobError(
@@ -207,7 +212,7 @@ class EchoForcing(Strategy):
 
     def resized(self, spec: MemorySpec, frames: int) -> EchoForcing:
         chunk, whole = spec.chunk, self.anchors + self.compressed + self.recent
-        # Anchors roll a chunk at a time.
+        # Anchors roll one chunk at a time, so their number changes in steps of a chunk.
         fewest = chunk + (self.anchors - chunk) % chunk if self.anchors else 0
         parts = {
             "anchors": Part(self.anchors, least=fewest, step=chunk, most=None if self.anchors else 0),
@@ -218,7 +223,7 @@ class EchoForcing(Strategy):
         given: dict[str, Any] = {**sizes}
         cached = sum(sizes.values())
         sink = min(self.sink, -(-self.sink * cached // whole))
-        # What a scene leaves behind is chosen from its first frames, so it follows the anchors where these roll.
+        # Representatives of a scene are chosen from its first frames, so they scale with the anchors where these roll.
         rolls = self.hierarchy and self.anchors
         firsts = Fraction(sizes["anchors"], self.anchors) if rolls else Fraction(cached, whole)
 
@@ -243,7 +248,7 @@ class EchoForcing(Strategy):
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         slots = self.slots(spec)
-        # The parts repeat after anchors went back and forth once.
+        # After the anchors went back and forth once, the roles repeat.
         cycle = 2 * max(slots.period, spec.chunk)
         settled = slots.window + slots.history_room + 2 * cycle
         slots.enter(0, ())

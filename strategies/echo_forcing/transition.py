@@ -1,4 +1,4 @@
-"""What a memory does at a scene boundary."""
+"""Parameters of a scene boundary."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ Source = Literal["compress", "select", "resink", "nothing"]
 
 @dataclass(frozen=True)
 class Transition:
-    """One kind of boundary. source: what is carried over. old_recent: frames of the old scene that are carried too.
-    weight: of carried entries at first. decay: (fast, slow) factors a chunk. drop_after: chunks, 0 for never. jump:
-    (least, most) temporal ids that the first chunk is moved ahead by."""
+    """One kind of boundary. source: the carried frame. old_recent: frames of the old scene that are carried too.
+    weight: initial weight of carried entries. decay: (fast, slow) factors a chunk. drop_after: chunks, 0 for never.
+    jump: (least, most) temporal ids by which the first chunk is moved ahead."""
 
     source: Source
     old_recent: int
@@ -23,7 +23,7 @@ class Transition:
 
     @property
     def carried(self) -> int:
-        """Frames that are carried over, at most."""
+        """Largest number of carried frames."""
         return (self.source != "nothing") + self.old_recent
 
     @property

@@ -1,4 +1,4 @@
-"""The memory of Echo-Infinity: queries that every eviction changes, read by all layers as keys and values.
+"""The memory of Echo-Infinity: queries that every eviction updates, read by all layers as keys and values.
 
 Paper: Echo-Infinity, arXiv:2606.04527. Names of parameters are those of the published checkpoint.
 
@@ -19,12 +19,12 @@ from harness.backbone.config import WanConfig
 SPREAD = 0.014
 """Standard deviation of untrained queries."""
 GATE_BIAS = 2.0
-"""Of an untrained gate: at first an update keeps 88 % of the memory."""
+"""Bias of an untrained gate; with it an update keeps 88 % of the memory at first."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """frames: memory frames. tokens: of a frame. layers: of the encoder. normed: whether memory keys are."""
+    """Sizes. frames: memory frames. tokens: tokens a frame. layers: encoder depth. normed: whether memory keys are."""
 
     frames: int = 3
     tokens: int
@@ -33,7 +33,7 @@ class Shape:
 
 
 class EncoderLayer(nn.Module):
-    """Queries look at what is evicted, with its own keys and values, then pass a feed-forward network."""
+    """Cross-attention of queries to the evicted keys and values, then a feed-forward network."""
 
     def __init__(self, config: WanConfig) -> None:
         super().__init__()
@@ -44,14 +44,14 @@ class EncoderLayer(nn.Module):
         self.ffn = nn.Sequential(nn.Linear(dim, 4 * dim), nn.GELU("tanh"), nn.Linear(4 * dim, dim))
 
     def forward(self, states: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """States [B, M, D], keys and values [B, N, heads, channels] -> states."""
+        """Return new states: states [B, M, D], keys and values [B, N, heads, channels] -> states [B, M, D]."""
         query = self.norm_q(self.q(self.norm1(states))).unflatten(-1, self.heads)
         states = states + self.o(sdpa(query, keys, values).flatten(2))
         return states + self.ffn(self.norm2(states))
 
 
 class QueryMemoryEncoder(nn.Module):
-    """What queries become when frames leave, and what the layers read of them."""
+    """Update queries when frames leave, and make the keys and values that the layers read from them."""
 
     def __init__(self, config: WanConfig, shape: Shape) -> None:
         super().__init__()
@@ -68,14 +68,13 @@ class QueryMemoryEncoder(nn.Module):
         self.norm_k_out = RMSNorm(dim, config.eps)
 
     def start(self, batch: int) -> Tensor:
-        """Queries before anything was evicted, [B, M, D]."""
+        """Return the queries before the first eviction, [B, M, D]."""
         return self.query_init.expand(batch, -1, -1)
 
     def updated(self, queries: Tensor, keys: Tensor, values: Tensor, *, gated: bool, residual: bool) -> Tensor:
-        """Queries [B, M, D] after frames with keys and values [B, N, heads, channels] have left.
+        """Return queries [B, M, D] updated with evicted frames, whose keys and values are [B, N, heads, channels].
 
-        gated: a learned share of the old queries stays. residual: the encoder's output as it is, without connector and
-        gate.
+        gated: a learned share of the old queries stays. residual: take the encoder's output without connector and gate.
         """
         states = queries
         for layer in self.layers:
@@ -88,11 +87,11 @@ class QueryMemoryEncoder(nn.Module):
         return torch.lerp(proposal, queries, self.gate(queries, proposal))
 
     def gate(self, queries: Tensor, proposal: Tensor) -> Tensor:
-        """Share of the old queries that stays, [B, M, D]."""
+        """Return the share of the old queries that stays, [B, M, D]."""
         return self.gate_linear(torch.cat((queries, proposal), -1)).sigmoid()
 
     def read(self, queries: Tensor) -> tuple[Tensor, Tensor]:
-        """Keys and values of the memory, [B, frames, tokens, heads, channels]."""
+        """Return keys and values of the memory, [B, frames, tokens, heads, channels]."""
         keys = self.to_k(queries)
         if self.shape.normed:
             keys = self.norm_k_out(keys)
@@ -104,6 +103,6 @@ class QueryMemoryEncoder(nn.Module):
 
 
 def encoders_of(module: nn.Module | None) -> list[QueryMemoryEncoder]:
-    """The encoder of each group of layers in what a backbone carries: one, or a list of them; none in anything else."""
+    """Return the encoder of each group of layers in a backbone's module: one, or a list of them; none in any other."""
     parts = module if isinstance(module, nn.ModuleList) else [module]
     return [part for part in parts if isinstance(part, QueryMemoryEncoder)]

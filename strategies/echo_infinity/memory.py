@@ -1,4 +1,4 @@
-"""A window behind a sink, and between them queries into which everything has gone that left."""
+"""A window behind a sink, and between them queries that accumulate all evicted frames."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Update = Literal["first_pass", "clean", "never"]
 
 
 class QueryMemory(FrameCache):
-    """Groups of consecutive layers share queries; with one group, all do.
+    """Sink, window and learned queries. Groups of consecutive layers share queries; with one group, all layers do.
 
-    An update is due when frames have left the window of the layers that are read. As released it is made after the
-    first pass of the next chunk, which still sees the memory as it was; until then what left is held in `leaving`.
+    An update is due when frames have left the window of the source layers. As released it is made after the first pass
+    of the next chunk, which still sees the previous memory; until then the evicted frames are held in `leaving`.
 
     Parameters
     ----------
-    encoders: of each group of layers.
-    sources: the layer that each group reads.
+    encoders: the encoder of each group of layers.
+    sources: the layer whose evicted entries each group reads.
     window, sink, positions, on_switch: as for `FrameCache`; all others are knobs of `EchoInfinity`.
     """
 
@@ -53,10 +53,10 @@ class QueryMemory(FrameCache):
         self.sink_anchor, self.memory_recache = sink_anchor, memory_recache
         self.room = window - spec.chunk
         self.capacity = self.room + memory
-        self.leaving: dict[int, dict[int, Entries]] = {}  # of the layers that are read, frame by frame
-        self.due = False  # whether frames have left that no update has seen
-        self.queries: list[Tensor] = []  # of each group, [B, M, D]; none before the first update
-        self.memories: list[Entries] = []  # what layers read of them
+        self.leaving: dict[int, dict[int, Entries]] = {}  # evicted frames of the source layers
+        self.due = False  # whether frames were evicted since the last update
+        self.queries: list[Tensor] = []  # of each group, [B, M, D]; empty before the first update
+        self.memories: list[Entries] = []  # keys and values of `queries`
 
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
         if self.stale(at.pass_index):
@@ -67,14 +67,14 @@ class QueryMemory(FrameCache):
         newest = at.start + at.frames - 1
         start = (newest if self.positions == "absolute" else min(newest, self.reach - 1)) - at.frames + 1
         first = start - len(local)
-        # A pass over many frames, as at a prompt switch, would see in the memory what it is about to make anew.
+        # A pass over many frames, as at a prompt switch, recomputes frames whose old versions are in the memory.
         shown = [self.memories[self.group(layer)]] if self.memories and self.sees_memory(at.frames) else []
         behind = range(first - self.memory, first) if shown else ()
         places = [*(sink if self.positions == "absolute" else range(len(sink))), *behind, *range(first, start)]
         return Context((*frames[: self.sink], *shown, *frames[self.sink :]), places, start)
 
     def sees_memory(self, frames: int) -> bool:
-        """Whether a pass over so many frames attends to the memory."""
+        """Return whether a pass over this many frames attends to the memory."""
         return frames <= self.spec.chunk or self.memory_recache
 
     def stale(self, pass_index: int) -> bool:
@@ -84,10 +84,10 @@ class QueryMemory(FrameCache):
         if not self.due:
             return
         if at.frames <= self.spec.chunk:
-            # The chunk had this one pass only.
+            # The chunk had no denoising pass in which the update could be made.
             self.update()
         else:
-            # What left is made anew here, and leaves again.
+            # The replay recomputes the evicted frames and evicts them again.
             self.due, self.leaving = False, {}
 
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
@@ -105,7 +105,7 @@ class QueryMemory(FrameCache):
                 self.leaving[layer] = gone
 
     def update(self) -> None:
-        """Let what is leaving into the queries, and go."""
+        """Update the queries with the evicted frames, then drop these frames."""
         if self.updates != "never":
             self.queries = [
                 encoder.updated(queries, *self.evicted(source), gated=self.gate, residual=self.residual)
@@ -115,14 +115,14 @@ class QueryMemory(FrameCache):
         self.read()
 
     def detach(self) -> None:
-        """Let no gradient go further back."""
+        """Detach the queries, so that no gradient flows further back."""
         self.queries = [queries.detach() for queries in self.queries]
         if self.memories:
             self.read()
 
     def evicted(self, source: int) -> tuple[Tensor, Tensor]:
-        """Keys and values [B, N, heads, channels] of what is leaving a layer, as they were attended to: turned, with
-        absolute positions, else not."""
+        """Return keys and values [B, N, heads, channels] of a layer's evicted frames as they were attended to: rotated
+        with absolute positions, else un-rotated."""
         leaving = self.leaving[source]
         parts = [self.kept[source][frame] for frame in list(self.kept[source])[: self.sink * self.sink_anchor]]
         keys, values = (x.flatten(1, 2) for x in Entries.cat([*parts, *leaving.values()]).tensors)
@@ -134,17 +134,17 @@ class QueryMemory(FrameCache):
         return keys, values
 
     def current(self) -> list[Tensor]:
-        """Queries of each group as they are now: the initial ones until an update."""
+        """Return the current queries of each group: the initial ones before the first update."""
         return self.queries or [encoder.start(self.spec.batch) for encoder in self.encoders]
 
     def read(self) -> None:
-        """Make keys and values of the memory."""
+        """Make keys and values of the memory from the queries."""
         self.memories = [
             Entries(*encoder.read(queries)) for encoder, queries in zip(self.encoders, self.current(), strict=True)
         ]
 
     def group(self, layer: int) -> int:
-        """The group of a layer."""
+        """Return the group of a layer."""
         return layer * len(self.sources) // self.spec.layers
 
     def held(self, layer: int) -> Mapping[int, Entries]:

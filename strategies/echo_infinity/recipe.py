@@ -1,4 +1,4 @@
-"""The stages of Echo-Infinity's training in their order, and what each leaves behind."""
+"""The stages of Echo-Infinity's training in their order, and the file that each of them writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FILE = "echo_infinity.safetensors"
 
 
 def enrol(stage: str, request: Request) -> Remembering | Streaming:
-    """A stage ready to go on from its checkpoint, or to begin: untrained, or from the weights of the stage before."""
+    """Return the trainer of a stage, resumed from its checkpoint or new: untrained, or from the previous stage."""
     knobs, backbone = _asked(request)
     before = "untrained" if stage == ORDER[0] else str(request.folder / ORDER[0] / FILE)
     knobs = replace(knobs, parameters=before)
@@ -31,7 +31,7 @@ def enrol(stage: str, request: Request) -> Remembering | Streaming:
 
 
 def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
-    """Write a finished stage's weights; with `install` also where the package reads them."""
+    """Write a finished stage's weights; with `install`, also to the folder from which the package reads them."""
     assert isinstance(trainer, Remembering | Streaming)
     knobs, backbone = _asked(request)
     return weights.graduate(trainer, trainer.folder / FILE, knobs.purpose(backbone), WEIGHTS if install else None)
@@ -40,5 +40,5 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
 def _asked(request: Request) -> tuple[EchoInfinity, Backbone]:
     knobs = request.strategy(EchoInfinity)
     if knobs.parameters != "trained" or not knobs.memory or knobs.update == "never":
-        raise KnobError(f"{request.what}: there is no memory in it to train; leave parameters, memory and update out")
+        raise KnobError(f"{request.what}: has no memory to train; leave the knobs parameters, memory and update out")
     return knobs, request.built()

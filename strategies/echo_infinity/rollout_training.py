@@ -1,7 +1,7 @@
-"""Training of the memory on rollouts of its own: with it, a window should go on as one with a sink does.
+"""Training of the memory on generated rollouts: a window with it should continue as a window with a sink does.
 
-Source: Echo-Infinity, arXiv:2606.04527, whose second stage trains on streams of 60 s that the model makes itself. There
-DMD is the judge; here it is the frozen model that still has the first chunk in sight.
+Source: Echo-Infinity, arXiv:2606.04527, whose second stage trains on streams of 60 s that the model generates. There
+the loss is DMD; here the target is the output of the frozen model with the first chunk in its window.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from strategies.echo_infinity.strategy import EchoInfinity
 from strategies.echo_infinity.training import encoder_of
 
 STRETCH = 7
-"""A stream is so many times as long as the backbone's training: 63 s for 36 latent frames."""
+"""Length of a stream as a multiple of the backbone's training length: 63 s for 36 latent frames."""
 LESSONS = 16
-"""Steps that begin somewhere in the same streams."""
+"""Consecutive steps that use the same streams."""
 REACH = 6
-"""Chunks that the student draws in a step, each after what it drew before."""
+"""Chunks that the student generates in a step, each after its own previous ones."""
 MEMORABLE = 24
-"""Chunks before these whose updates gradients go back through."""
+"""Chunks before these through whose updates gradients flow."""
 ANCHORED = 4
-"""One step of so many keeps the student's sink; the others do without, so that what only it knew must come from the
+"""One step of this many keeps the student's sink. The others have none, so that its information must come from the
 queries."""
 
 
 @dataclass
 class Streams:
-    """What the guide drew: a chunk, its noise, and what its layers remember of it, by number."""
+    """Output of the guide, by chunk number: the chunk, its noise, and the entries that its layers remember."""
 
     clips: Clips
     chunks: list[Tensor] = field(default_factory=list)
@@ -50,13 +50,13 @@ class Streams:
 
 
 class Streaming(Learner):
-    """The encoder learns to keep rollouts on their way.
+    """Train the encoder to keep rollouts stable.
 
-    The guide, the frozen model with the same window and a sink, makes long streams that begin with a true chunk. A step
-    begins somewhere in them: the student is given the guide's frames, lets those that would have left it go through its
-    encoder, and then draws on by itself, a few chunks with the same noise. They should be those of the guide, and
-    gradients go back through everything that it drew, remembered and updated meanwhile. What a clip's prompts tell is
-    stretched to the length of a stream.
+    The guide is the frozen model with the same window and a sink. It generates long streams that begin with a true
+    chunk. A step begins at a random chunk. The student receives the guide's frames, its encoder reads those that leave
+    its window, and then the student generates a few chunks by itself with the same noise. The loss compares them
+    with the guide's chunks; gradients flow back through everything that the student generated, remembered and updated.
+    The prompts of a clip are stretched to the length of a stream.
     """
 
     def __init__(self, backbone: Backbone, knobs: EchoInfinity, stage: Stage, folder: Path, seed: int) -> None:
@@ -72,7 +72,8 @@ class Streaming(Learner):
             self.times = [model.embed_time(torch.full((1, 1), level, device=model.device)) for level in levels]
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean squared difference of what is drawn to what the guide drew, in percent of the latents' variance."""
+        """Return the mean squared difference of the student's chunks to the guide's, in percent of the latents'
+        variance, and values to log."""
         if self.step % LESSONS == 0 or self.streams is None:
             self.streams = self._play(self.step - self.step % LESSONS)
         streams = self.streams
@@ -91,7 +92,7 @@ class Streaming(Learner):
         return worth * torch.stack(errors).mean(), told
 
     def _student(self, streams: Streams, sink: int, first: int) -> Passes:
-        """A student before chunk `first`, to which all that came before was shown."""
+        """Return a student before chunk `first`, after it was given all previous chunks."""
         passes, chunk = self._passes(self.adapted, replace(self.knobs, sink=sink), streams), self.backbone.chunk
         memory = passes.memory
         assert isinstance(memory, QueryMemory)
@@ -114,14 +115,14 @@ class Streaming(Learner):
         return self.backbone.sampler.draw(noise.__getitem__, flow)
 
     def _remember(self, passes: Passes, drawn: Tensor, number: int) -> None:
-        # The true chunk has no pass but this one.
+        # The true chunk has no denoising passes, so its commit pass is its first.
         index = len(self.times) - 1 if number else 0
         at = At(number * self.backbone.chunk, self.backbone.chunk, index, commit=True)
         passes.commit(drawn, self.times[-1], at)
 
     @torch.no_grad()
     def _play(self, first: int) -> Streams:
-        """Streams of the guide, for the steps from this one on."""
+        """Generate streams of the guide, for the steps that begin at this one."""
         generator = self.generator(-1 - first)
         clips = self.source(self.seed, self.stage.first_lesson + first, self.stage.exercise(first, generator))
         streams, chunk = Streams(clips), self.backbone.chunk
@@ -150,7 +151,7 @@ class Streaming(Learner):
 
 
 class _Listener(Watched):
-    """Writes down what a memory is told to remember: a list of all layers' entries, one a chunk."""
+    """Records the entries that a memory is told to remember: a list of all layers' entries, one list a chunk."""
 
     def __init__(self, entries: list[list[Entries]], inner: Memory) -> None:
         super().__init__(inner)

@@ -1,4 +1,4 @@
-"""The knobs of Echo-Infinity, and how a backbone gets its encoder."""
+"""The knobs of Echo-Infinity, and the adaptation of a backbone with its encoder."""
 
 from __future__ import annotations
 
@@ -27,31 +27,31 @@ from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape, encoders
 from strategies.echo_infinity.memory import QueryMemory, Update
 
 NAME = "query_memory_encoder"
-"""Of the encoder in published checkpoints."""
+"""Name of the encoder in published checkpoints."""
 RECIPE = "1"
-"""Of untrained parameters; another one makes others."""
+"""Version of the untrained parameters; a new version makes other ones."""
 WEIGHTS = Path(__file__).parent / "weights"
-"""One file a backbone, by its name."""
+"""Folder of shipped parameters, one file a backbone, named after it."""
 
 _adapted: Kept[CausalWan] = Kept()
 
 
 @dataclass(frozen=True, kw_only=True)
 class EchoInfinity(Strategy):
-    """Learned queries that evolve with the video, between a sink and the latest frames.
+    """Learned queries that are updated with the video, between a sink and the latest frames.
 
     window: latent frames in all, sink and current chunk included, the memory not. sink: latent frames that never leave.
     memory: memory frames between them, 0 for none. reach: temporal ids stay below it, with relative positions.
-    positions: "relative" (unified relative RoPE) or "absolute" frame ids, whose encoder sees turned keys.
-    update: after the "first_pass" of the next chunk, with the "clean" pass that evicts, or "never": then the memory is
-        the initial queries, a prior. groups: of consecutive layers, each with queries of its own. source: whose evicted
-        keys and values are read: the "last" block, the "middle" one, or the last of each "group".
+    positions: "relative" (unified relative RoPE) or "absolute" frame ids, where the encoder sees rotated keys.
+    update: after the "first_pass" of the next chunk, with the "clean" pass that evicts, or "never": the memory then
+        stays the initial queries. groups: of consecutive layers, each with its own queries. source: the layer whose
+        evicted keys and values are read: the "last" block, the "middle" one, or the last of each "group".
     encoder_layers, gate, residual, sink_anchor, normed_keys: of the encoder: its depth; whether a learned share of the
         old queries stays; whether its output is taken without connector and gate; whether it sees the sink too; whether
         memory keys are normed.
     on_switch: at a prompt switch "recache" (the sink stays), "recache_all", "keep" or "flush", as for attention_sink;
-        the memory stays. memory_recache: whether it is attended to while frames are cached anew.
-    parameters: "trained" (those that ship, or untrained ones where there are none for this backbone), "untrained", or a
+        the memory stays. memory_recache: whether frames that are cached again attend to the memory.
+    parameters: "trained" (those that ship, or untrained ones where none ship for this backbone), "untrained", or a
         file: of `horizon train echo_infinity`, or the published checkpoint with its own model.
     """
 
@@ -83,7 +83,7 @@ class EchoInfinity(Strategy):
             )
 
     def sources(self, layers: int) -> list[int]:
-        """The layer that each group reads."""
+        """Return the layer whose evicted entries each group reads."""
         last = {"last": [layers - 1] * self.groups, "middle": [layers // 2] * self.groups}
         by_group = [-(-layers * (group + 1) // self.groups) - 1 for group in range(self.groups)]
         return last.get(self.source, by_group)
@@ -91,7 +91,10 @@ class EchoInfinity(Strategy):
     def open(self, spec: MemorySpec) -> Memory:
         check_window("echo_infinity", spec, self.window, self.sink)
         if not isinstance(spec.layout, DenseLayout):
-            raise KnobError("echo_infinity reads whole keys and values, which a latent cache does not hold")
+            raise KnobError(
+                "echo_infinity reads whole keys and values, which a latent cache does not hold; "
+                "choose another policy for that layout"
+            )
         if self.groups > spec.layers:
             raise KnobError(f"echo_infinity: {self.groups} groups of {spec.layers} layers; use 1 to {spec.layers}")
         if self.positions == "relative" and self.reach < self.window + self.memory:
@@ -101,17 +104,17 @@ class EchoInfinity(Strategy):
             )
         encoders = encoders_of(spec.module) if self.memory else []
         if self.memory and not encoders:
-            raise KnobError("echo_infinity: opened for a bare backbone; give the spec of adapt(backbone)")
+            raise KnobError("echo_infinity: opened for a bare backbone; use the spec of adapt(backbone)")
         tokens = encoders[0].shape.tokens if encoders else spec.frame_tokens
         if spec.frame_tokens != tokens:
             raise KnobError(
-                f"echo_infinity: its queries are for frames of {tokens} tokens, and these have {spec.frame_tokens}; "
+                f"echo_infinity: its queries are for frames of {tokens} tokens, but the spec has {spec.frame_tokens}; "
                 "choose the backbone's usual latent size"
             )
         return self.memory_of(spec, encoders)
 
     def memory_of(self, spec: MemorySpec, encoders: Sequence[QueryMemoryEncoder]) -> QueryMemory:
-        """The memory of one rollout, with these encoders of its groups."""
+        """Return the memory of one rollout, with these encoders of its groups."""
         return QueryMemory(
             spec,
             encoders,
@@ -134,24 +137,25 @@ class EchoInfinity(Strategy):
         excess = frames - (self.window - spec.chunk)
         if excess <= 0 or not self.memory:
             return held
-        frame = spec.bytes(spec.frame_tokens) // spec.layers  # in one layer
+        frame = spec.bytes(spec.frame_tokens) // spec.layers  # bytes in one layer
         clean = self.update == "clean"
         read = len(set(self.sources(spec.layers))) if self.update == "first_pass" else 0
         leaving = read * min(excess, spec.chunk) * frame
         begun = clean or excess > spec.chunk
-        # Keys and values of the memory, and queries, which are as wide as one of them.
+        # Keys, values and queries of the memory have the same width; without updates the queries are not stored.
         parts = 2 if self.update == "never" else 3
         return held + leaving + begun * self.memory * self.groups * parts * frame // 2
 
     def resized(self, spec: MemorySpec, frames: int) -> EchoInfinity:
         if self.memory > self.sink + spec.chunk:
             raise BudgetError(
-                f"{self.memory} memory frames have no ids behind a sink of {self.sink} when the first chunk leaves"
+                f"{self.memory} memory frames have no ids behind a sink of {self.sink} at the first eviction; "
+                f"lower memory to at most {self.sink + spec.chunk}"
             )
-        # The queries stay: they were trained to be so many.
+        # The number of queries is fixed by their training.
         cached = frames - self.memory
         sink = sink_at(spec, cached, self.window, self.sink)
-        # The memory first appears at the ids of the frames that have left just then, and further back: not below 0.
+        # The memory first appears at the ids of the latest evicted frames and before; these must not be below 0.
         while self.memory and sink + spec.chunk - cached % spec.chunk < self.memory:
             cached -= 1
             sink = sink_at(spec, cached, self.window, self.sink)
@@ -163,13 +167,13 @@ class EchoInfinity(Strategy):
         return self.reach if self.positions == "relative" else None
 
     def adapt(self, backbone: Backbone) -> Backbone:
-        """The backbone with this strategy's encoder beside it; as it is without a memory.
+        """Return the backbone with this strategy's encoder beside it; unchanged if the strategy has no memory.
 
         Raises CheckpointError for parameters that do not fit.
         """
         if not self.memory:
             return backbone
-        # One model may have several backbones, and files of parameters belong to a name.
+        # Several backbones may share one model, and parameter files belong to a backbone's name.
         key = (self.shape(backbone), self.groups, self.parameters, backbone.name)
         return replace(backbone, model=_adapted.get(backbone.model, key, lambda: self.twin(backbone)))
 
@@ -182,12 +186,12 @@ class EchoInfinity(Strategy):
         return Weights(False, "untrained", hashlib.sha256(f"untrained {RECIPE}".encode()).hexdigest())
 
     def shape(self, backbone: Backbone) -> Shape:
-        """Sizes of its encoder on a backbone."""
+        """Return the sizes of the encoder on a backbone."""
         tokens = math.prod(backbone.model.config.grid(backbone.latent_size))
         return Shape(frames=self.memory, tokens=tokens, layers=self.encoder_layers, normed=self.normed_keys)
 
     def purpose(self, backbone: Backbone) -> Purpose:
-        """What a file of parameters must have been trained for."""
+        """Return the purpose that a parameter file must have been trained for."""
         return Purpose("echo_infinity", backbone, f"{self.shape(backbone)!r} groups={self.groups}")
 
     def _source(self, backbone: Backbone) -> Trained | None:
@@ -201,14 +205,14 @@ class EchoInfinity(Strategy):
         return read(path, self.purpose(backbone))
 
     def twin(self, backbone: Backbone) -> CausalWan:
-        """A model of its own with an encoder of its own, all else shared."""
+        """Return a separate model with its own encoder; it shares everything else with the original."""
         model, trained = backbone.model, self._source(backbone)
         with torch.device(model.device), torch.random.fork_rng():
             torch.manual_seed(0)
             encoders = [QueryMemoryEncoder(model.config, self.shape(backbone)) for _ in range(self.groups)]
         module = (encoders[0] if self.groups == 1 else nn.ModuleList(encoders)).to(model.dtype).requires_grad_(False)
         if trained is not None and _published(trained.path):
-            # It was trained together with its model, so it brings that.
+            # The encoder was trained together with this model, so the checkpoint includes both.
             own = build(model.config, device=str(model.device), dtype=str(model.dtype).removeprefix("torch."))
             adapted = own.with_memory_module(NAME, module)
             load_checkpoint(adapted, trained.path)
@@ -219,5 +223,5 @@ class EchoInfinity(Strategy):
 
 
 def _published(path: Path) -> bool:
-    """Whether a file is a checkpoint of a whole model, and not one of `horizon train`."""
+    """Return whether a file is a checkpoint of a whole model, not a file of `horizon train`."""
     return path.is_file() and (path.suffix != ".safetensors" or "horizon" not in read_metadata(path, "fetch it again"))

@@ -1,7 +1,7 @@
-"""Training of the memory in a frozen backbone: with it, a short window should draw what full attention draws.
+"""Training of the memory in a frozen backbone: a short window with it should predict what full attention predicts.
 
 Source: Echo-Infinity, arXiv:2606.04527, trains the encoder with the whole 1.3B model by DMD, on self-rollouts of 5 s
-and then on streams of 60 s with a prompt switch. Here the model stays as it is, and its full attention is the teacher.
+and then on streams of 60 s with a prompt switch. Here the model stays frozen, and its full attention is the teacher.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from strategies.echo_infinity.encoder import encoders_of
 from strategies.echo_infinity.strategy import EchoInfinity
 
 TOKENS = 3000
-"""Of the clips of a step; twice as many where they are streams, of which a step draws a few chunks."""
+"""Tokens of the clips of one step; twice as many for streams, of which a step generates only a few chunks."""
 
 
 def stages(backbone: Backbone) -> dict[str, Stage]:
-    """The paper's two stages at the backbone's own size: clips as long as its training, then streams of a minute, which
-    are that long in clips whose prompts are stretched."""
+    """Return the paper's two stages at the backbone's size: clips as long as its training, then streams of a minute,
+    made from clips of that length whose prompts are stretched."""
     chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
     long = backbone.trained_frames // chunk * chunk
 
@@ -45,7 +45,7 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
 
 
 def encoder_of(backbone: Backbone, knobs: EchoInfinity) -> tuple[Backbone, nn.Module, list[Tensor]]:
-    """A backbone with an encoder of its own, the encoder, and those of its parameters that Muon takes."""
+    """Return a backbone with its own encoder, the encoder, and those of its parameters that Muon optimises."""
     adapted = replace(backbone, model=knobs.twin(backbone))
     carried = adapted.model.memory_module
     assert carried is not None
@@ -54,11 +54,11 @@ def encoder_of(backbone: Backbone, knobs: EchoInfinity) -> tuple[Backbone, nn.Mo
 
 
 class Remembering(FlowLearner):
-    """The encoder learns through all updates of a clip; what is committed is the clip itself.
+    """Train the encoder through all updates of a clip; the frames of the clip itself are committed.
 
-    Every chunk is denoised once, at a level of its own, after the true chunks before it, of which the memory has what
-    it kept; the flow should be that of full attention, over the length that the backbone was trained for. Half of the
-    steps do without the sink, so that what only the sink knew must come from the queries.
+    Every chunk is denoised once, at a noise level of its own, after the true chunks before it, as far as the memory has
+    kept them. The target is the flow of full attention, over the length that the backbone was trained for. Half of the
+    steps have no sink, so that its information must come from the queries.
     """
 
     def __init__(
@@ -69,8 +69,8 @@ class Remembering(FlowLearner):
         self.adapted, self.knobs = adapted, knobs
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean squared difference of the flow to that of full attention where something was evicted, in percent of the
-        latents' variance."""
+        """Return the mean squared difference of the flow to that of full attention for chunks after an eviction, in
+        percent of the latents' variance, and values to log."""
         draw = self.draw(exercise, generator)
         with torch.no_grad():
             wanted = forced_flow(self.teacher, draw, exercise)
@@ -80,7 +80,7 @@ class Remembering(FlowLearner):
         return loss, {"sink": float(knobs.sink)}
 
     def _errors(self, draw: Draw, wanted: Tensor, knobs: EchoInfinity) -> list[Tensor]:
-        """Of every chunk that sees a memory."""
+        """Return the error of every chunk that sees a memory."""
         model, chunk, clips = self.adapted.model, self.chunk, draw.clips
         batch, frames = clips.clean.shape[:2]
         spec = model.memory_spec(self.teacher.grid, chunk, batch)
@@ -93,7 +93,7 @@ class Remembering(FlowLearner):
         for number in range(frames // chunk):
             start, here = number * chunk, slice(number * chunk, (number + 1) * chunk)
             passes.prompt = [(keys[clips.heard[:, number]], values[clips.heard[:, number]]) for keys, values in said]
-            # The first pass, at the highest level, still sees the memory as it was; the first row says which this is.
+            # The first pass, at the highest level, still sees the previous memory; the first row decides for all.
             if memory.due and draw.levels[0, number]:
                 memory.update()
             if memory.memories:
@@ -101,7 +101,7 @@ class Remembering(FlowLearner):
                 errors.append(((flow - wanted[:, here]).square() * clips.emphasis[:, here]).mean())
             if memory.due:
                 memory.update()
-            # What is committed carries no gradient: it goes from update to update.
+            # Committed frames carry no gradient; gradients flow from update to update.
             with torch.no_grad():
                 passes.commit(draw.context[:, here], still, At(start, chunk, 0, commit=True))
         return errors

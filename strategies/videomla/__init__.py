@@ -2,13 +2,13 @@
 
 Paper: VideoMLA, arXiv:2605.30351 (weights were never released; written from the paper).
 Caches a token's normed content latent and one un-rotated positional key that all heads share: 224 scalars a layer at
-1.3B instead of 3,072. Keys and values of every head are linear in the latent. What is kept of this cache is the
-policy's affair: by default the paper's first frame and window of 6, with the current chunk 7 latent frames.
+1.3B instead of 3,072. Keys and values of every head are linear in the latent. The policy decides which frames of this
+cache are kept: by default the paper's first frame and window of 6, with the current chunk 7 latent frames.
 
-The paper says nothing of Wan's norms and biases of queries, keys and values: the norms of the latents take the place of
-the former, and only the output has a bias, into which that of the values goes. Its initialisation is an SVD without a
-procedure; see `strategies.videomla.initial`. Where no trained parameters exist for a backbone, all that is shown says
-"untrained, SVD only": that is not the paper's method.
+The paper does not mention Wan's norms and biases of queries, keys and values. Here the norms of the latents replace
+Wan's norms, and only the output has a bias, which includes the bias of the values. The paper's initialisation is an SVD
+without a procedure; see `strategies.videomla.initial`. Where no trained parameters exist for a backbone, every record
+and report says "untrained, SVD only": that is not the paper's method.
 """
 
 from strategies.videomla.strategy import VideoMLA

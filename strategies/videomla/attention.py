@@ -23,14 +23,14 @@ from harness.memory import Layout
 from strategies.videomla.layout import LatentLayout
 
 Evaluation = Literal["auto", "explicit", "absorbed"]
-"""Keys and values of every head made from the latents, or attention to the latents themselves."""
+"""Attend to every head's keys and values made from the latents ("explicit"), or to the latents ("absorbed")."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sizes:
-    """Widths of the latents, and channels of a head that are turned by position.
+    """Widths of the latents, and number of channels of a head that positions rotate.
 
-    The paper's at 1.3B: latent 192, query 768, rope 32 of 128; at any other size the same parts of the whole.
+    The paper's sizes at 1.3B: latent 192, query 768, rope 32 of 128. Other model sizes use the same proportions.
     """
 
     latent: int
@@ -42,7 +42,7 @@ class Sizes:
     def of(
         cls, config: WanConfig, latent: int | None, query: int | None, rope: int | None, normed: bool = True
     ) -> Sizes:
-        """For a backbone; None stands for the paper's part. Raises KnobError for what cannot be."""
+        """Return the sizes for a backbone; None selects the paper's proportion. Raises KnobError for invalid sizes."""
         head = config.head_dim
         made = cls(
             latent=max(1, config.dim // 8) if latent is None else latent,
@@ -62,7 +62,7 @@ class Sizes:
 
 
 class Matrix(nn.Module):
-    """A linear map without bias, uninitialised; it may be empty, of which torch's own initialisation warns."""
+    """A linear map without bias, uninitialised. It may be empty, where torch's own initialisation would warn."""
 
     def __init__(self, inner: int, outer: int) -> None:
         super().__init__()
@@ -73,10 +73,11 @@ class Matrix(nn.Module):
 
 
 class LatentAttention(nn.Module):
-    """Stands for a dense `harness.backbone.block.SelfAttention`; no biases but that of the output.
+    """Low-rank replacement of a dense `harness.backbone.block.SelfAttention`; only the output has a bias.
 
-    Queries [B, N, heads, nope + rope] come un-rotated, content first. Positions turn the first, fastest pairs of each
-    axis of the dense head. Weights are uninitialised: `strategies.videomla.initial` and checkpoints fill them.
+    Queries [B, N, heads, nope + rope] are un-rotated, content channels first. Positions rotate the fastest channel
+    pairs of each axis of the dense head. Weights are uninitialised; `strategies.videomla.initial` or a checkpoint fills
+    them.
     """
 
     def __init__(self, config: WanConfig, sizes: Sizes, evaluation: Evaluation = "auto") -> None:
@@ -101,13 +102,13 @@ class LatentAttention(nn.Module):
         self.radians = (time, height, width)
 
     def query(self, x: Tensor) -> Tensor:
-        """[B, N, D] -> [B, N, heads, nope + rope]."""
+        """Return the queries of x: [B, N, D] -> [B, N, heads, nope + rope]."""
         latent = self.norm_q(self.down_q(x))
         content, positional = (up(latent).unflatten(-1, (self.heads, -1)) for up in (self.up_q, self.rope_q))
         return torch.cat((content, positional), -1)
 
     def key_value(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """[B, N, D] -> content latent [B, N, latent] and positional key [B, N, rope]."""
+        """Return the entries of x: [B, N, D] -> content latent [B, N, latent] and positional key [B, N, rope]."""
         return self.norm_kv(self.down_kv(x)), self.rope_k(x)
 
     def forward(self, query: Tensor, own: tuple[Tensor, ...], context: LaidOut) -> Tensor:
@@ -118,7 +119,7 @@ class LatentAttention(nn.Module):
         return self.o(evaluate(asked, turned, content, positional).flatten(2))
 
     def absorbs(self, queries: int, keys: int) -> bool:
-        """Whether so many queries and keys are evaluated absorbed: as asked for, else what takes fewer products."""
+        """Return whether this many queries and keys use the absorbed evaluation; "auto" takes the cheaper one."""
         if self.evaluation != "auto":
             return self.evaluation == "absorbed"
         latent, rope, wide = self.sizes.latent, self.sizes.rope, self.nope + self.channels
@@ -135,9 +136,9 @@ class LatentAttention(nn.Module):
     def _absorbed(self, asked: Tensor, turned: Tensor, content: Tensor, positional: Tensor) -> Tensor:
         up_k, up_v = (up.weight.unflatten(0, (self.heads, -1)) for up in (self.up_k, self.up_v))
         asked = torch.einsum("bnhc,hcl->bnhl", asked, up_k)
-        # The kernel scales by the width that it sees; the scale is that of a head.
+        # The kernel scales by the width of its input; the required scale is that of one dense head.
         wide = torch.cat((asked, turned), -1) * math.sqrt((content.shape[-1] + turned.shape[-1]) / self.channels)
-        # All heads read the same entries, so they are queries of one head. What is read beyond the latent is dropped.
+        # All heads read the same entries, so they are queries of one head. Output beyond the latent is dropped.
         entries = torch.cat((content, positional), -1).unsqueeze(2)
         read = self.attention(wide.flatten(1, 2).unsqueeze(2), entries, entries)
         latents = read.unflatten(1, (-1, self.heads)).squeeze(3)[..., : content.shape[-1]]
@@ -145,8 +146,10 @@ class LatentAttention(nn.Module):
 
 
 def turned_pairs(head: int, rope: int) -> tuple[int, int, int]:
-    """How many pairs of time, height and width make `rope` channels: of all axes the fastest, in turn; (6, 5, 5) at the
-    published size."""
+    """Return the pairs of time, height and width that make up `rope` channels, the fastest of each axis in turn.
+
+    The result is (6, 5, 5) at the published size.
+    """
     fastest = sorted((number, axis) for axis, pairs in enumerate(axis_pairs(head)) for number in range(pairs))
     axes = [axis for _, axis in fastest[: rope // 2]]
     return axes.count(0), axes.count(1), axes.count(2)

@@ -1,4 +1,4 @@
-"""What a dense backbone's self-attention is given and gives, overheard while it makes videos."""
+"""Calibration: moments of the inputs and outputs of a dense backbone's self-attention, recorded during rollouts."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from harness.backbone.wan import CausalWan
 from harness.training.rollout_clips import played
 
 ENOUGH = 256
-"""Tokens a channel of the model, of all passes together, from which moments are taken."""
+"""Tokens a channel of the model, summed over all passes, from which moments are taken."""
 CLIPS = 32
-"""At most so many videos, each as long as the backbone was trained for."""
+"""Most videos that a calibration generates, each as long as the backbone was trained for."""
 ROOM = 16_384
-"""Tokens of clean video that are made at once."""
+"""Tokens of clean video that are generated at once."""
 
 Ear = Callable[[int, Tensor, tuple[Any, ...], Tensor], None]
-"""Told of a layer: its number, what its self-attention is given, [B, N, D], with which query, own entries and context
-it is called, and what it answers, [B, N, D]."""
+"""Callback of one self-attention call: the layer's number, its input [B, N, D], the arguments of the call (query, own
+entries, context), and its output [B, N, D]."""
 
 
 @contextmanager
 def overheard(model: CausalWan, ear: Ear) -> Iterator[None]:
-    """Tell `ear` of every self-attention in every pass that is not compiled."""
+    """Call `ear` for every self-attention of every pass that is not compiled."""
     given: dict[int, Tensor] = {}
 
     def listen(layer: int, query: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def overheard(model: CausalWan, ear: Ear) -> Iterator[None]:
     attentions = [block.self_attn for block in model.layers]
     hooks = []
     for layer, attention in enumerate(attentions):
-        # An attribute of the instance stands before the method of its class.
+        # An instance attribute takes precedence over the method of the class.
         attention.__dict__["query"] = partial(listen, layer, attention.query)
         hooks.append(attention.register_forward_hook(partial(answered, layer)))
     try:
@@ -58,7 +58,7 @@ def overheard(model: CausalWan, ear: Ear) -> Iterator[None]:
 class Moments:
     """Second moments of one layer over many tokens, float64.
 
-    inputs: E[x x^T], [D, D]. queries, keys: E[q x^T] and E[k x^T] of the normed dense ones, [D, D].
+    inputs: E[x x^T], [D, D]. queries, keys: E[q x^T] and E[k x^T] of the dense layer's normed queries and keys, [D, D].
     """
 
     inputs: Tensor
@@ -67,7 +67,7 @@ class Moments:
     tokens: int = 0
 
     def add(self, x: Tensor, query: Tensor, key: Tensor) -> None:
-        """Take in some more, [..., D] each."""
+        """Include further tokens, [..., D] each."""
         x, query, key = (each.reshape(-1, each.shape[-1]).double() for each in (x, query, key))
         fresh, before = x.shape[0], self.tokens
         self.tokens += fresh
@@ -76,9 +76,9 @@ class Moments:
 
 
 def calibrate(backbone: Backbone) -> list[Moments]:
-    """Moments of every layer over rollouts with full attention, all passes of all chunks.
+    """Return the moments of every layer over rollouts with full attention, all passes of all chunks.
 
-    Prompts are the backbone's own examples; random embeddings for a bare model.
+    Prompts are the backbone's own examples; a bare model gets random embeddings.
     """
     model = backbone.model
     dim, device = model.config.dim, model.device

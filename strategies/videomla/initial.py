@@ -1,8 +1,8 @@
-"""Weights of a latent attention from those of a dense one, without any training.
+"""Initial weights of a latent attention from those of a dense one, without any training.
 
 Source: VideoMLA, arXiv:2605.30351, section 3.4, names an SVD and gives no procedure. Here keys and values together are
-projected on their principal directions, of the weights alone ("svd") or as they occur in videos ("activation_svd":
-least squares over a calibration). Queries likewise; the one positional key is the best that all heads can share.
+projected on their principal directions, computed from the weights alone ("svd") or from videos ("activation_svd": least
+squares over a calibration). Queries are treated likewise. The one positional key is the best that all heads can share.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ UNTRAINED = {
     "svd": "untrained, SVD only",
     "random": "untrained, random",
 }
-"""Ways to make weights without training, and what every record and report calls them."""
+"""Methods that make weights without training, each with its description in records and reports."""
 RECIPE = "1"
-"""Of those ways; another one makes other weights of the same backbone."""
+"""Version of these methods; a new version makes other weights for the same backbone."""
 RIDGE = 1e-6
-"""Of the mean variance, added to every direction of the inputs."""
+"""Ridge term, as a part of the mean variance, that is added to every direction of the inputs."""
 
 
 @dataclass
 class Dense:
-    """A dense layer as linear maps of its input: queries and keys with their norms, [D, D]; and the inputs' second
-    moments, [D, D]. All float64."""
+    """A dense layer as linear maps of its input: normed queries and keys, [D, D], and the second moments of the inputs,
+    [D, D]. All float64."""
 
     queries: Tensor
     keys: Tensor
@@ -42,7 +42,7 @@ class Dense:
 
 
 def fill(layers: Sequence[LatentAttention], backbone: Backbone, method: str) -> None:
-    """Weights for every layer by one of the ways of `UNTRAINED`."""
+    """Fill every layer by one of the methods of `UNTRAINED`."""
     moments = calibrate(backbone) if method == "activation_svd" else []
     generator = torch.Generator().manual_seed(0)
     for number, (block, layer) in enumerate(zip(backbone.model.layers, layers, strict=True)):
@@ -55,9 +55,10 @@ def fill(layers: Sequence[LatentAttention], backbone: Backbone, method: str) -> 
 
 
 def by_weights(dense: SelfAttention) -> Dense:
-    """As the weights say, for inputs of which nothing is known: uncorrelated, of mean 0 and variance 1.
+    """Return the maps that the weights alone give, for inputs that are assumed uncorrelated, of mean 0 and variance 1.
 
-    A norm divides by what it would on average, its gain goes into the rows. Biases of keys and queries are dropped.
+    A norm divides by its expected value under that assumption, and its gain is multiplied into the rows. Biases of keys
+    and queries are dropped.
     """
 
     def rows(linear: nn.Linear, norm: nn.Module) -> Tensor:
@@ -72,7 +73,7 @@ def by_weights(dense: SelfAttention) -> Dense:
 
 
 def by_activations(moments: Moments) -> Dense:
-    """As they occur: the linear maps that come nearest to the normed queries and keys, biases included."""
+    """Return the linear maps that are nearest to the normed queries and keys in the calibration, biases included."""
     inputs = moments.inputs
     ridge = RIDGE * inputs.diagonal().mean() * torch.eye(len(inputs), dtype=inputs.dtype, device=inputs.device)
     inputs = inputs + ridge
@@ -82,7 +83,7 @@ def by_activations(moments: Moments) -> Dense:
 
 @torch.no_grad()
 def decompose(dense: SelfAttention, maps: Dense, latent: LatentAttention) -> None:
-    """Fill `latent` with the best that its sizes allow, one factor after the other."""
+    """Fill `latent` with the best approximation that its sizes allow, one factor after the other."""
     heads, channels = dense.heads
     values = dense.v.weight.double()
     turned, content = split_channels(channels, latent.sizes.rope)
@@ -106,7 +107,7 @@ def decompose(dense: SelfAttention, maps: Dense, latent: LatentAttention) -> Non
 
 @torch.no_grad()
 def scatter(dense: SelfAttention, latent: LatentAttention, generator: torch.Generator) -> None:
-    """Fill `latent` with random weights of the usual size; the output is the dense one's."""
+    """Fill `latent` with random weights of the usual size; the output projection is that of the dense layer."""
     for name, weight in latent.named_parameters():
         if weight.ndim == 2:
             fresh = torch.randn(weight.shape, generator=generator) / max(weight.shape[1], 1) ** 0.5
@@ -118,14 +119,14 @@ def scatter(dense: SelfAttention, latent: LatentAttention, generator: torch.Gene
 
 @torch.no_grad()
 def take_output(dense: SelfAttention, latent: LatentAttention) -> None:
-    """The dense output, with the bias of the values in its own: what attention adds up to is 1."""
+    """Copy the dense output projection and add the values' bias to its bias; attention weights add up to 1."""
     output = dense.o.weight.double()
     _fill(latent.o, output)
     latent.o.bias.copy_(dense.o.bias.double() + output @ dense.v.bias.double())
 
 
 def split_channels(channels: int, rope: int) -> tuple[list[int], list[int]]:
-    """Channels of a dense head that are turned by position, the fastest pairs of every axis, and the rest."""
+    """Return the channels of a dense head that positions rotate (the fastest pairs of every axis), and the others."""
     turned: list[int] = []
     start = 0
     for pairs, kept in zip(axis_pairs(channels), turned_pairs(channels, rope), strict=True):
@@ -135,14 +136,15 @@ def split_channels(channels: int, rope: int) -> tuple[list[int], list[int]]:
 
 
 def principal(matrix: Tensor, root: Tensor, rank: int) -> tuple[Tensor, Tensor]:
-    """Factors [rows, rank] and [rank, D] of the best approximation of `matrix` [rows, D] for inputs whose second
+    """Return factors [rows, rank] and [rank, D] of the best approximation of `matrix` [rows, D] for inputs whose second
     moments are root @ root.T.
 
-    The latent's channels are the principal components, 1 in the mean of their squares: the norm that follows divides by
-    what hardly varies, since the first few outweigh the rest. Channels of equal variance would lose twice as much.
+    The latent's channels are the principal components, scaled so that the mean of their squares is 1. The norm that
+    follows then divides by a nearly constant value, since the first few components outweigh the others. Scaling all
+    channels to equal variance would lose twice as much.
     """
     weighed = matrix @ root
-    # Of the Gram matrix on the narrower side: much faster than the SVD, and as good for what is kept.
+    # The Gram matrix on the narrower side is much faster than the SVD, and as accurate for the kept components.
     energy, directions = torch.linalg.eigh(weighed.T @ weighed)
     energy, directions = energy.flip(0)[:rank], directions.flip(1)[:, :rank]
     energy = energy.clamp(min=energy[0] * 1e-24)
@@ -152,10 +154,11 @@ def principal(matrix: Tensor, root: Tensor, rank: int) -> tuple[Tensor, Tensor]:
 
 
 def share(keys: Tensor, queries: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
-    """One key [rope, D] for all heads, and queries [heads, rope, D] that fit it, from those of each, [heads, rope, D].
+    """Return one key [rope, D] for all heads, and matching queries [heads, rope, D], from those of each head, both
+    [heads, rope, D].
 
-    A pair of channels is a complex number, which positions turn. A head's key is near a complex multiple of the shared
-    one, for which its query makes up: <q, a k> = <conj(a) q, k>, whatever both are turned by.
+    A pair of channels is a complex number, which positions rotate. A head's key is near a complex multiple of the
+    shared key, and its query compensates for the factor: <q, a k> = <conj(a) q, k>, under any rotation of both.
     """
     if not keys.shape[1]:
         return keys[0], queries
@@ -168,7 +171,7 @@ def share(keys: Tensor, queries: Tensor, root: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _pairs(x: Tensor) -> Tensor:
-    """Complex [..., pairs, D] -> real [..., 2 * pairs, D]."""
+    """Return complex [..., pairs, D] as real [..., 2 * pairs, D]."""
     return torch.view_as_real(x).movedim(-1, -2).flatten(-3, -2)
 
 

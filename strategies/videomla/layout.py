@@ -1,4 +1,4 @@
-"""What VideoMLA caches of a token: a content latent, and a positional key that all heads share."""
+"""Cache layout of VideoMLA: a token is a content latent and a positional key that all heads share."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.memory import Entries, Layout
 class LatentLayout(Layout):
     """Content latent after its norm, and un-rotated positional key: `latent + rope` scalars a token a layer.
 
-    Keys and values of all heads are linear in them, so policies may average and scale entries as they do dense ones.
+    Keys and values of all heads are linear in both, so policies may average and scale entries as they do dense ones.
     """
 
     def __init__(self, latent: int, rope: int) -> None:
@@ -27,5 +27,5 @@ class LatentLayout(Layout):
         return content * scale, positional * scale
 
     def keys(self, entries: Entries) -> Tensor:
-        """Both parts as one key of one head: what an entry is, not what a head of some layer makes of it."""
+        """Return both parts as one key of one head, which identifies an entry independently of the heads of a layer."""
         return torch.cat(entries.tensors, -1).unsqueeze(-2)

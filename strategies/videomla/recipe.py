@@ -1,4 +1,4 @@
-"""The stages of VideoMLA's training in their order, and what each leaves behind."""
+"""The stages of VideoMLA's training in their order, and the file that each of them writes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ FILE = "videomla.safetensors"
 
 
 def enrol(stage: str, request: Request) -> Regression | Matching:
-    """A stage ready to go on from its checkpoint, or to begin: from an SVD, or from the weights of the stage before."""
+    """Return the trainer of a stage, resumed from its checkpoint or new: from an SVD, or from the previous stage."""
     asked, dense = _asked(request)
     sizes = asked.sizes(dense)
     with torch.device(dense.model.device):
@@ -40,7 +40,7 @@ def enrol(stage: str, request: Request) -> Regression | Matching:
 
 
 def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
-    """Write a finished stage's weights; with `install` also where the package reads them."""
+    """Write a finished stage's weights; with `install`, also to the folder from which the package reads them."""
     assert isinstance(trainer, Regression | Matching)
     asked, dense = _asked(request)
     return weights.graduate(trainer, trainer.folder / FILE, asked.purpose(dense), WEIGHTS if install else None)
@@ -49,5 +49,5 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
 def _asked(request: Request) -> tuple[VideoMLA, Backbone]:
     asked = request.strategy(VideoMLA)
     if asked.parameters != "trained":
-        raise KnobError(f"videomla: parameters={asked.parameters} is not trained; leave it out")
+        raise KnobError(f"videomla: parameters={asked.parameters} cannot be trained; leave the knob parameters out")
     return asked, request.built()

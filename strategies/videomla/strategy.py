@@ -1,4 +1,4 @@
-"""The knobs of VideoMLA, and how a backbone becomes one with latent attention."""
+"""The knobs of VideoMLA, and the adaptation of a backbone to latent attention."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from strategies.videomla.initial import RECIPE, UNTRAINED, fill
 from strategies.videomla.layout import LatentLayout
 
 WEIGHTS = Path(__file__).parent / "weights"
-"""One file a backbone, by its name."""
+"""Folder of shipped parameters, one file a backbone, named after it."""
 
 _adapted: Kept[CausalWan] = Kept()
 
@@ -35,13 +35,13 @@ _adapted: Kept[CausalWan] = Kept()
 class VideoMLA(Strategy):
     """A low-rank latent cache, under the paper's sink and window or any other token policy.
 
-    policy: what is kept of the cache: another strategy, or as text NAME or NAME.KNOB=VALUE; several knobs in brackets
-        on the command line, policy=[memrope.window=24,sink=1]. The paper's sink 1 and window 6 read as 7 latent frames
-        with the current chunk; `window=10` is the other reading, 6 beside the chunk.
-    window: latent frames in all, for a policy that has this knob; none = as the policy says.
-    latent, query_latent: widths of the latents; none = an eighth and half of the model's.
-    rope: channels of a head that positions turn; none = a quarter. latent_norm: norms of both latents.
-    parameters: "trained" (those that ship, or "activation_svd" where there are none for this backbone), untrained ones
+    policy: which frames of the cache are kept: another strategy, or as text NAME or NAME.KNOB=VALUE; several knobs in
+        brackets on the command line, policy=[memrope.window=24,sink=1]. The paper's sink 1 and window 6 are read as 7
+        latent frames with the current chunk; `window=10` is the other reading, 6 beside the chunk.
+    window: latent frames in all, for a policy that has this knob; none = the policy's own value.
+    latent, query_latent: widths of the latents; none = an eighth and half of the model's width.
+    rope: channels of a head that positions rotate; none = a quarter. latent_norm: whether both latents have norms.
+    parameters: "trained" (those that ship, or "activation_svd" where none ship for this backbone), untrained ones
         ("activation_svd", "svd", "random"), or a file from `horizon train videomla`.
     evaluation: "explicit" keys and values, "absorbed" into queries and output, or "auto", whichever is less work.
     """
@@ -73,15 +73,15 @@ class VideoMLA(Strategy):
         if self.window is not None and "window" not in self.policy.knobs():
             name = registry.name_of(self.policy)
             raise KnobError(f"videomla: policy {name} has no knob window; leave window out")
-        _ = self.kept  # A window that the policy refuses is refused now.
+        _ = self.kept  # Raises now, not at `open`, for a window that the policy does not allow.
 
     def __repr__(self) -> str:
-        """As it is recorded, with the policy as text: saved states are found again by it."""
+        """Return the recorded form, with the policy as text; saved states are found by it."""
         return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.knobs().items())})"
 
     @cached_property
     def kept(self) -> Strategy:
-        """The policy, with its window."""
+        """The policy with its window."""
         if self.window is None:
             return self.policy
         changed: dict[str, Any] = {"window": self.window}
@@ -117,8 +117,8 @@ class VideoMLA(Strategy):
         return self.kept.position_limit(spec)
 
     def at_budget(self, spec: MemorySpec, budget: int) -> VideoMLA:
-        """The policy at these bytes; the latents stay as wide as they were trained."""
-        self.open(replace(spec, device=META))  # or say why not
+        """Return the policy at these bytes; the latents keep the width that they were trained with."""
+        self.open(replace(spec, device=META))  # raises for a spec that does not fit
         found = self.kept.at_budget(spec, budget)
         if found == self.kept:
             return self
@@ -128,11 +128,11 @@ class VideoMLA(Strategy):
         return replace(self, policy=found, window=None)
 
     def adapt(self, backbone: Backbone) -> Backbone:
-        """The backbone with latent attention in every layer, all else shared with it.
+        """Return the backbone with latent attention in every layer; it shares everything else with the original.
 
-        Raises KnobError for sizes that do not fit, CheckpointError for a file of parameters that does not.
+        Raises KnobError for sizes that do not fit, CheckpointError for a parameter file that does not.
         """
-        # One model may have several backbones. Files belong to a name, and a calibration plays videos of the backbone.
+        # Several backbones may share one model; a parameter file depends on the name, a calibration on all of these.
         about = ("name", "sampler", "chunk", "independent_first_frame", "trained_frames", "latent_size", "prompts")
         plays = repr([getattr(backbone, name) for name in about])
         key = (self.sizes(backbone), self.parameters, self.evaluation, plays)
@@ -154,15 +154,15 @@ class VideoMLA(Strategy):
         return Weights(False, UNTRAINED[method], hashlib.sha256(f"{method} {RECIPE}".encode()).hexdigest(), chosen)
 
     def sizes(self, backbone: Backbone) -> Sizes:
-        """Widths of its latents on a backbone. Raises KnobError for what does not fit."""
+        """Return the widths of the latents on a backbone. Raises KnobError for widths that do not fit."""
         return Sizes.of(backbone.model.config, self.latent, self.query_latent, self.rope, self.latent_norm)
 
     def purpose(self, backbone: Backbone) -> Purpose:
-        """What a file of parameters must have been trained for."""
+        """Return the purpose that a parameter file must have been trained for."""
         return Purpose("videomla", backbone, repr(self.sizes(backbone)))
 
     def _source(self, backbone: Backbone) -> tuple[Trained | None, str]:
-        """The trained parameters, or else the way to make them without training."""
+        """Return the trained parameters, or None and the method that makes parameters without training."""
         if self.parameters in UNTRAINED:
             return None, self.parameters
         if self.parameters != "trained":

@@ -1,7 +1,7 @@
-"""Training of latent attention in a frozen backbone: to answer as the dense layers do, then to draw as it does.
+"""Training of latent attention in a frozen backbone: first to match the dense layers, then the dense model's output.
 
 Source: VideoMLA, arXiv:2605.30351, section 3.4, trains all weights of a 1.3B model by flow matching, consistency
-distillation and DMD on 8 B200. Here the dense backbone is the teacher, and only what took its attention's place learns.
+distillation and DMD on 8 B200. Here the dense backbone is the teacher, and only the latent attention is trained.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from strategies.videomla.attention import LatentAttention
 from strategies.videomla.calibration import overheard
 
 TOKENS = 2048
-"""Of the clips of a step."""
+"""Tokens of the clips of one step."""
 WINDOW = 4
-"""Chunks of context, in half of the exercises; all that came before in the others."""
+"""Chunks of context in half of the exercises; the others see all previous chunks."""
 DATA = 0.2
-"""Share of the clips' own flow in what is aimed at, where a backbone's clips are known; the rest is the teacher's."""
+"""Share of the clips' own flow in the target, where a backbone's clips are known; the rest is the teacher's flow."""
 
 
 def stages(backbone: Backbone) -> dict[str, Stage]:
-    """The stages for a backbone, by name and in order."""
+    """Return the stages for a backbone, by name and in order."""
     chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
     long = backbone.trained_frames // chunk * chunk
     short = min(4 * chunk, long)
@@ -60,19 +60,19 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
 
 
 class Regression(FlowLearner):
-    """Every layer learns, on its own, to answer as the dense one does in teacher forcing."""
+    """Train every layer on its own to give the output of the dense layer under teacher forcing."""
 
     def __init__(
         self, dense: Backbone, layers: Sequence[LatentAttention], stage: Stage, folder: Path, seed: int
     ) -> None:
         module = nn.ModuleList(layers)
-        # Compiled passes cannot be overheard.
+        # Hooks do not see the layers of a compiled pass.
         super().__init__(dense, clips_of(dense), module, matrices(module), stage, folder, seed=seed, compile=False)
         self.layers, self.model = layers, dense.model
         self.rope = Rope(layers[0].radians, self.teacher.grid, torch.float32, dense.model.device)
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean over layers of the squared error, 1 for a layer that answers with the mean."""
+        """Return the mean over layers of the squared error, which is 1 for a layer that always outputs the mean."""
         draw = self.draw(exercise, generator)
         heard: dict[int, tuple[Tensor, Tensor]] = {}
 
@@ -98,7 +98,7 @@ class Regression(FlowLearner):
 
 
 class Matching(FlowLearner):
-    """The latent layers, in their place, learn that the whole model draws as the dense one does."""
+    """Train all latent layers together so that the whole model predicts the dense model's flow."""
 
     def __init__(
         self,
@@ -121,5 +121,5 @@ class Matching(FlowLearner):
 
 
 def matrices(module: nn.Module) -> list[Tensor]:
-    """Its parameters that Muon takes."""
+    """Return the parameters that Muon optimises."""
     return [x for x in module.parameters() if x.ndim == 2 and x.numel()]

@@ -1,7 +1,7 @@
-"""What is seen of a rollout where no truth is known: it is filmed, and compared with its own first seconds.
+"""Observer of rollouts without a known truth: it films them, and compares them with their own first seconds.
 
-What needs other models or libraries than pictures themselves (features, flow, VBench) is read off the finished films
-later, by viewers (`suites.viewers`).
+Metrics that need other models or libraries (features, flow, VBench) are computed later from the finished films, by
+viewers (`suites.viewers`).
 """
 
 from __future__ import annotations
@@ -27,27 +27,27 @@ if TYPE_CHECKING:
     from harness.films.writer import VideoWriter
 
 BEGINNING = 21
-"""Latent frames (5 s, what Self-Forcing was trained on) with whose pictures all later ones are compared."""
+"""Latent frames (5 s, Self-Forcing's training length) whose pictures are the reference for all later ones."""
 REFERENCES = 5
-"""Pictures of the beginning that stand for it."""
+"""Pictures that represent the beginning."""
 MEASURED = 16
-"""Pictures of a window that are measured, at most: however wide it is, they take the memory of a few."""
+"""Most measured pictures of a window, which bounds the memory for wide windows."""
 FROZEN = 0.5 / 255
-"""Mean change from picture to picture below which a video stands still: half a step of eight bits."""
+"""Mean change between pictures below which a video is frozen: half a step of eight bits."""
 LOOP = 48
-"""Longest loop that is looked for, in pictures: three seconds."""
+"""Longest loop that is detected, in pictures: three seconds."""
 
 CURVES = {
-    "psnr": Metric("dB", "higher", "likeness to pictures of the first seconds", 0),
+    "psnr": Metric("dB", "higher", "similarity to pictures of the first seconds", 0),
     "change": Metric("1", "neither", "mean absolute change from picture to picture", 0, 1),
     "guard": Metric("share", "higher", "not blank, frozen or looped", 0, 1, Margin(absolute=0.05)),
     "seam": Metric("1", "lower", "change across chunk boundaries beyond that inside of chunks", -1, 1),
 }
-"""Beside the registered picture metrics."""
+"""Curves beside the registered picture metrics."""
 
 
 def edges(frames: int) -> list[int]:
-    """Latent frames at which windows end: the beginning, then every 15; wider ones as the video goes on."""
+    """Return the latent frames at which windows end: the beginning, then every 15; wider ones later in the video."""
     ends = [min(BEGINNING, frames)]
     for until, width in ((240, 15), (960, 60), (14_400, 240), (10**9, 960)):
         while ends[-1] < min(until, frames):
@@ -56,11 +56,11 @@ def edges(frames: int) -> list[int]:
 
 
 STRIP = 120
-"""Pixels to which a filmstrip's pictures are reduced, by whole factors."""
+"""Size in pixels to which a filmstrip's pictures are reduced, by whole factors."""
 
 
 class Camera:
-    """Observer of one task of a backbone with a codec: a film a row, and curves window by window."""
+    """Observer of one task of a backbone with a codec: a film a row, and curves by window."""
 
     def __init__(self, backbone: Backbone, task: Task, place: Place) -> None:
         assert backbone.codec is not None
@@ -75,18 +75,18 @@ class Camera:
         self.begun = 0  # latent frame at which this window began
         self.window: list[Tensor] = []  # pictures of this window that are measured
         self.last: Tensor | None = None  # the last picture
-        self.recent: Tensor | None = None  # the last pictures, reduced, of which the guard speaks
+        self.recent: Tensor | None = None  # the last pictures, reduced, for the guard
         self.steps: list[list[Tensor]] = [[], []]  # change inside of chunks, and across their boundaries
         self.reference: Tensor | None = None
         self.shown = 0
         self.taken: list[Sample] = []
         self.strip = Strip(task.frames)
-        self.writers: list[VideoWriter] = []  # made when the first pictures come, or with what is there already
+        self.writers: list[VideoWriter] = []  # made at the first pictures, or from a saved state
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decoder(latents).float()
         if not bool(pictures.isfinite().all()):
-            # As whole numbers they would be black, and a film like any other.
+            # The writer would convert them to black pictures, and the film would look valid.
             raise NotFiniteError(f"pictures are not finite from latent frame {start} on")
         if self.last is not None and self.last.device != pictures.device:
             self._move(pictures.device)
@@ -99,7 +99,7 @@ class Camera:
         self._step(pictures, small)
         each = self._spacing()
         first = (each // 2 - self.shown) % each
-        # Copies: a view would keep all pictures of its chunk.
+        # Copies, because a view would keep all pictures of its chunk in memory.
         self.window.append(pictures[:, first::each].clone())
         self.shown += pictures.shape[1]
         stop = start + latents.shape[1]
@@ -144,8 +144,8 @@ class Camera:
         self.strip.load_state_dict(state["strip"])
 
     def _writers(self, pieces: list[int]) -> list[VideoWriter]:
-        """A film a row, then one without loss a row, where these are wanted."""
-        # Most processes that know this suite film nothing, and need not load what writes films.
+        """Return a film writer a row, then a lossless one a row, where these are requested."""
+        # Imported here, because most processes that load this suite do not film.
         from harness.films.writer import VideoWriter
 
         made = []
@@ -158,7 +158,7 @@ class Camera:
         return made
 
     def _move(self, device: torch.device) -> None:
-        """Bring what came back from a saved state to where pictures are made."""
+        """Move the tensors of a saved state to the device of the pictures."""
         self.window = [pictures.to(device) for pictures in self.window]
         self.steps = [[change.to(device) for change in steps] for steps in self.steps]
         self.last, self.recent, self.reference = (
@@ -166,13 +166,13 @@ class Camera:
         )
 
     def _spacing(self) -> int:
-        """Pictures from one that is measured to the next: the middle one of each second, of wide windows fewer."""
+        """Return the pictures between measured ones: the middle one of each second, fewer in wide windows."""
         width = self.ends[0] - self.begun
         seconds = self.pixels(width) / self.rate
         return round(self.rate) * max(1, math.ceil(seconds / MEASURED))
 
     def _step(self, pictures: Tensor, small: Tensor) -> None:
-        """Note how much pictures change, and keep the latest."""
+        """Record the change between pictures, and keep the latest ones."""
         if self.last is not None:
             self.steps[1].append(changes(torch.cat((self.last, pictures[:, :1]), 1))[:, 0])
         self.steps[0].extend(changes(pictures).unbind(1))
@@ -182,7 +182,7 @@ class Camera:
     def _measure(self, stop: int) -> None:
         """Take the samples of the window that ends at latent frame `stop`."""
         assert self.last is not None
-        # A short last window may lie between two pictures that are measured: then its own last one is.
+        # A short last window may have no measured picture; its last picture is measured then.
         run = torch.cat(self.window if any(x.shape[1] for x in self.window) else [self.last], 1)
         if self.reference is None:
             places = torch.linspace(0, run.shape[1] - 1, min(REFERENCES, run.shape[1])).round().long()
@@ -200,13 +200,13 @@ class Camera:
         self.window, self.steps = [], [[], []]
 
     def _likeness(self, metric: Any, run: Tensor) -> Tensor:
-        """Mean of a picture metric over all pairs of a picture of the window and one of the beginning, [B]."""
+        """Return the mean of a picture metric over all pairs of pictures of the window and of the beginning, [B]."""
         assert self.reference is not None
         pairs = [metric(run, one[:, None].expand_as(run)) for one in self.reference.unbind(1)]
         return torch.stack(pairs).mean((0, 2)).cpu()
 
     def _psnr(self, run: Tensor) -> Tensor:
-        """Peak signal-to-noise ratio of the mean squared error over all pairs, in dB, at most 100; [B]."""
+        """Return the peak signal-to-noise ratio of the mean squared error over all pairs, in dB, at most 100; [B]."""
         assert self.reference is not None
         off = torch.stack([(run - one[:, None]).square().mean((1, 2, 3, 4)) for one in self.reference.unbind(1)]).mean(
             0
@@ -214,7 +214,7 @@ class Camera:
         return -10 * off.clamp(min=1e-10).log10().cpu()
 
     def _guard(self, inside: Tensor) -> Tensor:
-        """1, or 0 where a video is blank, frozen, or a loop; [B]."""
+        """Return 0 where a video is blank, frozen, or a loop, else 1; [B]."""
         assert self.recent is not None
         blank = self.recent[:, -1].flatten(1).std(1) < 0.01
         loops = period(self.recent, longest=LOOP, tolerance=FROZEN) > 0

@@ -1,4 +1,4 @@
-"""A few pictures of a task's first rollouts, evenly over their length, for filmstrips."""
+"""Pictures for filmstrips: a few of a task's first rollouts, evenly spaced over their length."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import torch
 from torch import Tensor
 
 PICTURES = 12
-"""Kept of a rollout, at most."""
+"""Most pictures of a rollout."""
 ROWS = 2
-"""Rollouts of a task of which pictures are kept."""
+"""Rollouts of a task whose pictures are kept."""
 
 
 class Strip:
-    """Keeps the first picture of a chunk as often as `frames` latent frames in all allow."""
+    """Keeps the first picture of evenly spaced chunks, at most `PICTURES` over `frames` latent frames."""
 
     def __init__(self, frames: int) -> None:
         self.frames = frames
         self.kept: dict[int, Tensor] = {}  # latent frame -> pictures [rows, 3, H, W]
 
     def see(self, pictures: Tensor, start: int) -> None:
-        """A chunk [B, T, 3, H, W] in 0..1 that begins at latent frame `start`."""
+        """Take a chunk [B, T, 3, H, W] in 0..1 that begins at latent frame `start`."""
         if start * PICTURES >= len(self.kept) * self.frames:
             self.kept[start] = pictures[:ROWS, 0].clone()
 
     def arrays(self) -> dict[str, Any]:
-        """Their latent frames, and the pictures [rows, pictures, 3, H, W] in 0..255."""
+        """Return the latent frames of the pictures, and the pictures [rows, pictures, 3, H, W] in 0..255."""
         frames = sorted(self.kept)
         strip = torch.stack([self.kept[frame] for frame in frames], 1)
         return {"frames": frames, "strip": (strip * 255).round().to(torch.uint8).numpy()}

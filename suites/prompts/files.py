@@ -1,4 +1,4 @@
-"""Files of prompts, as people have them: .txt, .csv, .jsonl and .json."""
+"""Readers of prompt files: .txt, .csv, .jsonl and .json."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from harness.rollout.script import check_text, is_script, parse_script
 from suites.prompts.prompt import Prompt, PromptSet, WrittenScene
 
 KINDS = ("prompt", "script", "prompts")
-"""What a record may hold: one prompt, a script as one text, or a list of prompts."""
+"""Kinds of a record: one prompt, a script as one text, or a list of prompts."""
 
 
 KEYS = {
@@ -29,13 +29,13 @@ KEYS = {
     "script": ("script", "id", "seed", "frames"),
     "prompts": ("prompts", "id", "seed", "frames", "switch_frame_indices", "boundaries"),
 }
-"""What else each of them may say; the columns of a CSV file are those of a prompt."""
+"""Keys of each kind of record; the columns of a CSV file are those of a prompt."""
 
 
 REFUSED = {
     "negative_prompt": "the models of this benchmark are distilled and are sampled without guidance",
 }
-"""Keys of other tools that have no meaning here, and why."""
+"""Keys of other tools that are refused here, with the reason."""
 
 
 _WHOLE = re.compile(r"\s*[0-9]{1,18}\s*")
@@ -47,15 +47,15 @@ _LENGTH = re.compile(r"\[\s*(\d+(?:\.\d+)?\s*[sf])\s*[#@]?\s*\]\s*$")
 def from_file(path: Path) -> PromptSet:
     """Return the prompts of a file in UTF-8: .txt, .csv, .jsonl or .json.
 
-    A line of a .txt file and a JSON string are taken as they are, unless a scene in them ends with a mark, such as
-    [10s]: then that one is a script. A record is {"prompt": ...} (taken as it is), {"script": ...} (bars join its
-    scenes, with or without marks) or {"prompts": [...]}, with "id" if it has one; a list may say "switch_frame_indices"
-    (latent frames; a list, or numbers in a string) and "boundaries" (how each scene after the first is entered), a
-    prompt "vbench" (the prompt of VBench that it stands for), and every record "seed" (of its rollout) and "frames"
-    (latent frames of the whole). Other keys are refused. A .csv file has a column `prompt` and any of the other keys of
-    a prompt. Who has no id is named by the file and the line (.json: by the place in its list). Empty lines are
-    skipped, as is what says the same as an earlier one: it would be the same video. Raises PromptError, which names
-    file and line.
+    A line of a .txt file and a JSON string are one prompt, unless a scene in them ends with a mark, such as [10s]: such
+    a text is a script. A record is {"prompt": ...} (one prompt, read literally), {"script": ...} (bars join its scenes,
+    with or without marks) or {"prompts": [...]}, with an optional "id". A list may have "switch_frame_indices" (latent
+    frames; a list, or numbers in a string) and "boundaries" (how each scene after the first is entered), a prompt
+    "vbench" (the prompt of VBench that it stands for), and every record "seed" (of its rollout) and "frames" (latent
+    frames of the whole). Other keys are refused. A .csv file has a column `prompt` and any other keys of a prompt. A
+    prompt without an id is named after the file and the line (.json: the position in its list). Empty lines are
+    skipped, and so are duplicates of earlier prompts, since they would give the same video. Raises PromptError, which
+    names file and line.
     """
     content = content_of(path)
     try:
@@ -80,7 +80,7 @@ def from_file(path: Path) -> PromptSet:
 
 
 def content_of(path: Path) -> bytes:
-    """Return what a file holds. Raises PromptError for one that cannot be read."""
+    """Return the content of a file. Raises PromptError for one that cannot be read."""
     try:
         return read_bytes(path)
     except OSError as error:
@@ -88,7 +88,7 @@ def content_of(path: Path) -> bytes:
 
 
 def _lines(text: str) -> Iterator[tuple[int, str]]:
-    # str.splitlines would also split inside of prompts, at U+2028 for instance, and shift the numbers of what follows.
+    # str.splitlines would also split inside of prompts, at U+2028 for instance, and shift later line numbers.
     for number, line in enumerate(re.split(r"\r\n|\r|\n", text), 1):
         if line.strip():
             yield number, line.strip()
@@ -101,7 +101,7 @@ def _from_text(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
 
 
 def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
-    # Its own limit, 131,072 letters a cell, is not one of prompts.
+    # The module's default limit of 131,072 characters a cell does not apply to prompts.
     csv.field_size_limit(max(csv.field_size_limit(), len(text)))
     lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] = []
@@ -129,11 +129,11 @@ def _from_csv(path: Path, text: str) -> Iterator[tuple[str, Prompt]]:
 
 
 def _columns(cells: Sequence[str], where: str) -> list[str]:
-    """Return the names of a CSV file's columns. Raises PromptError for names that mean nothing here."""
+    """Return the names of a CSV file's columns. Raises PromptError for unknown names."""
     names, allowed = [cell.strip() for cell in cells], KEYS["prompt"]
     if "prompt" not in names:
         raise PromptError(
-            f"{where}: no column is called 'prompt'; name the columns in the first line, with commas between them; "
+            f"{where}: no column is named 'prompt'; name the columns in the first line, with commas between them; "
             f"allowed: {', '.join(allowed)}; given: {shown(','.join(names))}"
         )
     for name in names:
@@ -143,7 +143,7 @@ def _columns(cells: Sequence[str], where: str) -> list[str]:
                 f"{where}: unknown column {name!r}{hint}; allowed: {', '.join(allowed)}; remove the others"
             )
         if names.count(name) > 1:
-            raise PromptError(f"{where}: two columns are called {name!r}; remove one of them")
+            raise PromptError(f"{where}: two columns are named {name!r}; remove one of them")
     return names
 
 
@@ -208,14 +208,14 @@ def _from_record(record: Any, where: str, usual_id: str) -> Prompt:
 
 
 def _near(record: Any) -> str:
-    """A hint at the key that was meant."""
+    """Return a hint at the key that was probably meant."""
     names = {name.lower(): name for name in record} if isinstance(record, Mapping) else {}
     meant = next((kind for kind in KINDS if kind in names), "prompt" if "text" in names else "")
     return f" (did you mean {meant!r}?)" if meant and meant not in record else ""
 
 
 def _from_line(text: str, where: str, name: str) -> Prompt:
-    """A text that nobody calls a script: one where it has a mark, else a prompt as it is."""
+    """Return the prompt of a plain text: a script where it has a mark, else one prompt, read literally."""
     _check_text(text, where)
     if not text.strip():
         raise PromptError(f"{where}: the prompt is empty; write at least a word, or leave it out")
@@ -232,7 +232,7 @@ def _whole(record: Mapping[str, Any], key: str, what: str, least: int, most: int
 
 
 def _check_keys(record: Mapping[str, Any], kind: str, where: str) -> None:
-    """Raise PromptError for a key that means nothing here: what it was to change would be missing without a word."""
+    """Raise PromptError for an unknown key, since ignoring it would silently change the request."""
     for key in record:
         if key in REFUSED:
             raise PromptError(f"{where}: {key!r} has no meaning here: {REFUSED[key]}; leave it out")
@@ -250,7 +250,7 @@ def _check_text(text: str, where: str) -> None:
 
 
 def _check_says(text: str, where: str) -> None:
-    """Raise PromptError for a prompt of which nothing is left where the entities of HTML are read, as encoders do."""
+    """Raise PromptError for a prompt that is empty after HTML entities are decoded, as encoders do."""
     if all(unicodedata.category(letter)[0] in "CZ" for letter in html.unescape(html.unescape(text))):
         raise PromptError(f"{where}: nothing is left of the prompt {shown(text)} once it is cleaned; write a word")
 
@@ -277,7 +277,7 @@ def _starts(given: Any, scenes: int, where: str) -> tuple[int, ...]:
 
 
 def _scenes(text: str, where: str) -> tuple[WrittenScene, ...]:
-    """The scenes of a script in one text, their lengths as written: what they are in latent frames is asked later."""
+    """Return the scenes of a script in one text, with lengths as written; they become latent frames later."""
     try:
         cues = parse_script(text, rate=1, chunk=1).cues
     except PromptError as error:

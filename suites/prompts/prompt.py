@@ -1,6 +1,6 @@
 """A prompt for a video: its scenes, and the latent frames at which they begin.
 
-A prompt's scenes are kept apart from the marks of a script, so that prompts from elsewhere may contain brackets and
+A prompt's scenes are stored without the marks of a script, so that prompts from elsewhere may contain brackets and
 bars, which `harness.rollout.script` reads as marks and joints.
 """
 
@@ -18,8 +18,8 @@ from harness.rollout.script import Cue, Script, parse_script
 class WrittenScene:
     """A scene as a file of prompts writes it: with its length instead of its start. `script` makes a `Cue` of it.
 
-    text: the prompt as the model reads it. boundary: how it is entered. length: "10s", "84f" (latent frames), or ""
-    where it does not say.
+    text: the prompt as the model reads it. boundary: how the scene is entered. length: "10s", "84f" (latent frames), or
+    "" where the file gives none.
     """
 
     text: str
@@ -29,11 +29,11 @@ class WrittenScene:
 
 @dataclass(frozen=True)
 class Prompt:
-    """What one video shows.
+    """The scenes of one video.
 
     starts: latent frames at which the scenes after the first begin, where they were given instead of lengths. frames:
-    of the whole, where they were given. seed: of its rollout, where it has one of its own, whatever the campaign's is.
-    vbench: the prompt of VBench that it is an extension of, by whose words VBench scores its film; "" for none.
+    length of the whole, where it was given. seed: seed of its rollout, which replaces the campaign's, or None.
+    vbench: the prompt of VBench that it extends, and with which VBench scores its film; "" for none.
     """
 
     id: str
@@ -46,7 +46,7 @@ class Prompt:
 
 @dataclass(frozen=True)
 class PromptSet:
-    """Prompts in order, none of them twice. sha256: of the bytes of their file."""
+    """Prompts in order, without duplicates. sha256: of the bytes of their file."""
 
     name: str
     prompts: tuple[Prompt, ...]
@@ -54,21 +54,21 @@ class PromptSet:
 
 
 def first(prompts: PromptSet, count: int) -> tuple[Prompt, ...]:
-    """The first `count` prompts of a set. Raises PromptError where there are fewer."""
+    """Return the first `count` prompts of a set. Raises PromptError where there are fewer."""
     if not 1 <= count <= len(prompts.prompts):
         raise PromptError(
-            f"{count} prompts of {prompts.name!r} were asked for; it has {len(prompts.prompts)}, so ask for 1 to "
+            f"{count} prompts of {prompts.name!r} were requested; it has {len(prompts.prompts)}, so request 1 to "
             f"{len(prompts.prompts)}"
         )
     return prompts.prompts[:count]
 
 
 def script(prompt: Prompt, *, rate: float, chunk: int, frames: int | None = None) -> Script:
-    """A prompt's scenes with the latent frames at which they begin, whole chunks all of them.
+    """Return a prompt's scenes with the latent frames at which they begin, all at whole chunks.
 
-    rate: latent frames a second. frames: length of the whole, which then goes before what the prompt says; the last
-    scene takes what is left. Lengths count as in `parse_script`; scenes without any share a given whole equally; one
-    that was to begin inside of a chunk begins with the next, as published. Raises PromptError where a scene has no
+    rate: latent frames a second. frames: length of the whole, which overrides that of the prompt; the last scene takes
+    the rest. Lengths are converted as in `parse_script`; scenes without lengths share a given whole equally; a scene
+    that would begin inside of a chunk begins with the next one, as published. Raises PromptError where a scene has no
     chunk of its own.
     """
     whole = prompt.frames if frames is None else frames
@@ -79,7 +79,7 @@ def script(prompt: Prompt, *, rate: float, chunk: int, frames: int | None = None
         )
     if prompt.starts:
         begins = [0, *(math.ceil(start / chunk) * chunk for start in prompt.starts)]
-        # Published lists end without saying when: their last scene is as long as the one before it.
+        # Published lists do not state the end: their last scene gets the length of the one before it.
         told = math.ceil((2 * prompt.starts[-1] - (0, *prompt.starts)[-2]) / chunk) * chunk
     elif whole is not None and not any(scene.length for scene in prompt.scenes):
         count = len(prompt.scenes)

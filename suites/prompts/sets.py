@@ -22,7 +22,7 @@ SUMS = "SHA256SUMS"
 
 @functools.cache
 def built_in(name: str) -> PromptSet:
-    """A set of the package. Raises PromptError where there is none of this name, or its file was changed."""
+    """Return a set of the package. Raises PromptError for an unknown name, or for a file that was changed."""
     if name not in SETS:
         raise PromptError(f"no prompt set {name!r}{did_you_mean(name, SETS)}; there are {', '.join(SETS)}")
     path = HOME / f"{name}.jsonl"

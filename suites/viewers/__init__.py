@@ -1,5 +1,5 @@
-"""Looking at finished videos from another environment: what a campaign hands over, and what comes back, are files.
+"""Viewers: programs that measure finished videos in an environment of their own and exchange files with a campaign.
 
-Nothing in here but what a viewer itself needs is imported at the top: a viewer's environment has torch, numpy and av,
-and neither Horizon's other dependencies nor their versions.
+Modules import at the top only what a viewer itself needs: a viewer's environment has torch, numpy and av, but neither
+Horizon's other dependencies nor their versions.
 """

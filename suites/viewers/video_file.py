@@ -1,6 +1,6 @@
-"""Finished videos: what a file holds, its frames by number, and which frames to look at.
+"""Finished videos: properties of a file, its frames by number, and the choice of frames to measure.
 
-Frames are numbered from 0 in the order in which they are shown. One picture is held at a time, however long a video.
+Frames are numbered from 0 in display order. Only one picture is held at a time, however long the video.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 Picture = NDArray[np.uint8]
-"""[H, W, 3], red, green, blue."""
+"""RGB picture, [H, W, 3]."""
 REFERENCES = 5
-"""Frames that stand for the beginning of a video, at most."""
+"""Most frames that represent the beginning of a video."""
 SAMPLING = (
     f"the middle frame of each second; of the beginning one a second, 1 to {REFERENCES}, evenly; none with itself"
 )
-"""`middles` and `beginning` in words, for the record."""
+"""Description of `middles` and `beginning`, for the record."""
 
 
 @dataclass(frozen=True)
 class Footage:
-    """What a video file holds. rate: frames a second; height, width: pixels."""
+    """Properties of a video file. rate: frames a second; height, width: pixels."""
 
     frames: int
     rate: float
@@ -44,9 +44,9 @@ class Footage:
 
 
 def footage(path: Path) -> Footage:
-    """Read what a file holds; its frames are counted, not decoded. Raises StoreError for one that is not a video."""
+    """Read the properties of a file; frames are counted, not decoded. Raises StoreError for a file without a video."""
     with _opened(path) as (container, stream):
-        # Headers of files that are written in fragments do not say how many frames there are.
+        # Headers of fragmented files do not state the number of frames.
         frames = sum(packet.size > 0 for packet in container.demux(stream))
         if not stream.average_rate:
             raise StoreError(f"{path}: does not say how many frames a second it has")
@@ -54,7 +54,7 @@ def footage(path: Path) -> Footage:
 
 
 def pictures(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]:
-    """The wanted frames, rising, each once, with their numbers. Raises StoreError where the file is damaged or ends."""
+    """Yield the wanted frames with their numbers, rising, each once. Raises StoreError for a damaged or short file."""
     left = iter(sorted(set(wanted)))
     target = next(left, None)
     if target is None:
@@ -62,7 +62,7 @@ def pictures(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"
         for number, frame in enumerate(container.decode(stream)):
-            # A decoder makes up what is missing of a frame, and only says so; frames after it are drawn from it.
+            # A decoder fills in missing parts of a frame and only flags it; later frames are predicted from it.
             if frame.is_corrupt:
                 raise StoreError(f"{path}: frame {number} is damaged; make the video again")
             if number != target:
@@ -75,7 +75,7 @@ def pictures(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]
 
 
 def middles(start: int, end: int, rate: float) -> list[int]:
-    """Frames that stand for those from `start` to before `end`: the one in the middle of each second of the video, at
+    """Return frames that represent those from `start` to before `end`: the middle one of each second of the video, at
     least one."""
     seconds = range(math.floor(start / rate), math.ceil(end / rate))
     found = {math.floor((second + 0.5) * rate) for second in seconds}
@@ -83,7 +83,7 @@ def middles(start: int, end: int, rate: float) -> list[int]:
 
 
 def beginning(reference: int, rate: float) -> list[int]:
-    """Frames that stand for the first `reference` ones, evenly: one a second, at least one, at most `REFERENCES`."""
+    """Return frames that represent the first `reference` ones, evenly spaced: one a second, 1 to `REFERENCES`."""
     count = min(REFERENCES, max(1, math.floor(reference / rate)))
     return [math.floor((each + 0.5) * reference / count) for each in range(count)]
 

@@ -189,7 +189,7 @@ def test_impossible_grids_of_places_are_refused(place_grid: Any) -> None:
 def test_places_are_known_for_one_latent_size_only() -> None:
     config = WanConfig(**SIZES, place_grid=[2, 3])  # type: ignore[arg-type]
     assert config.grid((4, 6)) == (2, 3)
-    with pytest.raises(ShapeError, match="knows the places of 2 x 3 only, so the latent size must be 4 x 6"):
+    with pytest.raises(ShapeError, match="has place embeddings for 2 x 3 only, so the latent size must be 4 x 6"):
         config.grid((6, 6))
 
 

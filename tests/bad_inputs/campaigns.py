@@ -68,7 +68,7 @@ ROWS = [
     toml("a tier that is a number", "tier = 1", "tier = 1: input should be a valid string"),
     toml("a size of nothing", 'size = "x"', "size 'x': write height x width"),
     toml("a device of shapes", 'device = "meta"', "device 'meta' holds shapes"),
-    toml("a device with a NUL", 'device = "cpu\\u0000"', "device .* is not here|NUL"),
+    toml("a device with a NUL", 'device = "cpu\\u0000"', "device .* is not available|NUL"),
     toml("prompts with a NUL", 'prompts = "a\\u0000.txt"', "a NUL"),
     toml("a weights folder with a NUL", 'backbone = "self-forcing"\nweights = "a\\u0000"', "a NUL|no such folder"),
     policy("an unknown suite", "[drfit.psnr]\nabsolute = 1", "no suite 'drfit' in this run .did you mean 'drift'"),

@@ -23,7 +23,7 @@ ROWS = [
     Bad("prompts that are a folder", (*RUN, "."), "cannot read .*: not a regular file"),
     Bad("prompts that are a pipe", (*RUN, "p.txt"), "cannot read p.txt: not a regular file", pipe("p.txt")),
     Bad("prompts of another format", (*RUN, "p.tsv"), "needed: a file that ends with .txt", file("p.tsv", "a fox\n")),
-    Bad("a table without a column of prompts", (*RUN, "p.csv"), "p.csv, line 1: no column is called 'prompt'",
+    Bad("a table without a column of prompts", (*RUN, "p.csv"), "p.csv, line 1: no column is named 'prompt'",
         file("p.csv", "a fox\na cat\n")),
     Bad("a table with another column", (*RUN, "p.csv"), "p.csv, line 1: unknown column 'category'; allowed: prompt, id",
         file("p.csv", "prompt,category\na fox,animals\n")),

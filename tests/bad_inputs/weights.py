@@ -106,7 +106,7 @@ ROWS = [
         partial(read_checkpoint, "w.safetensors")),
     Bad("metadata that are cut", ("load",), "w.safetensors: damaged or cut short.*fetch", _cut_tensors,
         lambda: read_metadata(Path("w.safetensors"), "fetch it again")),
-    adapter("of plain weights", lambda: {"a": torch.ones(2, 2)}, "not a LoRA adapter: a is no matrix"),
+    adapter("of plain weights", lambda: {"a": torch.ones(2, 2)}, "not a LoRA adapter: a is not a matrix"),
     adapter("of one half", lambda: {f"{PAIR}.lora_A.weight": torch.ones(4, 8)}, "no fitting pair of matrices"),
     adapter("of two ranks", lambda: {f"{PAIR}.lora_{half}.weight": torch.ones(*shape) for half, shape in TWO_RANKS},
             "no fitting pair of matrices"),
@@ -129,7 +129,7 @@ ROWS = [
         _two_checkpoints),
     Bad("a container of the pocket", ("sample", "x", "--container", "generator"), "pocket takes no container"),
     *(Bad(f"{command} in chunks of {chunk}", (command, *words, "--backbone", "wan-1.3b", "--chunk", chunk),
-          f"a chunk of {chunk} latent frames cannot be; allowed: 3 .as published., 1 .for frame-wise checkpoints.")
+          f"a chunk of {chunk} latent frames is not possible; allowed: 3 .as published., 1 .for frame-wise checkpoint")
       for command, *words in (("plan",), ("run",)) for chunk in ("0", "2", "-1", "21")),
     Bad("half a chunk", ("plan", "--chunk", "1.5"), "Invalid value for '--chunk'"),
     Bad("a chunk of the pocket", ("run", "--chunk", "1"), "pocket takes no chunk"),

@@ -86,7 +86,7 @@ def test_tables_fit_eighty_columns(ran, monkeypatch):
         assert max(len(line.rstrip()) for line in said.splitlines()) <= int(columns)
         assert "n=3" in said
         assert re.search(r"^ +\[\d\.\d\d, 1\.00\]", said, re.MULTILINE)
-        assert "who beats whom, as published" in said
+        assert "pairwise wins, as published" in said
         assert "memrope.window=14" in said
 
 
@@ -99,7 +99,7 @@ def test_another_baseline_and_another_place(ran, tmp_path):
     assert not (tmp_path / "r/manifest.json").exists()
     said = horizon("compare", "c", "--baseline", "attention_sink", cwd=folder, code=2)
     assert said == (
-        "horizon: --baseline attention_sink: no arm is called so; there are: sliding_window, memrope, "
+        "horizon: --baseline attention_sink: no arm has this name; there are: sliding_window, memrope, "
         "memrope.window=14\n"
     )
 
@@ -115,7 +115,7 @@ def test_a_run_keeps_what_it_is_to_be_compared_with(ran, tmp_path):
     horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
     assert json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["asked"]["baseline"] == "memrope"
     said = horizon("run", *ARMS, "--out", "none", "--baseline", "memrop", cwd=tmp_path, code=2)
-    assert "--baseline memrop: no arm is called so (did you mean 'memrope'?); there are: sliding_window, " in said
+    assert "--baseline memrop: no arm has this name (did you mean 'memrope'?); there are: sliding_window, " in said
     assert not (tmp_path / "none").exists()
 
 
@@ -237,7 +237,7 @@ def test_ctrl_c_twice_stops_at_once_without_a_traceback(tmp_path):
             "device 'meta' holds shapes and no numbers; allowed: cpu, cuda",
         ),
         (["run", "--retry", "bad"], "--retry bad: allowed: ok, oom, nan, timeout, skipped, failed"),
-        (["run", "--device", "mps9"], "device 'mps9' is not here"),
+        (["run", "--device", "mps9"], "device 'mps9' is not available"),
         (["run", "--out", "/proc/none"], "cannot write to /proc/none"),
         (["compare", "nowhere"], "no campaign there; make one with: horizon run"),
         (["merge", "all", "nowhere"], "no campaign there; make one with: horizon run"),

@@ -142,7 +142,7 @@ def test_full_attention_beyond_its_training_is_told_of(tmp_path):
         (["sample", "a disc", "--seconds", "0"], "0 is not a number of seconds above 0"),
         (["sample", "a disc", "--strategy", "memrop"], "did you mean 'memrope'"),
         (["sample", "a disc", "--backbone", "wan"], "no backbones entry is called 'wan'"),
-        (["sample", "a disc", "--device", "tpu"], "device 'tpu' is not here; allowed: cpu"),
+        (["sample", "a disc", "--device", "tpu"], "device 'tpu' is not available; allowed: cpu"),
         (["sample", "a disc", "--out", "v.avi"], "give a name that ends in .mp4"),
         (["sample", "a disc", "--out", "taken/v.mp4"], "cannot write taken/v.mp4: taken is not a folder"),
         (["sample", "a disc [3 sec] | now a cross"], "scene 1 (from character 1): cannot read the mark [3 sec]"),

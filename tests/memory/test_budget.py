@@ -169,7 +169,7 @@ def test_echo_infinity_keeps_its_queries_and_its_ids(pocket):
     spec = strategy.adapt(pocket).memory_spec()
     large = strategy.at_budget(spec, dense_bytes(spec, 24))
     assert (large.window, large.memory, large.sink, large.reach) == (22, 3, 3, 25)
-    with pytest.raises(BudgetError, match="6 memory frames have no ids behind a sink of 1 when the first chunk leaves"):
+    with pytest.raises(BudgetError, match="6 memory frames have no ids behind a sink of 1 at the first eviction"):
         registry.strategy("echo_infinity", sink=1, memory=6).resized(spec, 12)
 
 

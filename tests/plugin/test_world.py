@@ -42,7 +42,7 @@ def test_suites_ask_what_the_world_has(backbone):
     (forced,) = Distance().tasks(backbone, "quick")
     assert len(forced.rows) == 32
     assert VbenchLong().remedy(backbone) == (
-        "looks at real videos, and those of halves are drawings of 8 pixels: give --backbone self-forcing"
+        "measures real videos, but those of halves are drawings of 8 pixels: give --backbone self-forcing"
     )
 
 

@@ -85,7 +85,7 @@ def test_a_checkpoint_of_something_else_is_refused(undisturbed):
 def test_a_damaged_checkpoint_is_one_clear_line(undisturbed, tmp_path, content):
     whole = (undisturbed / "state.pt").read_bytes()
     (tmp_path / "state.pt").write_bytes(whole[: len(whole) // 2] if content is None else content)
-    with pytest.raises(CheckpointError, match=r"damaged .* move it away to begin this stage anew") as caught:
+    with pytest.raises(CheckpointError, match=r"damaged .* move it away to restart this stage") as caught:
         trainer(tmp_path)
     assert "\n" not in str(caught.value)
 

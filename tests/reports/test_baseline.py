@@ -48,12 +48,15 @@ def test_names_labels_and_knobs(name, arms):
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("memrop", "--baseline memrop: no arm is called so (did you mean 'memrope'?); there are: sliding_window, memr"),
-        ("full", "--baseline full: no arm is called so; there are: "),
-        ("memrope.window=99", "no arm is called so"),
-        ("memrope.windw=9", "no arm is called so (did you mean 'memrope.window=9'?)"),
-        ("attention_sink", "several arms are called so; give one of: attention_sink.sink=2, attention_sink.sink=4"),
-        ("", "no arm is called so"),
+        (
+            "memrop",
+            "--baseline memrop: no arm has this name (did you mean 'memrope'?); there are: sliding_window, memr",
+        ),
+        ("full", "--baseline full: no arm has this name; there are: "),
+        ("memrope.window=99", "no arm has this name"),
+        ("memrope.windw=9", "no arm has this name (did you mean 'memrope.window=9'?)"),
+        ("attention_sink", "several arms have this name; give one of: attention_sink.sink=2, attention_sink.sink=4"),
+        ("", "no arm has this name"),
     ],
 )
 def test_what_is_not_there_is_one_line(name, says):
@@ -82,7 +85,7 @@ def test_another_baseline_turns_the_marks_round(tmp_path):
     assert [row[-1][-1] for row in sheet.rows] == ["0", "▲"]
     _, (sheet, *_), legend = render(folder, baseline="memrope")
     assert [row[-1][-1] for row in sheet.rows] == ["▼", "0"]
-    assert "worse than memrope of the same table" in legend.marks
+    assert "worse than memrope in the same table" in legend.marks
     assert "Against `memrope`" not in (folder / "report.md").read_text(encoding="utf-8")  # films have no headline score
 
 

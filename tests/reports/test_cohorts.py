@@ -93,8 +93,8 @@ def test_each_machine_has_a_table_of_its_own_with_its_name(tmp_path):
     assert fast.endswith("▼")
     main = titles["as published"]
     assert "chunk (ms)" not in main.heads
-    assert titles["as it happened, on a cpu, threads 1"].rows[0] == ["sliding_window", "100"]
-    assert titles["as it happened, on another, threads 2"].rows[0] == ["sliding_window", "50"]
+    assert titles["timings of quality cells, on a cpu, threads 1"].rows[0] == ["sliding_window", "100"]
+    assert titles["timings of quality cells, on another, threads 2"].rows[0] == ["sliding_window", "50"]
     for page in ("report.html", "report.md"):
         text = (path / page).read_text(encoding="utf-8")
         assert "hat it costs: speed, on another, threads 2" in text
@@ -179,7 +179,7 @@ def test_panels_name_machines_in_words(tmp_path, monkeypatch):
 
 def test_a_table_whose_columns_are_all_aside_is_not_for_a_terminal(tmp_path):
     _, sheets, _ = render(unmeasured(tmp_path / "c"))
-    assert sum("as it happened" in sheet.title for sheet in sheets) == 2
+    assert sum("timings of quality cells" in sheet.title for sheet in sheets) == 2
     assert all(on_terminal(sheet) for sheet in sheets)
     assert all(len(table.columns) > 1 for sheet in sheets for table in fitted(sheet, 100))
     aside = Sheet("of the page only", [])

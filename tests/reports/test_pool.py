@@ -104,7 +104,7 @@ def test_folders_of_several_seeds_go_together_unless_they_share_one(tmp_path):
 def test_a_rollout_with_a_seed_of_its_own_does_not_count_twice(seeds, tmp_path):
     there = Snapshot(seeds[0]).manifest()["asked"]["cells"]
     other = campaign(tmp_path / "o", pocket(VALUES, first=9000), backbone="pocket", seed=9, asked={"cells": there[:1]})
-    with pytest.raises(StoreError, match=r"both have cell .* of a prompt that says its own seed: .* --seeds N"):
+    with pytest.raises(StoreError, match=r"both have cell .* of a prompt that sets its own seed: .* --seeds N"):
         render(seeds[0], other, out=tmp_path / "all")
 
 
@@ -117,7 +117,7 @@ def test_other_prompts_are_named(tmp_path):
 
 
 def test_a_report_of_several_does_not_overwrite_that_of_one(seeds):
-    with pytest.raises(StoreError, match="is a campaign's folder, where its own report lies; give --out another"):
+    with pytest.raises(StoreError, match="is a campaign's folder and holds its own report; give --out another"):
         render(*seeds, out=seeds[0])
     with pytest.raises(StoreError, match="give --out another"):
         render(seeds[0], out=seeds[1])

@@ -206,7 +206,7 @@ def test_untrained_parameters_say_so_and_a_file_must_fit(tmp_path: Path) -> None
     told = EchoInfinity(parameters=str(path)).weights(backbone)
     assert told is not None
     assert (told.trained, told.about) == (True, "trained for a test")
-    with pytest.raises(CheckpointError, match="made for something else: sizes is"):
+    with pytest.raises(CheckpointError, match="trained for another purpose: sizes is"):
         EchoInfinity(parameters=str(path), encoder_layers=1).adapt(backbone)
     with pytest.raises(CheckpointError, match=r"no such file; train one with: horizon train echo_infinity"):
         EchoInfinity(parameters="nowhere.safetensors").adapt(backbone)
@@ -261,7 +261,7 @@ def test_it_is_refused_on_latents_and_on_frames_of_another_size() -> None:
     with pytest.raises(KnobError, match="policy echo_infinity has layers of its own"):
         registry.strategy("videomla", policy="echo_infinity")
     tried = bench()
-    with pytest.raises(KnobError, match="its queries are for frames of 4 tokens, and these have 9"):
+    with pytest.raises(KnobError, match="its queries are for frames of 4 tokens, but the spec has 9"):
         EchoInfinity().open(tried.strategy.adapt(tried.backbone).model.memory_spec((3, 3), 3))
     with pytest.raises(KnobError, match="opened for a bare backbone"):
         EchoInfinity().open(tried.backbone.model.memory_spec((2, 2), 3))

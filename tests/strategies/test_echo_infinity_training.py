@@ -163,7 +163,7 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
     "what", ["echo_infinity.memory=0", "echo_infinity.update=never", "echo_infinity.parameters=x.pt"]
 )
 def test_without_a_memory_there_is_nothing_to_train(tmp_path: Path, what: str) -> None:
-    with pytest.raises(HorizonError, match="no memory in it to train"):
+    with pytest.raises(HorizonError, match="has no memory to train"):
         school.enrol("short", Request(what, tmp_path))
 
 

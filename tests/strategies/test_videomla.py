@@ -413,7 +413,7 @@ def test_a_file_of_weights(tmp_path) -> None:  # type: ignore[no-untyped-def]
     assert read(path, VideoMLA().purpose(half)).digest == found.digest
     other = replace(backbone, model=scramble(CausalWan(CONFIG), seed=1).requires_grad_(False))
     for asked, on in ((VideoMLA(parameters=str(path)), other), (VideoMLA(parameters=str(path), latent=2), backbone)):
-        with pytest.raises(CheckpointError, match=r"made for something else: .* train one with"):
+        with pytest.raises(CheckpointError, match=r"trained for another purpose: .* train one with"):
             asked.adapt(on)
     path.write_bytes(path.read_bytes()[:-100])
     with pytest.raises(CheckpointError, match="damaged"):

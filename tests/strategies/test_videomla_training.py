@@ -114,7 +114,7 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
     ("what", "backbone", "says"),
     [
         ("videomla.latent=999", None, "latent 999 is wider"),
-        ("videomla.parameters=svd", None, "parameters=svd is not trained"),
+        ("videomla.parameters=svd", None, "parameters=svd cannot be trained"),
         ("videomla", "pockte", "did you mean 'pocket'"),
     ],
 )

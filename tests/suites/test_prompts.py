@@ -146,7 +146,7 @@ def test_the_first_prompts_of_a_set():
     assert first(steady, 2) == steady.prompts[:2]
     assert first(steady, 32) == steady.prompts
     for count in (0, 33):
-        with pytest.raises(PromptError, match=rf"{count} prompts of 'steady' .* has 32, so ask for 1 to 32"):
+        with pytest.raises(PromptError, match=rf"{count} prompts of 'steady' .* has 32, so request 1 to 32"):
             first(steady, count)
 
 
@@ -314,10 +314,10 @@ def test_a_prompt_with_two_seeds_is_two_prompts(tmp_path):
     [
         ("p.csv", "", "no prompt in it"),
         ("p.csv", "prompt\n", "no prompt in it"),
-        ("p.csv", "a fox\na den\n", r"line 1: no column is called 'prompt'; .*allowed: prompt, id, .*given: 'a fox'"),
-        ("p.csv", "prompt;id\na fox;1\n", r"line 1: no column is called 'prompt'; .*commas between them"),
+        ("p.csv", "a fox\na den\n", r"line 1: no column is named 'prompt'; .*allowed: prompt, id, .*given: 'a fox'"),
+        ("p.csv", "prompt;id\na fox;1\n", r"line 1: no column is named 'prompt'; .*commas between them"),
         ("p.csv", "prompt,sed\na,1\n", r"line 1: unknown column 'sed' \(did you mean 'seed'\?\); .*remove the others"),
-        ("p.csv", "prompt,id,id\na,1,2\n", r"line 1: two columns are called 'id'"),
+        ("p.csv", "prompt,id,id\na,1,2\n", r"line 1: two columns are named 'id'"),
         ("p.csv", "prompt\na fox, red\n", r"line 2: 2 cells for 1 columns; put a prompt with commas into quotes"),
         ("p.csv", 'prompt\n"a\nb"\n"c" d\n', r"line 4: not CSV .*; put a prompt"),
         ("p.csv", "prompt,seed\na,1.5\n", r"line 2: \"seed\" must be .* from 0 to 4,294,967,295; given: '1.5'"),

@@ -1,4 +1,4 @@
-"""Checkpoints as people have them: read strictly, and without executing what a file contains."""
+"""Checkpoints in the formats that are in use, read strictly and without executing any content of a file."""
 
 from harness.backbone.checkpoints.load import (
     BARE,

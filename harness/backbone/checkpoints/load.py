@@ -1,7 +1,7 @@
-"""Published checkpoints into a `CausalWan`, strictly, without ever executing what a file contains.
+"""Loading of published checkpoints into a `CausalWan`, strictly, without executing any content of a file.
 
 Containers: a dict with `generator_ema`, `generator` (Self-Forcing, Causal-Forcing, LongLive), `model` or `state_dict`,
-or the bare parameters, which safetensors always are, in one file or in several with an index. Names may be those of
+or the bare parameters (always so in safetensors), in one file or in several with an index. Names may be those of
 wrappers and of diffusers (`harness.backbone.checkpoints.names`).
 """
 
@@ -27,19 +27,19 @@ from harness.memory.terms import DTYPES
 
 CONTAINERS = ("generator_ema", "generator", "model", "state_dict")
 BARE = "bare"
-"""What the container of a file is called that has none."""
+"""Container name of a file that has no container."""
 SCALES = (".scale_weight", ".weight_scale", ".scale_input", ".input_scale", "scaled_fp8")
-"""How names of the numbers end that weights of 8 bits are multiplied by."""
+"""Suffixes of the names of scales, which multiply weights of 8 bits."""
 SHOWN = 4
 
 
 def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) -> str:
-    """Load `path` into `model` strictly and return which container was taken ("generator_ema", ..., or "bare").
+    """Load `path` into `model` strictly and return the container that was used ("generator_ema", ..., or "bare").
 
-    `key` asks for one container; without it the first of generator_ema, generator, model is taken. The model keeps its
-    data type and device; one on "meta" takes the tensors of the file, in its own data type. Nothing of the model
-    changes if the file does not fit. Raises CheckpointError for a file that is missing, damaged, needs code to be
-    executed, or belongs to another architecture; the message names the keys.
+    `key` selects one container; without it the first of generator_ema, generator, model is used. The model keeps its
+    data type and device; one on "meta" takes the tensors of the file, in its own data type. The model is unchanged if
+    the file does not fit. Raises CheckpointError for a file that is missing, damaged, would execute code, or belongs to
+    another architecture; the message names the keys.
     """
     state, taken = read_checkpoint(path, key)
     fill(model, state, path)
@@ -47,7 +47,7 @@ def load_checkpoint(model: nn.Module, path: str | Path, key: str | None = None) 
 
 
 def fill(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> None:
-    """Put parameters by native name, which came from `path`, into a model, as `load_checkpoint` does."""
+    """Set the parameters of a model from a state by native name, read from `path`, as `load_checkpoint` does."""
     wanted = model.state_dict()
     on_meta = any(x.is_meta for x in wanted.values())
     _compare(Path(path), state, wanted, on_meta)
@@ -57,13 +57,13 @@ def fill(model: nn.Module, state: Mapping[str, Tensor], path: str | Path) -> Non
 
 
 def save_weights(module: nn.Module, path: Path, dtype: torch.dtype, metadata: Mapping[str, str]) -> None:
-    """Write a module's weights, and what they are about; the file is there whole or not at all."""
+    """Write a module's weights with metadata, as a whole file or not at all."""
     tensors = {name: x.detach().to("cpu", dtype).contiguous() for name, x in module.state_dict().items()}
     write_open(path, lambda file: file.write(save(tensors, metadata=dict(metadata))))
 
 
 def read_metadata(path: Path, remedy: str) -> dict[str, str]:
-    """What a safetensors file says of itself. Raises CheckpointError, with the `remedy`, where it is missing or
+    """Return the metadata of a safetensors file. Raises CheckpointError, with the `remedy`, where it is missing or
     damaged."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; {remedy}")
@@ -76,7 +76,7 @@ def read_metadata(path: Path, remedy: str) -> dict[str, str]:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """SHA-256 of all parameters by name, rounded to bfloat16: the same in every data type that a model is used in."""
+    """Return the SHA-256 of all parameters by name, rounded to bfloat16, so that it is the same in every data type."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.state_dict().items()):
         digest.update(name.encode())
@@ -87,18 +87,18 @@ def fingerprint(model: nn.Module) -> str:
 def read_checkpoint(
     path: str | Path, key: str | None = None, usual: str | None = None
 ) -> tuple[dict[str, Tensor], str]:
-    """The parameters in `path` by native name, on the CPU, and which container they came from.
+    """Return the parameters in `path` by native name, on the CPU, and the container they came from.
 
     Parameters
     ----------
-    path: of a checkpoint, or of the index of one in several files.
-    key: the container to take, "bare" for the file's own parameters.
-    usual: without `key`, the container that is taken where the file has it; where it has not, it must have one of
-        CONTAINERS only, or none. With neither, the first of CONTAINERS is taken.
+    path: a checkpoint, or the index of one in several files.
+    key: the container to read, "bare" for the file's own parameters.
+    usual: without `key`, the container that is read where the file has it; a file without it must have exactly one of
+        CONTAINERS, or none. With neither argument, the first of CONTAINERS is read.
 
     Raises
     ------
-    CheckpointError: for a file that cannot be read safely, or does not say which of its containers is meant, and for
+    CheckpointError: for a file that cannot be read safely, or leaves open which of its containers is meant, and for
         weights of 8 bits.
     """
     path = Path(path)
@@ -117,9 +117,9 @@ def read_checkpoint(
 def read_tensors(
     path: str | Path, containers: Sequence[str], loose: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], str]:
-    """The tensors in the first of `containers` that a file has, or the file's own; by their names without the prefixes
-    of wrappers, on the CPU; and which container it was. loose: names of settings that may stand beside the file's own
-    tensors, and are left out.
+    """Return the tensors in the first of `containers` that a file has, or the file's own, and the container's name.
+    Names are without the prefixes of wrappers; tensors are on the CPU. loose: names of settings that may stand beside
+    the file's own tensors and are skipped.
 
     Raises CheckpointError for a file that is missing, damaged, needs code to be executed, or holds anything else.
     """
@@ -130,7 +130,7 @@ def read_tensors(
 def _tensors(
     path: Path, content: Mapping[str, Any], containers: Sequence[str], key: str | None = None, loose: Sequence[str] = ()
 ) -> tuple[dict[str, Tensor], str]:
-    """What `read_tensors` gives, from the content of a file; key: the container to take."""
+    """Return the result of `read_tensors` for the content of a file; key: the container to read."""
     taken = next((name for name in containers if isinstance(content.get(name), Mapping)), BARE)
     if key is not None:
         if not isinstance(content.get(key), Mapping) and (key != BARE or _containers(content)):
@@ -149,7 +149,7 @@ def _tensors(
 
 
 def _usual(path: Path, content: Mapping[str, Any], usual: str) -> str | None:
-    """The container of a file that nobody has chosen one of: the usual one, else the only one."""
+    """Return the container to read when none was chosen: the usual one, else the only one."""
     if isinstance(content.get(usual), Mapping):
         return usual
     there = _containers(content)
@@ -160,7 +160,7 @@ def _usual(path: Path, content: Mapping[str, Any], usual: str) -> str | None:
 
 
 def _containers(content: Mapping[str, Any]) -> list[str]:
-    """Names of all that could be a model."""
+    """Return the names of all entries that could be a model."""
     return sorted(
         name
         for name, held in content.items()
@@ -173,7 +173,7 @@ def _is_model(state: Mapping[str, Any]) -> bool:
 
 
 def _choice(content: Mapping[str, Any]) -> str:
-    """What to take instead of a container that a file has not."""
+    """Return the part of a message that says what to choose instead of a container that is missing."""
     there = _containers(content)
     if there:
         return f"; it has {', '.join(map(_plain, there))}: choose with --container NAME"
@@ -181,7 +181,7 @@ def _choice(content: Mapping[str, Any]) -> str:
 
 
 def _renamed(path: Path, state: Mapping[str, Tensor], called: Iterable[str]) -> dict[str, Tensor]:
-    """Parameters under other names, which come in the same order."""
+    """Return parameters under other names, which come in the same order."""
     found = dict(zip(called, state.values(), strict=True))
     if len(found) != len(state):
         raise CheckpointError(
@@ -191,7 +191,7 @@ def _renamed(path: Path, state: Mapping[str, Tensor], called: Iterable[str]) -> 
 
 
 def _check_precision(path: Path, state: Mapping[str, Tensor]) -> None:
-    """Raise CheckpointError for weights of 8 bits and fewer, before their scales are taken for another architecture."""
+    """Raise CheckpointError for weights of 8 bits or fewer, before their scales look like another architecture."""
     small = {name: x for name, x in state.items() if str(x.dtype).startswith(("torch.float8", "torch.float4"))}
     scale = next((name for name in state if name.endswith(SCALES)), None)
     if not small and scale is None:
@@ -205,7 +205,7 @@ def _check_precision(path: Path, state: Mapping[str, Tensor]) -> None:
 
 
 def read_content(path: Path) -> Mapping[str, Any]:
-    """Whatever a file of tensors holds, by name. Raises CheckpointError for one that cannot be read safely."""
+    """Return the content of a file of tensors, by name. Raises CheckpointError for one that cannot be read safely."""
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file; give the path of a .pt or .safetensors checkpoint")
     check_name(path)
@@ -221,7 +221,7 @@ def read_content(path: Path) -> Mapping[str, Any]:
             "ask its author for a file of plain tensors (safetensors)"
         ) from None
     except Exception as error:
-        # A damaged file meets its reader with errors of any kind, IndexError and struct.error among them.
+        # Readers of a damaged file raise errors of any kind, IndexError and struct.error among them.
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CheckpointError(f"{path}: damaged or cut short ({reason}); fetch it again") from None
     if not isinstance(content, Mapping):
@@ -230,7 +230,7 @@ def read_content(path: Path) -> Mapping[str, Any]:
 
 
 def _gathered(path: Path) -> dict[str, Tensor]:
-    """All tensors of the files that an index names. Raises CheckpointError unless each is where the index says."""
+    """Return the tensors of all files of an index. Raises CheckpointError unless each is where the index says."""
     files = read_index(path)
     found: dict[str, Tensor] = {}
     for file in sorted(set(files.values())):
@@ -247,7 +247,7 @@ def _gathered(path: Path) -> dict[str, Tensor]:
 
 
 def _is_zip(path: Path) -> bool:
-    """Whether this is torch's current format, which can be mapped instead of read."""
+    """Return whether this is torch's current format, which can be memory-mapped."""
     with path.open("rb") as file:
         return file.read(4) == b"PK\x03\x04"
 
@@ -275,12 +275,12 @@ def _compare(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tenso
 
 
 def _some(things: Iterable[object]) -> str:
-    """The first few names, and how many there are."""
+    """Return the first few names and the number of the others."""
     ordered = sorted(map(_plain, things))
     more = f" and {len(ordered) - SHOWN} more" if len(ordered) > SHOWN else ""
     return f"{', '.join(ordered[:SHOWN])}{more}" if ordered else "nothing"
 
 
 def _plain(name: object) -> str:
-    """A name, which may be anything: as written in code if a line break or a control character is in it."""
+    """Return a name in one line; one with a line break or a control character is written as in code."""
     return name if isinstance(name, str) and name.isprintable() else repr(name)

@@ -1,8 +1,8 @@
-"""What parameters and layers of the published DiT are called in other people's files.
+"""Translation of the names of parameters and layers in third-party files to those of the published DiT.
 
-Wrappers of training put words into names (FSDP, DDP, torch.compile) and owners put one before all of them (the object
-that a trainer saved, ComfyUI's `model.diffusion_model.`). Diffusers calls most layers something else, and the second
-norm of a block what Wan calls its third.
+Training wrappers insert words into names (FSDP, DDP, torch.compile), and some tools put a prefix before all of them
+(the object that a trainer saved, ComfyUI's `model.diffusion_model.`). Diffusers renames most layers, and calls the
+third norm of a Wan block its second.
 """
 
 from __future__ import annotations
@@ -28,34 +28,34 @@ _OTHERS = (
     (r"^(blocks\.\d+)\.scale_shift_table$", r"\1.modulation"),
     (r"^(blocks\.\d+)\.norm2\.", r"\1.norm3."),
 )
-"""What else diffusers calls otherwise: the modulations, and the only norm of a block that has weights."""
+"""Other names that differ in diffusers: the modulations, and the only norm of a block that has weights."""
 
 
 def native(names: Iterable[str]) -> list[str]:
-    """Names without what wrappers added to them, in the same order."""
+    """Return names without the parts that wrappers added, in the same order."""
     bare = list(names)
     for infix in INFIXES:
         bare = [name.replace(infix, "") for name in bare]
     while owner := next((each for each in OWNERS if bare and all(name.startswith(each) for name in bare)), None):
-        # A wrapper's prefix is on every name, a module that happens to be called so is not.
+        # A wrapper's prefix is on every name; a module of the same name is not.
         bare = [name.removeprefix(owner) for name in bare]
     return bare
 
 
 def is_diffusers(names: Iterable[str]) -> bool:
-    """Whether a model's parameters are called as diffusers calls them."""
+    """Return whether the names of a model's parameters are those of diffusers."""
     return any(name.startswith("condition_embedder.") or ".attn1." in name for name in names)
 
 
 def layer(name: str) -> str:
-    """The published name of a layer that diffusers may call otherwise."""
+    """Return the published name of a layer that diffusers may name differently."""
     for theirs, ours in _LAYERS:
         name = re.sub(theirs, ours, name)
     return name
 
 
 def parameter(name: str) -> str:
-    """The published name of a parameter of a model in diffusers."""
+    """Return the published name of a parameter of a model in diffusers."""
     for theirs, ours in _OTHERS:
         name = re.sub(theirs, ours, name)
     return layer(name)

@@ -1,12 +1,11 @@
-"""The published files that a backbone is made of: where they are looked for, whether they are the right ones, how to
-get them. Nothing is ever downloaded here.
+"""The published files of a backbone: how they are found, checked and obtained. This module never downloads anything.
 
-A file is looked for in the folder of weights that was given (`--weights`, or HORIZON_WEIGHTS), as it lies in its
-repository, a checkpoint also by its bare name, and then in the Hugging Face cache. Sizes and SHA-256 are those of the
-pinned revisions. Weights of one's own go into a folder whose SHA256SUMS (as coreutils write it) says what they should
-be: a checkpoint listed there need not be the published one, nor a .pt file: NAME.safetensors and
-NAME.safetensors.index.json, its files beside it, stand for NAME.pt. Where SHA256SUMS lists files of a model's folder
-(vae/, ...), these are the model.
+A file is searched in the folder of weights that was given (`--weights`, or HORIZON_WEIGHTS), under its path in its
+repository, a checkpoint also under its bare name, and then in the Hugging Face cache. Sizes and SHA-256 are those of
+the pinned revisions. A user's own weights go into a folder whose SHA256SUMS (in the format of coreutils) gives their
+sums. A checkpoint that is listed there may differ from the published one and need not be a .pt file:
+NAME.safetensors, or NAME.safetensors.index.json with its files beside it, replaces NAME.pt. Where SHA256SUMS lists
+files of a model's folder (vae/, ...), these replace the model.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from harness.errors import CheckpointError
 
 SUMS = "SHA256SUMS"
 FORMS = (".pt", ".safetensors", INDEX)
-"""How the file of a checkpoint may end; published are the first."""
+"""Suffixes that a checkpoint's file may have; published ones have the first."""
 SHOWN = 12
 """Digits of a hash that a message shows."""
 
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file of a Hugging Face repository at a commit. path: inside it; bytes and sha256: what it must be."""
+    """A file of a Hugging Face repository at a commit. path: inside the repository; bytes, sha256: expected values."""
 
     repo: str
     revision: str
@@ -41,24 +40,24 @@ class Artifact:
 
     @property
     def name(self) -> str:
-        """Its last part."""
+        """The last part of the path."""
         return self.path.rpartition("/")[2]
 
     @property
     def part(self) -> str:
-        """The folder in its repository."""
+        """Folder in the repository."""
         return self.path.rpartition("/")[0]
 
     @property
     def alone(self) -> bool:
-        """Whether it is a model by itself, not one of the files of a model's folder."""
+        """Whether the file is a model by itself, not one of the files of a model's folder."""
         return self.path.endswith(".pt")
 
 
 @dataclass(frozen=True)
 class Found:
-    """An artifact and where it is. path: None where it was not found. own: its sum came from the user's SHA256SUMS.
-    trouble: why what was found cannot be it, as far as its size tells."""
+    """An artifact and its place. path: None where it was not found. own: whether its sum came from the user's
+    SHA256SUMS. trouble: why the file at `path` cannot be the artifact, judged by its size."""
 
     artifact: Artifact
     path: Path | None
@@ -68,17 +67,17 @@ class Found:
 
     @property
     def bytes(self) -> int:
-        """Of the file that is wanted: the user's own, or the published one."""
+        """Size of the wanted file: the user's own, or the published one."""
         return self.path.stat().st_size if self.own and self.path else self.artifact.bytes
 
 
 def looked_in(folder: Path | None) -> list[str]:
-    """The places where files are looked for, in their order."""
+    """Return the places where files are searched, in their order."""
     return [*([str(folder)] if folder else []), f"the Hugging Face cache ({hub_cache()})"]
 
 
 def find(artifacts: Sequence[Artifact], folder: Path | None) -> list[Found]:
-    """Where the artifacts are, judged by size alone."""
+    """Return where the artifacts are, judged by size alone."""
     sums = _sums(folder)
     found = []
     for part in dict.fromkeys(artifact.part for artifact in artifacts):
@@ -92,9 +91,9 @@ def find(artifacts: Sequence[Artifact], folder: Path | None) -> list[Found]:
 
 
 def check(found: Found) -> Found:
-    """Compare a file with its hash; one that was compared before, and has not changed since, is not read again.
+    """Compare a file with its hash. A file that was compared before and has not changed since is not read again.
 
-    Raises CheckpointError that names both hashes, and says what to do.
+    Raises CheckpointError that names both hashes and says what to do.
     """
     assert found.path is not None
     actual = remembered_digest(found.path)
@@ -102,7 +101,7 @@ def check(found: Found) -> Found:
         told = f"{found.path}: half-downloaded or another file: its SHA-256 is {actual[:SHOWN]}..., "
         if found.own:
             raise CheckpointError(
-                f"{told}{SUMS} says {found.sha256[:SHOWN]}...; bring back that file, or write the sums again: "
+                f"{told}{SUMS} says {found.sha256[:SHOWN]}...; restore that file, or write the sums again: "
                 f"sha256sum FILE... > {SUMS}"
             )
         raise CheckpointError(
@@ -113,9 +112,9 @@ def check(found: Found) -> Found:
 
 
 def gathered(artifacts: Sequence[Artifact], folder: Path | None, name: str) -> dict[str, Found]:
-    """All artifacts of a backbone called `name`, found and compared with their hashes, by path.
+    """Return all artifacts of backbone `name` by path, found and compared with their hashes.
 
-    Raises CheckpointError, in one line, with what is missing and the commands that get it.
+    Raises CheckpointError, in one line, with the missing files and the commands that get them.
     """
     located = find(artifacts, folder)
     missing = [each.artifact for each in located if each.path is None]
@@ -131,7 +130,7 @@ def gathered(artifacts: Sequence[Artifact], folder: Path | None, name: str) -> d
 
 
 def command(artifacts: Sequence[Artifact]) -> str:
-    """The shell command that downloads artifacts into the Hugging Face cache."""
+    """Return the shell command that downloads artifacts into the Hugging Face cache."""
     by_repo: dict[tuple[str, str], list[str]] = {}
     for each in artifacts:
         wanted = each.path if each.alone else f"--include '{each.part}/*'"
@@ -143,24 +142,24 @@ def command(artifacts: Sequence[Artifact]) -> str:
 
 
 def offline() -> str:
-    """A hint where the environment forbids downloads; empty elsewhere."""
+    """Return a hint where the environment forbids downloads, else an empty text."""
     name = forbids_downloads()
     return f" ({name} is set: unset it for that, or copy the files from another machine)" if name else ""
 
 
 def size_of(artifacts: Sequence[Artifact]) -> str:
-    """Their size in words."""
+    """Return the total size of artifacts in words."""
     return f"{sum(each.bytes for each in artifacts) / 1e9:.2f} GB"
 
 
 def identity(found: Mapping[str, Found]) -> str:
-    """One hash that names a set of files."""
+    """Return one hash that identifies a set of files."""
     told = json.dumps({path: each.sha256 for path, each in sorted(found.items())})
     return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> list[Found]:
-    """An artifact, and the files of its parts where it is a checkpoint in several."""
+    """Return an artifact, and the further files of a checkpoint that has several."""
     name = _there(artifact, folder) if folder else None
     if folder is None or name is None:
         cached = _cached(artifact)
@@ -175,7 +174,7 @@ def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> l
 
 
 def _there(artifact: Artifact, folder: Path) -> str | None:
-    """The path of an artifact inside a folder of weights."""
+    """Return the path of an artifact inside a folder of weights."""
     if not artifact.alone:
         return artifact.path if (folder / artifact.path).is_file() else None
     stem = artifact.path.removesuffix(FORMS[0])
@@ -191,7 +190,7 @@ def _there(artifact: Artifact, folder: Path) -> str | None:
 
 
 def _parts(folder: Path, index: str, sums: Mapping[str, str]) -> list[Found]:
-    """The files that an index names, whose sums the user's SHA256SUMS must say, too."""
+    """Return the files that an index names; the user's SHA256SUMS must list them, too."""
     files = sorted(set(read_index(folder / index).values()))
     paths = [str(Path(index).with_name(file)) for file in files]
     missing = [path for path in paths if not (folder / path).is_file()]
@@ -204,13 +203,13 @@ def _parts(folder: Path, index: str, sums: Mapping[str, str]) -> list[Found]:
 
 
 def _listed(paths: Sequence[str], folder: Path) -> str:
-    """What to do about files of one's own without a sum."""
+    """Return the part of a message that says how to add missing sums of the user's own files."""
     more = " ..." if len(paths) > 1 else ""
     return f"not in {SUMS}, which lists weights of your own; in {folder} run: sha256sum {paths[0]}{more} >> {SUMS}"
 
 
 def _own(folder: Path, path: str, digest: str) -> Found:
-    """A file that the user's SHA256SUMS lists."""
+    """Return a file that the user's SHA256SUMS lists."""
     there = folder / path
     if not there.is_file():
         raise CheckpointError(f"{folder / SUMS} lists {path}, which is not there; add the file, or remove the line")
@@ -224,7 +223,7 @@ def _sized(artifact: Artifact, path: Path) -> Found:
 
 
 def _sums(folder: Path | None) -> dict[str, str]:
-    """What a folder's SHA256SUMS says, by path."""
+    """Return the sums in a folder's SHA256SUMS, by path."""
     path = folder / SUMS if folder else None
     if path is None or not path.is_file():
         return {}
@@ -240,7 +239,7 @@ def _sums(folder: Path | None) -> dict[str, str]:
 
 
 def _cached(artifact: Artifact) -> Path | None:
-    """The file in the Hugging Face cache, at the pinned revision; laid out as huggingface_hub documents it."""
+    """Return the file in the Hugging Face cache at the pinned revision, in the layout of huggingface_hub."""
     snapshot = hub_cache() / f"models--{artifact.repo.replace('/', '--')}" / "snapshots" / artifact.revision
     path = snapshot / artifact.path
     return path if path.is_file() else None

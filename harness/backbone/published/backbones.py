@@ -1,4 +1,4 @@
-"""The published backbones: which files they are made of, and how they are put together.
+"""The published backbones: their files, and how a backbone is assembled from them.
 
 Self-Forcing, arXiv:2506.08009: Wan2.1-T2V-1.3B made causal and distilled to four steps, `generator_ema`. LongLive 1.0,
 arXiv:2509.22622: its base, tuned on long videos with a window and a sink, and a LoRA adapter that is merged into it.
@@ -32,16 +32,16 @@ STRIDE = 8
 PATCH = 2
 SIZE = (480, 832)
 CONFIG = "config.json"
+"""In a user's folder of weights: the sizes of the DiT, named as Wan2.1 publishes them."""
 LARGEST, MOST_LAYERS = 2**20, 1000
-"""Of any size, and of layers, that a file may ask for."""
-"""In a folder of weights of one's own: the sizes of the DiT, named as Wan2.1 publishes them."""
+"""Largest size, and most layers, that a file may request."""
 ENCODER, TOKENIZER, VAE = "text_encoder", "tokenizer", "vae"
 
 
 @dataclass(frozen=True)
 class Published:
-    """A published backbone. container: of its checkpoint, and taken from one's own where it has that one, too; adapter:
-    a LoRA file that is merged into it."""
+    """A published backbone. container: of its checkpoint; also read from a user's checkpoint that has it. adapter: a
+    LoRA file that is merged into the checkpoint."""
 
     name: str
     checkpoint: Artifact
@@ -50,7 +50,7 @@ class Published:
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """All files that it is made of."""
+        """All files of the backbone."""
         return (self.checkpoint, *((self.adapter,) if self.adapter else ()), *pins.WAN)
 
 
@@ -76,7 +76,7 @@ EXAMPLES = (
     "A small robot with a round white head waters rows of plants in a greenhouse, moving from pot to pot, steam on the "
     "glass; stylised animation with soft colours.",
 )
-"""Prompts to calibrate and train with: none of them is in a suite."""
+"""Prompts for calibration and training; none of them is part of a suite."""
 
 
 def self_forcing(
@@ -90,12 +90,12 @@ def self_forcing(
     container: str | None = None,
     chunk: int = CHUNKS[0],
 ) -> Backbone:
-    """Wan2.1-T2V-1.3B made causal by Self-Forcing: four steps, chunks of 3 latent frames, trained on 21.
+    """Return Wan2.1-T2V-1.3B made causal by Self-Forcing: four steps, chunks of 3 latent frames, trained on 21.
 
-    weights: a folder in which its files are looked for, before the Hugging Face cache. size: (height, width) in pixels.
-    tiling, offload: see `published.vae.WanCodec`. container: of a checkpoint of one's own that has several;
-    "bare" for one without. chunk: latent frames denoised together; 1 for frame-wise checkpoints. Raises CheckpointError
-    where files are missing, damaged, unsafe, or others, and PresetError for another size or chunk.
+    weights: a folder that is searched for its files before the Hugging Face cache. size: (height, width) in pixels.
+    tiling, offload: see `published.vae.WanCodec`. container: the container to read of a user's checkpoint that has
+    several; "bare" for one without. chunk: latent frames denoised together; 1 for frame-wise checkpoints. Raises
+    CheckpointError for files that are missing, damaged, unsafe or different, PresetError for another size or chunk.
     """
     return _assembled(SELF_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
 
@@ -111,16 +111,16 @@ def longlive(
     container: str | None = None,
     chunk: int = CHUNKS[0],
 ) -> Backbone:
-    """LongLive 1.0: Self-Forcing's model tuned on videos of a minute with a window and a sink, its adapter merged.
+    """Return LongLive 1.0: Self-Forcing's model tuned on one-minute videos with a window and a sink, adapter merged.
 
-    Beyond the 21 latent frames of Self-Forcing's training it saw windows only, so `full` ends there, too.
-    Published with attention_sink.sink=3,window=12,on_switch=recache. Arguments and errors as of `self_forcing`.
+    Beyond the 21 latent frames of Self-Forcing's training it saw windows only, so `full` stops at 21 here, too.
+    Published with attention_sink.sink=3,window=12,on_switch=recache. Arguments and errors are those of `self_forcing`.
     """
     return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload, container, chunk)
 
 
 def files_of(name: str, weights: str | Path | None) -> list[Found]:
-    """Where the files of a published backbone are, as far as their sizes tell; nothing for other backbones."""
+    """Return the files of a published backbone, judged by their sizes; an empty list for other backbones."""
     published = BY_NAME.get(name)
     return find(published.artifacts, weights_folder(weights)) if published else []
 
@@ -155,10 +155,10 @@ def _assembled(
         "chunk": chunk,
     }
     if device == "meta":
-        # No file is read: what was asked for is all that is known of the container.
+        # On meta no file is read, so the requested container is the only one known.
         options |= _recorded(published, container or published.container)
         return Backbone(model=build(_config(weights), device="meta", dtype=dtype), options=options, **about)
-    # Before 29 GB are hashed and read.
+        # Checked first, because hashing and reading 29 GB takes long.
     from harness.backbone.published.text import Umt5, transformers_version
 
     transformers_version()
@@ -186,12 +186,12 @@ def _assembled(
 
 
 def _recorded(published: Published, container: str) -> dict[str, str]:
-    """The option that says which container a model came from; none for the usual one, whose name says nothing new."""
+    """Return the option that records a model's container; none for the usual one, whose name adds nothing."""
     return {"container": container} if container != published.container else {}
 
 
 def _config(weights: str | Path | None) -> WanConfig:
-    """Wan2.1-T2V-1.3B, unless a folder of weights of one's own says other sizes."""
+    """Return the sizes of Wan2.1-T2V-1.3B, unless the user's folder of weights gives other sizes."""
     path = _own_sizes(weights)
     if path is None:
         return WanConfig()
@@ -206,7 +206,7 @@ def _config(weights: str | Path | None) -> WanConfig:
         return config
     except (OSError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: not the sizes of a Wan DiT ({error}); move it away for Wan2.1-T2V-1.3B"
+            f"{path}: not the sizes of a Wan DiT ({error}); remove it to use the sizes of Wan2.1-T2V-1.3B"
         ) from None
 
 
@@ -215,7 +215,7 @@ def _largest(value: Any) -> float:
 
 
 def _own_sizes(weights: str | Path | None) -> Path | None:
-    """The file with sizes of one's own, if there is one."""
+    """Return the file with the user's own sizes, if there is one."""
     folder = weights_folder(weights)
     path = folder / CONFIG if folder else None
     return path if path is not None and path.is_file() else None
@@ -229,7 +229,7 @@ def _model(
     dtype: str,
     container: str | None,
 ) -> tuple[CausalWan, str]:
-    """The DiT, built without weights and filled with those of the file, each converted once; and their container."""
+    """Return the DiT filled with the file's weights, each converted once, and the container that was read."""
     path = _path(found, published.checkpoint)
     state, taken = read_checkpoint(path, container, published.container)
     if published.adapter is not None:
@@ -249,8 +249,8 @@ def _codec(found: Mapping[str, Found], device: str, dtype: torch.dtype, tiling: 
 def _check_fit(config: WanConfig, codec: WanCodec) -> None:
     if codec.vae.config.z_dim != config.in_dim:
         raise CheckpointError(
-            f"the VAE's latents have {codec.vae.config.z_dim} channels and the DiT takes {config.in_dim}; they are not "
-            "of one model"
+            f"the VAE's latents have {codec.vae.config.z_dim} channels and the DiT takes {config.in_dim}; use a VAE "
+            "and a DiT of the same model"
         )
 
 
@@ -261,7 +261,7 @@ def _path(found: Mapping[str, Found], artifact: Artifact) -> Path:
 
 
 def _folder(found: Mapping[str, Found], part: str) -> Path:
-    """The one folder in which all files of a model are."""
+    """Return the one folder that contains all files of a model."""
     folders = {each.path.parent for each in found.values() if each.artifact.part == part and each.path is not None}
     if len(folders) != 1:
         raise CheckpointError(
@@ -273,10 +273,10 @@ def _folder(found: Mapping[str, Found], part: str) -> Path:
         path.name for path in folder.iterdir() if path.name not in checked and not path.name.startswith(".")
     )
     if others:
-        # Whoever reads the folder may prefer one of them, and its hash would be nobody's.
+        # The library that reads the folder may prefer one of them, whose hash is not recorded.
         raise CheckpointError(
-            f"{folder}: holds files that nobody checked: {', '.join(others[:3])}; move them away, or list all files of "
-            f"{part} in {SUMS}"
+            f"{folder}: holds files without a recorded sum: {', '.join(others[:3])}; move them away, or list all files "
+            f"of {part} in {SUMS}"
         )
     return folder
 
@@ -285,6 +285,7 @@ def _latent_size(size: Sequence[int]) -> tuple[int, int]:
     step = STRIDE * PATCH
     if len(size) != 2 or any(side < step or side % step for side in size):
         raise PresetError(
-            f"a size of {' x '.join(map(str, size))} pixels cannot be; height and width are multiples of {step}"
+            f"a size of {' x '.join(map(str, size))} pixels is not possible; height and width must be multiples "
+            f"of {step}"
         )
     return size[0] // STRIDE, size[1] // STRIDE

@@ -1,11 +1,11 @@
 """LoRA adapters, merged into the weights that they change.
 
 Source: LoRA, arXiv:2106.09685; rsLoRA, arXiv:2312.03732; LongLive, arXiv:2509.22622, whose adapter of rank 256 with
-alpha 256 changes every linear layer inside every block. Unmerged, it costs every pass two more products a layer;
-merged, nothing.
+alpha 256 changes every linear layer inside every block. Unmerged, it would add two products a layer to every pass;
+merged, it adds none.
 
-The product of the two matrices counts alpha / rank times (rsLoRA: alpha / sqrt(rank)). Alpha is looked for in the file,
-a scalar a layer or one for all, then in `adapter_config.json` beside it, as peft writes it.
+The product of the two matrices is scaled by alpha / rank (rsLoRA: alpha / sqrt(rank)). Alpha is read from the file, as
+a scalar for each layer or for all, else from `adapter_config.json` beside it, in peft's format.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from harness.files import load_json
 from harness.memory.terms import DTYPES
 
 CONTAINER = "generator_lora"
-"""Of LongLive's published adapter, whose alpha is its rank and stands nowhere."""
+"""Container of LongLive's published adapter, whose alpha equals its rank and is not stored."""
 CONFIG = "adapter_config.json"
 SCALES = ("lora_alpha", "network_alpha", "alpha")
-"""What alpha is called beside the matrices."""
+"""Names of alpha beside the matrices."""
 _HALVES = {"lora_A": "A", "lora_down": "A", "lora.down": "A", "lora_B": "B", "lora_up": "B", "lora.up": "B"}
 _NAME = re.compile(r"(?P<module>.+)\.(?P<half>lora_[AB]|lora_down|lora_up|lora\.down|lora\.up)(?:\.default)?\.weight")
 _PREFIX = re.compile(r"(?:base_model\.model\.|diffusion_model\.|transformer\.|model\.)+")
@@ -40,7 +40,7 @@ _OTHERS = {
     "diff": "full weights",
 }
 REPEATS = 4
-"""Most repetitions in a pattern of peft. With so many, the longest name of a layer is tried in an instant."""
+"""Most repetitions in a pattern of peft; with this many, matching the longest layer name is still fast."""
 _APART = re.compile(r"\\.|\[\^?\]?[^\]]*\]", re.DOTALL)
 _REPEAT = re.compile(r".[*+?{]", re.DOTALL)
 FLAT = "lora_unet_"
@@ -48,10 +48,10 @@ FLAT = "lora_unet_"
 
 
 def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
-    """The pairs (A [rank, in], B [out, rank], scaled) of a LoRA file by the module that they change.
+    """Return the pairs (A [rank, in], B [out, rank], scaled) of a LoRA file by the module that they change.
 
-    Names are read as peft, diffusers, ComfyUI and kohya's trainer write them.
-    Raises CheckpointError for a file that is missing, damaged, unsafe, no adapter, or one whose scale is not known.
+    Names may have the forms that peft, diffusers, ComfyUI and kohya's trainer write.
+    Raises CheckpointError for a file that is missing, damaged, unsafe, not an adapter, or of unknown scale.
     """
     path = Path(path)
     state, container = read_tensors(path, (CONTAINER,), loose=SCALES)
@@ -69,7 +69,7 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
         if named is None or value.ndim != 2:
             kind = next((f"; it is {what}, not LoRA" for part, what in _OTHERS.items() if f".{part}" in name), "")
             raise CheckpointError(
-                f"{path}: not a LoRA adapter: {name} is no matrix lora_A or lora_B of a linear layer{kind}"
+                f"{path}: not a LoRA adapter: {name} is not a matrix lora_A or lora_B of a linear layer{kind}"
             )
         _check_stored(path, name, value)
         module, half = _module(named["module"]), _HALVES[named["half"]]
@@ -94,7 +94,7 @@ def read_adapter(path: str | Path) -> dict[str, tuple[Tensor, Tensor]]:
 def merged(
     state: Mapping[str, Tensor], adapter: Mapping[str, tuple[Tensor, Tensor]], path: str | Path
 ) -> dict[str, Tensor]:
-    """Parameters by native name with W + B A for every weight that the adapter changes, computed in float32.
+    """Return parameters by native name with W + B A for every weight that the adapter changes, computed in float32.
 
     Raises CheckpointError, naming the layer and the adapter's `path`, for one that belongs to another architecture.
     """
@@ -120,13 +120,13 @@ def merged(
 
 
 def _module(name: str) -> str:
-    """The native name of a layer."""
+    """Return the native name of a layer."""
     prefix = _PREFIX.match(name)
     return names.layer(name[prefix.end() :] if prefix else name)
 
 
 def _config(path: Path, container: str) -> dict[str, Any]:
-    """What is said of all layers: in the file beside the matrices, else in peft's file beside it."""
+    """Return the settings of all layers: from the file with the matrices, else from peft's file beside it."""
     content = read_content(path)
     for name in SCALES:
         if content.get(name) is not None:
@@ -155,7 +155,7 @@ def _config(path: Path, container: str) -> dict[str, Any]:
 def _scale(
     path: Path, called: tuple[str, str], rank: int, alphas: Mapping[str, float], config: Mapping[str, Any]
 ) -> float:
-    """What the product of a layer's matrices counts. called: the names of the layer, native and as in the file."""
+    """Return the scale of a layer's product. called: the names of the layer, native and as in the file."""
     patterns: list[tuple[re.Pattern[str], float]] = config.get("alpha_pattern", [])
     alpha: float | None = config.get("lora_alpha")
     if config.get("as published"):
@@ -166,14 +166,14 @@ def _scale(
         alpha = next((value for key, value in patterns if any(map(key.fullmatch, called))), alpha)
     if alpha is None:
         raise CheckpointError(
-            f"{path}: the scale of the adapter is not known: alpha stands neither in the file nor in {CONFIG} beside "
-            "it; put the configuration that came with the adapter there"
+            f"{path}: the scale of the adapter is not known: alpha is neither in the file nor in {CONFIG} beside it; "
+            "put the configuration that came with the adapter there"
         )
     return alpha / (math.sqrt(rank) if config.get("use_rslora") else rank)
 
 
 def _number(path: Path, name: str, value: object) -> float:
-    """An alpha, as a number; raises CheckpointError for everything else."""
+    """Return an alpha as a number; raise CheckpointError for anything else."""
     told = value
     if isinstance(value, Tensor):
         told = f"{value.dtype} {list(value.shape)} on {value.device}"
@@ -195,14 +195,14 @@ def _check_stored(path: Path, name: str, value: Tensor) -> None:
 
 
 def _pattern(path: Path, key: str) -> re.Pattern[str]:
-    """A pattern of peft, which means layers by the end of their names. Raises CheckpointError for one that is no
-    regular expression, and for one that could be tried for ever: what comes from a file must not hang a command."""
+    """Return a pattern of peft, which matches the ends of layers' names. Raises CheckpointError for an invalid regular
+    expression, and for one whose matching could take unbounded time, since a file must not make a command hang."""
     plain = _APART.sub("x", key).replace("(?:", "(")
     repeats = _REPEAT.findall(plain)
     if len(repeats) > REPEATS or "(?" in plain or any(each[0] == ")" and each[1] != "?" for each in repeats):
         raise CheckpointError(
-            f"{path}: alpha_pattern: {shown(key)} is more than a pattern of layers' names needs: at most {REPEATS} of "
-            "* + ? {}, and no group repeated; write the layers' names"
+            f"{path}: alpha_pattern: {shown(key)} is too complex: allowed are at most {REPEATS} of * + ? {{}}, and no "
+            "repeated group; write the layers' names"
         )
     try:
         return re.compile(rf"(?:.*\.)?(?:{key})")

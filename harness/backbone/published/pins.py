@@ -1,7 +1,7 @@
-"""The published files: at which revision, how large, and with which SHA-256.
+"""The published files: revision, size and SHA-256 of each.
 
-From the manifests that several projects keep of them, which agree; Wan's configurations were made again from what they
-say, and have these hashes.
+The values are from manifests of several projects, which agree. Wan's configuration files were reconstructed from the
+values in them, and have these hashes.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Where files of published backbones lie on this machine, and their remembered digests."""
+"""Places of the files of published backbones on this machine, and a cache of their digests."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ WEIGHTS = "HORIZON_WEIGHTS"
 
 
 def weights_folder(given: str | Path | None) -> Path | None:
-    """The folder of weights that was asked for, or that the environment names. Raises CheckpointError where there is
-    none."""
+    """Return the requested folder of weights, or the one that the environment names. Raises CheckpointError where it
+    does not exist."""
     chosen = given or os.environ.get(WEIGHTS)
     if not chosen:
         return None
     folder = with_home(str(chosen), WEIGHTS)
     if not folder.is_dir():
         raise CheckpointError(
-            f"{folder}: no such folder of weights; give --weights (or {WEIGHTS}) a folder that is there"
+            f"{folder}: no such folder of weights; give --weights (or {WEIGHTS}) a folder that exists"
         )
     return check_name(folder)
 
 
 def remembered_digest(path: Path) -> str:
-    """SHA-256 of a file, remembered with its size and the time of its last change."""
+    """Return the SHA-256 of a file, cached with its size and the time of its last change."""
     stat, key = path.stat(), str(path.resolve())
     known_path = cache_folder() / "sums.json"
     try:
@@ -45,7 +45,7 @@ def remembered_digest(path: Path) -> str:
     if isinstance(entry, list) and len(entry) == 3 and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
         return str(entry[2])
     found = digest(path)
-    # Where it cannot be written nothing is lost but time: the next run reads the file again.
+    # Where the cache cannot be written, the next run only has to read the file again.
     with suppress(OSError):
         write_text(known_path, json.dumps({**known, key: [stat.st_size, stat.st_mtime_ns, found]}))
     return found

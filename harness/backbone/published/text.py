@@ -1,9 +1,8 @@
-"""UMT5-XXL: prompts to text embeddings, computed once and kept on disk.
+"""UMT5-XXL: prompts to text embeddings, computed once and cached on disk.
 
 Source: Wan2.1, arXiv:2503.20314; UMT5, arXiv:2304.09151. Prompts are cleaned (broken characters, HTML entities,
-white space), cut at 512 tokens, and rows beyond a prompt's end are zero. The encoder is four times as large as the
-model that it speaks to, so it is loaded only for prompts that nobody has encoded yet, and gone before anything is
-drawn.
+white space) and cut at 512 tokens; rows beyond a prompt's end are zero. The encoder is four times as large as the DiT,
+so it is loaded only for prompts that are not cached yet, and released before generation begins.
 """
 
 from __future__ import annotations
@@ -30,15 +29,15 @@ from harness.locks import lock
 BATCH = 8
 """Prompts that are encoded at once."""
 OLDEST = (5, 3)
-"""The first `transformers` that reads Wan's encoder. Its files hold one matrix of embeddings, `shared.weight`, and its
-config says `tie_word_embeddings: false`, which 5.0 to 5.2 take to mean that the encoder has embeddings of its own."""
+"""The first version of `transformers` that reads Wan's encoder. Its files hold one embedding matrix, `shared.weight`,
+and its config says `tie_word_embeddings: false`, which 5.0 to 5.2 read as an encoder with separate embeddings."""
 
 
 class Umt5:
     """Prompts to embeddings [B, text_len, text_dim] on `device`, in `dtype`.
 
-    encoder, tokenizer: folders of `transformers`. identity: names their files; embeddings are kept in `cache` under it,
-    a file a prompt.
+    encoder, tokenizer: folders of `transformers`. identity: identifies their files; `cache` stores embeddings under it,
+    one file a prompt.
     """
 
     def __init__(
@@ -71,17 +70,17 @@ class Umt5:
 
     @torch.no_grad()
     def ready(self, prompts: Iterable[str]) -> None:
-        """Encode the prompts that are not kept yet, and let the encoder go. Raises CheckpointError, PromptError."""
+        """Encode the prompts that are not cached yet, and release the encoder. Raises CheckpointError, PromptError."""
         asked = list(dict.fromkeys(prompts))
         if all(self._kept(prompt) is not None for prompt in asked):
             return
         self.folder.mkdir(parents=True, exist_ok=True)
-        # Several processes of a campaign begin alike: one encodes, the others find what it kept.
+        # Processes of a campaign start at the same time: one of them encodes, the others read its cache.
         with lock(self.folder / "encoding.lock"):
             self._encode([prompt for prompt in asked if self._kept(prompt) is None])
 
     def _encode(self, missing: Sequence[str]) -> None:
-        """Encode and keep prompts; the encoder is gone afterwards."""
+        """Encode and cache prompts; the encoder is released afterwards."""
         if not missing:
             return
         tokenizer, encoder = self._load()
@@ -131,7 +130,7 @@ class Umt5:
         return tokenizer, encoder.eval().to(self._where(encoder))
 
     def _where(self, encoder: Any) -> str:
-        """The device, unless it has no room for the encoder beside what is there."""
+        """Return the device, or the CPU where the device lacks memory for the encoder."""
         needed = 1.2 * sum(x.nbytes for x in encoder.parameters())
         device = torch.device(self.device)
         roomy = device.type != "cuda" or torch.cuda.mem_get_info(device)[0] > needed
@@ -141,7 +140,7 @@ class Umt5:
         return self.folder / f"{hashlib.sha256(cleaned(prompt).encode()).hexdigest()}.safetensors"
 
     def _kept(self, prompt: str) -> Tensor | None:
-        """The embedding of a prompt; None where it is not kept, or not as it was: it can be computed again."""
+        """Return a prompt's cached embedding; None where it is missing or damaged, since it can be computed again."""
         if not cleaned(prompt):
             raise PromptError("a prompt is empty; write at least a word")
         try:
@@ -151,7 +150,7 @@ class Umt5:
         return said if self._is_embedding(said) else None
 
     def _is_embedding(self, said: Tensor) -> bool:
-        """Whether these are rows of numbers as the encoder makes them; a row of zeros stands for no token."""
+        """Return whether these are rows in the encoder's format; a row of zeros represents no token."""
         if said.dtype != self.dtype or said.ndim != 2 or said.shape[1] != self.text_dim:
             return False
         return 0 < len(said) <= self.text_len and bool(said.isfinite().all()) and bool(said.any(1).all())
@@ -160,15 +159,15 @@ class Umt5:
         said = said.to("cpu", self.dtype)
         if not self._is_embedding(said):
             raise CheckpointError(
-                f"{self.encoder}: what it makes of a prompt is zero or not finite; get its files again"
+                f"{self.encoder}: its embedding of a prompt is zero or not finite; get its files again"
             )
         tensors = {"embedding": said.contiguous()}
-        # As bytes: the library takes names in UTF-8 only, which the name of the cache need not be.
+        # Written as bytes, because the library accepts UTF-8 names only, and the cache may have another name.
         write_whole(self._path(prompt), lambda beside: beside.write_bytes(save(tensors)))
 
 
 def transformers_version() -> str:
-    """Which `transformers` is installed. Raises CheckpointError where it is none, or one that loads UMT5 wrongly."""
+    """Return the installed version of `transformers`. Raises CheckpointError where none or an unusable one is."""
     needed = f"the text encoder needs transformers {OLDEST[0]}.{OLDEST[1]} or later"
     try:
         found = version("transformers")
@@ -183,7 +182,7 @@ def transformers_version() -> str:
 
 
 def cleaned(prompt: str) -> str:
-    """A prompt as the published encoder gets it."""
+    """Return a prompt in the form that the published encoder expects."""
     try:
         from ftfy import fix_text
     except ImportError:

@@ -1,9 +1,9 @@
-"""Wan's video VAE, decoding a video as it comes.
+"""Wan's video VAE, decoding a video chunk by chunk.
 
-Source: Wan2.1, arXiv:2503.20314: a causal 3-D VAE, 4 x 8 x 8 pixels a latent cell, whose every convolution looks back
-at two frames. Those are carried from chunk to chunk, so a video of n latent frames has exactly 4 n - 3 pictures without
-a seam, and any length takes the memory of one chunk. Decoding long videos in blocks with fresh caches, as released code
-does, makes three pictures fewer a block, and a seam.
+Source: Wan2.1, arXiv:2503.20314: a causal 3-D VAE, 4 x 8 x 8 pixels a latent cell, in which every convolution reads the
+two previous frames. These are carried from chunk to chunk, so a video of n latent frames has exactly 4 n - 3 pictures
+without a seam, and any length takes the memory of one chunk. Decoding long videos in blocks with fresh caches, as
+released code does, gives three pictures fewer a block, and a seam.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ from harness.errors import CheckpointError, PresetError, ShapeError
 from harness.measure.counting import weighed
 
 STRIDE = 8
-"""Pixels of a latent cell, each way."""
+"""Pixels of a latent cell, in each direction."""
 INSTALL = "pip install 'horizon-bench[models]'"
 
 Carried = list[Any]
-"""What every convolution of a decoder looks back at: tensors, or what stands for the beginning of a video."""
+"""Frames that every convolution of a decoder reads next: tensors, or markers of the beginning of a video."""
 
 
 class WanCodec(nn.Module):
-    """An AutoencoderKLWan of `diffusers` between pictures and latents.
+    """Conversion between pictures and latents by an AutoencoderKLWan of `diffusers`.
 
-    tiling: decode in overlapping tiles of 256 pixels, for less memory at large sizes; pictures change a little where
-    tiles meet. offload: keep weights and carried frames in main memory while nothing is decoded.
+    tiling: decode in overlapping tiles of 256 pixels, which takes less memory at large sizes; pictures change slightly
+    where tiles meet. offload: keep weights and carried frames in main memory while nothing is decoded.
     """
 
     frames_per_second = 16.0
@@ -45,9 +45,7 @@ class WanCodec(nn.Module):
         self.device, self.tiling, self.offload = torch.device(device), tiling, offload
         config = vae.config
         if config.patch_size is not None or config.is_residual:
-            raise PresetError(
-                "this VAE is of Wan2.2; Horizon decodes with Wan2.1's, which has neither patches nor shortcuts"
-            )
+            raise PresetError("this VAE is of Wan2.2, with patches and shortcuts; use the VAE of Wan2.1")
         shape = (1, -1, 1, 1, 1)
         self.mean = torch.tensor(config.latents_mean).view(shape)
         self.std = torch.tensor(config.latents_std).view(shape)
@@ -58,7 +56,7 @@ class WanCodec(nn.Module):
     def load(
         cls, folder: Path, *, device: str, dtype: torch.dtype, tiling: bool = False, offload: bool = False
     ) -> WanCodec:
-        """From a folder of `diffusers` (config.json and safetensors), strictly. Raises CheckpointError."""
+        """Load from a folder of `diffusers` (config.json and safetensors), strictly. Raises CheckpointError."""
         kind = autoencoder()
         try:
             vae, told = kind.from_pretrained(
@@ -71,7 +69,7 @@ class WanCodec(nn.Module):
 
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
-        """Pictures [B, 4 n - 3, 3, 8 h, 8 w] in 0..1 -> latents [B, n, C, h, w], the mode of each."""
+        """Return the latents [B, n, C, h, w] of pictures [B, 4 n - 3, 3, 8 h, 8 w] in 0..1, the mode of each."""
         if pixels.shape[1] % 4 != 1:
             raise ShapeError(f"{pixels.shape[1]} pictures cannot be encoded; the VAE takes 4 n - 3: 1, 5, 9, ...")
         with self._here():
@@ -80,19 +78,19 @@ class WanCodec(nn.Module):
         return rearrange((latents - self.mean.to(latents)) / self.std.to(latents), "b c f h w -> b f c h w")
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents [B, n, C, h, w] of a whole video -> pictures [B, 4 n - 3, 3, 8 h, 8 w] in 0..1, float32."""
+        """Return the pictures [B, 4 n - 3, 3, 8 h, 8 w] in 0..1, float32, of a whole video."""
         return self.decoder()(latents)
 
     def decoder(self) -> WanDecoder:
-        """Decodes one video's chunks in their order."""
+        """Return a decoder for the chunks of one video, in their order."""
         return WanDecoder(self)
 
     def footprint(self, batch: int, latent_size: tuple[int, int]) -> int:
-        """Bytes that decoding takes beyond the weights, whatever the length of the video; counted on paper."""
+        """Return the bytes that decoding takes beyond the weights, at any video length; computed on paper."""
         with torch.device("meta"):
             paper = autoencoder().from_config(self.vae.config).to(self.vae.dtype)
             decoder = WanDecoder(WanCodec(paper, device="meta", tiling=self.tiling))
-            # The first picture takes less than the four of every later latent frame.
+            # Three frames, because the first picture takes less than the four of every later latent frame.
             latents = torch.empty(batch, 3, self.vae.config.z_dim, *latent_size)
         with weighed() as count:
             decoder(latents)
@@ -100,7 +98,7 @@ class WanCodec(nn.Module):
 
     @contextmanager
     def _here(self) -> Iterator[None]:
-        """With the weights where they are computed with."""
+        """Hold the weights on the computing device inside this context."""
         try:
             if self.offload:
                 self.vae.to(self.device)
@@ -111,7 +109,7 @@ class WanCodec(nn.Module):
 
 
 class WanDecoder:
-    """One video under way: call it with chunk after chunk."""
+    """Stateful decoder of one video; call it with one chunk after the other."""
 
     def __init__(self, codec: WanCodec) -> None:
         self.codec = codec
@@ -119,8 +117,8 @@ class WanDecoder:
 
     @torch.no_grad()
     def __call__(self, latents: Tensor) -> Tensor:
-        """The next latents [B, F, C, h, w] -> their pictures [B, T, 3, 8 h, 8 w] in 0..1, float32: T is 4 F, and three
-        fewer at the beginning of the video."""
+        """Return the pictures [B, T, 3, 8 h, 8 w] in 0..1, float32, of the next latents [B, F, C, h, w]: T is 4 F, and
+        three fewer at the beginning of the video."""
         codec = self.codec
         with codec._here():
             wide = rearrange(latents, "b f c h w -> b c f h w").to(codec.device, torch.float32)
@@ -131,11 +129,11 @@ class WanDecoder:
         return rearrange((made.float() * 0.5 + 0.5).clamp(0, 1), "b c t h w -> b t c h w")
 
     def state_dict(self) -> dict[str, Any]:
-        """What is needed to go on: the carried frames of every tile."""
+        """Return the state that is needed to resume: the carried frames of every tile."""
         return {f"{row},{column}": list(carried) for (row, column), carried in self.carried.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from `state_dict()`."""
+        """Restore the state from `state_dict()`."""
         where = "cpu" if self.codec.offload else self.codec.device
         self.carried = {
             (int(row), int(column)): [_moved(x, where) for x in carried]
@@ -143,7 +141,7 @@ class WanDecoder:
         }
 
     def _frame(self, latent: Tensor) -> Tensor:
-        """One latent frame [B, C, 1, h, w], its tiles blended as `diffusers` does it for whole videos."""
+        """Decode one latent frame [B, C, 1, h, w]; tiles are blended as `diffusers` blends them for whole videos."""
         vae = self.codec.vae
         height, width = latent.shape[-2:]
         size, step = vae.tile_sample_min_height // STRIDE, vae.tile_sample_stride_height // STRIDE
@@ -169,14 +167,14 @@ class WanDecoder:
         first = place not in self.carried
         carried = self.carried.get(place) or [None] * self.codec.vae._cached_conv_counts["decoder"]
         carried = [_moved(x, latent.device) for x in carried]
-        # The decoder replaces what it is to look back at next time in the list itself.
+        # The decoder updates the carried frames in the list itself.
         made = decoder(latent, feat_cache=carried, feat_idx=[0], first_chunk=first)
         self.carried[place] = carried
         return made
 
 
 def autoencoder() -> Any:
-    """The class of the VAE, from a library that is kept quiet. Raises CheckpointError where it is not installed."""
+    """Return the class of the VAE, with its library's output silenced. Raises CheckpointError where it is missing."""
     try:
         from diffusers import AutoencoderKLWan
         from diffusers.utils import logging
@@ -187,13 +185,13 @@ def autoencoder() -> Any:
 
 
 def unreadable(folder: Path, what: str, error: Exception) -> CheckpointError:
-    """The error for a model's folder that its library cannot read."""
+    """Return the error for a model's folder that its library cannot read."""
     said = (str(error).splitlines() or [type(error).__name__])[0]
     return CheckpointError(f"{folder}: not {what}, or damaged ({type(error).__name__}: {said}); fetch it again")
 
 
 def check_strict(folder: Path, what: str, told: Mapping[str, Any]) -> None:
-    """Raise CheckpointError unless a library filled every parameter from a folder, and used all that is in it."""
+    """Raise CheckpointError unless a library filled every parameter from a folder and used all of its tensors."""
     wrong = {key: told[key] for key in ("missing_keys", "unexpected_keys", "mismatched_keys") if told.get(key)}
     if wrong:
         first = ", ".join(f"{key.replace('_', ' ')} {sorted(map(str, names))[:3]}" for key, names in wrong.items())

@@ -1,4 +1,4 @@
-"""A video's frames as vectors: computed once and kept beside what is read off them."""
+"""Feature vectors of a video's frames, computed once and cached beside the results."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ BATCH = 16
 
 @dataclass(frozen=True)
 class Features:
-    """Vectors of unit length [N, D] of a video's frames [N], which rise."""
+    """Unit vectors [N, D] of a video's frames [N], whose numbers rise."""
 
     frames: NDArray[np.int64]
     vectors: NDArray[np.float32]
 
     def of(self, frames: Iterable[int]) -> NDArray[np.float64]:
-        """The vectors of some of the frames, [n, D]."""
+        """Return the vectors of some of the frames, [n, D]."""
         return self.vectors[np.searchsorted(self.frames, list(frames))].astype(np.float64)
 
 
 def features(film: Film, encoder: Encoder, cache: Path) -> Features:
-    """The vectors of all frames that any metric samples: read from the folder `cache`, else computed and kept there.
+    """Return the vectors of all frames that any metric samples, from the folder `cache` or computed and stored there.
 
     Raises StoreError for a damaged video or network.
     """
@@ -60,6 +60,6 @@ def _kept(path: Path, key: str, frames: NDArray[np.int64]) -> Features | None:
             if str(file["key"]) == key and np.array_equal(file["frames"], frames):
                 return Features(frames, file["vectors"])
     except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
-        # Not there, or damaged: it can always be made again.
+        # A missing or damaged file is computed again.
         pass
     return None

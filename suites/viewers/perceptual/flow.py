@@ -1,9 +1,9 @@
-"""Motion by optical flow, and the verdict of VBench's dynamic degree (Huang et al. 2024): does anything move at all?
+"""Motion by optical flow, and VBench's verdict of dynamic degree (Huang et al. 2024): whether anything moves at all.
 
-Flow is measured between frames an eighth of a second apart (the nearest whole number of frames, at least one); a pair
-counts as the mean length of its longest 5 %, in pixels of the video's own size. Of a window up to 64 pairs are looked
-at, evenly. By RAFT (Teed and Deng 2020) where its weights are, else by polynomial expansion (Farnebäck 2003), on grey
-pictures with a shorter side of at most 256 pixels.
+Flow is measured between frames an eighth of a second apart (the nearest whole number of frames, at least one). A pair
+is represented by the mean length of its longest 5 %, in pixels of the video's own size. A window has up to 64 pairs,
+evenly spaced. Flow is computed by RAFT (Teed and Deng 2020) where its weights exist, else by polynomial expansion
+(Farnebäck 2003), on grey pictures with a shorter side of at most 256 pixels.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from suites.viewers.video_file import Picture, pictures
 
 WEIGHTS = "raft_large_C_T_SKHT_V2-ff5fadd5.pth"
 PAIRS = 64
-"""Of a window, at most: hours of video cost what their windows do."""
+"""Most pairs of a window; it bounds the cost of long windows."""
 SHORT = 256
 LONGEST = 0.05
 UPDATES = 20
-"""Steps in which RAFT refines a flow, as VBench takes them."""
+"""RAFT's refinement steps, as in VBench."""
 FARNEBACK = {"pyr_scale": 0.5, "levels": 5, "winsize": 15, "iterations": 3, "poly_n": 5, "poly_sigma": 1.1}
 CONTRAST = 4
-"""Grey values are multiplied by it for Farnebäck's method. OpenCV damps flow by a fixed amount, which holds soft
-pictures for still (of very soft ones' motion a tenth is left, or less); much more of it would take noise for motion."""
+"""Factor on grey values for Farnebäck's method. OpenCV damps flow by a fixed amount, which makes soft pictures look
+still (very soft ones keep a tenth of their motion, or less); a much larger factor would turn noise into motion."""
 SMALLEST = 128
-"""Pixels of a side that RAFT needs."""
+"""Smallest side that RAFT accepts, in pixels."""
 SAMPLING = f"frames 1/8 s apart, at most {PAIRS} pairs a window, evenly; the longest {LONGEST:.0%} of a pair"
 
 
 class Flow:
-    """Motion in every window: `flow`, pixels in an eighth of a second; `dynamic`, 1 where it moves, else 0.
+    """Motion in every window: `flow`, pixels in an eighth of a second; `dynamic`, 1 where the video moves, else 0.
 
-    raft: RAFT only; without it RAFT where its weights are, else Farnebäck's method.
+    raft: use RAFT only; otherwise RAFT where its weights exist, else Farnebäck's method.
     """
 
     def __init__(self, device: str, raft: bool = False) -> None:
@@ -54,7 +54,7 @@ class Flow:
         self._shorter = 0
 
     def remedy(self) -> str | None:
-        """Why it cannot look and what to do, or None."""
+        """Return why flow cannot be measured and what to do, or None."""
         if not self.raft:
             return lacking(cv2="opencv-python-headless")
         if lacks := lacking(torchvision="torchvision"):
@@ -62,7 +62,7 @@ class Flow:
         return None if self.weights.is_file() else f"needs RAFT's weights; fetch them with: {fetch(self.weights)}"
 
     def protocol(self, metric: str, film: Film) -> dict[str, Any]:
-        """Whatever could change a number."""
+        """Return all settings that could change a number."""
         if self.raft:
             how = {
                 "method": "raft_large",
@@ -84,9 +84,9 @@ class Flow:
         return {**how, "sampling": SAMPLING}
 
     def look(self, metric: str, film: Film) -> Part:
-        """What it sees. Raises StoreError for a damaged video."""
+        """Measure a film. Raises StoreError for a damaged video."""
         if self._last is None or self._last[0] != film:
-            # Both metrics are read off the same pairs.
+            # Both metrics use the same pairs, so the last film's are cached.
             self._last = film, self._windows(film)
         found = [(span.at_frame, lengths) for span, lengths in self._last[1].items()]
         if metric == "flow":
@@ -109,7 +109,7 @@ class Flow:
         return {span: [lengths[frame] for frame in frames] for span, frames in windows.items()}
 
     def _shown(self, picture: Picture) -> Any:
-        """A picture as the method is shown it: grey, or [1, 3, H, W] in -1..1 with sides that RAFT can divide."""
+        """Return a picture in the method's format: grey, or [1, 3, H, W] in -1..1 with sides that RAFT can divide."""
         if not self.raft:
             import cv2
 
@@ -123,7 +123,7 @@ class Flow:
 
     @torch.inference_mode()
     def _flow(self, before: Any, after: Any) -> NDArray[np.float32]:
-        """Where every pixel goes, [H, W, 2] in pixels of the video's own size, right and down."""
+        """Return the displacement of every pixel, [H, W, 2] in pixels of the video's own size, right and down."""
         (ones, (height, width)), (others, _) = before, after
         if self.raft:
             found = self.network(ones, others, num_flow_updates=UPDATES)[-1][0, :, :height, :width]
@@ -136,7 +136,7 @@ class Flow:
 
     @cached_property
     def network(self) -> Any:
-        """RAFT, on its device. Raises StoreError for weights that cannot be read."""
+        """Return RAFT on its device. Raises StoreError for weights that cannot be read."""
         allow_torchvision()
         from torchvision.models.optical_flow import raft_large
 
@@ -150,21 +150,21 @@ class Flow:
 
 
 def starts(start: int, end: int, step: int) -> list[int]:
-    """Frames of a window from which flow is measured, to the one `step` later, which is in the window too."""
+    """Return the frames of a window from which flow is measured; the frame `step` later is in the window too."""
     all_ = range(start, end - step, step)
     return list(all_) if len(all_) <= PAIRS else [all_[each * len(all_) // PAIRS] for each in range(PAIRS)]
 
 
 def longest(flow: NDArray[np.float32]) -> float:
-    """Mean length of the longest 5 % of a flow [H, W, 2]."""
+    """Return the mean length of the longest 5 % of a flow [H, W, 2]."""
     lengths = np.sqrt(np.square(flow.astype(np.float64)).sum(-1)).ravel()
     count = max(1, int(LONGEST * lengths.size))
     return float(np.partition(lengths, -count)[-count:].mean())
 
 
 def dynamic(lengths: Sequence[float], shorter: int) -> float | None:
-    """VBench's verdict on the pairs of a window: 1 where 4 of 16 of them, rounded, move by more than 6 pixels at a
-    shorter side of 256."""
+    """Return VBench's verdict on the pairs of a window: 1 where 4 of 16 of them, rounded, move by more than 6 pixels at
+    a shorter side of 256."""
     if not lengths:
         return None
     moving = sum(length > 6 * shorter / 256 for length in lengths)

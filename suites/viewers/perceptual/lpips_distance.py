@@ -1,4 +1,4 @@
-"""LPIPS (Zhang et al. 2018): how unlike two pictures are to people, by AlexNet's features, at the video's own size."""
+"""LPIPS (Zhang et al. 2018): perceptual distance of two pictures by AlexNet's features, at the video's own size."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from suites.viewers.video_file import SAMPLING, Picture, beginning, footage, mid
 
 WEIGHTS = "alexnet-owt-7be5be79.pth"
 SMALLEST = 31
-"""Pixels of a side that AlexNet needs: of a smaller one nothing is left after its second pooling."""
+"""Smallest side that AlexNet accepts, in pixels; smaller pictures vanish after its second pooling."""
 
 
 class Lpips:
     """Distance of every window to the beginning of its video, mean over pairs of frames: `lpips`.
 
-    random: AlexNet's weights are drawn instead of loaded, the same ones each time; for tests.
+    random: draw AlexNet's weights at random, the same ones each time, instead of loading them; for tests.
     """
 
     def __init__(self, device: str, random: bool = False) -> None:
@@ -32,14 +32,14 @@ class Lpips:
         self.weights = checkpoint(WEIGHTS)
 
     def remedy(self) -> str | None:
-        """Why it cannot look and what to do, or None."""
+        """Return why LPIPS cannot be measured and what to do, or None."""
         lacks = lacking(lpips="lpips", torchvision="torchvision")
         if lacks or self.random or self.weights.is_file():
             return lacks
         return f"needs AlexNet's weights; fetch them with: {fetch(self.weights)}"
 
     def protocol(self, metric: str, film: Film) -> dict[str, Any]:
-        """Whatever could change a number."""
+        """Return all settings that could change a number."""
         return {
             "network": "alex",
             "weights": "random" if self.random else sha256(self.weights),
@@ -49,7 +49,7 @@ class Lpips:
         }
 
     def look(self, metric: str, film: Film) -> Part:
-        """What it sees. Raises StoreError for a damaged video, and for one that is smaller than its network needs."""
+        """Measure a film. Raises StoreError for a damaged video, and for one that is too small for the network."""
         what = footage(film.path)
         if min(what.height, what.width) < SMALLEST:
             raise StoreError(
@@ -72,11 +72,11 @@ class Lpips:
 
     @cached_property
     def network(self) -> Any:
-        """LPIPS, on its device."""
+        """Return LPIPS on its device."""
         allow_torchvision()
         import lpips
 
-        # It asks torchvision for AlexNet in a way that torchvision warns of.
+        # The library requests AlexNet in a way that torchvision warns about.
         with torch.random.fork_rng(devices=[]), warnings.catch_warnings(action="ignore"):
             torch.manual_seed(0)
             try:
@@ -86,7 +86,7 @@ class Lpips:
                 raise StoreError(f"{self.weights}: not AlexNet's weights ({reason}); fetch them anew") from None
 
     def _shown(self, picture: Picture) -> Tensor:
-        """A picture as it is shown to the network, [1, 3, H, W] in -1..1."""
+        """Return a picture in the network's format, [1, 3, H, W] in -1..1."""
         return torch.from_numpy(picture).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
 
     @torch.inference_mode()

@@ -1,7 +1,7 @@
-"""Pictures as vectors: DINOv2 (Oquab et al. 2023) and CLIP (Radford et al. 2021), from files on this machine.
+"""Feature vectors of pictures: DINOv2 (Oquab et al. 2023) and CLIP (Radford et al. 2021), from files on this machine.
 
-A picture is scaled to a shorter side (bicubic, smoothed), cut to the square in its middle, and normalised, as each
-network was published.
+A picture is scaled to a shorter side (bicubic, antialiased), cropped to the central square, and normalised, as
+published for each network.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ NEEDED = ("config.json", "model.safetensors")
 
 @dataclass(frozen=True)
 class Square:
-    """What a network is shown: `crop` pixels, cut from a picture with a shorter side of `short`, less mean, by std."""
+    """Input of a network: `crop` pixels, from a picture with shorter side `short`, minus mean, divided by std."""
 
     short: int
     crop: int
@@ -39,7 +39,7 @@ class Square:
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of network. type: its configuration's word for it; words: the files that texts need."""
+    """A kind of network. type: its name in a configuration; words: the files that texts need."""
 
     type: str
     loader: str
@@ -61,7 +61,7 @@ KINDS = {
 class Encoder:
     """A network of a kind, from a repository's files in the Hugging Face cache, or from a folder.
 
-    Raises StoreError for a name that is neither; and, when it is used, for files that are damaged or another network's.
+    Raises StoreError for a name that is neither; and, when used, for files that are damaged or of another network.
     """
 
     def __init__(self, kind: str, name: str, device: str) -> None:
@@ -71,7 +71,7 @@ class Encoder:
             raise StoreError(f"--{kind} {name}: no such folder, and not a repository's name (owner/name)")
 
     def remedy(self) -> str | None:
-        """Why it cannot be used and what to do, or None."""
+        """Return why it cannot be used and what to do, or None."""
         lacks = lacking(transformers="transformers", safetensors="safetensors")
         if lacks:
             return lacks
@@ -88,7 +88,7 @@ class Encoder:
         )
 
     def identity(self) -> dict[str, Any]:
-        """Whatever could change its vectors: the files' hashes, the versions, the device."""
+        """Return everything that could change its vectors: the files' hashes, the versions, the device."""
         assert self.folder is not None
         names = (*NEEDED, PREPROCESSING, *self.kind.words)
         return {
@@ -100,7 +100,7 @@ class Encoder:
 
     @cached_property
     def folder(self) -> Path | None:
-        """Where its files are; None where a repository was never fetched."""
+        """Folder of its files; None where a repository was never fetched."""
         if self.is_folder:
             return Path(self.name)
         from huggingface_hub import try_to_load_from_cache
@@ -110,13 +110,13 @@ class Encoder:
 
     @cached_property
     def config(self) -> dict[str, Any]:
-        """What its files say it is."""
+        """The configuration in its files."""
         assert self.folder is not None
         return _read(self.folder / NEEDED[0])
 
     @cached_property
     def model(self) -> Any:
-        """The network, on its device."""
+        """The network on its device."""
         assert self.folder is not None
         allow_torchvision()
         import transformers
@@ -125,7 +125,7 @@ class Encoder:
         given = self.config.get("model_type")
         if given != self.kind.type:
             raise StoreError(
-                f"{self.folder}: holds a network of type {given!r}, and --{self.short} is {self.kind.type!r}"
+                f"{self.folder}: holds a network of type {given!r}, but --{self.short} needs {self.kind.type!r}"
             )
         try:
             model, report = getattr(transformers, self.kind.loader).from_pretrained(
@@ -133,14 +133,14 @@ class Encoder:
             )
         except Exception as error:  # whatever the library raises for files that it cannot read
             raise StoreError(f"{self.folder}: cannot be loaded ({' '.join(str(error).split())[:200]})") from None
-        # What a file does not hold is drawn at random, with a warning at most.
+        # Weights that a file lacks would be drawn at random, with a warning at most.
         if report["missing_keys"]:
             raise StoreError(f"{self.folder}: lacks {len(report['missing_keys'])} of the network's weights")
         return model.eval().to(self.device)
 
     @cached_property
     def square(self) -> Square:
-        """What its files say a picture must be made into, else what was published."""
+        """The input format that its files state, else the published one."""
         assert self.folder is not None
         path, usual = self.folder / PREPROCESSING, self.kind.square
         said = _read(path) if path.is_file() else {}
@@ -150,7 +150,7 @@ class Encoder:
 
     @torch.inference_mode()
     def encode(self, pixels: Tensor) -> NDArray[np.float32]:
-        """Pictures uint8 [T, H, W, 3] to vectors of unit length [T, D]."""
+        """Return unit vectors [T, D] of pictures uint8 [T, H, W, 3]."""
         shown = prepared(pixels.to(self.device), self.square)
         if self.short == "dino":
             seen = self.model(pixel_values=shown).last_hidden_state[:, 0]
@@ -161,15 +161,15 @@ class Encoder:
 
 
 def prepared(pixels: Tensor, square: Square) -> Tensor:
-    """Pictures uint8 [T, H, W, 3] as a network is shown them, [T, 3, crop, crop].
+    """Return pictures uint8 [T, H, W, 3] in the network's input format, [T, 3, crop, crop].
 
-    Not by transformers' own processors: they round to whole values in 0..255 after scaling, so that a number can be off
-    by one of them, and which processor a name stands for depends on whether torchvision is installed.
+    The processors of transformers are not used: they round to whole values in 0..255 after scaling, which can change a
+    number by one of them, and the processor behind a name depends on whether torchvision is installed.
     """
     values = pixels.permute(0, 3, 1, 2).float() / 255
     height, width = values.shape[-2:]
     size = [square.short * side // min(height, width) for side in (height, width)]
-    # Bicubic overshoots at edges; a picture cannot.
+    # Bicubic interpolation overshoots at edges, beyond the range of a picture.
     values = F.interpolate(values, size, mode="bicubic", antialias=True).clamp(0, 1)
     top, left = ((side - square.crop) // 2 for side in size)
     values = values[..., top : top + square.crop, left : left + square.crop]

@@ -3,9 +3,9 @@
     python -m suites.viewers.perceptual.run FOLDER/films.json
 
 It needs none of Horizon's other dependencies, and runs in an environment of its own (perceptual.txt). Every metric of
-every video is written as soon as it is there; what is there, and was looked at in the same way, is not looked at again.
-What goes wrong with one metric of one video is told and kept with both, and the others are looked at.
-Exit codes: 0 done (what needs files or packages that are not here was skipped), 1 a metric of a video failed, 2 a
+every video is written as soon as it is computed; results that exist, by the same protocol, are not computed again.
+A failure of one metric of one video is printed and stored with both, and the others are measured.
+Exit codes: 0 done (metrics whose files or packages are missing were skipped), 1 a metric of a video failed, 2 a
 mistake in the request (one line on the error stream), 130 stopped by Ctrl-C, 70 a mistake of Horizon's own.
 """
 
@@ -41,37 +41,35 @@ METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
     "flow": ("px", "neither", "length of optical flow in an eighth of a second, its longest 5 %", 0, None),
     "dynamic": ("1", "higher", "whether anything moves, by VBench's rule: a frozen video cannot win", 0, 1),
 }
-"""Name: unit, which is better, about, the lowest and the highest that there can be."""
+"""Name: unit, better direction, description, lowest and highest possible value."""
 
 
 class Instrument(Protocol):
-    """Sees one or more metrics in a film."""
+    """Measures one or more metrics of a film."""
 
     def remedy(self) -> str | None:
-        """Why it cannot look and what to do, or None."""
+        """Return why it cannot measure and what to do, or None."""
 
     def protocol(self, metric: str, film: Film) -> dict[str, Any]:
-        """Whatever could change a number."""
+        """Return all settings that could change a number."""
 
     def look(self, metric: str, film: Film) -> Part:
-        """What it sees. Raises StoreError for a damaged video."""
+        """Measure a film. Raises StoreError for a damaged video."""
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
-        raise StoreError(f"{message} (--help shows what there is)")
+        raise StoreError(f"{message} (--help shows the options)")
 
 
 def main(words: Sequence[str] | None = None) -> None:
-    """The command."""
+    """Run the command."""
     try:
         asked = _parser().parse_args(words)
         for name in asked.metric or ():
             if name not in METRICS:
-                raise StoreError(
-                    f"--metric {name}: there is none{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}"
-                )
-        # They keep the order in which they are declared, where metrics that share their work are neighbours.
+                raise StoreError(f"--metric {name}: unknown{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}")
+        # Kept in the order of declaration, where metrics that share their work are neighbours.
         metrics = [name for name in METRICS if name in (asked.metric or METRICS)]
         films = shard(read_films(asked.films), asked.shard)
         failed = watch(asked.films.parent, films, metrics, instruments(asked, asked.films.parent))
@@ -82,7 +80,7 @@ def main(words: Sequence[str] | None = None) -> None:
         print("horizon: stopped", file=sys.stderr)
         sys.exit(130)
     except Exception:
-        # A mistake of ours must not be taken for a verdict.
+        # An internal error must not have the exit code of a failed metric.
         traceback.print_exc()
         sys.exit(70)
     if failed:
@@ -94,7 +92,7 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument]:
-    """Who sees which metric. Raises StoreError for a device or a network that there is not."""
+    """Return the instrument of each metric. Raises StoreError for a device or a network that does not exist."""
     import torch
 
     from suites.viewers.perceptual.flow import Flow
@@ -104,7 +102,7 @@ def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument
 
     if asked.device == "cuda" and not torch.cuda.is_available():
         raise StoreError("--device cuda: torch finds no CUDA device here; leave it out, or use --device cpu")
-    # Convolutions in fewer bits would make numbers depend on the device.
+    # Convolutions of reduced precision would make numbers depend on the device.
     torch.backends.cudnn.allow_tf32 = False
     cache = own(folder, VIEWS, VIEWER, ".cache")
     lpips, flow = Lpips(asked.device, asked.pnet_rand), Flow(asked.device, asked.raft)
@@ -119,8 +117,8 @@ def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument
 
 
 def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mapping[str, Instrument]) -> int:
-    """Look at films, write what is seen, and say on the error stream what came of each; returns how many metrics of
-    films failed."""
+    """Measure films, write the results, and report each film on the error stream. Return how many metrics of films
+    failed."""
     remedies = {metric: _remedy(by[metric]) for metric in metrics}
     failed = 0
     for reason in dict.fromkeys(filter(None, remedies.values())):
@@ -129,7 +127,7 @@ def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mappi
     for number, film in enumerate(films, 1):
         try:
             told, faults = visit(folder, film, remedies, by)
-        # Whatever goes wrong with one film, the others are looked at.
+        # A failure on one film does not stop the others.
         except Exception as error:
             told, faults = why(error), len(remedies)
         failed += faults
@@ -141,16 +139,16 @@ def _remedy(instrument: Instrument) -> str | None:
     try:
         return instrument.remedy()
     except Exception:
-        # It fails again when it looks, and is told then, film by film.
+        # The instrument fails again on each film, and is reported there.
         return None
 
 
 def visit(
     folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapping[str, Instrument]
 ) -> tuple[str, int]:
-    """Look at one film for every metric that is due; what came of it, in words, and how many metrics failed.
+    """Measure every due metric of one film. Return a report in words, and the number of metrics that failed.
 
-    What was seen before is never replaced by a reason why it cannot be seen now.
+    An earlier result is never replaced by a reason for skipping.
     """
     view, looked = seen(folder, VIEWER, film), []
     trouble: dict[str, list[str]] = {}
@@ -168,7 +166,7 @@ def visit(
                 sound = sound or check(film)
                 part = finite(by[metric].look(metric, film))
                 looked.append(metric)
-            # Whatever goes wrong in a network with one film, it is this metric's alone.
+            # A failure of a network on one film concerns this metric only.
             except Exception as error:
                 part = Part(skipped=why(error))
                 trouble.setdefault(part.skipped, []).append(metric)
@@ -181,7 +179,7 @@ def visit(
 
 
 def finite(part: Part) -> Part:
-    """The same. Raises StoreError for a number that is none: no reader would take it."""
+    """Return the part. Raises StoreError for a number that is not finite, which no reader would accept."""
     for at, value in part.samples:
         if value is not None and not math.isfinite(value):
             raise StoreError(f"gave {value} at latent frame {at}; its weights may be damaged")
@@ -189,7 +187,7 @@ def finite(part: Part) -> Part:
 
 
 def check(film: Film) -> bool:
-    """True for a film that is as it was listed. Raises StoreError for one that is not."""
+    """Return True for a film that matches the list. Raises StoreError for one that does not."""
     from suites.viewers.video_file import footage
 
     check_file(film)
@@ -200,23 +198,23 @@ def check(film: Film) -> bool:
 
 
 def _asked(film: Film) -> str:
-    """What a film's list asks to look at, as a hash: the same file may be cut into other windows, or told otherwise."""
+    """Return a hash of the measurement that the list requests: the same file may have other windows or prompts."""
     asked = [film.rate, film.reference, [asdict(span) for span in film.windows], [asdict(act) for act in film.acts]]
     return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("python -m suites.viewers.perceptual.run", description="Look at a campaign's finished videos.")
-    parser.add_argument("films", type=Path, metavar="FILMS.JSON", help="what horizon films FOLDER wrote")
+    parser = _Parser("python -m suites.viewers.perceptual.run", description="Measure a campaign's finished videos.")
+    parser.add_argument("films", type=Path, metavar="FILMS.JSON", help="the list that horizon films FOLDER wrote")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th film, from the K-th")
     parser.add_argument(
-        "--metric", action="append", metavar="NAME", help=f"one of {', '.join(METRICS)}; may be given again"
+        "--metric", action="append", metavar="NAME", help=f"one of {', '.join(METRICS)}; may be repeated"
     )
     parser.add_argument("--clip", default="openai/clip-vit-large-patch14", metavar="REPO_OR_FOLDER")
     parser.add_argument("--dino", default="facebook/dinov2-base", metavar="REPO_OR_FOLDER")
-    parser.add_argument("--raft", action="store_true", help="optical flow by RAFT or not at all")
-    parser.add_argument("--pnet-rand", action="store_true", help="LPIPS with random weights, to try it out")
+    parser.add_argument("--raft", action="store_true", help="optical flow by RAFT only")
+    parser.add_argument("--pnet-rand", action="store_true", help="LPIPS with random weights, for tests")
     return parser
 
 

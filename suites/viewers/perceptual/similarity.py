@@ -1,6 +1,6 @@
-"""Likeness by DINOv2 and CLIP: to a video's own beginning, to the prompts of its scenes, to an earlier scene.
+"""Similarity by DINOv2 and CLIP: to a video's own beginning, to the prompts of its scenes, to an earlier scene.
 
-Cosines are means over all pairs of sampled frames, without those of a frame with itself.
+Cosines are means over all pairs of sampled frames, except pairs of a frame with itself.
 """
 
 from __future__ import annotations
@@ -26,18 +26,18 @@ from suites.viewers.video_file import SAMPLING, beginning, middles
 
 
 class Dino:
-    """Likeness of pictures by DINOv2: `dino`, `recall_dino`, `recall_dino_chance`."""
+    """Similarity of pictures by DINOv2: `dino`, `recall_dino`, `recall_dino_chance`."""
 
     def __init__(self, encoder: Encoder, cache: Path) -> None:
         self.encoder, self.cache = encoder, cache
         self.remedy = encoder.remedy
 
     def protocol(self, metric: str, film: Film) -> dict[str, Any]:
-        """Whatever could change a number."""
+        """Return all settings that could change a number."""
         return {**self.encoder.identity(), "sampling": SAMPLING}
 
     def look(self, metric: str, film: Film) -> Part:
-        """What it sees. Raises StoreError for a damaged video or network."""
+        """Measure a film. Raises StoreError for a damaged video or network."""
         seen = features(film, self.encoder, self.cache)
         if metric == "dino":
             return to_beginning(film, seen)
@@ -51,14 +51,14 @@ class Dino:
 
 
 class Clip:
-    """Likeness by CLIP: of pictures (`clip`), of pictures and words (`clip_score`, `clip_score_scene`, `clip_old`)."""
+    """Similarity by CLIP: of pictures (`clip`), pictures and texts (`clip_score`, `clip_score_scene`, `clip_old`)."""
 
     def __init__(self, encoder: Encoder, cache: Path) -> None:
         self.encoder, self.cache, self.prompts = encoder, cache, Prompts(encoder)
         self.remedy = encoder.remedy
 
     def protocol(self, metric: str, film: Film) -> dict[str, Any]:
-        """Whatever could change a number; with prompts, how many of the film's CLIP reads the beginning of only."""
+        """Return all settings that could change a number, and how many of the film's prompts CLIP truncates."""
         common = {**self.encoder.identity(), "sampling": SAMPLING}
         if metric == "clip":
             return common
@@ -67,11 +67,11 @@ class Clip:
         return {**common, "tokens": self.prompts.tokens, OF_FILM: {"prompts": len(texts), "prompts_cut": cut}}
 
     def look(self, metric: str, film: Film) -> Part:
-        """What it sees. Raises StoreError for a damaged video or network."""
+        """Measure a film. Raises StoreError for a damaged video or network."""
         seen = features(film, self.encoder, self.cache)
         if metric == "clip":
             return to_beginning(film, seen)
-        # What is compared: frames, and the prompt that each is held against.
+        # Frames to compare, each with its prompt.
         told: list[tuple[int, list[tuple[int, str]]]]
         if metric == "clip_score":
             told = [
@@ -98,7 +98,7 @@ class Clip:
         return Part(tuple((at, self._score(seen, pairs)) for at, pairs in told))
 
     def _score(self, seen: Features, pairs: Sequence[tuple[int, str]]) -> float | None:
-        """100 times the cosine of frame and prompt, at least 0, mean over pairs (Hessel et al. 2021, unweighted)."""
+        """Return 100 times the cosine of frame and prompt, at least 0, mean over pairs (Hessel et al. 2021)."""
         if not pairs:
             return None
         pictures = seen.of(frame for frame, _ in pairs)
@@ -107,7 +107,7 @@ class Clip:
 
 
 class Prompts:
-    """What CLIP makes of texts; longer ones are cut to `tokens`."""
+    """CLIP's vectors of texts; texts longer than `tokens` are truncated."""
 
     def __init__(self, encoder: Encoder) -> None:
         self.encoder = encoder
@@ -115,17 +115,17 @@ class Prompts:
 
     @cached_property
     def tokens(self) -> int:
-        """What it reads of a text, at most, its beginning and end marks included."""
+        """Most tokens of a text that CLIP reads, begin and end marks included."""
         said = self.encoder.config.get("text_config") or {}
         return int(said.get("max_position_embeddings", 77))
 
     def too_long(self, text: str) -> bool:
-        """Whether it reads only the beginning of a text."""
+        """Return whether CLIP truncates a text."""
         return len(self._tokenizer(text, verbose=False).input_ids) > self.tokens
 
     @torch.inference_mode()
     def vector(self, text: str) -> NDArray[np.float64]:
-        """The vector of a text, of unit length [D]."""
+        """Return the unit vector of a text, [D]."""
         if text not in self._vectors:
             given = self._tokenizer(text, truncation=True, max_length=self.tokens, return_tensors="pt")
             seen = self.encoder.model.get_text_features(**given.to(self.encoder.device)).pooler_output
@@ -145,12 +145,12 @@ class Prompts:
 
 
 def sampled(film: Film, act: Act) -> list[int]:
-    """The frames that stand for a scene."""
+    """Return the frames that represent a scene."""
     return middles(act.start, act.end, film.rate)
 
 
 def to_beginning(film: Film, seen: Features) -> Part:
-    """Cosine of every window to the beginning of its video."""
+    """Return the cosine of every window to the beginning of its video."""
     first = beginning(film.reference, film.rate)
     return Part(
         tuple(
@@ -160,11 +160,12 @@ def to_beginning(film: Film, seen: Features) -> Part:
 
 
 def mean_cosine(seen: Features, ones: Sequence[int], others: Sequence[int]) -> float | None:
-    """Mean cosine over pairs of two lists of frames, without those of a frame with itself; None where no other is."""
+    """Return the mean cosine over pairs of frames from two lists, except pairs of a frame with itself; None without
+    pairs."""
     same = sorted(set(ones) & set(others))
     pairs = len(ones) * len(others) - len(same)
     if not pairs:
         return None
-    # The sum over pairs is the product of sums: hours of frames need no table of all with all.
+    # The sum over pairs is a product of sums, so hours of frames need no table of all pairs.
     total = seen.of(ones).sum(0) @ seen.of(others).sum(0) - np.square(seen.of(same)).sum()
     return round(float(total / pairs), 6)

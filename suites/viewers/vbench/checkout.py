@@ -1,4 +1,4 @@
-"""A checkout of VBench: its commit, and its list of prompts."""
+"""A checkout of VBench: check of its commit, and its list of prompts."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from harness.errors import TreeError
 from suites.viewers.vbench.scores import COMMIT
 
 PROMPTS = ("vbench/VBench_full_info.json", "VBench_full_info.json")
-"""Where a checkout may keep VBench's list of prompts."""
+"""Possible places of VBench's list of prompts in a checkout."""
 
 
 @dataclass(frozen=True)
 class Asked:
-    """What is asked of a video: its dimensions, and what VBench's list says of its prompt for some of them."""
+    """Request for a video: its dimensions, and the entries of VBench's list for its prompt that some of them need."""
 
     dimensions: tuple[str, ...]
     known: Mapping[str, Any] = field(default_factory=dict)
 
 
 def check_checkout(place: Path) -> None:
-    """Raises TreeError for a folder that is not a checkout of VBench at the pinned commit."""
+    """Raise TreeError for a folder that is not a checkout of VBench at the pinned commit."""
     remedy = f"git clone https://github.com/Vchitect/VBench {place} ; git -C {place} checkout {COMMIT}"
     found = _commit(place / ".git")
     if found is None:
@@ -34,12 +34,12 @@ def check_checkout(place: Path) -> None:
 
 
 def read_prompts(checkout: Path) -> dict[str, Asked]:
-    """VBench's prompts with what is asked of each. Raises TreeError for a checkout without a list of them."""
+    """Return VBench's prompts with their dimensions. Raises TreeError for a checkout without a list of them."""
     place = next((path for name in PROMPTS if (path := checkout / name).is_file()), None)
     if place is None:
         raise TreeError(f"{checkout}: has no {PROMPTS[0]}; mend it with: git -C {checkout} checkout -f {COMMIT}")
     found: dict[str, Asked] = {}
-    # Two prompts stand there twice, each time with other dimensions.
+    # Two prompts are listed twice, with different dimensions.
     for each in json.loads(place.read_text(encoding="utf-8")):
         before = found.get(each["prompt_en"], Asked(()))
         found[each["prompt_en"]] = Asked(
@@ -49,7 +49,7 @@ def read_prompts(checkout: Path) -> dict[str, Asked]:
 
 
 def _commit(git: Path) -> str | None:
-    """The commit that is checked out, read without git."""
+    """Return the commit that is checked out, read without git."""
     if git.is_file():
         git = git.parent / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
     if not (git / "HEAD").is_file():

@@ -1,14 +1,15 @@
-"""Clips of fixed length, cut and written as VBench-Long cuts and writes them.
+"""Clips of fixed length, cut and encoded as VBench-Long does it.
 
-A clip is `seconds` of a video; the last one begins early enough to be full, and a video that is shorter than a clip is
-one clip. Clips are encoded anew (h264, yuv420p, the encoder's default quality), lossily, as the official tool does it:
-scores are of what is left then. Three things differ, none of them in a number:
+A clip is `seconds` of a video. The last one begins early enough to have full length, and a video that is shorter than a
+clip is one clip. Clips are encoded again (h264, yuv420p, the encoder's default quality), lossily, as in the official
+tool, so scores are those of the encoded pictures. Three things differ, none of which changes a number:
 
-- Lengths are counted in frames and are at least two. The official tool makes whole seconds of them first, so that a
+- Lengths are counted in frames and are at least two. The official tool rounds them to whole seconds first, so that a
   clip length of 0.5 s divides by zero.
-- Names hold no underscore but the one before the number. The official tool takes what stands before the first
-  underscore for the video's name, and where that is wrong the clip-to-clip term is dropped without a word.
-- Numbers have as many digits as there must be for the alphabet to sort them. Officially there are three, so that from
+- Names have a single underscore, before the number. The official tool takes the text before the first underscore as the
+  video's name; where that is wrong, it silently drops the clip-to-clip term.
+- Numbers have enough digits for an alphabetical sort. The official tool uses three, so that from the thousandth clip on
+  first frames are compared in a wrong order.
   the thousandth clip on first frames are compared in a wrong order.
 
 Paper: VBench++, arXiv:2411.13503.
@@ -38,20 +39,20 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CUSTOM_SECONDS = 2.0
-"""A clip of custom mode."""
+"""Length of a clip in custom mode, in seconds."""
 SHORTEST = 2
-"""Frames of a clip at least: consistency compares neighbours."""
+"""Fewest frames of a clip, since consistency compares neighbours."""
 ENCODER_THREADS = 4
-"""The same everywhere: what x264 writes depends on it."""
+"""Fixed, because x264's output depends on it."""
 INSTRUCTIONS = "avx2"
-"""The newest x86 instructions that x264 may use. With AVX-512 its macroblock tree writes other motion vectors for the
-same pictures from time to time, with one thread too (x264 as in PyAV 18.1)."""
+"""The newest x86 instructions that x264 may use. With AVX-512 its macroblock tree sometimes writes other motion vectors
+for the same pictures, also with one thread (x264 as in PyAV 18.1)."""
 ENCODING = (
     f"libx264, yuv420p, default quality, {ENCODER_THREADS} threads, {INSTRUCTIONS} at most, PyAV {av.__version__}"
 )
-"""How clips are written, for the record."""
+"""Encoding of clips, for the record."""
 CPU = Path("/proc/cpuinfo")
-"""Where the processor's instructions are listed, on Linux."""
+"""File that lists the processor's instructions, on Linux."""
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,9 @@ class Clip:
 
 
 def spans(frames: int, rate: float, seconds: float) -> list[tuple[int, int]]:
-    """Where clips begin and end, in frames; fractions of the rate are dropped, as the official tool does.
+    """Return where clips begin and end, in frames; fractions of the rate are dropped, as in the official tool.
 
-    Raises StoreError for a video of fewer frames than a clip has at least.
+    Raises StoreError for a video of fewer frames than the shortest clip.
     """
     if frames < SHORTEST:
         raise StoreError(f"{frames} frames cannot be compared with one another; make a longer video")
@@ -81,15 +82,15 @@ def spans(frames: int, rate: float, seconds: float) -> list[tuple[int, int]]:
 
 
 def plain_name(text: str) -> str:
-    """A text that can name a video for VBench-Long: neither underscores nor slashes; what is lost is told apart."""
+    """Return a name for VBench-Long: without underscores and slashes, and with a suffix that keeps names distinct."""
     plain = text.replace("_", "-").replace("/", "-")
     return plain if plain == text else f"{plain}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def cut(film: Film, seconds: float, folder: Path, name: str) -> list[Clip]:
-    """The clips of a video, in order; those that were cut before are not cut again. name: what their files begin with.
+    """Return the clips of a video, in order; existing ones are not cut again. name: prefix of their files.
 
-    Raises StoreError for a file that is damaged, is not the one in the list of films, or has an odd side.
+    Raises StoreError for a file that is damaged, differs from the list of films, or has an odd side.
     """
     key = hashlib.sha256(f"{film.sha256} {seconds} {name} {ENCODING}".encode()).hexdigest()[:16]
     home = folder / key
@@ -115,7 +116,7 @@ def cut(film: Film, seconds: float, folder: Path, name: str) -> list[Clip]:
 
 
 def first_frames(clips: Iterable[Clip], path: Path) -> None:
-    """Write the first frames of clips as one video, for the fast branch: read from the clips, and encoded once more."""
+    """Write the first frames of clips as one video for the fast branch: read from the clips, and encoded once more."""
     listed = list(clips)
     what = footage(listed[0].path)
     with _encoder(path, what) as add:
@@ -135,7 +136,7 @@ def write(path: Path, frames: Iterable[Picture], rate: float) -> None:
 
 
 def _write_all(film: Path, what: Footage, places: list[tuple[Path, int, int]]) -> None:
-    """One pass over a video: at most two clips are open at a time, the last one and the one it borrows from."""
+    """Cut in one pass over a video; at most two clips are open at a time, the last one and the one it overlaps."""
     coming, running = deque(places), {}
     with ExitStack() as unfinished:
         for number, picture in pictures(film, range(what.frames)):
@@ -152,12 +153,12 @@ def _write_all(film: Path, what: Footage, places: list[tuple[Path, int, int]]) -
 
 @cache
 def _options() -> dict[str, object]:
-    """Options of x264 that make the same pictures the same bytes; see `INSTRUCTIONS`."""
+    """Return options of x264 with which equal pictures give equal bytes; see `INSTRUCTIONS`."""
     try:
         newer = "avx512" in CPU.read_text(encoding="utf-8")
     except OSError:
         newer = False
-    # Only where AVX-512 is listed: x264 does not check that the processor has the instructions named here.
+    # Set only where AVX-512 is listed: x264 does not check that the processor has the instructions named here.
     return {"x264-params": f"asm={INSTRUCTIONS}"} if newer else {}
 
 

@@ -1,9 +1,9 @@
-"""What each dimension of VBench needs before it can run: weights, packages, and how to come by them.
+"""Requirements of each dimension of VBench: weights, packages, and how to get them.
 
-VBench fetches what it misses by itself, some of it as soon as a module is imported; a run must not. So everything is
-looked for here first, and what is missing is told with the command that fetches it. Files lie where VBench looks for
-them: under VBENCH_CACHE_DIR, or ~/.cache/vbench. VBench leaves the models of the fast branch to caches of other
-packages; here they lie beside the others, under `dinov2_model` and `dreamsim_model`.
+VBench downloads missing files by itself, some of them when a module is imported, but a run must not download anything.
+So everything is checked here first, and missing items are reported with the command that fetches them. Files lie where
+VBench looks for them: under VBENCH_CACHE_DIR, or ~/.cache/vbench. VBench leaves the models of the fast branch to caches
+of other packages; here they lie beside the others, under `dinov2_model` and `dreamsim_model`.
 
 Only the standard library is imported here.
 """
@@ -25,23 +25,23 @@ from harness.files import digest
 from suites.viewers.vbench.scores import CONSISTENCY, QUALITY, SEMANTIC
 
 CUSTOM = tuple(QUALITY)
-"""Dimensions for videos of any prompt. The official custom mode names six of these; flickering runs there, too, without
-the filter that keeps still clips only."""
+"""Dimensions for videos of any prompt. The official custom mode lists six of these; flickering is included here,
+without the filter that keeps still clips only."""
 STANDARD = (*QUALITY, *SEMANTIC)
 """Dimensions for videos of VBench's own prompts."""
 PACKAGES = (
     *("vbench", "torch", "torchvision", "numpy", "transformers", "timm", "pyiqa", "decord", "opencv-python"),
     *("openai-clip", "dreamsim", "peft", "open_clip_torch", "av"),
 )
-"""Packages whose versions go into the record."""
+"""Packages whose versions are recorded."""
 PARAMETERS: Mapping[str, Mapping[str, Any]] = {"imaging_quality": {"imaging_quality_preprocessing_mode": "longer"}}
-"""What dimensions are called with, beyond clips and models: the defaults of VBench-Long's command."""
+"""Arguments of dimensions beyond clips and models: the defaults of VBench-Long's command."""
 INSTALL = "pip install -c constraints.txt -r suites/viewers/vbench/requirements.txt"
 
 
 @dataclass(frozen=True)
 class Need:
-    """A file or folder, under the cache. fetch: the command that brings it; {to} stands for the folder it goes to."""
+    """A file or folder under the cache. fetch: the command that gets it; {to} stands for its parent folder."""
 
     path: str
     fetch: str
@@ -93,7 +93,7 @@ _VICLIP = (
         "ViCLIP/ViClip-InternVid-10M-FLT.pth",
         f"{_HUGGING}/OpenGVLab/VBench_Used_Models/resolve/main/ViClip-InternVid-10M-FLT.pth",
     ),
-    # The package clip brings the very file along.
+    # The package clip includes the same file.
     Need(
         "ViCLIP/bpe_simple_vocab_16e6.txt.gz",
         'cp "$(python -c \'import importlib.util as u; print(u.find_spec("clip").submodule_search_locations[0])\')'
@@ -150,33 +150,33 @@ WEIGHTS: Mapping[str, tuple[Need, ...]] = {
     "temporal_style": _VICLIP,
     "overall_consistency": _VICLIP,
 }
-"""What each metric needs under the cache; `weights` is what to ask."""
+"""Files that each metric needs under the cache; callers use `weights`."""
 DETECTRON = ("object_class", "multiple_objects", "color", "spatial_relationship")
 """Dimensions that need detectron2, which has no wheels."""
 BERT = (*DETECTRON, "scene")
-"""Dimensions that read bert-base-uncased from the cache of Hugging Face."""
+"""Dimensions that read bert-base-uncased from the Hugging Face cache."""
 
 
 def metrics(dimension: str) -> tuple[str, ...]:
-    """The metrics that come of a dimension, in the order in which they can be had."""
+    """Return the metrics of a dimension, in the order in which they are computed."""
     if dimension in CONSISTENCY:
         return (f"{dimension}_in_clip", f"{dimension}_across_clips", dimension)
     return (dimension,)
 
 
 def root() -> Path:
-    """Where VBench looks for weights."""
+    """Return the folder in which VBench looks for weights."""
     given = os.environ.get("VBENCH_CACHE_DIR")
     return Path(given) if given else with_home("~/.cache/vbench", "VBENCH_CACHE_DIR")
 
 
 def weights(metric: str, mode: str) -> tuple[Need, ...]:
-    """The weights of a metric; in standard mode flickering is measured on still clips, which RAFT finds."""
+    """Return the weights of a metric; in standard mode flickering is measured on still clips, which RAFT selects."""
     return (_RAFT,) if (metric, mode) == ("temporal_flickering", "standard") else WEIGHTS[metric]
 
 
 def remedy(metric: str, mode: str) -> str:
-    """What to do before a metric can be looked at; empty where nothing is missing."""
+    """Return what to do before a metric can be measured; empty where nothing is missing."""
     return "; ".join(_missing(metric, mode))
 
 
@@ -198,8 +198,8 @@ def _missing(metric: str, mode: str) -> Iterator[str]:
 
 
 def fingerprints(metric: str, mode: str) -> dict[str, str | None]:
-    """SHA-256 of the weights of a metric, by their paths under the cache; of a folder, that of its files that count;
-    None for what is missing."""
+    """Return the SHA-256 of a metric's weights by path under the cache; for a folder, that of its relevant files; None
+    where they are missing."""
     places = {need.path: root() / need.path for need in weights(metric, mode)}
     return {name: _fingerprint(path) if path.exists() else None for name, path in places.items()}
 
@@ -208,7 +208,7 @@ def fingerprints(metric: str, mode: str) -> dict[str, str | None]:
 def _fingerprint(path: Path) -> str:
     if path.is_file():
         return digest(path)
-    # Of a hub repository only the code can change a number; a checkout's own bookkeeping differs from clone to clone.
+    # In a hub repository only the code can change a number; git's own files differ from clone to clone.
     files = sorted(each for each in path.rglob("*") if each.suffix in (".py", ".json", ".bin", ".safetensors"))
     listed = "".join(f"{each.relative_to(path)} {digest(each)}\n" for each in files)
     return hashlib.sha256(listed.encode()).hexdigest()
@@ -216,7 +216,7 @@ def _fingerprint(path: Path) -> str:
 
 @cache
 def versions() -> Mapping[str, str | None]:
-    """The versions of what could change a number; None for what is not installed."""
+    """Return the versions of packages that could change a number; None for one that is not installed."""
     found: dict[str, str | None] = {}
     for name in PACKAGES:
         try:

@@ -1,16 +1,16 @@
 """VBench-Long over the videos of a campaign: `python -m suites.viewers.vbench.run FOLDER/films.json`.
 
 Runs in an environment of its own (suites/viewers/vbench/requirements.txt). Reads FOLDER/films.json and writes
-FOLDER/views/vbench/ID.json after every dimension of every video, so that a run that was stopped goes on where it was;
-values by clip go to FOLDER/views/vbench/clips/ID.json. Several processes share the videos (--shard), never one video.
+FOLDER/views/vbench/ID.json after every dimension of every video, so that a stopped run continues where it was; values
+by clip go to FOLDER/views/vbench/clips/ID.json. Several processes share the videos (--shard), never one video.
 
 custom     videos of any prompt: the seven quality dimensions, on clips of 2 s
 standard   videos of VBench's own prompts: those of the sixteen dimensions that its list names for a prompt; the list is
-           read from a checkout of VBench at a pinned commit. A video of an extended prompt is known by the prompt of
-           VBench that its record names ("vbench"), and scored by those words
+           read from a checkout of VBench at a pinned commit. A video of an extended prompt is identified by the prompt
+           of VBench that its record names ("vbench"), and scored with that text
 
 The value of a video is the mean over its clips. VBench-Long averages over all clips of all videos instead
-(`vbench_scores.averages` gives both). What cannot be looked at is skipped, and says what to do.
+(`vbench_scores.averages` gives both). Metrics that cannot be computed are skipped with a hint on what to do.
 
 Paper: VBench++, arXiv:2411.13503.
 """
@@ -43,45 +43,45 @@ VIEWER, CLIPS = "vbench", "clips"
 
 
 class Runner(Protocol):
-    """What gives the numbers: `vbench_runner.Package`."""
+    """Computes the numbers: `vbench_runner.Package`."""
 
     def clips(
         self, dimension: str, clips: Sequence[Path], prompt: str, known: Mapping[str, Any], still: bool
     ) -> list[float | None]:
-        """A dimension's values by clip."""
+        """Return a dimension's values by clip."""
 
     def across(self, dimension: str, first_frames: Path) -> float:
-        """How alike clips are, of a video of their first frames."""
+        """Return the similarity of clips, from a video of their first frames."""
 
 
 @dataclass(frozen=True)
 class Manner:
-    """How a run looks at videos. prompts: VBench's own, in standard mode; custom mode has none."""
+    """Settings of a run. prompts: VBench's own, in standard mode; empty in custom mode."""
 
     mode: str
     device: str
     prompts: Mapping[str, Asked] = field(default_factory=dict)
 
     def asked(self, film: Film) -> Asked | None:
-        """What to look at in a video; None where its prompt is not one of VBench's."""
+        """Return the dimensions to measure for a video; None where its prompt is not one of VBench's."""
         return Asked(needs.CUSTOM) if self.mode == "custom" else self.prompts.get(_prompt(film))
 
     def seconds(self, film: Film) -> float:
-        """The length of its clips: in standard mode the longest that one of its dimensions asks for."""
+        """Return the length of its clips: in standard mode the longest that one of its dimensions requires."""
         asked = self.asked(film)
         if self.mode == "custom" or asked is None:
             return CUSTOM_SECONDS
         return max(float(tables()["clip_seconds"][name]) for name in asked.dimensions)
 
     def still(self, dimension: str) -> bool:
-        """Whether only clips that hardly move count: flickering of standard mode."""
+        """Return whether only nearly still clips are measured: true for flickering in standard mode."""
         return dimension == "temporal_flickering" and self.mode == "standard"
 
     def record(self, metric: str, film: Film) -> dict[str, Any]:
-        """All that could change a number of a metric."""
+        """Return everything that could change a number of a metric."""
         return {
             "mode": self.mode,
-            # Of standard mode, where prompts ask for clips of different lengths.
+            # Differs by film in standard mode, where prompts require clips of different lengths.
             OF_FILM: {"clip_seconds": self.seconds(film)},
             "clips": ENCODING,
             "read from": film.path.suffix.removeprefix("."),
@@ -96,17 +96,18 @@ class Manner:
 
 
 class Told(Counter[str]):
-    """Why how many metrics of videos were skipped, and under "" how many were looked at. failed: how many of those that
-    were skipped should have had a number: something went wrong, where nothing was missing."""
+    """Number of skipped metrics of videos by reason, and of measured ones under "". failed: skipped ones that failed,
+    and not because something was missing."""
 
     failed = 0
 
 
 def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str], which: str, work: Path) -> Told:
-    """Look at what is due of the videos of a list. work: a folder for clips, used again by later runs.
+    """Measure the due metrics of a list of videos. work: a folder for clips, used again by later runs.
 
-    A dimension at a time, so that only its models are held. What goes wrong with one metric of one video is told and
-    kept with both; the others are looked at. Raises StoreError for a list or shard that cannot be read.
+    Dimensions are processed one after the other, so that only one dimension's models are held. A failure of one metric
+    of one video is printed and stored with both; the others are measured. Raises StoreError for a list or shard that
+    cannot be read.
     """
     folder, told = listing.parent, Told()
     films = shard(read_films(listing), which)
@@ -118,7 +119,7 @@ def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str
             for metric in needs.metrics(dimension):
                 try:
                     part = _looked(folder, film, metric, dimension, manner, runner, work)
-                # What was seen of a film cannot be read or written: it is this film's alone.
+                # A film's view that cannot be read or written concerns this film only.
                 except Exception as error:
                     part = Fault(skipped=why(error))
                 if part is None:
@@ -133,19 +134,19 @@ def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str
 
 
 class Fault(Part):
-    """Why there is no number where there should be one."""
+    """Reason for a missing number where a number was expected."""
 
 
 def _looked(
     folder: Path, film: Film, metric: str, dimension: str, manner: Manner, runner: Runner, work: Path
 ) -> Part | None:
-    """Look at a metric of a video and keep what came of it; None where it was looked at before."""
+    """Measure a metric of a video and store the result; return None where it was measured before."""
     view, record = seen(folder, VIEWER, film), manner.record(metric, film)
     if not due(view, metric, record):
         return None
     part = _part(folder, view, film, metric, dimension, manner, runner, work)
     known = view.parts.get(metric)
-    # What was seen before is never replaced by a reason why it cannot be seen now.
+    # An earlier result is never replaced by a reason for skipping.
     if not part.skipped or known is None or known.skipped:
         add(folder, VIEWER, view, metric, part, record)
     return part
@@ -181,7 +182,7 @@ def _part(
         if not all(map(math.isfinite, there)):
             return Fault(skipped="gave a number that is not finite; its weights may be damaged")
         _keep_clips(folder, film, clips, metric, values)
-    # Whatever goes wrong in a package with one video, the others are looked at; it is due again in the next run.
+    # A failure of a package on one video does not stop the others; this metric is due again in the next run.
     except Exception as error:
         return Fault(skipped=why(error))
     return Part(((at, sum(there) / len(there) if there else None),))
@@ -210,7 +211,7 @@ def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, va
     try:
         known = load_json(path)
     except (OSError, ValueError):
-        # Not there, or damaged: what is known is what is written now.
+        # A missing or damaged file is written again.
         known = None
     same = isinstance(known, dict) and all(known.get(name) == value for name, value in kept.items())
     scores = {**(known["scores"] if same else {}), metric: list(values)}
@@ -218,7 +219,7 @@ def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, va
 
 
 def _prompt(film: Film) -> str:
-    """The words by which VBench knows a film: those that its record names, else what the model was told."""
+    """Return the prompt by which VBench knows a film: the one that its record names, else that of the model."""
     return film.vbench or (film.acts[0].prompt if film.acts else "")
 
 
@@ -231,7 +232,7 @@ def _chosen(words: argparse.Namespace) -> tuple[Manner, tuple[str, ...]]:
                 f"--dimension {name}: not one of {words.mode} mode{hint}; there are {', '.join(allowed)}"
             )
     checkout = words.checkout or Path("VBench")
-    # Custom mode needs nothing of it: the tables that count are here.
+    # Custom mode needs no checkout, because the required tables are part of this package.
     if words.checkout or words.mode == "standard":
         check_checkout(checkout)
     prompts = read_prompts(checkout) if words.mode == "standard" else {}
@@ -239,18 +240,18 @@ def _chosen(words: argparse.Namespace) -> tuple[Manner, tuple[str, ...]]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command. Exit code 2, with one line, for what cannot be served; 1 where a metric of a video failed. What is
-    skipped because something is not here is told, and no error."""
+    """Run the command. Return exit code 2, with one line, for invalid requests; 1 where a metric of a video failed.
+    Metrics whose requirements are missing are reported as skipped, which is not an error."""
     parser = argparse.ArgumentParser(
         prog="python -m suites.viewers.vbench.run", description=(__doc__ or "").split("\n")[0]
     )
     parser.add_argument("films", type=Path, help="FOLDER/films.json, which `horizon films FOLDER` writes")
     parser.add_argument("--mode", choices=("custom", "standard"), default="custom")
-    parser.add_argument("--checkout", type=Path, help="of VBench at the pinned commit; standard mode; default: VBench")
-    parser.add_argument("--dimension", action="append", help="again for each; default: all of the mode")
+    parser.add_argument("--checkout", type=Path, help="VBench at the pinned commit, for standard mode; default: VBench")
+    parser.add_argument("--dimension", action="append", help="may be repeated; default: all of the mode")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--shard", default="1/1", help="K/N: every N-th video, from the K-th, for several processes")
-    parser.add_argument("--work", type=Path, help="where clips are kept; default: FOLDER/.vbench; can be removed")
+    parser.add_argument("--work", type=Path, help="folder for clips; default: FOLDER/.vbench; may be deleted")
     words = parser.parse_args(arguments)
     try:
         manner, dimensions = _chosen(words)

@@ -1,7 +1,7 @@
-"""The package vbench at work: values by clip from its own functions, models loaded once, and nothing fetched.
+"""Runner of the package vbench: values by clip from its own functions, models loaded once, no downloads.
 
-What VBench-Long calls for every clip is called here with the clips of one video at a time, so that a run can be stopped
-after any of them. Imported only where vbench is installed.
+VBench-Long's functions for clips are called here for the clips of one video at a time, so that a run can be stopped
+after any video. Imported only where vbench is installed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from suites.viewers.vbench import dimensions as needs
 from suites.viewers.vbench.clips import write
 
 STATIC_CLIPS = 5
-"""Still clips of a video that flickering is measured on, in standard mode."""
+"""Most still clips of a video on which flickering is measured, in standard mode."""
 LOADERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "subject_consistency": (("torch.hub", "load"),),
     "background_consistency": (("clip", "load"),),
@@ -39,13 +39,13 @@ LOADERS: Mapping[str, tuple[tuple[str, str], ...]] = {
     "overall_consistency": (("vbench.overall_consistency", "ViCLIP"),),
     "scene": (("vbench.scene", "tag2text_caption"),),
 }
-"""What makes the models of a dimension, which VBench would call again for every video."""
+"""Functions that load the models of a dimension, which VBench would call again for every video."""
 
 
 class Package:
-    """The dimensions of VBench on a device; the models of one dimension are held at a time.
+    """The dimensions of VBench on a device; only the models of one dimension are held at a time.
 
-    folder: for working files. Raises CampaignError for a device that is not there.
+    folder: for working files. Raises CampaignError for a device that does not exist.
     """
 
     def __init__(self, device: str, folder: Path) -> None:
@@ -55,17 +55,17 @@ class Package:
         self._dimension, self._models = "", {}  # type: str, dict[str, Any]
         _prepare(folder)
         if self.device.type == "cpu":
-            # Some of VBench's weights were saved from a GPU, and are read without saying where to.
+            # Some of VBench's weights were saved from a GPU and are loaded without a map_location.
             torch.load = partial(torch.load, map_location="cpu")
 
     def clips(
         self, dimension: str, clips: Sequence[Path], prompt: str, known: Mapping[str, Any], still: bool
     ) -> list[float | None]:
-        """A dimension's values by clip, between 0 and 1; None for a clip to which it does not apply.
+        """Return a dimension's values by clip, between 0 and 1; None for a clip to which it does not apply.
 
-        prompt: of the video. known: what VBench's list says of the prompt, for dimensions that ask for it. still:
-        measure on clips that hardly move, at most `STATIC_CLIPS` of them (the static filter; the official one takes
-        that many of a prompt, over all of its videos).
+        prompt: of the video. known: entries of VBench's list for the prompt, for dimensions that need them. still:
+        measure on nearly still clips, at most `STATIC_CLIPS` of them (the static filter; the official one takes that
+        many for a prompt, over all of its videos).
         """
         with self._models_of(dimension), torch.no_grad():
             chosen = self._still(clips) if still else list(clips)
@@ -84,18 +84,18 @@ class Package:
                 listing = Path(place) / "full_info.json"
                 listing.write_text(json.dumps([entry]), encoding="utf-8")
                 _, found = compute(str(listing), self.device, models, **needs.PARAMETERS.get(dimension, {}))
-        # MUSIQ counts to 100; the average that VBench prints is divided, the values by clip are not.
+        # MUSIQ's scale ends at 100; VBench divides the average that it prints, but not the values by clip.
         scale = 100.0 if dimension == "imaging_quality" else 1.0
         values = {each["video_path"]: float(each["video_results"]) / scale for each in found}
         return [values.get(str(path)) for path in clips]
 
     def across(self, dimension: str, first_frames: Path) -> float:
-        """How alike the clips of a video are, of a video of their first frames: the fast branch of the dev flag."""
+        """Return the similarity of a video's clips, from a video of their first frames (the dev flag's fast branch)."""
         module = importlib.import_module(f"vbench2_beta_long.{dimension}")
         with self._models_of(dimension), torch.no_grad():
             if dimension == "subject_consistency":
                 model = self._once("dinov2", self._dinov2)
-                # Given twice: for a single video VBench-Long divides by the number of videos less one.
+                # Passed twice, because VBench-Long divides by the number of videos minus one.
                 found = module.subject_consistency_dinov2(model, [str(first_frames)] * 2, self.device, False)
             else:
                 model = self._once("dreamsim", self._dreamsim)
@@ -115,7 +115,7 @@ class Package:
     def _still(self, clips: Sequence[Path]) -> list[Path]:
         module = importlib.import_module("vbench2_beta_long.static_filter")
         weights = str(needs.root() / "raft_model" / "models" / "raft-things.pth")
-        # The module reads its device from a constant.
+        # The module reads its device from a module constant.
         setattr(module, "DEVICE", self.device)  # noqa: B010
         easydict = importlib.import_module("easydict")
         about = easydict.EasyDict(model=weights, small=False, mixed_precision=False, alternate_corr=False)
@@ -133,7 +133,7 @@ class Package:
 
     @contextmanager
     def _models_of(self, dimension: str) -> Iterator[None]:
-        """While it lasts, what would load a model of this dimension again gives the one that was loaded."""
+        """Inside this context, functions that would load a model of this dimension again return the loaded one."""
         if dimension != self._dimension:
             self._dimension, self._models = dimension, {}
         replaced = []
@@ -154,14 +154,14 @@ class Package:
 
 
 def _prepare(folder: Path) -> None:
-    """Make the package importable, and make sure that it fetches nothing."""
+    """Make the package importable, and prevent its downloads."""
     os.environ.update(HF_HUB_OFFLINE="1", TRANSFORMERS_OFFLINE="1")
     allow_torchvision()
     io = importlib.import_module("torchvision.io")
     if not hasattr(io, "write_video"):
         io.write_video = _write_video  # type: ignore[attr-defined]
-    # DINO's hub repository does not read the file that VBench names, but torch's own cache, and would fill that from
-    # the web. So torch's cache is a folder of links to the files of VBench's.
+    # DINO's hub repository does not read the file that VBench names, but torch's own cache, and would download into
+    # that. So torch's cache is a folder of links to VBench's files.
     hub = folder / f"hub-{hashlib.sha256(str(needs.root().absolute()).encode()).hexdigest()[:8]}"
     for target, place in {
         "dino_model/dino_vitbase16_pretrain.pth": "checkpoints/dino_vitbase16_pretrain.pth",
@@ -173,7 +173,7 @@ def _prepare(folder: Path) -> None:
         own(folder, *link.parent.relative_to(folder).parts).mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError):
             link.symlink_to(file)
-        # Weights run code when they are read, and a folder may come from elsewhere.
+        # Loading weights may execute code, and the folder may come from elsewhere.
         if not link.is_symlink() or Path(os.readlink(link)) != file:
             raise StoreError(f"{link}: not the link to {file}; remove {folder}, which holds nothing but copies")
     torch.hub.set_dir(str(hub))
@@ -181,7 +181,7 @@ def _prepare(folder: Path) -> None:
 
 
 def _write_video(filename: str, video_array: torch.Tensor, fps: float) -> None:
-    """In place of torchvision's, which is gone from 0.28. video_array: [T, H, W, 3], 0 to 255."""
+    """Write a video in place of torchvision's function, which is gone from 0.28. video_array: [T, H, W, 3], 0..255."""
     write(Path(filename), video_array.to(torch.uint8).numpy(), fps)
 
 

@@ -1,7 +1,7 @@
-"""The arithmetic of VBench and VBench-Long: from raw dimensions to the scores that papers print.
+"""Arithmetic of VBench and VBench-Long: from raw dimensions to the scores that papers print.
 
-Raw dimensions lie between 0 and 1, as VBench gives them; scores are in per cent, as papers print them. A score of which
-a dimension is missing is not there: it is never computed from fewer.
+Raw dimensions lie between 0 and 1, as VBench gives them; scores are in per cent, as papers print them. A score is
+omitted where one of its dimensions is missing; it is never computed from fewer.
 
 Papers: VBench, arXiv:2311.17982; VBench++ (VBench-Long), arXiv:2411.13503. Constants and tables: Vchitect/VBench at
 `COMMIT`. Only the standard library is imported here.
@@ -29,7 +29,7 @@ QUALITY = {
     "imaging_quality": 1.0,
     "dynamic_degree": 0.5,
 }
-"""What the quality score is made of, and with which weight."""
+"""Dimensions of the quality score, with their weights."""
 SEMANTIC = (
     "object_class",
     "multiple_objects",
@@ -41,9 +41,9 @@ SEMANTIC = (
     "temporal_style",
     "overall_consistency",
 )
-"""What the semantic score is the mean of."""
+"""Dimensions of which the semantic score is the mean."""
 CONSISTENCY = ("subject_consistency", "background_consistency")
-"""Dimensions with a fast branch: clips are compared with one another, too."""
+"""Dimensions with a fast branch, which also compares clips with one another."""
 RANGES = {
     "subject_consistency": (0.1462, 1.0),
     "background_consistency": (0.2615, 1.0),
@@ -54,7 +54,7 @@ RANGES = {
     "temporal_style": (0.0, 0.364),
     "overall_consistency": (0.0, 0.364),
 }
-"""Raw values that count as 0 and as 1; all other dimensions are taken as they are."""
+"""Raw values that are mapped to 0 and to 1; all other dimensions are used unchanged."""
 QUALITY_SHARE, SEMANTIC_SHARE = 4, 1
 PLAIN_MEANS = {
     "plain_mean_memrope": (
@@ -74,7 +74,8 @@ PLAIN_MEANS = {
         "subject_consistency",
     ),
 }
-"""Means of six raw dimensions, by the paper that prints them. They differ in one, so they do not compare."""
+"""Means of six raw dimensions, by the paper that prints them. The two sets differ in one dimension, so these means
+cannot be compared."""
 
 _SATURATES = "near 1 for a video that stands still, so read it beside dynamic_degree"
 DIMENSIONS = {
@@ -97,7 +98,7 @@ DIMENSIONS = {
         1.0,
     ),
     "temporal_flickering": ("share", "higher", f"1 minus the change from frame to frame; {_SATURATES}", 0.0, 1.0),
-    "motion_smoothness": ("share", "higher", f"how well every other frame is foretold; {_SATURATES}", 0.0, 1.0),
+    "motion_smoothness": ("share", "higher", f"how well every other frame is predicted; {_SATURATES}", 0.0, 1.0),
     "dynamic_degree": ("share", "higher", "clips with much motion (RAFT)", 0.0, 1.0),
     "aesthetic_quality": ("share", "higher", "LAION aesthetic predictor, a tenth of it", None, None),
     "imaging_quality": ("share", "higher", "MUSIQ, a hundredth of it", None, None),
@@ -111,7 +112,7 @@ DIMENSIONS = {
     "temporal_style": ("cosine", "higher", "video and prompt about camera and pace (ViCLIP)", -1.0, 1.0),
     "overall_consistency": ("cosine", "higher", "video and prompt (ViCLIP)", -1.0, 1.0),
 }
-"""What a viewer gives for each video: unit, which way is better, what it is, and its bounds where it has any."""
+"""Values of a viewer for each video: unit, better direction, description, and bounds where there are any."""
 SCORES = {
     "quality_score": ("%", "higher", "weighted mean of seven normalised dimensions", None, None),
     "semantic_score": ("%", "higher", "mean of nine normalised dimensions", None, None),
@@ -119,36 +120,36 @@ SCORES = {
     "plain_mean_memrope": ("%", "higher", "mean of six raw dimensions, flickering among them, motion not", None, None),
     "plain_mean_videomla": ("%", "higher", "mean of six raw dimensions, dynamic degree among them", None, None),
 }
-"""What follows from the dimensions: the same five facts."""
+"""Scores derived from the dimensions, with the same five entries."""
 
 
 @cache
 def tables() -> dict[str, Any]:
-    """The configuration tables of VBench-Long: clip lengths, weights, mappings."""
+    """Return the configuration tables of VBench-Long: clip lengths, weights, mappings."""
     found: dict[str, Any] = json.loads(TABLES.read_text(encoding="utf-8"))
     return found
 
 
 def tables_digest() -> str:
-    """SHA-256 of the tables, for the record."""
+    """Return the SHA-256 of the tables, for the record."""
     return hashlib.sha256(TABLES.read_bytes()).hexdigest()
 
 
 def normalised(dimension: str, raw: float) -> float:
-    """A raw value on the scale on which scores are averaged; outside of 0 to 1 where it exceeds VBench's range."""
+    """Return a raw value on the scale on which scores are averaged; outside 0..1 where it exceeds VBench's range."""
     low, high = RANGES.get(dimension, (0.0, 1.0))
     return (raw - low) / (high - low)
 
 
 def total(quality: float, semantic: float) -> float:
-    """The total score, of the two in the same unit."""
+    """Return the total score, in the unit of the two scores."""
     return (QUALITY_SHARE * quality + SEMANTIC_SHARE * semantic) / (QUALITY_SHARE + SEMANTIC_SHARE)
 
 
 def scores(raw: Mapping[str, float]) -> dict[str, float]:
-    """Those of `SCORES` for which every dimension is there, in per cent. raw: dimensions as VBench gives them, 0 to 1.
+    """Return those of `SCORES` whose dimensions are all present, in per cent. raw: values of VBench, 0..1.
 
-    Take averages over a whole set of videos first: then the numbers are those that papers print.
+    Average over a whole set of videos first; the scores are then those that papers print.
     """
     found = {}
     if all(name in raw for name in QUALITY):
@@ -165,7 +166,7 @@ def scores(raw: Mapping[str, float]) -> dict[str, float]:
 
 
 def mapped(across: float, table: Sequence[Sequence[float]]) -> float:
-    """A clip-to-clip value on the scale of in-clip values: linear between the entries, the ends beyond them.
+    """Return a clip-to-clip value on the scale of in-clip values: linear between the entries, constant beyond them.
 
     table: (clip-to-clip, in-clip) pairs, rising.
     """
@@ -177,11 +178,11 @@ def mapped(across: float, table: Sequence[Sequence[float]]) -> float:
 
 
 def combined(dimension: str, in_clip: float, across: float | None) -> float:
-    """A consistency dimension as VBench-Long gives it with its dev flag: in-clip and mapped clip-to-clip, half each.
+    """Return a consistency dimension as VBench-Long with its dev flag: the mean of in-clip and mapped clip-to-clip.
 
-    across: None where there is one clip only. As in VBench-Long, in-clip stands alone then, and also where the mapped
-    value is exactly 0. Without the dev flag the weights are 1 and 0: that is `in_clip`. Raises KeyError for a dimension
-    without a fast branch.
+    across: None where there is only one clip. As in VBench-Long, the in-clip value is returned then, and also where the
+    mapped value is exactly 0. Without the dev flag the weights are 1 and 0, which gives `in_clip`. Raises KeyError for
+    a dimension without a fast branch.
     """
     table, weights = tables()["mapping"][dimension], tables()["weights"]
     far = 0.0 if across is None else mapped(across, table)
@@ -189,10 +190,10 @@ def combined(dimension: str, in_clip: float, across: float | None) -> float:
 
 
 def averages(clips: Mapping[str, Sequence[float | None]]) -> tuple[float | None, float | None]:
-    """A dimension over a set of videos, from its values by clip: the mean over all clips, and the mean over videos.
+    """Return a dimension over a set of videos, from values by clip: the mean over all clips, and that over videos.
 
-    VBench-Long prints the first, in which a longer video counts more; records hold the second's terms. They agree where
-    all videos have as many clips. Clips without a value (None) do not count; None where none has one.
+    VBench-Long prints the first, in which a longer video counts more; records hold the terms of the second. They agree
+    where all videos have equally many clips. Clips without a value (None) are ignored; None where no clip has one.
     """
     known = {film: there for film, values in clips.items() if (there := [each for each in values if each is not None])}
     if not known:

@@ -290,7 +290,7 @@ def test_two_files_that_can_be_the_checkpoint_are_refused(own):
 
 @pytest.mark.parametrize("size", [(480, 830), (0, 16), (32,)])
 def test_sizes_that_the_patches_do_not_divide_are_refused(weights, size):
-    with pytest.raises(PresetError, match="height and width are multiples of 16"):
+    with pytest.raises(PresetError, match="height and width must be multiples of 16"):
         registry.backbone("self-forcing", weights=weights, size=size)
 
 
@@ -317,7 +317,7 @@ def test_examples_to_calibrate_with_are_in_no_suite():
 def test_files_that_nobody_checked_are_refused(own):
     """transformers prefers a single file to shards, and peft an adapter to none."""
     (own / "text_encoder/adapter_config.json").write_text("{}", encoding="utf-8")
-    with pytest.raises(CheckpointError, match=r"text_encoder: holds files that nobody checked: adapter_config\.json"):
+    with pytest.raises(CheckpointError, match=r"holds files without a recorded sum: adapter_config\.json"):
         made("self-forcing", own)
 
 

@@ -96,7 +96,7 @@ def test_chunks_that_no_published_model_has_are_refused(name: str) -> None:
         if wrong is None:
             assert registry.backbone(name, device="meta", **options).chunk == 3
             continue
-        with pytest.raises(PresetError, match=r"latent frames cannot be; allowed: 3 \(as published\), 1 \(for frame-"):
+        with pytest.raises(PresetError, match=r"is not possible; allowed: 3 \(as published\), 1 \(for frame-"):
             registry.backbone(name, device="meta", **options)
     assert registry.backbone(name, device="meta", chunk=1).chunk == 1
 

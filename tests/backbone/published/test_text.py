@@ -113,7 +113,7 @@ def test_an_encoder_that_makes_nothing_of_a_prompt_is_told(weights, tmp_path, mo
         return tokenizer, encoder
 
     monkeypatch.setattr(Umt5, "_load", broken)
-    with pytest.raises(CheckpointError, match="text_encoder: what it makes of a prompt is zero or not finite"):
+    with pytest.raises(CheckpointError, match="text_encoder: its embedding of a prompt is zero or not finite"):
         umt5(weights, tmp_path)(["a fox"])
     assert not list(tmp_path.rglob("*.safetensors"))
 

@@ -136,10 +136,10 @@ def test_what_is_new_or_gone_is_told():
     longer.scores["horizon_seconds"] *= 2
     found = judge(longer, evidence(whole(2)), POLICY)
     assert found.state == "mismatch"
-    assert found.of("mismatch")[0].reason == "after 120 s; the baseline has it after 60 s"
+    assert found.of("mismatch")[0].reason == "after 120 s; in the baseline after 60 s"
     gone = verdict(whole(1, arms=("memrope",)), whole(2, arms=("memrope", "videomla")))
     assert gone.state == "mismatch"
-    assert gone.of("mismatch")[0].reason == "the baseline has it, this run has not"
+    assert gone.of("mismatch")[0].reason == "in the baseline but not in this run"
 
 
 @pytest.mark.parametrize(("status", "state"), [("nan", "regression"), ("oom", "regression"), ("failed", "infra_error")])

@@ -63,7 +63,7 @@ def test_means_and_differences_are_over_the_rollouts_that_arms_share(tmp_path):
     assert count(sheet, "PSNR (dB)") == "n=2 of 4"
     assert "(2 of 4)" in cells(sheet)["memrope"]["PSNR (dB)"]
     assert "of 4" not in cells(sheet)["sliding_window"]["PSNR (dB)"]
-    assert "in common" in legend.incomplete
+    assert "all of its arms have" in legend.incomplete
     for page in ("report.html", "report.md"):
         text = (folder / page).read_text(encoding="utf-8")
         assert "every arm draws the same prompts" not in text
@@ -102,7 +102,7 @@ def test_arms_with_other_prompts_are_not_compared(tmp_path):
     _, (sheet, *_), legend = render(folder)
     assert cells(sheet)["memrope"]["PSNR (dB)"] == "15.00 (1 of 2)"
     assert "every arm draws the same prompts" not in (folder / "report.html").read_text(encoding="utf-8")
-    assert legend.marks == "No marks: nothing stands beside sliding_window."
+    assert legend.marks == "No marks: no arm can be compared with sliding_window."
 
 
 def test_films_of_all_lengths_are_shown(tmp_path):
@@ -158,12 +158,12 @@ def test_all_pairs_are_written_and_the_matrix_counts_them(tmp_path):
     assert named["sliding_window", "memrope"].real
     assert -1 <= named["sliding_window", "memrope"].low <= named["sliding_window", "memrope"].high < 0
     assert not named["memrope", "attention_sink"].real
-    matrix = next(sheet for sheet in sheets if sheet.title == "who beats whom, as published")
+    matrix = next(sheet for sheet in sheets if sheet.title == "pairwise wins, as published")
     assert matrix.rows == [
         ["1 sliding_window", "·", "0", "0"], ["2 memrope", "2", "·", "0"], ["3 attention_sink", "2", "0", "·"]
     ]  # fmt: skip
     text = (folder / "report.md").read_text(encoding="utf-8")
-    assert "## Who beats whom, as published" in text
+    assert "## Pairwise wins, as published" in text
     assert "| 2 memrope | 2 | · | 0 |" in text
 
 
