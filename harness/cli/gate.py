@@ -292,6 +292,6 @@ def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
         console.print(shown)
         console.print()
     for note in verdict.notes:
-        console.print(f"not as in the baseline: {note}", style="dim")
+        console.print(f"differs from the baseline: {note}", style="dim")
     console.print(headline(verdict), style=COLOURS.get(verdict.state))
     console.print(", ".join(str(path) for path in written), style="dim")
