@@ -130,7 +130,7 @@ def test_what_is_heard_are_all_layers_keys_and_values_of_the_active_prompt() -> 
     switches = bench.switches(1, 2, rows=2)
     bench.latents(3, watch=watch, seeds=(4, 5), switches=switches)
     heard = [call[2] for call in calls if call[0] == "hear"]
-    said = [bench.prompt(4, 5), *(prompts for _, prompts, _ in switches)]
+    said = [bench.prompt(4, 5), *(cue.embeddings for cue in switches)]
     assert len(heard) == len(said) == 3
     for ours, prompts in zip(heard, said, strict=True):
         theirs = bench.backbone.model.embed_prompt(prompts)
@@ -153,7 +153,7 @@ def test_a_resumed_rollout_hears_the_prompt_of_its_scene_and_goes_on(stop: int) 
     again, watch = recorder()
     bench.latents(5, watch=watch, switches=switches, resume=state)
     assert [call[0] for call in again[:2]] == ["load_state_dict", "hear"]
-    spoken = [bench.prompt(0), switches[0][1]][stop >= 1]
+    spoken = [bench.prompt(0), switches[0].embeddings][stop >= 1]
     for pair, expected in zip(again[1][2], bench.backbone.model.embed_prompt(spoken), strict=True):
         assert all(map(torch.equal, pair, expected))
     rest = calls[before:]
