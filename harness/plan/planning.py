@@ -136,7 +136,8 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
     spec = adapted.memory_spec(latent_size=latent_size)
     capacity = strategy.open(spec).capacity
     full = chunk * (LINEAR_CHUNKS if capacity is None else -(-capacity // chunk) + STEADY_CHUNKS)
-    work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full))
+    period = strategy.period(spec)
+    work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full), period)
     if capacity is None and latent_frames > full:
         short = _chunk(strategy, backbone, latent_size, full - chunk)
         longer, steps = (work, activations), latent_frames // chunk - LINEAR_CHUNKS + 1
@@ -163,12 +164,16 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
 
 
 def _chunk(
-    strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int
+    strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int, period: int = 1
 ) -> tuple[list[Work], int]:
-    """The work of the last chunk of a video that long, a commit pass included, and the most that it allocates."""
+    """The work of the last chunk of a video that long, a commit pass included, and the most that it allocates.
+
+    period: chunks over which the work is averaged, for a memory whose size repeats; fewer in a shorter video.
+    """
     config, chunk, dtype = backbone.model.config, backbone.chunk, backbone.model.dtype
-    # Up to its last two chunks a video is given: commit passes alone fill a memory.
-    given = latent_frames - 2 * chunk
+    # Up to its last chunks a video is given: commit passes alone fill a memory.
+    period = min(period, latent_frames // chunk - 1)
+    given = latent_frames - (period + 1) * chunk
     chunks = rollout(
         backbone,
         strategy,
@@ -181,8 +186,12 @@ def _chunk(
     with sketched():
         next(chunks)
     with counted() as count:
-        next(chunks)
-    return count.work, count.peak_bytes
+        for _ in range(period):
+            next(chunks)
+    work = count.work
+    if period > 1:
+        work = [Work(each.name, each.flops // period, each.bytes // period) for each in work]
+    return work, count.peak_bytes
 
 
 @dataclass(frozen=True)

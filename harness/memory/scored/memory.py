@@ -140,7 +140,7 @@ class ScoredMemory(Memory):
             places[:, seen.start * tokens : seen.stop * tokens],
             query,
             places[:1, (own.total - at.frames) * tokens :],
-            self._running(own) if self.accumulates else None,
+            self._running(own) if self.accumulates else 0.0,
         )
         scores = self.scores(looked_at)
         if self.accumulates:
@@ -176,15 +176,16 @@ class ScoredMemory(Memory):
             def kept(x: Tensor, more: int = 0) -> Tensor:
                 return torch.where(there, x.gather(1, places) + more, x[:, : count * tokens])
 
-            old = Entries.cat(frames[:count])
-            parts = [
-                take([frame.tensors[part] for frame in frames], x.flatten(1, 2), places, there).view(x.shape)
-                for part, x in enumerate(old.tensors)
-            ]
+            def gathered(part: int) -> Tensor:
+                each = [frame.tensors[part] for frame in frames]
+                old = torch.cat(each[:count], 1)
+                return take(each, old.flatten(1, 2), places, there).view(old.shape)
+
             if self.accumulates:
                 running = self._running(own)[:, sink * tokens : (own.total - self.parts.recent) * tokens]
                 own.chosen_running = kept(running)
-            own.chosen, own.ids, own.uses = Entries(*parts), kept(ids), None if uses is None else kept(uses, 1)
+            own.chosen = Entries(*map(gathered, range(len(frames[0].tensors))))
+            own.ids, own.uses = kept(ids), None if uses is None else kept(uses, 1)
         for frame in leaving:
             del own.frames[frame]
             own.running.pop(frame, None)

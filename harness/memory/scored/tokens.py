@@ -34,7 +34,7 @@ class Tokens:
     asked
         (time, row, column) of every query token, [1, Q, 3].
     before
-        Scores of the time before, [B, N], 0 for tokens that are new; None unless the strategy accumulates scores.
+        Scores of the time before, [B, N], 0 for tokens that are new; 0.0 unless the strategy accumulates scores.
     """
 
     layout: Layout
@@ -42,16 +42,16 @@ class Tokens:
     positions: Tensor
     query: Tensor | None
     asked: Tensor
-    before: Tensor | None = None
+    before: Tensor | float = 0.0
 
-    def keys(self) -> Iterator[Tensor]:
+    def unrotated_keys(self) -> Iterator[Tensor]:
         """Return the un-rotated keys of each frame, [B, S, heads, channels]."""
         return (self.layout.keys(frame)[:, 0] for frame in self.frames)
 
     def rotated_keys(self) -> Iterator[Tensor]:
         """Return the rotated keys of each frame, [B, S, heads, channels], in float32 at least."""
         first = 0
-        for keys in self.keys():
+        for keys in self.unrotated_keys():
             yield self.layout.rotated(keys, self.positions[:, first : first + keys.shape[1]])
             first += keys.shape[1]
 
