@@ -91,7 +91,6 @@ def test_deep_forcing_is_what_the_released_code_computes(name: str) -> None:
     first = int(stored.split("_")[1]) if "_" in stored else 0
     chunks, (*_, seen) = run(name)
     found = torch.cat([chunk.latents for chunk in islice(chunks, first // 3, None)], 1)
-    print(name, (found - golden[stored]).abs().max().item())
     torch.testing.assert_close(found, golden[stored], rtol=0, atol=TOLERANCE)
     assert [0, *seen.sink_first] == golden["sink_first_id"].tolist()
     if name in SINK_ONLY:
