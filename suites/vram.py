@@ -182,6 +182,12 @@ def _bytes(part: Any) -> int:
 
 
 def _growth(curve: pd.Series, steady: float) -> float:
-    """Return the growth in bytes a chunk, by least squares."""
+    """Return the growth in bytes a chunk, by least squares.
+
+    It is 0 for sizes that repeat every few chunks, whose slope depends only on where the curve begins and ends.
+    """
     late = curve[curve.index > steady]
+    values = late.to_numpy()
+    if len(set(values)) > 1 and any((values[turn:] == values[:-turn]).all() for turn in range(2, len(values) // 2 + 1)):
+        return 0.0
     return float(np.polyfit(np.arange(len(late)), late.to_numpy(dtype=float), 1)[0]) if len(late) > 1 else float("nan")

@@ -22,9 +22,12 @@ def blocks(page: str, language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
 
 
-def test_the_strategy_on_the_page_is_the_one_that_is_installed() -> None:
+def test_the_strategies_on_the_page_are_those_that_are_installed() -> None:
     example = ROOT / "tests/plugin/example"
-    assert blocks("docs/own-strategy.md", "python") == [(example / "every_other.py").read_text(encoding="utf-8")]
+    scored = ROOT / "tests/plugin/example_scored"
+    files = [example / "every_other.py", scored / "key_norm.py", scored / "attention_mass.py"]
+    assert blocks("docs/own-strategy.md", "python") == [path.read_text(encoding="utf-8") for path in files]
+    assert all(len(path.read_text(encoding="utf-8").splitlines()) <= 25 for path in files[1:])
     (entry,) = blocks("docs/own-strategy.md", "toml")
     assert entry in (example / "pyproject.toml").read_text(encoding="utf-8")
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.backbone.rope import rotate
+from harness.backbone.rope import rotate, token_radians, token_rotation
 from harness.memory.entries import Entries, Layout
 
 
@@ -28,6 +28,10 @@ class DenseLayout(Layout):
 
     def keys(self, entries: Entries) -> Tensor:
         return entries.tensors[0]
+
+    def rotated(self, x: Tensor, positions: Tensor) -> Tensor:
+        wide = torch.promote_types(x.dtype, torch.float32)
+        return rotate(x.to(wide), token_rotation(positions, token_radians(x.shape[-1], positions.device), wide))
 
 
 @dataclass(frozen=True)

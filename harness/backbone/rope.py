@@ -6,6 +6,7 @@ Source: RoFormer, arXiv:2104.09864; Wan2.1, arXiv:2503.20314 (split of a head in
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -30,6 +31,14 @@ def head_radians(head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
     # Always on the CPU, also for a model that is built on the meta device: no checkpoint fills these tensors.
     with torch.device("cpu"):
         time, height, width = (frequencies(pairs) for pairs in axis_pairs(head_dim))
+    return time, height, width
+
+
+@cache
+def token_radians(head_dim: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Frequencies of the three axes of a dense Wan head on a device, kept for the process."""
+    with torch.inference_mode(False):
+        time, height, width = (axis.to(device) for axis in head_radians(head_dim))
     return time, height, width
 
 
@@ -76,9 +85,7 @@ class Rope:
 
     def tokens(self, positions: Tensor) -> Tensor:
         """Return the rotation of single tokens at (time, row, column) [B, N, 3]: [B, N, 1, pairs, 2]."""
-        at = positions.to(self.device, torch.float64)
-        angles = [at[..., axis, None] * self.radians[axis] for axis in range(3)]
-        return self._turn(torch.cat(angles, -1)).unsqueeze(2)
+        return token_rotation(positions.to(self.device), self.radians, self.dtype)
 
     def _frames(self, positions: Tensor) -> Tensor:
         # Only the temporal angles are computed; those of rows and columns are the same for every frame.
@@ -91,7 +98,30 @@ class Rope:
         return torch.cat(both, -2).reshape(batch, frames * tokens, 1, -1, 2)
 
     def _turn(self, angles: Tensor) -> Tensor:
-        return torch.stack((angles.cos(), angles.sin()), -1).to(self.dtype)
+        return cos_sin(angles).to(self.dtype)
+
+
+def cos_sin(angles: Tensor) -> Tensor:
+    """Return cosines and sines of angles [...], as [..., 2]."""
+    return torch.stack((angles.cos(), angles.sin()), -1)
+
+
+def token_rotation(positions: Tensor, radians: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
+    """Return the rotation of single tokens, computed in float64.
+
+    Parameters
+    ----------
+    positions: (time, row, column) of each token, [B, N, 3].
+    radians: per position of the pairs of each axis, float64, on the device of the positions.
+    dtype: of the rotation.
+
+    Returns
+    -------
+    [B, N, 1, pairs, 2], on the device of the positions.
+    """
+    at = positions.to(torch.float64)
+    angles = [at[..., axis, None] * each for axis, each in enumerate(radians)]
+    return cos_sin(torch.cat(angles, -1)).to(dtype).unsqueeze(2)
 
 
 def rotate(x: Tensor, rotation: Tensor) -> Tensor:

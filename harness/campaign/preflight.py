@@ -13,7 +13,7 @@ from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
 from harness.errors import HorizonError
 from harness.plan.planning import plan
-from harness.rollout.request import GB, laid_out_bytes
+from harness.rollout.request import GB, laid_out_bytes, most_bytes
 from harness.suite import CostSuite
 
 META = torch.device("meta")
@@ -54,9 +54,10 @@ def warnings(
     for label, cell in largest.items():
         rows, frames, strategy = len(cell.task.rows), cell.task.frames, cell.arm.strategy
         spec = strategy.adapt(backbone).memory_spec(rows)
+        capacity = strategy.open(replace(spec, device=META)).capacity
         parts = {
-            "cache": strategy.footprint(spec, frames),
-            "contexts": laid_out_bytes(spec, frames, strategy.open(replace(spec, device=META)).capacity),
+            "cache": most_bytes(strategy, spec, frames, capacity),
+            "contexts": laid_out_bytes(spec, frames, capacity),
         }
         if ROOMY * (weights + sum(parts.values())) < free(device):
             continue

@@ -12,7 +12,7 @@ from typing import Any
 
 from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
-from harness.memory.budget import FAR
+from harness.memory.budget import full_bytes
 from harness.memory.knobs import changed_fields, knobs_in_full
 from harness.rollout import Chunk
 from harness.rollout.task_rollout import rollout_of
@@ -169,11 +169,11 @@ class Flight:
         """What the cell cost: times as they came, without the care that a benchmark takes; bytes on paper."""
         strategy = self.cell.arm.strategy
         spec = strategy.adapt(self.backbone).memory_spec()
-        frames = FAR if strategy.bounded else self.cell.task.frames
+        held = full_bytes(strategy, spec) if strategy.bounded else strategy.footprint(spec, self.cell.task.frames)
         return {
             "chunk_ms": 1000 * median(self.chunk_seconds),
             "switches": self.switches,
-            "cache_bytes": strategy.footprint(spec, frames),
+            "cache_bytes": held,
             "seconds": self.spent,
         }
 

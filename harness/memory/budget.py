@@ -31,6 +31,8 @@ class Sizeable(Protocol):
 
     def open(self, spec: MemorySpec) -> Memory: ...
 
+    def period(self, spec: MemorySpec) -> int: ...
+
     def footprint(self, spec: MemorySpec, frames: int) -> int: ...
 
     def resized(self, spec: MemorySpec, frames: int) -> Sizeable: ...
@@ -88,6 +90,17 @@ def apportion(frames: int, parts: Mapping[str, Part]) -> dict[str, int]:
         found[name] += parts[name].step
 
 
+def full_bytes(strategy: Sizeable, spec: MemorySpec) -> int:
+    """Return the most bytes that a full memory holds between two chunks.
+
+    Parameters
+    ----------
+    strategy: a bounded one.
+    spec: of the backbone that it adapted.
+    """
+    return max(strategy.footprint(spec, FAR + number * spec.chunk) for number in range(strategy.period(spec)))
+
+
 def dense_bytes(spec: MemorySpec, window: int) -> int:
     """Return the cached bytes of a plain window of `window` latent frames, the current chunk included."""
     return spec.bytes((window - spec.chunk) * spec.frame_tokens)
@@ -102,7 +115,7 @@ def fitted(strategy: Sizeable, spec: MemorySpec, budget: int, *, resizable: bool
     ----------
     strategy: as it is asked for.
     spec: of the backbone that it adapted.
-    budget: bytes, as `Strategy.footprint` counts them for a memory that is full.
+    budget: bytes, as `full_bytes` counts them.
     resizable: whether the strategy says, by a `resized` of its own, which of its parts grow or shrink.
 
     Raises
@@ -114,7 +127,7 @@ def fitted(strategy: Sizeable, spec: MemorySpec, budget: int, *, resizable: bool
     if not strategy.bounded:
         raise BudgetError(f"{name} keeps every frame: its bytes grow with the video, so no budget holds it")
     if not resizable:
-        held = strategy.footprint(spec, FAR)
+        held = full_bytes(strategy, spec)
         if abs(held - budget) <= TOLERANCE * budget:
             return strategy
         raise BudgetError(
@@ -150,7 +163,7 @@ def nearest(make: Callable[[int], Sized], most: int, spec: MemorySpec, budget: i
             refused = error
     if best is None:
         raise BudgetError(f"none of its sizes up to {most} latent frames can be had: {refused}")
-    held = best.footprint(spec, FAR)
+    held = full_bytes(best, spec)
     if held > (1 + TOLERANCE) * budget:
         raise BudgetError(
             f"the smallest shape ({typed(best)}) holds {readable(held)}, and the budget is {readable(budget)}"
@@ -164,11 +177,11 @@ def nearest(make: Callable[[int], Sized], most: int, spec: MemorySpec, budget: i
         except KnobError:
             high, larger = middle, None
             continue
-        if made.footprint(spec, FAR) <= budget:
+        if full_bytes(made, spec) <= budget:
             low, best = middle, made
         else:
             high, larger = middle, made
-    if larger is not None and larger.footprint(spec, FAR) - budget < budget - best.footprint(spec, FAR):
+    if larger is not None and full_bytes(larger, spec) - budget < budget - full_bytes(best, spec):
         return larger
     return best
 
@@ -186,7 +199,7 @@ def off_budget(strategy: Sizeable, found: Sizeable, spec: MemorySpec, budget: in
     -------
     A clause without a subject, such as "holds 114 kB of 332 kB (-65.6 %): ..."; None within `TOLERANCE`.
     """
-    held = found.footprint(spec, FAR)
+    held = full_bytes(found, spec)
     off = abs(held - budget)
     if off <= TOLERANCE * budget:
         return None
@@ -196,7 +209,7 @@ def off_budget(strategy: Sizeable, found: Sizeable, spec: MemorySpec, budget: in
             longer = strategy.at_budget(replace(spec, trained_frames=None), budget)
         except KnobError:
             longer = found
-        if abs(longer.footprint(spec, FAR) - budget) < off:
+        if abs(full_bytes(longer, spec) - budget) < off:
             why = f"more would be a longer context than the {spec.trained_frames} latent frames of training"
     return f"holds {readable(held)} of {readable(budget)} ({100 * held / budget - 100:+.1f} %): {why}"
 

@@ -11,6 +11,8 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
+from harness.errors import KnobError
+
 
 class Entries:
     """What a layout caches for some whole latent frames of one layer: tensors [B, frames, S, ...], un-rotated.
@@ -140,3 +142,31 @@ class Layout(ABC):
         Tensor
             [B, frames, S, heads, channels].
         """
+
+    def rotated(self, x: Tensor, positions: Tensor) -> Tensor:
+        """Return keys or queries rotated to where their tokens stand, for policies that score keys against queries.
+
+        Products of a rotated query and a rotated key are what attention computes before its scale, so a layout whose
+        queries do not meet the keys of `keys` refuses; it does so also for no tokens at all.
+
+        Parameters
+        ----------
+        x
+            Un-rotated keys, as `keys` gives them, or queries, [B, N, heads, channels].
+        positions
+            (time, row, column) of each token, [B or 1, N, 3].
+
+        Returns
+        -------
+        Tensor
+            [B, N, heads, channels], in float32 at least.
+
+        Raises
+        ------
+        KnobError
+            By default, for a layout that does not hold whole keys.
+        """
+        raise KnobError(
+            f"{type(self).__name__} does not hold the keys that queries meet, so tokens cannot be scored against "
+            "queries; choose another policy for that layout"
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +44,10 @@ class Watched(Memory):
 
     def stale(self, pass_index: int) -> bool:
         return self.inner.stale(pass_index)
+
+    @property
+    def steady(self) -> Collection[int]:
+        return self.inner.steady
 
     def held(self, layer: int) -> Mapping[int, Entries]:
         return self.inner.held(layer)
@@ -106,6 +110,9 @@ class WatchedStrategy(Strategy):
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return self.inner.footprint(spec, frames)
+
+    def period(self, spec: MemorySpec) -> int:
+        return self.inner.period(spec)
 
     def scene_bytes(self, spec: MemorySpec) -> int:
         return self.inner.scene_bytes(spec)

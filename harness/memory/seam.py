@@ -16,7 +16,7 @@ Shapes: B batch rows, S tokens of a latent frame; entries are [B, frames, S, ...
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -33,7 +33,7 @@ class Memory(ABC):
     lookback : int
         Clean latents that `forget` wants to see, in frames.
     capacity : int or None
-        Frames of a full context; contexts hold fewer at first. None where it grows with the video.
+        Frames of the largest context; contexts hold fewer at first. None where it grows with the video.
     """
 
     lookback: int = 0
@@ -145,6 +145,14 @@ class Memory(ABC):
             False by default: one recall a chunk.
         """
         return False
+
+    @property
+    def steady(self) -> Collection[int]:
+        """Frames of the contexts of a full memory: `capacity`, or the few sizes that it goes through in turn.
+
+        Passes are compiled where every layer's context has one of these sizes.
+        """
+        return () if self.capacity is None else (self.capacity,)
 
     @abstractmethod
     def held(self, layer: int) -> Mapping[int, Entries]:

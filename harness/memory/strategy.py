@@ -141,6 +141,21 @@ class Strategy(ABC):
             Bytes of all layers and rows.
         """
 
+    def period(self, spec: MemorySpec) -> int:
+        """Return the chunks after which the size of a full memory repeats, for one that evicts every few chunks.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        int
+            1 by default: a full memory stays the same size.
+        """
+        return 1
+
     def scene_bytes(self, spec: MemorySpec) -> int:
         """Return the bytes that are kept of every scene that a prompt switch ends, beyond `footprint`, on paper.
 

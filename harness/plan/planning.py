@@ -185,7 +185,8 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
     spec = adapted.memory_spec(latent_size=latent_size)
     capacity = strategy.open(spec).capacity
     full = chunk * (LINEAR_CHUNKS if capacity is None else -(-capacity // chunk) + STEADY_CHUNKS)
-    work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full))
+    period = strategy.period(spec)
+    work, activations = _chunk(strategy, backbone, latent_size, min(latent_frames, full), period)
     if capacity is None and latent_frames > full:
         short = _chunk(strategy, backbone, latent_size, full - chunk)
         longer, steps = (work, activations), latent_frames // chunk - LINEAR_CHUNKS + 1
@@ -212,12 +213,21 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
 
 
 def _chunk(
-    strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int
+    strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], latent_frames: int, period: int = 1
 ) -> tuple[list[Work], int]:
-    """Return the work of the last chunk of a video, its commit pass included, and the peak of its allocated bytes."""
+    """Return the work of the last chunk of a video, its commit pass included, and the peak of its allocated bytes.
+
+    Parameters
+    ----------
+    strategy, backbone, latent_size, latent_frames
+        The rollout.
+    period
+        Chunks over which the work is averaged, for a memory whose size repeats; fewer in a shorter video.
+    """
     config, chunk, dtype = backbone.model.config, backbone.chunk, backbone.model.dtype
-    # All but the last two chunks are given frames, since commit passes alone fill the memory.
-    given = latent_frames - 2 * chunk
+    # All but the last chunks are given frames, since commit passes alone fill the memory.
+    period = min(period, latent_frames // chunk - 1)
+    given = latent_frames - (period + 1) * chunk
     chunks = rollout(
         backbone,
         strategy,
@@ -230,8 +240,12 @@ def _chunk(
     with sketched():
         next(chunks)
     with counted() as count:
-        next(chunks)
-    return count.work, count.peak_bytes
+        for _ in range(period):
+            next(chunks)
+    work = count.work
+    if period > 1:
+        work = [Work(each.name, each.flops // period, each.bytes // period) for each in work]
+    return work, count.peak_bytes
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def rollout(
     resume
         `Chunk.state()` of a rollout with the same arguments; it goes on after that chunk, bit for bit.
     compile
-        Compiled passes wherever the context is at capacity, eager before; equal within rounding.
+        Compiled passes wherever contexts have a size that the memory calls steady, eager before; equal within rounding.
     layout
         "chunk", or "pass" to lay contexts out in every pass, in one scratch that all layers share.
     grad

@@ -30,7 +30,7 @@ class Passes:
     frames: the most latent frames that a context has here; room for them and a chunk is allocated once.
     reads_query: recall inside the layers, with the query, instead of before the pass.
     layout: "chunk" lays a context out once a chunk; "pass" does it in every pass and needs one layer's room only.
-    compile: run compiled wherever the context is at the memory's capacity; eager before.
+    compile: run compiled wherever contexts have a size that the memory calls steady; eager before.
     grad: keep the graph for training; contexts are concatenated then.
     """
 
@@ -82,7 +82,7 @@ class Passes:
                 self._recalled[layer] = self.memory.recall(layer, None, at)
         # Static shapes only: one graph then serves every later chunk.
         steady = at.frames == self.spec.chunk and all(
-            context.frames == self.memory.capacity for context in self._recalled.values()
+            context.frames in self.memory.steady for context in self._recalled.values()
         )
         compile = self.compile and not self.grad and steady
         contexts: Callable[[int], LaidOut | Source]

@@ -103,6 +103,15 @@ def laid_out_bytes(spec: MemorySpec, latent_frames: int, capacity: int | None) -
     return spec.bytes((longest_context(spec.chunk, latent_frames, capacity) + spec.chunk) * spec.frame_tokens)
 
 
+def most_bytes(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacity: int | None) -> int:
+    """Bytes that a memory of this capacity holds at most in a video of `latent_frames`.
+
+    That is at its end, or where its contexts first exceed their capacity, if it evicts only then.
+    """
+    filled = latent_frames if capacity is None else min(latent_frames, capacity + spec.chunk)
+    return max(strategy.footprint(spec, frames) for frames in (filled, latent_frames))
+
+
 def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacity: int | None, shared: bool) -> None:
     """Raise HorizonTooLongError where the memory and its laid-out contexts exceed what the device has free.
 
@@ -110,7 +119,7 @@ def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacit
     """
     if spec.device.type == "meta":
         return
-    held = strategy.footprint(spec, latent_frames)
+    held = most_bytes(strategy, spec, latent_frames, capacity)
     laid_out = laid_out_bytes(spec, latent_frames, capacity) // (spec.layers if shared else 1)
     free = torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else psutil.virtual_memory().available
     if held + laid_out > free:

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import frequencies
+from harness.memory.scored import choose, take
 
-AT_ONCE = 6
-"""Frames of the history that tokens are taken from at once, so that it is never put together as a whole."""
+__all__ = ["Amplitude", "Calibration", "Fusion", "Gate", "Scoring", "choose", "magnitudes", "take"]
+
 Gate = Literal["released", "paper", "off"]
 Amplitude = Literal["released", "paper", "off"]
 Fusion = Literal["sum", "max"]
@@ -129,30 +130,3 @@ class Scoring:
                 score = score + (magnitudes(key).flatten(2) @ extra.flatten(1)[:, :, None])[:, :, 0]
             scores.append(score / key.shape[2])
         return torch.cat(scores, 1)
-
-
-def choose(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """The `count` best of [B, N] in ascending order, [B, count]; and which of them are there at all (not -inf), these
-    first. Never waits for the device."""
-    count_here = min(count, scores.shape[1])
-    best, places = scores.topk(count_here, 1)
-    places = torch.where(best > -torch.inf, places, scores.shape[1]).sort(1).values
-    there = places < scores.shape[1]
-    return places.clamp(max=scores.shape[1] - 1), there
-
-
-def take(frames: Sequence[Tensor], old: Tensor, places: Tensor, there: Tensor) -> Tensor:
-    """The tokens at `places` [B, count] of a run of frames, [B, 1, S, ...] each, in a tensor like `old` [B, n, ...].
-
-    Where nothing is `there`, and beyond `count`, the old ones stay.
-    """
-    count, tokens = places.shape[1], frames[0].shape[2]
-    shape = (*places.shape, *[1] * (old.ndim - 2))
-    new = old[:, :count]
-    for first in range(0, len(frames), AT_ONCE):
-        group = torch.cat(tuple(frames[first : first + AT_ONCE]), 1).flatten(1, 2)
-        local = places - first * tokens
-        inside = there & (local >= 0) & (local < group.shape[1])
-        index = local.clamp(0, group.shape[1] - 1).view(shape).expand(-1, -1, *group.shape[2:])
-        new = torch.where(inside.view(shape), group.gather(1, index), new)
-    return new if count == old.shape[1] else torch.cat((new, old[:, count:]), 1)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from harness.errors import KnobError
 from harness.memory import At, Boundary, Context, Entries, Memory, MemorySpec, PromptSwitch
-from strategies.echo_forcing.compression import Calibration, Scoring, choose, take
+from harness.memory.scored import choose, take
+from strategies.echo_forcing.compression import Calibration, Scoring
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.layer import Layer
 from strategies.echo_forcing.pool import Pool, Scene

@@ -110,6 +110,9 @@ class VideoMLA(Strategy):
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return self.kept.footprint(spec, frames)
 
+    def period(self, spec: MemorySpec) -> int:
+        return self.kept.period(spec)
+
     def scene_bytes(self, spec: MemorySpec) -> int:
         return self.kept.scene_bytes(spec)
 

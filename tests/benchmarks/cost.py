@@ -37,14 +37,22 @@ WARM_UP = 6  # chunks until the window is full, compiled, and has slid
 
 @dataclass(frozen=True)
 class Case:
-    """A strategy, how it runs, and the bar that the ratio must reach (None: reported only)."""
+    """A strategy, how it runs, and the bar that the ratio must reach (None: reported only).
+
+    windows: latent frames that chunks attend to in turn, from chunk `warm_up` on.
+    """
 
     strategy: str
     knobs: dict[str, Any] = field(hash=False)
-    window: int
+    windows: tuple[int, ...]
     compile: bool
     dtype: torch.dtype
     bar: float | None
+
+    @property
+    def warm_up(self) -> int:
+        """Chunks that are not timed; a memory whose size repeats has to be seen at each of its sizes."""
+        return WARM_UP if len(self.windows) == 1 else WARM_UP + 3
 
     def __str__(self) -> str:
         knobs = ", ".join(f"{knob}={value}" for knob, value in self.knobs.items())
@@ -52,12 +60,14 @@ class Case:
         return f"{self.strategy}({knobs}) | {dtype} | {mode}"
 
 
-MEMORIES: list[tuple[str, dict[str, Any], int]] = [
+MEMORIES: list[tuple[str, dict[str, Any], int | tuple[int, ...]]] = [
     ("sliding_window", {"window": 12}, 12),
     ("attention_sink", {"window": 12, "sink": 3}, 12),
     ("attention_sink", {"window": 12, "sink": 3, "positions": "absolute"}, 12),
     ("infinity_rope", {"window": 6}, 6),
     ("memrope", {"window": 12}, 12),
+    # In turn a chunk that compresses, and one that is appended.
+    ("deep_forcing", {}, (16, 19)),
 ]
 MODES = [
     (torch.float32, False, 1.40),
@@ -127,12 +137,17 @@ def interval(ratios: list[float], draws: int = 10_000) -> tuple[float, float]:
 def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float], list[float]]]:
     """Cases of one mode with their ratios, and the seconds of their bare loops; all in turns, round by round."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).to(cases[0].dtype).requires_grad_(False))
-    bare = {window: BareLoop(backbone.model, window) for window in {case.window for case in cases}}
+    bare = {
+        window: BareLoop(backbone.model, window) for window in {window for case in cases for window in case.windows}
+    }
     # The context of `full` grows by a chunk a round.
-    attended = {case: itertools.count(case.window, CHUNK if case.strategy == "full" else 0) for case in cases}
+    attended = {
+        case: itertools.count(*case.windows, CHUNK) if case.strategy == "full" else itertools.cycle(case.windows)
+        for case in cases
+    }
     streams = [stream(case, backbone) for case in cases]
-    for running in streams:
-        for _ in range(WARM_UP):
+    for case, running in zip(cases, streams, strict=True):
+        for _ in range(case.warm_up):
             next(running)
     for loop in bare.values():
         loop.chunk()
@@ -159,9 +174,14 @@ def main() -> None:
     row = "{:<58} {:<9} {:<9} {:>7} {:>6}  {:<15} {:>5} {}".format
     print(row("case", "dtype", "mode", "bare s", "ratio", "95 %", "bar", ""), flush=True)
     for dtype, compile, bar in MODES:
-        every = [Case(name, knobs, window, compile, dtype, bar) for name, knobs, window in MEMORIES]
+        every = [
+            Case(name, knobs, (window,), compile, dtype, bar)
+            if isinstance(window, int)
+            else Case(name, knobs, window, compile, dtype, None)
+            for name, knobs, window in MEMORIES
+        ]
         if not compile:
-            every.append(Case("full", {}, CHUNK * (WARM_UP + 1), compile, dtype, None))
+            every.append(Case("full", {}, (CHUNK * (WARM_UP + 1),), compile, dtype, None))
         cases = [case for case in every if arguments.only in str(case)]
         for case, ratios, base in measure(cases, arguments.rounds) if cases else ():
             low, high = interval(ratios)

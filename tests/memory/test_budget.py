@@ -17,7 +17,17 @@ from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan
 from harness.errors import BudgetError, CampaignError, KnobError
 from harness.memory import Strategy
-from harness.memory.budget import FAR, META, TOLERANCE, Part, apportion, dense_bytes, nearest, off_budget, readable
+from harness.memory.budget import (
+    META,
+    TOLERANCE,
+    Part,
+    apportion,
+    dense_bytes,
+    full_bytes,
+    nearest,
+    off_budget,
+    readable,
+)
 from harness.memory.frames import FrameCache, window_bytes
 from harness.plan.budget import at_equal_budget, budget_bytes
 from harness.verify import invariants
@@ -32,6 +42,7 @@ KEPT = {
     "memrope": {"window", "sink"},
     "rolling_sink": {"window"},
     "ema_sink": {"window"},
+    "deep_forcing": {"window", "sink", "budget"},
     "echo_infinity": {"window", "sink", "reach"},
     "echo_forcing": {
         *("anchors", "compressed", "recent", "sink", "rolling_cycle", "history", "candidates", "stride"),
@@ -55,6 +66,12 @@ ARMS = (
     "ema_sink",
     "ema_sink.window=6",
     "ema_sink.window=12,accumulator=cache",
+    "deep_forcing",
+    "deep_forcing.budget=18,fusion=max,positions=contiguous",
+    "deep_forcing.budget=19,max_reuse=none",
+    "deep_forcing.budget=14",
+    "deep_forcing.window=12,sink=3,budget=9,recent=3",
+    "deep_forcing.compression=false,sink=14",
     "echo_infinity",
     "echo_infinity.memory=0",
     "echo_infinity.sink=0",
@@ -86,6 +103,9 @@ def parts(strategy, chunk):
     if "anchors" in knobs:
         names = ("anchors", "compressed", "recent") if knobs["hierarchy"] else ("recent", "sink")
         return {name: knobs[name] for name in names}
+    if knobs.get("compression"):
+        behind = knobs["recent"] - chunk
+        return {"sunk": knobs["sink"], "chosen": strategy.chosen, "behind": behind}
     sink, memory = knobs.get("sink", 0), getattr(strategy, "streams", 0)
     return {"sink": sink, "memory": memory, "recent": knobs["window"] - chunk - sink - memory}
 
@@ -102,7 +122,7 @@ def test_a_method_is_whole_at_every_budget(pocket, text):
             open_on(made, spec)
         except KnobError:
             continue
-        shapes[made.footprint(spec, FAR)] = made
+        shapes[full_bytes(made, spec)] = made
     granule = max((b - a for a, b in itertools.pairwise(sorted(shapes))), default=0)
     there = 0
     for window in range(pocket.chunk + 1, pocket.trained_frames + 1):
@@ -115,7 +135,7 @@ def test_a_method_is_whole_at_every_budget(pocket, text):
         there += 1
         capacity = open_on(found, spec).capacity
         assert capacity + pocket.chunk <= pocket.trained_frames
-        off = abs(found.footprint(spec, FAR) - budget)
+        off = abs(full_bytes(found, spec) - budget)
         assert off == min(abs(held - budget) for held in shapes)
         assert off <= granule / 2 or not min(shapes) <= budget <= max(shapes)
         changed = {knob for knob, value in found.knobs().items() if value != asked.knobs()[knob]}
@@ -140,7 +160,7 @@ def test_a_method_is_whole_at_every_budget(pocket, text):
 def test_at_its_own_bytes_a_method_is_what_it_is(pocket, text):
     asked = registry.parse_strategy(text)[1]
     spec = asked.adapt(pocket).memory_spec()
-    assert asked.at_budget(spec, asked.footprint(spec, FAR)) == asked
+    assert asked.at_budget(spec, full_bytes(asked, spec)) == asked
 
 
 def test_a_sink_shrinks_along_with_its_window(pocket):
@@ -164,6 +184,28 @@ def test_echo_forcing_keeps_its_parts_in_proportion(pocket):
         strategy.resized(spec, 6)
 
 
+def test_deep_forcing_keeps_its_parts_in_proportion(pocket):
+    strategy, spec = registry.strategy("deep_forcing"), pocket.memory_spec()
+    # 9 past frames: sink, chosen tokens, one recent frame, and what is appended between two compressions.
+    assert strategy.resized(spec, 9) == replace(strategy, window=12, sink=5, budget=10)
+    assert strategy.resized(spec, 11) == strategy.resized(spec, 9)
+    assert strategy.resized(spec, 3) == replace(strategy, window=6, sink=1, budget=6)
+    assert strategy.resized(spec, 27) == replace(strategy, window=30, sink=10, budget=19)
+    with pytest.raises(BudgetError, match=r"smallest shape is sink 1 \+ chosen 1 \+ recent 1 latent frames"):
+        strategy.resized(spec, 2)
+    only = replace(strategy, compression=False, sink=14)
+    assert only.resized(spec, 9) == replace(only, window=12, sink=7)
+
+
+def test_a_size_that_repeats_counts_by_its_largest(pocket):
+    strategy, spec = registry.strategy("deep_forcing"), pocket.memory_spec()
+    held = [strategy.footprint(spec, frames) for frames in (24, 27, 30, 33)]
+    assert held[:2] == held[2:]
+    assert full_bytes(strategy, spec) == max(held)
+    # Once, when the window overflows first, it holds more; check_room of a rollout knows.
+    assert strategy.footprint(spec, 21) > max(held)
+
+
 def test_echo_infinity_keeps_its_queries_and_its_ids(pocket):
     strategy = registry.strategy("echo_infinity")
     spec = strategy.adapt(pocket).memory_spec()
@@ -182,7 +224,7 @@ def test_latents_get_as_many_frames_as_the_backbone_was_trained_for(pocket):
         "holds 114 kB of 332 kB (-65.6 %): more would be a longer context than the 36 latent frames of training"
     )
     free = strategy.at_budget(replace(spec, trained_frames=None), budget)
-    assert free.footprint(spec, FAR) == pytest.approx(budget, rel=0.01)
+    assert full_bytes(free, spec) == pytest.approx(budget, rel=0.01)
     shrunk = registry.strategy("videomla", policy="attention_sink.window=21,sink=10").at_budget(spec, 9 * 3456)
     assert shrunk.policy == registry.strategy("attention_sink", sink=5)
     assert shrunk.knobs()["policy"] == "attention_sink.sink=5"
@@ -347,6 +389,7 @@ def test_bytes_are_readable(size, said):
     [
         ("attention_sink.window=21,sink=10", 12, "attention_sink.sink=5"),
         ("memrope", 6, "memrope.window=8,sink=1"),
+        ("deep_forcing", 18, "deep_forcing.window=15,sink=6,budget=12"),
         ("echo_infinity", 8, "echo_infinity.window=6,sink=1"),
         (
             "echo_forcing",

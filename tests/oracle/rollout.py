@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .deep_forcing import Deep, DeepKnobs
 from .dit import Config, Weights, model_dtype
 from .knobs import parse_knobs
 from .latents import Latents
@@ -72,6 +73,8 @@ def opened(
     """The memory of a new video. Knobs of videomla are its policy's, and `policy` its name."""
     if strategy == "echo_infinity":
         return Queries(weights, config, QueryKnobs(**knobs), n)
+    if strategy == "deep_forcing":
+        return Deep(weights, config, DeepKnobs(**knobs), n)
     if strategy == "echo_forcing":
         return Scenes(weights, config, SceneKnobs(**knobs), n, script)
     if strategy == "videomla":

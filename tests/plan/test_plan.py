@@ -61,6 +61,21 @@ def test_a_growing_memory_is_planned_from_two_lengths():
     assert planned.cache_bytes == full.footprint(at.memory_spec(), 57)
 
 
+def test_the_work_of_a_memory_whose_size_repeats_is_that_of_its_mean_chunk():
+    """Chunks attend to 16 and 19 frames in turn, and only some of them choose tokens."""
+    at = toy(model=toy().model.to("meta"))
+
+    def attended(strategy):
+        work = plan(strategy, at, at.latent_size, 60).work
+        return sum(each.flops for each in work if each.name == "attention")
+
+    swings, *windows = (
+        attended(registry.parse_strategy(text)[1])
+        for text in ("deep_forcing", "sliding_window.window=16", "sliding_window.window=19")
+    )
+    assert swings == pytest.approx(sum(windows) / 2, rel=1e-6)
+
+
 @pytest.mark.parametrize("name", sorted(registry.found("strategies")))
 def test_planned_contexts_are_the_allocated_ones(name, monkeypatch):
     """And what is held is checked by `verify`, to the byte."""

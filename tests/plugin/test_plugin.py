@@ -167,6 +167,18 @@ def test_broken_plugin_does_not_stop_the_others(tmp_path: Path) -> None:
     assert json.loads(done.stdout)["name"] == "full"
 
 
+@pytest.mark.parametrize(("name", "kind"), [("key_norm", "KeyNorm"), ("attention_mass", "AttentionMass")])
+def test_plugin_that_only_scores_keeps_every_invariant(tmp_path: Path, name: str, kind: str) -> None:
+    source = (Path(__file__).parent / "example_scored" / f"{name}.py").read_text(encoding="utf-8")
+    distribution(tmp_path, f"acme-{name.replace('_', '-')}", f"{name} = {name}:{kind}", {name: source})
+    done = run(tmp_path, "verify", name, "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {finding["state"] for finding in json.loads(done.stdout)["findings"]} == {"pass"}
+    done = run(tmp_path, "verify", f"{name}.positions=original,max_reuse=2,recent=2,sink=4", "--json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert {finding["state"] for finding in json.loads(done.stdout)["findings"]} == {"pass", "n/a"}
+
+
 SUITE = Path(__file__).parent / "example_suite"
 POINTS = "[horizon.suites]\nloops = loops:Loops\n[horizon.metrics]\nbrightness = brightness:Brightness\n"
 

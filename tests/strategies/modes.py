@@ -77,6 +77,17 @@ SCENES = [
         (False, "slot", 1, 4),
     )
 ]
+DEEP = [
+    *(
+        Mode("deep_forcing", {"fusion": fusion, "positions": positions}, chunks=16, dtypes=("float64",))
+        for fusion in ("sum", "max")
+        for positions in ("released", "contiguous")
+    ),
+    *(
+        Mode("deep_forcing", {"compression": False, "positions": positions}, chunks=12)
+        for positions in ("released", "contiguous")
+    ),
+]
 LATENTS = [
     Mode("videomla", {"policy": policy, "evaluation": evaluation}, switches)
     for policy, switches in (
@@ -84,7 +95,7 @@ LATENTS = [
     )
     for evaluation in ("explicit", "absorbed")
 ]  # fmt: skip
-MODES = [*WINDOWS, *QUERIES, *SCENES, *LATENTS]
+MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *LATENTS]
 
 
 @st.composite
@@ -112,6 +123,8 @@ def knobs(draw: st.DrawFn, mode: Mode, chunk: int, layers: int, dim: int, head: 
         return draw(queries(chunk, layers)) | mode.fixed
     if mode.strategy == "echo_forcing":
         return draw(scenes(chunk, mode.fixed["hierarchy"])) | mode.fixed
+    if mode.strategy == "deep_forcing":
+        return draw(deep(chunk)) | mode.fixed
     return draw(windows(mode.strategy, chunk)) | mode.fixed
 
 
@@ -143,6 +156,19 @@ def windows(draw: st.DrawFn, strategy: str, chunk: int) -> dict[str, Any]:
         memories = (long is not None) + (short is not None)
         return {"window": sink + memories + chunk + room, "sink": sink, "alpha_long": long, "alpha_short": short}
     return {}
+
+
+@st.composite
+def deep(draw: st.DrawFn, chunk: int) -> dict[str, Any]:
+    """Knobs of deep_forcing."""
+    sink, recent = draw(st.integers(0, 5)), draw(st.integers(chunk, max(6, 2 * chunk)))
+    chosen, appended = draw(st.integers(0, 3)), draw(st.integers(0, 5))
+    window = -(-(sink + chosen + recent + appended) // chunk) * chunk
+    budget = sink + chosen + recent
+    new = ((window - budget) // chunk + 1) * chunk
+    limits = [None, 1, 2, 7] if chosen <= new else [None]
+    max_reuse = draw(st.sampled_from(limits))
+    return {"window": window, "sink": sink, "budget": budget, "recent": recent, "max_reuse": max_reuse}
 
 
 @st.composite

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from harness.errors import KnobError, SwitchError
 from harness.memory import Entries
+from harness.memory.scored import choose
 from harness.registry import parse_strategy
 from harness.verify.bench import Workbench
 from harness.verify.run import verify
 from strategies.echo_forcing import EchoForcing
-from strategies.echo_forcing.compression import Calibration, Scoring, choose
+from strategies.echo_forcing.compression import Calibration, Scoring
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.scenes import idf, recall_frame, recall_jump, similar, telling, words
 from tests.cases import cases

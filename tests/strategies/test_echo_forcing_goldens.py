@@ -12,9 +12,9 @@ from torch import Tensor
 import strategies.echo_forcing.memory
 from harness.memory import At, Context, Entries, Memory
 from harness.memory.proxy import Watched, watched
+from harness.memory.scored import choose
 from harness.rollout import Chunk, rollout
 from strategies.echo_forcing import EchoForcing
-from strategies.echo_forcing.compression import choose
 from strategies.echo_forcing.memory import SceneMemory
 from strategies.echo_forcing.scenes import features
 from tests import goldens

@@ -77,6 +77,14 @@ def test_growth_is_a_slope_and_nothing_of_the_beginning():
     assert found["planned_cache_bytes", 240] == 5000
 
 
+def test_sizes_that_repeat_do_not_grow():
+    paper = {"resident_bytes": dict.fromkeys(ENDS, 7.0), "steady_from": {240: 30}}
+    swings = {end: 5000.0 + 900 * (number % 2) for number, end in enumerate(ENDS)}
+    assert scores(Vram(), {"cache_bytes": swings, **paper})["growth_bytes", 240] == 0
+    grows = {end: size + 10 * end for end, size in swings.items()}
+    assert scores(Vram(), {"cache_bytes": grows, **paper})["growth_bytes", 240] == pytest.approx(30, rel=0.1)
+
+
 @pytest.mark.parametrize("suite", [Fps(), Latency(), Vram()])
 def test_tasks_are_repeats_that_only_their_seed_tells_apart(suite):
     for tier in suite.tiers:

@@ -44,12 +44,18 @@ SEED = "same seed, same bits"
 RESUME = "stop and resume, same bits"
 BATCH = "a batch of two = two batches of one"
 
-UNBOUNDED = {"full": {BOUNDED, POSITIONS}}
+UNBOUNDED = {"full": {BOUNDED, POSITIONS}, "deep_forcing": {POSITIONS}}
 MODES = {
     "attention_sink.window=9,positions=absolute,on_switch=recache": {POSITIONS},
     "attention_sink.window=9,on_switch=recache_all": set(),
     "attention_sink.window=9,sink=3,on_switch=flush": set(),
     "attention_sink.window=10,sink=5": set(),
+    "deep_forcing.positions=contiguous": set(),
+    "deep_forcing.budget=15,sink=9,fusion=max": {POSITIONS},
+    "deep_forcing.window=12,sink=3,budget=9,recent=3,max_reuse=1": {POSITIONS},
+    "deep_forcing.budget=21,recent=6,max_reuse=none": {POSITIONS},
+    "deep_forcing.budget=14": {POSITIONS},
+    "deep_forcing.compression=false,sink=14": {POSITIONS},
     "infinity_rope.pinned_at=21": set(),
     "infinity_rope.pinned_at=3": {FULL},
     "memrope.window=9,init=paper": {FULL},
@@ -182,6 +188,29 @@ def honest_but_growing() -> Strategy:
         return window_bytes(spec, self.window, frames) + 4 * spec.layers * (frames // spec.chunk)
 
     return case(Diary, footprint=footprint)
+
+
+def growing_in_a_period() -> Strategy:
+    """Sizes that swing as declared, around one that grows, all of it planned."""
+
+    class Pulse(Window):
+        def __init__(self, spec: MemorySpec, strategy: Case) -> None:
+            super().__init__(spec, strategy)
+            self.pulse: dict[int, Tensor] = {}
+
+        def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
+            super().remember(layer, entries, query, at)
+            number = at.start // 3
+            self.pulse[layer] = torch.zeros(1 + number // 6 + 5 * (number % 2))
+
+        def stored(self) -> Iterable[Tensor]:
+            return [*super().stored(), *self.pulse.values()]
+
+    def footprint(self: Case, spec: MemorySpec, frames: int) -> int:
+        number = frames // 3 - 1
+        return window_bytes(spec, self.window, frames) + 4 * spec.layers * (1 + number // 6 + 5 * (number % 2))
+
+    return case(Pulse, footprint=footprint, period=lambda self, spec: 2)
 
 
 def never_evicts() -> Strategy:
@@ -468,6 +497,10 @@ BROKEN: dict[str, tuple[Callable[[], Strategy], dict[str, str]]] = {
     ),
     "faded": (faded, {FULL: r"nothing is evicted: chunk 1 differs by .* \(allowed: 2e-05\)"}),
     "honest but growing": (honest_but_growing, {BOUNDED: rf"bytes go from \d+ to \d+ over the last {LONG} chunks"}),
+    "growing in a period": (
+        growing_in_a_period,
+        {BOUNDED: rf"bytes go from \d+ to \d+ over the last {LONG} chunks and do not repeat every 2$"},
+    ),
     "never evicts": (
         never_evicts,
         {
