@@ -21,7 +21,8 @@ from harness.measure import meter
 from harness.measure.counting import weighed
 from harness.memory import At, Memory, Strategy
 from harness.memory.proxy import Watched
-from harness.plan.planning import at_hand, plan
+from harness.plan.device import at_hand
+from harness.plan.planning import plan
 from harness.suite import Chart, Column, CostSuite, Display, Margin, Metric, Sample, Table, Task
 from suites.cost_suite import Score, horizons, repeats, scored, script, settled, timed
 

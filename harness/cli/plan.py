@@ -17,7 +17,8 @@ from harness.limits import LARGEST_SIDE
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
     from harness.cli.console.sheet import Sheet
-    from harness.plan.planning import Device, Plan
+    from harness.plan.device import Device
+    from harness.plan.planning import Plan
 
 GPUS = ("H100", "H200", "B200", "A100", "A6000", "4090")
 GB = 1e9
@@ -45,7 +46,7 @@ def plan(
     from harness.backbone.presets import parse_dtype
     from harness.campaign.options import backbone_request
     from harness.errors import KnobError
-    from harness.plan.planning import HERE
+    from harness.plan.device import HERE
     from harness.plan.planning import plan as make
     from reports.plots.plan import picture
 
@@ -165,7 +166,7 @@ def _told(name: str, one: Plan, stage: Backbone, devices: list[Device]) -> dict[
 def _device(name: str, dtype: Any) -> Device:
     import torch
 
-    from harness.plan.planning import DEVICES, HERE, here
+    from harness.plan.device import DEVICES, HERE, here
 
     if name == HERE:
         return here(dtype, "cuda" if torch.cuda.is_available() else "cpu")

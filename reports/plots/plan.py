@@ -13,7 +13,8 @@ from reports.plots.panels import logarithmic
 from reports.plots.strips import COLOURS, INK, PALE, save
 
 if TYPE_CHECKING:
-    from harness.plan.planning import Device, Plan
+    from harness.plan.device import Device
+    from harness.plan.planning import Plan
 
 WIDE = 50
 """Ratio of the longest to the shortest time above which bars have a logarithmic axis."""

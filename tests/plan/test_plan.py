@@ -11,7 +11,8 @@ from harness.backbone.presets import wan_1_3b
 from harness.cli.plan import GPUS
 from harness.errors import HorizonError, ShapeError
 from harness.measure.counting import Work
-from harness.plan.planning import DEVICES, Device, _chunk, here, plan
+from harness.plan.device import DEVICES, Device, here
+from harness.plan.planning import _chunk, plan
 from harness.pocket.preset import pocket
 from harness.rollout import passes, rollout
 from tests.toy import backbone as toy

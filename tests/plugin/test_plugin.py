@@ -195,8 +195,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (about / "entry_points.txt").write_text(POINTS, encoding="utf-8")
     words = ("--suite", "loops", "--suite", "drift", "--tier", "gate", "--equal-budget", "0", "--threads", "1")
     arms = ("--strategy", "sliding_window", "--strategy", "attention_sink")
+    # A run that takes long says on stderr how far it is.
     done = run(folder, "run", "--out", "c", *words, *arms)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.returncode == 0, done.stderr
     done = run(folder, "compare", "c")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     (folder / "said.txt").write_text(done.stdout, encoding="utf-8")

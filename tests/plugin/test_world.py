@@ -86,8 +86,9 @@ def test_a_campaign_in_another_world_is_reported_as_one(tmp_path):
     (about / "entry_points.txt").write_text("[horizon.backbones]\nhalves = halves:halves\n", encoding="utf-8")
     asked = ("--backbone", "halves", "--tier", "gate", "--suite", "drift", "--suite", "interactive", "--threads", "1")
     arms = ("--strategy", "sliding_window", "--strategy", "attention_sink", "--equal-budget", "0")
+    # A run that takes long says on stderr how far it is.
     done = run(tmp_path, "run", "--out", "c", *asked, *arms)
-    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    assert done.returncode == 0, done.stderr
     assert json.loads((tmp_path / "c" / "manifest.json").read_text(encoding="utf-8"))["asked"]["known_world"] is True
     done = run(tmp_path, "compare", "c")
     assert (done.returncode, done.stderr) == (0, ""), done.stderr

@@ -17,7 +17,8 @@ from matplotlib.figure import Figure
 from harness import cli, registry
 from harness.cli.console.ticker import Ticker
 from harness.files import load_toml
-from harness.plan.planning import DEVICES, plan
+from harness.plan.device import DEVICES
+from harness.plan.planning import plan
 from harness.suite import Margin, Metric
 from reports.gate.evidence import save as keep
 from reports.gate.history import draw, load, steps
