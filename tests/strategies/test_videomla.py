@@ -368,7 +368,7 @@ def test_a_policy_may_be_given_as_a_strategy() -> None:
     class Unregistered(Full):
         pass
 
-    with pytest.raises(RegistryError, match=r"Unregistered of .* is registered under no name"):
+    with pytest.raises(RegistryError, match=r"Unregistered of .* is not registered in the group"):
         VideoMLA(policy=Unregistered())
 
 
