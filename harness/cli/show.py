@@ -98,17 +98,22 @@ def describe(
     if not about["price"]:
         return
     console.print()
-    sheet = table("horizon", "latent frames", "held", "laid out", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
+    archives = ("archived",) if any("archive_bytes" in price for price in about["price"]) else ()
+    heads = ("horizon", "latent frames", "held", "laid out", *archives)
+    sheet = table(*heads, title="Price at Wan2.1-1.3B, 480x832, bfloat16")
     for price in about["price"]:
         sheet.add_row(
             price["horizon"],
             f"{price['latent_frames']:,}",
             f"{price['held_bytes'] / 1e9:,.2f} GB",
             f"{price['laid_out_bytes'] / 1e9:,.2f} GB",
+            *(f"{price.get('archive_bytes', 0) / 1e9:,.2f} GB" for _ in archives),
         )
     console.print(sheet)
+    archived = " archived: in the host's memory, which grows with the video." if archives else ""
     console.print(
-        "held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th).", style="dim"
+        f"held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th).{archived}",
+        style="dim",
     )
 
 
@@ -177,6 +182,7 @@ def _prices(name: str) -> list[dict[str, Any]]:
             "latent_frames": frames,
             "held_bytes": strategy.footprint(spec, frames),
             "laid_out_bytes": laid_out_bytes(spec, frames, capacity),
+            **({"archive_bytes": archived} if (archived := strategy.archive_bytes(spec, frames)) else {}),
         }
         for horizon, frames in horizons.items()
     ]

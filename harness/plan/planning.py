@@ -73,7 +73,8 @@ class Bound:
 class Plan:
     """One strategy at one horizon, a batch of one.
 
-    weights_bytes: of the model. cache_bytes: held between chunks at the horizon. cache_bytes_per_token: in all layers.
+    weights_bytes: of the model. cache_bytes: held between chunks at the horizon. archive_bytes: put away in the host's
+    memory by then, and not part of the peak on the device. cache_bytes_per_token: in all layers.
     laid_out_bytes: of the contexts ready to attend to, beside it; shared_bytes: of these with layout="pass".
     activation_bytes: what comes on top while a chunk is made. work: of a whole chunk. passes, pictures (pixel frames):
     of a chunk.
@@ -85,6 +86,7 @@ class Plan:
     passes: int
     weights_bytes: int
     cache_bytes: int
+    archive_bytes: int
     cache_bytes_per_token: int
     laid_out_bytes: int
     shared_bytes: int
@@ -145,6 +147,9 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
             for a, b in zip(short[0], longer[0], strict=True)
         ]
         activations = short[1] + steps * (longer[1] - short[1])
+    # What was archived while the last chunk was counted is on the host.
+    before, after = (strategy.archive_bytes(spec, min(latent_frames, full) - each * chunk) for each in (2, 1))
+    activations = max(0, activations - (after - before))
     laid_out = laid_out_bytes(spec, latent_frames, capacity)
     return Plan(
         strategy=strategy,
@@ -153,6 +158,7 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
         passes=len(backbone.sampler.sigmas) + 1,
         weights_bytes=sum(x.nbytes for x in adapted.model.parameters()),
         cache_bytes=strategy.footprint(spec, latent_frames - chunk),
+        archive_bytes=strategy.archive_bytes(spec, latent_frames - chunk),
         cache_bytes_per_token=spec.bytes(1),
         laid_out_bytes=laid_out,
         shared_bytes=laid_out // spec.layers,

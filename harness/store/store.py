@@ -9,6 +9,7 @@ cells/ID/files/           what its suite wrote while it ran: videos
 flight/ID.lock, ID.pt     a cell under way: the process that has it holds the lock; where it goes on after a crash
 flight/ID.json            who has it, since when, and how far it is
 flight/ID.files/          what it has written so far
+flight/ID.archive/        what its memory has put away, in pieces that its state names
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from harness.errors import StoreError, shown
-from harness.files import copy, digest, naming, no_links, own, write_text, write_whole
+from harness.files import copy, digest, naming, no_links, own, write_text
 from harness.films.checks import is_component
 from harness.locks import lock
 from harness.store import records
+from harness.store.archives import Pieces, remove, save, saved
 from harness.store.claims import claim, held, progress
 from harness.store.manifest import check_same, first, joined
 from harness.store.pictures import check_pictures, read_pictures
 from harness.store.records import read_cell, read_manifest, read_record
-from harness.store.states import read_state, write_state
 from harness.suite import Sample
 
 Status = records.Status
@@ -165,13 +167,19 @@ class Store:
         """What is claimed now, by name: who has it (pid, host), since when, and what it says of itself."""
         return held(self.flight)
 
-    def save(self, cell: str, state: Mapping[str, Any]) -> None:
-        """Keep where a cell under way goes on after a crash. Raises OSError, for want of room for instance."""
-        write_whole(self._path("flight", f"{cell}.pt"), partial(write_state, state))
+    def save(
+        self,
+        cell: str,
+        state: Mapping[str, Any],
+        archive: Mapping[str, Tensor] | None = None,
+        pieces: Sequence[tuple[str, int]] = (),
+    ) -> Pieces:
+        """Keep where a cell under way goes on after a crash, as `archives.save` does."""
+        return save(self._path("flight", f"{cell}.pt"), state, archive or {}, pieces)
 
     def saved(self, cell: str) -> dict[str, Any] | None:
         """Where a cell goes on, or None; what cannot be read is as good as none, since it can be computed again."""
-        return read_state(self._path("flight", f"{cell}.pt"))
+        return saved(self._path("flight", f"{cell}.pt"))
 
     def workspace(self, cell: str) -> Path:
         """Where a cell under way writes its files; not made here."""
@@ -203,7 +211,7 @@ class Store:
         if about["status"] in RESUMABLE:
             # Run again, it goes on from its last state.
             return
-        self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
+        remove(self._path("flight", f"{cell}.pt"))
         shutil.rmtree(self.workspace(cell), ignore_errors=True)
 
     def _fill(

@@ -103,6 +103,9 @@ class VideoMLA(Strategy):
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         return self.kept.footprint(spec, frames)
 
+    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
+        return self.kept.archive_bytes(spec, frames)
+
     def scene_bytes(self, spec: MemorySpec) -> int:
         return self.kept.scene_bytes(spec)
 

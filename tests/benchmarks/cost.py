@@ -58,6 +58,8 @@ MEMORIES: list[tuple[str, dict[str, Any], int]] = [
     ("attention_sink", {"window": 12, "sink": 3, "positions": "absolute"}, 12),
     ("infinity_rope", {"window": 6}, 6),
     ("memrope", {"window": 12}, 12),
+    ("longlive_rag", {}, 12),
+    ("memflow", {}, 15),
 ]
 MODES = [
     (torch.float32, False, 1.40),
