@@ -1,8 +1,8 @@
 """An hour of video, 14,400 latent frames, of every bounded strategy on the pocket: bytes, time a chunk, and no NaN.
 
-`python -m tests.benchmarks.hour [--strategy NAME ...]`. One rollout each from a true first chunk, all in turns, chunk by chunk, so that a
-change of the machine's speed meets all of them alike. Compared are the chunks of minutes 2 to 6 with the last four
-minutes'.
+`python -m tests.benchmarks.hour [--strategy NAME ...]`. One rollout each from a true first chunk, all in turns, chunk
+by chunk, so that a change of the machine's speed meets all of them alike. Compared are the chunks of minutes 2 to 6
+with the last four minutes'.
 """
 
 from __future__ import annotations
@@ -71,10 +71,10 @@ def main() -> None:
                 finite[name] &= bool(chunk.latents.isfinite().all())
     for name, spent in seconds.items():
         early, late = (statistics.median(part) for part in (spent[2 * MINUTE : 6 * MINUTE], spent[-4 * MINUTE :]))
-        kept = held[name][2 * MINUTE :]
+        kept, archived = held[name][2 * MINUTE :], _archived(memories[name], strategy(name), backbone, arguments.frames)
         print(
             f"{name}: {'finite' if finite[name] else 'NOT FINITE'}; {kept[0]:,} to {kept[-1]:,} bytes, at most "
-            f"{max(kept):,};{_archived(memories[name], strategy(name), backbone, arguments.frames)} a chunk {1000 * early:.1f} ms early, {1000 * late:.1f} late, {late / early:.3f}"
+            f"{max(kept):,};{archived} a chunk {1000 * early:.1f} ms early, {1000 * late:.1f} late, {late / early:.3f}"
         )
 
 

@@ -32,6 +32,8 @@ KEPT = {
     "memrope": {"window", "sink"},
     "rolling_sink": {"window"},
     "ema_sink": {"window"},
+    "longlive_rag": {"window", "sink", "memory"},
+    "memflow": {"window", "sink", "bank"},
     "echo_infinity": {"window", "sink", "reach"},
     "echo_forcing": {
         *("anchors", "compressed", "recent", "sink", "rolling_cycle", "history", "candidates", "stride"),
@@ -55,6 +57,12 @@ ARMS = (
     "ema_sink",
     "ema_sink.window=6",
     "ema_sink.window=12,accumulator=cache",
+    "longlive_rag",
+    "longlive_rag.window=21,sink=5,memory=6",
+    "longlive_rag.memory=0,sink=3",
+    "memflow",
+    "memflow.window=21,sink=6,bank=5",
+    "memflow.sma=true,pipeline=interactive",
     "echo_infinity",
     "echo_infinity.memory=0",
     "echo_infinity.sink=0",
@@ -86,6 +94,10 @@ def parts(strategy, chunk):
     if "anchors" in knobs:
         names = ("anchors", "compressed", "recent") if knobs["hierarchy"] else ("recent", "sink")
         return {name: knobs[name] for name in names}
+    if "exclude" in knobs or "bank" in knobs:
+        sink, chosen = knobs["sink"], knobs["memory" if "exclude" in knobs else "bank"]
+        recent = knobs["window"] - chunk - sink - chosen * ("exclude" in knobs)
+        return {"sink": sink, "chosen": chosen, "recent": recent}
     sink, memory = knobs.get("sink", 0), getattr(strategy, "streams", 0)
     return {"sink": sink, "memory": memory, "recent": knobs["window"] - chunk - sink - memory}
 

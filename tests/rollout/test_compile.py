@@ -14,7 +14,7 @@ from harness.verify.bench import Workbench
 pytestmark = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler on the CPU"
 )
-BOUNDED = ["sliding_window", "attention_sink", "infinity_rope", "memrope"]
+BOUNDED = ["sliding_window", "attention_sink", "infinity_rope", "memrope", "longlive_rag", "memflow"]
 
 
 @pytest.mark.parametrize("name", BOUNDED)
