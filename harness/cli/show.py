@@ -98,23 +98,16 @@ def describe(
     if not about["price"]:
         return
     console.print()
-    archives = ("archived",) if any("archive_bytes" in price for price in about["price"]) else ()
-    heads = ("horizon", "latent frames", "held", "laid out", *archives)
-    sheet = table(*heads, title="Price at Wan2.1-1.3B, 480x832, bfloat16")
+    sizes = {"held": "held_bytes", "laid out": "laid_out_bytes", "archived": "archive_bytes"}
+    shown = {head: size for head, size in sizes.items() if any(size in price for price in about["price"])}
+    sheet = table("horizon", "latent frames", *shown, title="Price at Wan2.1-1.3B, 480x832, bfloat16")
     for price in about["price"]:
-        sheet.add_row(
-            price["horizon"],
-            f"{price['latent_frames']:,}",
-            f"{price['held_bytes'] / 1e9:,.2f} GB",
-            f"{price['laid_out_bytes'] / 1e9:,.2f} GB",
-            *(f"{price.get('archive_bytes', 0) / 1e9:,.2f} GB" for _ in archives),
-        )
+        figures = (f"{price.get(size, 0) / 1e9:,.2f} GB" for size in shown.values())
+        sheet.add_row(price["horizon"], f"{price['latent_frames']:,}", *figures)
     console.print(sheet)
-    archived = " archived: in the host's memory, which grows with the video." if archives else ""
-    console.print(
-        f"held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th).{archived}",
-        style="dim",
-    )
+    archived = " archived: in the host's memory, growing with the video." if "archived" in shown else ""
+    about_sizes = "held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th)."
+    console.print(about_sizes + archived, style="dim")
 
 
 @app.command()

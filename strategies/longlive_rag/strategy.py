@@ -48,6 +48,10 @@ class LongLiveRAG(Strategy):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.encoder is not None and not self.encoder.endswith((".safetensors", ".pt")):
+            raise KnobError(
+                f"LongLiveRAG: knob encoder = {self.encoder!r} is not allowed; allowed: a .safetensors or .pt file | none"
+            )
         if (self.descriptor == "ae") != (self.encoder is not None):
             raise KnobError(
                 f"LongLiveRAG: descriptor {self.descriptor} with encoder {self.encoder}; descriptor ae needs the file "
