@@ -50,7 +50,8 @@ class LongLiveRAG(Strategy):
         super().__post_init__()
         if self.encoder is not None and not self.encoder.endswith((".safetensors", ".pt")):
             raise KnobError(
-                f"LongLiveRAG: knob encoder = {self.encoder!r} is not allowed; allowed: a .safetensors or .pt file | none"
+                f"LongLiveRAG: knob encoder = {self.encoder!r} is not allowed; allowed: a .safetensors or .pt file | "
+                "none"
             )
         if (self.descriptor == "ae") != (self.encoder is not None):
             raise KnobError(
