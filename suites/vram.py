@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 FRAMES = {"gate": 45, "quick": 240, "full": 960, "long": 14_400}
 REPEATS = 2
 """Few, because bytes hardly differ from run to run."""
-CURVES = ("cache_bytes", "allocated_bytes", "resident_bytes")
+CURVES = ("cache_bytes", "archive_bytes", "allocated_bytes", "resident_bytes")
 
 
 class Vram(CostSuite):
@@ -50,6 +50,11 @@ class Vram(CostSuite):
             "planned_laid_out_bytes": Metric("B", "lower", "contexts ready to attend to, computed by the plan", 0),
             "planned_peak_bytes": Metric("B", "lower", "weights, cache, contexts, work of a chunk, by the plan", 0),
             "bound_seconds": Metric("s", "lower", "least time of a chunk, by this device's roofline", 0),
+            "archive_bytes": Metric("B", "lower", "put away in the host's memory by then", 0),
+            "planned_archive_bytes": Metric("B", "lower", "the same on paper", 0),
+            "archive_growth_bytes": Metric(
+                "B/chunk", "lower", "of what is put away in the host's memory, in the steady state"
+            ),
             "weights_bytes": Metric("B", "lower", "of the model", 0),
             "encoder_bytes": Metric("B", "lower", "of the text encoder", 0),
             "decoder_bytes": Metric("B", "lower", "of the codec", 0),
@@ -116,6 +121,8 @@ class Vram(CostSuite):
             note(task.frames, peak_bytes=weights + count.peak_bytes, resident_peak_bytes=meter.resident_peak() - before)
         paper = registry.open_backbone(replace(backbone.request(), device="meta"))
         planned = plan(strategy, paper, backbone.latent_size, task.frames)
+        if planned.archive_bytes:
+            note(task.frames, planned_archive_bytes=planned.archive_bytes)
         note(
             task.frames,
             planned_cache_bytes=planned.cache_bytes,
@@ -141,6 +148,9 @@ class Vram(CostSuite):
             Column("stream", "planned_peak_bytes", "peak, planned"),
             Column("stream", "growth_bytes", "cache grows a chunk by"),
             Column("stream", "process_growth_bytes", "process grows a chunk by"),
+            Column("stream", "archive_bytes", "archived"),
+            Column("stream", "planned_archive_bytes", "archived, planned"),
+            Column("stream", "archive_growth_bytes", "archive grows a chunk by"),
         )
         return Display(
             tables=(Table("what it costs: memory", columns),), charts=(Chart("cost-over-the-video", "cost"),), order=60
@@ -157,10 +167,13 @@ def _bytes_of(curves: Mapping[str, pd.Series]) -> dict[str, Score]:
         name: values.iloc[-1] for name, values in curves.items() if name not in ("steady_from", *CURVES)
     }
     found |= {"growth_bytes": _growth(cache, steady), "process_growth_bytes": _growth(process, steady)}
+    if "archive_bytes" in curves:
+        found["archive_growth_bytes"] = _growth(curves["archive_bytes"], steady)
     for name in CURVES:
         if name in curves:
             curve = curves[name]
-            found[name] = {h: curve[curve.index <= h].iloc[-1] for h in horizons(int(cache.index.max()))}
+            ends = [horizon for horizon in horizons(int(cache.index.max())) if horizon >= curve.index[0]]
+            found[name] = {end: curve[curve.index <= end].iloc[-1] for end in ends}
     return found
 
 
@@ -173,7 +186,11 @@ class _Weighed(Watched):
 
     def see(self, latents: Tensor, at: At) -> None:
         self.inner.see(latents, at)
-        self.note(at.start + at.frames, cache_bytes=self.inner.nbytes())
+        end = at.start + at.frames
+        self.note(end, cache_bytes=self.inner.nbytes())
+        # Only of memories that archive anything.
+        if archived := self.inner.archive_nbytes():
+            self.note(end, archive_bytes=archived)
 
 
 def _bytes(part: Any) -> int:

@@ -93,6 +93,7 @@ class CausalWan(nn.Module):
             dtype=self.dtype,
             device=self.device,
             grid=grid,
+            latent_channels=self.config.in_dim,
             module=None if self.memory_module is None else self.get_submodule(self.memory_module),
         )
 

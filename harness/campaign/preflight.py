@@ -16,7 +16,7 @@ from harness.plan.planning import plan
 from harness.rollout.request import GB, laid_out_bytes, most_bytes
 from harness.suite import CostSuite
 
-META = torch.device("meta")
+META, HOST = torch.device("meta"), torch.device("cpu")
 ROOMY = 4.0
 """If the device's free memory is more than this multiple of weights, cache and contexts, the passes are not planned."""
 
@@ -59,6 +59,16 @@ def warnings(
             "cache": most_bytes(strategy, spec, frames, capacity),
             "contexts": laid_out_bytes(spec, frames, capacity),
         }
+        archived = strategy.archive_bytes(spec, frames)
+        if archived > free(HOST):
+            yield (
+                f"{label} is expected to run out of memory: it archives {archived / GB:.1f} GB in the host's memory, "
+                f"which has {free(HOST) / GB:.1f} GB left; a shorter video or fewer rows a batch help"
+            )
+            continue
+        if archived and device.type != "cuda":
+            # The host's memory is the device's.
+            parts["archive"] = archived
         if ROOMY * (weights + sum(parts.values())) < free(device):
             continue
         paper = registry.open_backbone(replace(backbone.request(), device="meta"))

@@ -85,13 +85,17 @@ def _tables(
 ) -> None:
     chunk = f"{stage.chunk} latent frame{'s' * (stage.chunk > 1)} a chunk"
     title = f"{stage.name}, {_pixels(latent_size, stage)}, batch 1, {chunk}"
-    memory = _sheet("latent frames", "cached (GB)", "laid out (GB)", "in all (GB)", "kB a token", title=title)
+    # Few memories archive anything.
+    archives = ("archived (GB)",) if any(one.archive_bytes for _, one in plans) else ()
+    heads = ("latent frames", "cached (GB)", "laid out (GB)", "in all (GB)", "kB a token", *archives)
+    memory = _sheet(*heads, title=title)
     work = _sheet("TFLOP a pass", "a chunk", "GB moved a pass", "a chunk")
     for name, one in plans:
         moved, flops = one.bytes_per_chunk / GB, one.flops_per_chunk / 1e12
         held = (one.cache_bytes, one.laid_out_bytes, one.peak_bytes)
         _add(memory, name, f"{one.latent_frames:,}", *(f"{size / GB:,.2f}" for size in held),
-             f"{one.cache_bytes_per_token / 1e3:.3g}")  # fmt: skip
+             f"{one.cache_bytes_per_token / 1e3:.3g}",
+             *(f"{one.archive_bytes / GB:,.2f}" for _ in archives))  # fmt: skip
         _add(work, name, *(f"{x:,.4g}" for x in (flops / one.passes, flops, moved / one.passes, moved)))
     sheets = [memory, work]
     for device in devices:
@@ -108,10 +112,11 @@ def _tables(
     for sheet in sheets:
         console.print(sheet)
         console.print()
+    archived = "archived: in the host's memory at the end of the video, which grows with it. " if archives else ""
     console.print(
         "cached: held between chunks. laid out: contexts ready to attend to (layout='pass': one layer's). in all: with "
-        "weights and what a chunk needs on top; text encoder and decoder not. FPS: pixel frames of the DiT alone. Real "
-        "kernels reach 40 to 80 % of such a bound.",
+        f"weights and what a chunk needs on top; text encoder and decoder not. {archived}FPS: pixel frames of the DiT "
+        "alone. Real kernels reach 40 to 80 % of such a bound.",
         style="dim",
     )
 
@@ -138,6 +143,7 @@ def _told(name: str, one: Plan, stage: Backbone, devices: list[Device]) -> dict[
         "latent_frames": one.latent_frames,
         "pixel_frames": stage.pixel_frames(one.latent_frames),
         "cache_bytes": one.cache_bytes,
+        "archive_bytes": one.archive_bytes,
         "cache_bytes_per_token": one.cache_bytes_per_token,
         "laid_out_bytes": one.laid_out_bytes,
         "laid_out_bytes_pass": one.shared_bytes,

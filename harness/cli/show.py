@@ -97,18 +97,16 @@ def describe(
     if not about["price"]:
         return
     console.print()
-    sheet = table("horizon", "latent frames", "held", "laid out", title="Price at Wan2.1-1.3B, 480x832, bfloat16")
+    sizes = {"held": "held_bytes", "laid out": "laid_out_bytes", "archived": "archive_bytes"}
+    shown = {head: size for head, size in sizes.items() if any(size in price for price in about["price"])}
+    sheet = table("horizon", "latent frames", *shown, title="Price at Wan2.1-1.3B, 480x832, bfloat16")
     for price in about["price"]:
-        sheet.add_row(
-            price["horizon"],
-            f"{price['latent_frames']:,}",
-            f"{price['held_bytes'] / 1e9:,.2f} GB",
-            f"{price['laid_out_bytes'] / 1e9:,.2f} GB",
-        )
+        figures = (f"{price.get(size, 0) / 1e9:,.2f} GB" for size in shown.values())
+        sheet.add_row(price["horizon"], f"{price['latent_frames']:,}", *figures)
     console.print(sheet)
-    console.print(
-        "held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th).", style="dim"
-    )
+    archived = " archived: in the host's memory, growing with the video." if "archived" in shown else ""
+    about_sizes = "held: cached between chunks. laid out: contexts ready to attend to (layout='pass': a 30th)."
+    console.print(about_sizes + archived, style="dim")
 
 
 @app.command()
@@ -176,6 +174,7 @@ def _prices(name: str) -> list[dict[str, Any]]:
             "latent_frames": frames,
             "held_bytes": strategy.footprint(spec, frames),
             "laid_out_bytes": laid_out_bytes(spec, frames, capacity),
+            **({"archive_bytes": archived} if (archived := strategy.archive_bytes(spec, frames)) else {}),
         }
         for horizon, frames in horizons.items()
     ]

@@ -15,7 +15,9 @@ from harness.campaign.expansion import Cell
 from harness.memory.budget import full_bytes
 from harness.memory.knobs import changed_fields, knobs_in_full
 from harness.rollout import Chunk
+from harness.rollout.state import ARCHIVE
 from harness.rollout.task_rollout import rollout_of
+from harness.store.archives import Pieces
 from harness.store.store import Status, Store
 from harness.suite import Place, QualitySuite
 
@@ -59,6 +61,7 @@ class Flight:
         self.switches: list[dict[str, float]] = []
         self.began_in: list[str] = []  # all environments, in order, of a cell that went on in another one
         self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
+        self.pieces: Pieces = []  # of the memory's archive, as they are on disk
 
     def fly(self, timeout: float | None) -> tuple[Status, str]:
         """Roll the cell out to its end. Returns its status and, where that is not "ok", the reason."""
@@ -98,7 +101,7 @@ class Flight:
         if saved is not None:
             self.observer.load_state_dict(saved["observer"])
             self.chunk_seconds, self.spent = list(saved["chunk_seconds"]), dict(saved["spent"])
-            self.switches = list(saved["switches"])
+            self.switches, self.pieces = list(saved["switches"]), list(saved["pieces"])
         elif latents is not None and not task.forced:
             self.observer.see(latents, 0)
         return rollout_of(
@@ -129,6 +132,7 @@ class Flight:
         saved = self.store.saved(self.cell.id) if self.store else None
         if saved is None or saved.get("code") != self._code():
             return None
+        saved["rollout"][ARCHIVE] = saved.pop("archive")
         here = self.store.environment if self.store else ""
         self.began_in = list(dict.fromkeys([*saved["environments"], here]))
         if self.began_in == [here]:
@@ -152,7 +156,8 @@ class Flight:
             self.report(Progress(self.cell, 0, trouble))
 
     def _save(self, store: Store, state: dict[str, Any]) -> None:
-        store.save(
+        archive = state.pop(ARCHIVE)
+        self.pieces = store.save(
             self.cell.id,
             {
                 "code": self._code(),
@@ -163,6 +168,8 @@ class Flight:
                 "switches": self.switches,
                 "spent": self.spent,
             },
+            archive,
+            self.pieces,
         )
 
     def cost(self) -> dict[str, Any]:
@@ -174,6 +181,7 @@ class Flight:
             "chunk_ms": 1000 * median(self.chunk_seconds),
             "switches": self.switches,
             "cache_bytes": held,
+            "archive_bytes": strategy.archive_bytes(spec, self.cell.task.frames),
             "seconds": self.spent,
         }
 

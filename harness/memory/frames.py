@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 
 from harness.errors import KnobError
@@ -104,7 +105,9 @@ class FrameCache(Memory):
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         kept = self.kept[layer]
         for frame in range(at.frames):
-            kept[at.start + frame] = entries[frame : frame + 1].map(Tensor.clone)
+            # In one form, however many frames came at once: compiled passes are made for it.
+            whole = entries[frame : frame + 1]
+            kept[at.start + frame] = whole.map(lambda x: x.clone(memory_format=torch.contiguous_format))
         self.trim(layer)
 
     def trim(self, layer: int) -> None:

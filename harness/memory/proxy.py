@@ -55,6 +55,12 @@ class Watched(Memory):
     def stored(self) -> Iterable[Tensor]:
         return self.inner.stored()
 
+    def archived(self) -> Mapping[str, Tensor]:
+        return self.inner.archived()
+
+    def load_archive(self, archive: Mapping[str, Tensor]) -> None:
+        self.inner.load_archive(archive)
+
     def state_dict(self) -> dict[str, Any]:
         return self.inner.state_dict()
 
@@ -113,6 +119,9 @@ class WatchedStrategy(Strategy):
 
     def period(self, spec: MemorySpec) -> int:
         return self.inner.period(spec)
+
+    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
+        return self.inner.archive_bytes(spec, frames)
 
     def scene_bytes(self, spec: MemorySpec) -> int:
         return self.inner.scene_bytes(spec)

@@ -4,11 +4,12 @@ A `Strategy` is a frozen record of knobs. It opens one `Memory` for one rollout.
 *recalls* a `Context`, the past that this chunk may attend to; the commit pass, the clean one after the denoising
 passes, gives every layer's new `Entries` to *remember*; a prompt switch lets the memory *forget*.
 
-Order of the calls. At the start, and when a rollout is resumed (after `load_state_dict`): `hear`. A chunk: `hear` and
-`forget` if its prompt is new; `recall` of every layer before or in its first pass, and again in stale passes. A commit
-pass: `begin_commit`, then `remember` of every layer, once each, from layer 0 to the last one. After the commit pass of
-a chunk: `see`. A replay, which `forget` may ask for, consists of commit passes with a recall of every layer, without
-`see`. Where a chunk has one pass only (initial latents, replays), its recalls come before its `begin_commit`.
+Order of the calls. At the start, and when a rollout is resumed (after `load_archive` and `load_state_dict`): `hear`. A
+chunk: `hear` and `forget` if its prompt is new; `recall` of every layer before or in its first pass, and again in stale
+passes. A commit pass: `begin_commit`, then `remember` of every layer, once each, from layer 0 to the last one. After
+the commit pass of a chunk: `see`. A replay, which `forget` may ask for, consists of commit passes with a recall of
+every layer, without `see`. Where a chunk has one pass only (initial latents, replays), its recalls come before its
+`begin_commit`.
 
 Shapes: B batch rows, S tokens of a latent frame; entries are [B, frames, S, ...], un-rotated.
 """
@@ -171,7 +172,7 @@ class Memory(ABC):
 
     @abstractmethod
     def stored(self) -> Iterable[Tensor]:
-        """Return every tensor that this memory keeps alive.
+        """Return every tensor that this memory keeps alive, those of its archive aside.
 
         Returns
         -------
@@ -179,16 +180,49 @@ class Memory(ABC):
             A tensor may come more than once.
         """
 
+    def archived(self) -> Mapping[str, Tensor]:
+        """Return what this memory has put away in the host's memory for good; by default nothing.
+
+        For memories that retrieve from all that ever left. An archive only grows: at a chunk boundary each tensor is
+        complete, and neither its place in the order nor its contents ever change. So a state refers to it instead of
+        copying it, and it is written to disk once. It is named here only, not by `stored`.
+
+        Returns
+        -------
+        mapping
+            Tensors on the CPU by name, in the order in which they came.
+        """
+        return {}
+
+    def load_archive(self, archive: Mapping[str, Tensor]) -> None:
+        """Go on with an archive; called before `load_state_dict`.
+
+        Parameters
+        ----------
+        archive
+            What `archived` returned; tensors are taken over by reference and are not written to.
+        """
+        return
+
     def nbytes(self) -> int:
         """Return the bytes of the distinct storages behind `stored`; a view counts with all of what it pins.
 
         Returns
         -------
         int
+            Bytes; those of the archive are not among them.
+        """
+        return storage_bytes(self.stored())
+
+    def archive_nbytes(self) -> int:
+        """Return the bytes of the distinct storages behind `archived`.
+
+        Returns
+        -------
+        int
             Bytes.
         """
-        storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in self.stored()}
-        return sum(storages.values())
+        return storage_bytes(self.archived().values())
 
     @abstractmethod
     def state_dict(self) -> dict[str, Any]:
@@ -209,3 +243,9 @@ class Memory(ABC):
         state
             What `state_dict` returned.
         """
+
+
+def storage_bytes(tensors: Iterable[Tensor]) -> int:
+    """Return the bytes of the distinct storages behind tensors."""
+    storages = {x.untyped_storage().data_ptr(): x.untyped_storage().nbytes() for x in tensors}
+    return sum(storages.values())

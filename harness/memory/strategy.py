@@ -52,7 +52,7 @@ class Strategy(ABC):
     reads_query : bool
         Whether recall and remember are given the query (then passes are compiled a layer at a time).
     bounded : bool
-        Whether the memory stays the same size however long the video.
+        Whether the memory stays the same size however long the video, an archive on the host aside.
 
     Raises
     ------
@@ -126,7 +126,7 @@ class Strategy(ABC):
 
     @abstractmethod
     def footprint(self, spec: MemorySpec, frames: int) -> int:
-        """Return the bytes that the memory holds, on paper.
+        """Return the bytes that the memory holds on its device, on paper.
 
         Parameters
         ----------
@@ -155,6 +155,23 @@ class Strategy(ABC):
             1 by default: a full memory stays the same size.
         """
         return 1
+
+    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
+        """Return the bytes that the memory has archived in host memory, beyond `footprint`, as planned.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+        frames
+            Latent frames that were committed.
+
+        Returns
+        -------
+        int
+            Bytes of all layers and rows; they may grow with the video. 0 by default.
+        """
+        return 0
 
     def scene_bytes(self, spec: MemorySpec) -> int:
         """Return the bytes that are kept of every scene that a prompt switch ends, beyond `footprint`, on paper.

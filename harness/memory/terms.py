@@ -70,6 +70,8 @@ class MemorySpec:
         What the strategy added to the backbone for its memory, if anything.
     trained_frames
         Latent frames of the longest context that the backbone was trained with; None where that is not known.
+    latent_channels
+        Channels of a latent frame, for memories that describe frames by their latents; None where that is not known.
 
     Raises
     ------
@@ -87,6 +89,7 @@ class MemorySpec:
     grid: tuple[int, int] | None = None
     module: nn.Module | None = None
     trained_frames: int | None = None
+    latent_channels: int | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():
@@ -121,7 +124,8 @@ class Context:
     slots
         Whole frames, by reference.
     positions
-        One temporal id a frame, in the order of the slots; or (time, row, column) a token, [B, N, 3].
+        One temporal id a frame, in the order of the slots, the same ones for all rows or [B, frames]; or (time, row,
+        column) a token, [B, N, 3].
     start
         Temporal id of the chunk's own first frame, for its queries and keys in all its passes; or one a row, [B].
     weights

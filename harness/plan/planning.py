@@ -63,6 +63,8 @@ class Plan:
         Bytes of the model.
     cache_bytes, cache_bytes_per_token
         Bytes held between chunks at the horizon, and bytes of one token in all layers.
+    archive_bytes
+        Bytes archived in host memory by then; they are no part of the peak on the device.
     laid_out_bytes, shared_bytes
         Bytes of the laid-out contexts, in addition to the cache; the same with layout="pass".
     activation_bytes
@@ -77,6 +79,7 @@ class Plan:
     passes: int
     weights_bytes: int
     cache_bytes: int
+    archive_bytes: int
     cache_bytes_per_token: int
     laid_out_bytes: int
     shared_bytes: int
@@ -153,6 +156,9 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
             for a, b in zip(short[0], longer[0], strict=True)
         ]
         activations = short[1] + steps * (longer[1] - short[1])
+    # What was archived while the last chunk was counted is on the host.
+    before, after = (strategy.archive_bytes(spec, min(latent_frames, full) - each * chunk) for each in (2, 1))
+    activations = max(0, activations - (after - before))
     laid_out = laid_out_bytes(spec, latent_frames, capacity)
     return Plan(
         strategy=strategy,
@@ -161,6 +167,7 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
         passes=len(backbone.sampler.sigmas) + 1,
         weights_bytes=sum(x.nbytes for x in adapted.model.parameters()),
         cache_bytes=strategy.footprint(spec, latent_frames - chunk),
+        archive_bytes=strategy.archive_bytes(spec, latent_frames - chunk),
         cache_bytes_per_token=spec.bytes(1),
         laid_out_bytes=laid_out,
         shared_bytes=laid_out // spec.layers,

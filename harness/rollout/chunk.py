@@ -32,7 +32,9 @@ class Chunk:
     _state: Callable[[], State]
 
     def state(self) -> State:
-        """Return all that is needed to go on after this chunk, copied, and commit the chunk first.
+        """Return all that is needed to go on after this chunk, and commit the chunk first.
+
+        Everything is copied, except for the memory's archive, which only grows: its tensors are the archive's own.
 
         Returns
         -------

@@ -22,7 +22,7 @@ from harness.rollout.noise import Noise
 from harness.rollout.passes import Lifetime, Passes
 from harness.rollout.request import Request, Switch, check_request, check_room, longest_context
 from harness.rollout.script import Encode
-from harness.rollout.state import State, check_state, copied
+from harness.rollout.state import ARCHIVE, PARTS, State, check_state, copied
 
 
 def rollout(
@@ -288,12 +288,15 @@ class _Rollout:
             "past": self.past,
             "memory": self.memory.state_dict(),
         }
-        # Off the device, where a second memory may not fit.
-        return copied(state, lambda x: x.detach().clone() if x.is_meta else x.detach().to("cpu", copy=True))
+        # Off the device, where a second memory may not fit. An archive is there already, and is never written to.
+        return copied(state, lambda x: x.detach().clone() if x.is_meta else x.detach().to("cpu", copy=True)) | {
+            ARCHIVE: dict(self.memory.archived())
+        }
 
     def _resume(self, state: State) -> None:
         check_state(state, self._fingerprint(), self.request.latent_frames, len(self.request.cues))
-        state = copied(state, lambda x: x.to(self.spec.device, copy=True))
-        self.start, self.index, self.scene = state["start"], state["index"], state["scene"]
-        self.past = state["past"]
-        self.memory.load_state_dict(state["memory"])
+        own = copied({part: state[part] for part in PARTS}, lambda x: x.to(self.spec.device, copy=True))
+        self.start, self.index, self.scene = own["start"], own["index"], own["scene"]
+        self.past = own["past"]
+        self.memory.load_archive(state[ARCHIVE])
+        self.memory.load_state_dict(own["memory"])

@@ -117,7 +117,9 @@ class Passes:
         return laid_out
 
     def _rotation(self, positions: Sequence[float] | Tensor) -> Tensor:
-        return self._rope.tokens(positions) if isinstance(positions, Tensor) else self._rope.frames(positions)
+        if isinstance(positions, Tensor) and positions.ndim == 3:
+            return self._rope.tokens(positions)
+        return self._rope.frames(positions)
 
     def _own_rotation(self, start: int | Tensor, frames: int) -> Tensor:
         if isinstance(start, Tensor):

@@ -113,7 +113,8 @@ def most_bytes(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacit
 
 
 def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacity: int | None, shared: bool) -> None:
-    """Raise HorizonTooLongError where the memory and its laid-out contexts exceed what the device has free.
+    """Raise HorizonTooLongError where the memory and its laid-out contexts exceed what the device has free, or its
+    archive what the host has.
 
     shared: whether all layers share one laid-out context.
     """
@@ -121,7 +122,13 @@ def check_room(strategy: Strategy, spec: MemorySpec, latent_frames: int, capacit
         return
     held = most_bytes(strategy, spec, latent_frames, capacity)
     laid_out = laid_out_bytes(spec, latent_frames, capacity) // (spec.layers if shared else 1)
-    free = torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else psutil.virtual_memory().available
+    archived, host = strategy.archive_bytes(spec, latent_frames), psutil.virtual_memory().available
+    free = torch.cuda.mem_get_info(spec.device)[0] if spec.device.type == "cuda" else host - archived
+    if archived and archived > host:
+        raise HorizonTooLongError(
+            f"{strategy!r} archives {archived / GB:.2f} GB of {latent_frames} latent frames in the host's memory, "
+            f"which has {host / GB:.2f} GB free; shorten the video or lower the batch"
+        )
     if held + laid_out > free:
         advice = "shorten the video" + ("" if strategy.bounded else " or choose a bounded strategy")
         raise HorizonTooLongError(

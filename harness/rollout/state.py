@@ -11,11 +11,14 @@ from harness.errors import ResumeError
 
 State = dict[str, Any]
 PARTS = ("fingerprint", "start", "index", "scene", "past", "memory")
+"""What is copied into a state and out of it."""
+ARCHIVE = "archive"
+"""The part that is not: tensors on the CPU by name, which are never written to."""
 
 
 def check_state(state: Mapping[str, Any], fingerprint: Mapping[str, Any], latent_frames: int, scenes: int) -> None:
     """Raise ResumeError unless a state is complete, of a rollout with this fingerprint, and within this video."""
-    missing = [part for part in PARTS if not isinstance(state, Mapping) or part not in state]
+    missing = [part for part in (*PARTS, ARCHIVE) if not isinstance(state, Mapping) or part not in state]
     if missing:
         raise ResumeError(f"this is not the state of a rollout, or not all of it: it lacks {', '.join(missing)}")
     for name, value in fingerprint.items():

@@ -111,6 +111,7 @@ class _Task(_Model):
 class _Cost(_Model):
     chunk_ms: Finite
     cache_bytes: Annotated[Finite, Field(ge=0)]
+    archive_bytes: Annotated[Finite, Field(ge=0)] = 0
     switches: list[dict[str, Finite]]
 
 

@@ -9,6 +9,7 @@ flight/ID.lock            lock of a cell under way, held by the process that run
 flight/ID.pt              state from which a cell under way continues after a crash
 flight/ID.json            the process that runs the cell, since when, and its progress
 flight/ID.files/          files that the cell has written so far
+flight/ID.archive/        the archive of its memory, in pieces that its state names
 """
 
 from __future__ import annotations
@@ -21,22 +22,23 @@ import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import partial, reduce
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from harness.errors import StoreError, shown
-from harness.files import copy, digest, naming, no_links, own, write_text, write_whole
+from harness.files import copy, digest, naming, no_links, own, write_text
 from harness.films.checks import is_component
 from harness.locks import lock
 from harness.store import records
+from harness.store.archives import Pieces, remove, save, saved
 from harness.store.claims import claim, held, progress
 from harness.store.manifest import check_same, first, joined
 from harness.store.pictures import check_pictures, read_pictures
 from harness.store.records import read_cell, read_manifest, read_record
-from harness.store.states import read_state, write_state
 from harness.suite import Sample
 
 Status = records.Status
@@ -166,13 +168,19 @@ class Store:
         """Return the current claims by name: the process (pid, host), the time of the claim, and its further facts."""
         return held(self.flight)
 
-    def save(self, cell: str, state: Mapping[str, Any]) -> None:
-        """Save the state from which a cell continues after a crash. Raises OSError, for instance on a full disk."""
-        write_whole(self._path("flight", f"{cell}.pt"), partial(write_state, state))
+    def save(
+        self,
+        cell: str,
+        state: Mapping[str, Any],
+        archive: Mapping[str, Tensor] | None = None,
+        pieces: Sequence[tuple[str, int]] = (),
+    ) -> Pieces:
+        """Save the state from which a cell continues after a crash, as `archives.save` does."""
+        return save(self._path("flight", f"{cell}.pt"), state, archive or {}, pieces)
 
     def saved(self, cell: str) -> dict[str, Any] | None:
         """Return the saved state of a cell; None if it is missing or unreadable, so that the cell starts again."""
-        return read_state(self._path("flight", f"{cell}.pt"))
+        return saved(self._path("flight", f"{cell}.pt"))
 
     def workspace(self, cell: str) -> Path:
         """Return the folder into which a cell under way writes its files; it is not made here."""
@@ -206,7 +214,7 @@ class Store:
         if about["status"] in RESUMABLE:
             # A later run continues it from the saved state, which therefore stays.
             return
-        self._path("flight", f"{cell}.pt").unlink(missing_ok=True)
+        remove(self._path("flight", f"{cell}.pt"))
         shutil.rmtree(self.workspace(cell), ignore_errors=True)
 
     def _fill(

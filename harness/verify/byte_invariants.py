@@ -6,6 +6,7 @@ import gc
 from types import FunctionType, ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from harness.memory import Memory
@@ -39,17 +40,23 @@ def bounded_bytes(bench: Workbench) -> str:
 
 def planned_bytes(bench: Workbench) -> str:
     """What is allocated is what was planned, at every chunk boundary."""
-    spec, sizes = bench.spec(batch=2), _sizes(bench, bench.chunks, seeds=(0, 1))
-    for number, size in enumerate(sizes, 1):
+    spec, archived = bench.spec(batch=2), list[int]()
+    sizes = _sizes(bench, bench.chunks, archived, seeds=(0, 1))
+    for number, (size, away) in enumerate(zip(sizes, archived, strict=True), 1):
         planned = bench.strategy.footprint(spec, number * bench.chunk)
         if planned != size:
             raise BrokenError(f"after chunk {number - 1} it holds {size} bytes, and {planned} were planned")
-    return f"{len(sizes)} chunk boundaries, two rows"
+        planned = bench.strategy.archive_bytes(spec, number * bench.chunk)
+        if planned != away:
+            raise BrokenError(f"after chunk {number - 1} it has archived {away} bytes, and {planned} were planned")
+    return f"{len(sizes)} chunk boundaries, two rows" + (f", {archived[-1]} archived bytes" if archived[-1] else "")
 
 
-def _sizes(bench: Workbench, chunks: int, **options: Any) -> list[int]:
-    """Bytes held after each chunk's commit; BrokenError where the memory keeps alive what it does not name."""
+def _sizes(bench: Workbench, chunks: int, archived: list[int] | None = None, **options: Any) -> list[int]:
+    """Bytes held after each chunk's commit; BrokenError where the memory keeps alive what it does not name, or changes
+    what it has archived. archived: gets the bytes of the archive."""
     opened, sizes = [], []
+    known: list[tuple[str, Tensor]] = []
 
     def caught(memory: Memory) -> Memory:
         opened.append(memory)
@@ -58,10 +65,21 @@ def _sizes(bench: Workbench, chunks: int, **options: Any) -> list[int]:
     for chunk in bench.roll(chunks, watch=caught, **options):
         chunk.state()
         sizes.append(opened[0].nbytes())
+        named = sizes[-1] + opened[0].archive_nbytes()
         alive = _reachable_bytes(opened[0])
-        if alive > sizes[-1]:
-            raise BrokenError(f"after chunk {chunk.index} it keeps {alive} bytes alive and names {sizes[-1]} of them")
+        if alive > named:
+            raise BrokenError(f"after chunk {chunk.index} it keeps {alive} bytes alive and names {named} of them")
+        archive = list(opened[0].archived().items())
+        if len(archive) < len(known) or not all(map(_is_same, archive, known)):
+            raise BrokenError(f"after chunk {chunk.index} what it had archived is not what it was")
+        known += [(name, x.clone()) for name, x in archive[len(known) :]]
+        if archived is not None:
+            archived.append(opened[0].archive_nbytes())
     return sizes
+
+
+def _is_same(one: tuple[str, Tensor], other: tuple[str, Tensor]) -> bool:
+    return one[0] == other[0] and torch.equal(one[1], other[1])
 
 
 def _reachable_bytes(memory: Memory) -> int:

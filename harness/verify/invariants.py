@@ -107,7 +107,9 @@ def evicted_not_read(bench: Workbench) -> str:
             super().remember(layer, entries, query, at)
             entries.map(lambda x: x.fill_(torch.nan))
             held = dict(self.inner.held(layer))
-            alive = {x.data_ptr() for kept in held.values() for x in kept.tensors}
+            kept_on = [x for kept in held.values() for x in kept.tensors]
+            # What is archived may be read at any time.
+            alive = {x.data_ptr() for x in (*kept_on, *self.inner.archived().values())}
             for key in [key for key in self.seen if key[0] == layer and key[1] not in held]:
                 for x in self.seen.pop(key).tensors:
                     if x.data_ptr() not in alive:

@@ -113,6 +113,9 @@ class VideoMLA(Strategy):
     def period(self, spec: MemorySpec) -> int:
         return self.kept.period(spec)
 
+    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
+        return self.kept.archive_bytes(spec, frames)
+
     def scene_bytes(self, spec: MemorySpec) -> int:
         return self.kept.scene_bytes(spec)
 

@@ -33,6 +33,7 @@ CHUNK = 3
 PASSES = 5
 ENDLESS = 3_000_000
 WARM_UP = 6  # chunks until the window is full, compiled, and has slid
+WARM_UPS = {"longlive_rag": 12, "memflow": 12}  # of memories that fill later
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Case:
     @property
     def warm_up(self) -> int:
         """Chunks that are not timed; a memory whose size repeats has to be seen at each of its sizes."""
-        return WARM_UP if len(self.windows) == 1 else WARM_UP + 3
+        return WARM_UPS.get(self.strategy, WARM_UP) + (3 if len(self.windows) > 1 else 0)
 
     def __str__(self) -> str:
         knobs = ", ".join(f"{knob}={value}" for knob, value in self.knobs.items())
@@ -68,6 +69,8 @@ MEMORIES: list[tuple[str, dict[str, Any], int | tuple[int, ...]]] = [
     ("memrope", {"window": 12}, 12),
     # In turn a chunk that compresses, and one that is appended.
     ("deep_forcing", {}, (16, 19)),
+    ("longlive_rag", {}, 12),
+    ("memflow", {}, 15),
 ]
 MODES = [
     (torch.float32, False, 1.40),

@@ -231,7 +231,7 @@ MISTAKES = [
     (("verify",), "Missing argument"),
     (("describe",), "Missing argument"),
     (("verify", "memrope", "full"), "unexpected extra argument"),
-    (("verify", "memrop"), "did you mean 'memrope'?"),
+    (("verify", "memrop"), "did you mean 'memrope'"),
     (("verify", ""), "There are: attention_sink"),
     (("verify", "memrope."), "write NAME or NAME.KNOB=VALUE"),
     (("verify", "memrope.window"), "write NAME.KNOB=VALUE"),
@@ -245,7 +245,7 @@ MISTAKES = [
     (("verify", "two\nlines"), "no strategies entry is called 'two\\nlines'"),
     (("verify", "full.window=3"), "it has no knobs at all"),
     (("verify", "wan"), "no strategies entry is called 'wan'"),
-    (("describe", "slidng_window"), "did you mean 'sliding_window'?"),
+    (("describe", "slidng_window"), "did you mean 'sliding_window'"),
     (("describe", "wan-14b"), "backbones: longlive, pocket, self-forcing, wan-1.3b"),
     (("describe", "memrope.window=9"), "did you mean 'memrope'?"),
 ]

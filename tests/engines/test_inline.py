@@ -96,6 +96,37 @@ def test_a_cell_goes_on_where_it_was_saved_with_the_same_bits(tmp_path, backbone
     assert len(seen) + len(again) <= whole + 1
 
 
+@pytest.mark.parametrize("dies_after", [3, 7, 9])
+def test_a_cell_goes_on_with_its_archive_which_is_written_once(tmp_path, backbone, monkeypatch, dies_after):
+    load = registry.load
+    monkeypatch.setattr(registry, "load", lambda group, name: toy.Toy if name == "toy" else load(group, name))
+    asked = {"strategies": ("longlive_rag.window=6,memory=2,exclude=0",), "suites": ("toy",), "equal_budget": 0}
+    (planned,) = (c for c in cells(make_campaign(asked), backbone) if c.task.scenario == "plain")
+    peace, store, seen = begun(tmp_path / "peace", [planned]), begun(tmp_path / "x", [planned]), []
+    run(peace, backbone, [planned])
+    pieces = {}
+
+    def die(step):
+        seen.append(step)
+        for path in (store.flight / f"{planned.id}.archive").glob("*"):
+            assert pieces.setdefault(path.name, path.stat().st_mtime_ns) == path.stat().st_mtime_ns
+        if len(seen) == dies_after:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(store, backbone, [planned], save_every=0, report=die)
+    before = set(pieces)
+    assert len(before) == dies_after - 1
+    run(store, backbone, [planned], save_every=0, report=die)
+    assert before < set(pieces)
+    # Chunks that were done are not done again, and what was needed to go on is gone.
+    assert len(seen) <= planned.task.frames // 3 + 1
+    assert content(store) == content(peace)
+    assert sorted(path.name for path in store.flight.iterdir()) == [f"{planned.id}.lock", "manifest.lock"]
+    cost = store.find(planned.id).about["cost"]
+    assert cost["archive_bytes"] == planned.arm.strategy.archive_bytes(backbone.memory_spec(), 30) > 0
+
+
 def test_two_processes_share_the_work(tmp_path, backbone, planned, undisturbed):
     store, by = begun(tmp_path / "x", planned), {0: set(), 1: set()}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -12,7 +13,7 @@ from torch import Tensor
 from harness.backbone.wan import CausalWan, WanConfig
 
 FOLDER = Path(__file__).parent
-WINDOWS, SCENES, SINKS = FOLDER / "windows", FOLDER / "scenes", FOLDER / "sinks"
+WINDOWS, SCENES, SINKS, BANKS = (FOLDER / name for name in ("windows", "scenes", "sinks", "banks"))
 
 
 class Replayed:
@@ -76,3 +77,20 @@ def sinks_noise() -> Around:
     """The noise with which Deep Forcing, Rolling Sink and EMA-Sink were run, on the model of the windows."""
     inputs = load("inputs_long", SINKS)
     return Around(inputs["noise"].float(), inputs["renoise"].float())
+
+
+def banks_noise() -> Replayed:
+    """The noise with which LongLive-RAG and MemFlow were run, on the model of the windows."""
+    inputs = load("long_inputs", BANKS)
+    return Replayed(inputs["noise"].float(), inputs["renoise"].float())
+
+
+def banks_prompts() -> dict[str, Tensor]:
+    """Prompts by the names that `banks_case` gives them."""
+    inputs = load("long_inputs", BANKS)
+    return {name: inputs[f"prompt_embeds_{name}"] for name in "ab"}
+
+
+def banks_case(name: str) -> dict[str, Any]:
+    """How a case of LongLive-RAG or MemFlow was run: frames, knobs, prompts and where they take effect."""
+    return json.loads((BANKS / "config.json").read_text(encoding="utf-8"))["cases"][name]

@@ -43,6 +43,8 @@ KEPT = {
     "rolling_sink": {"window"},
     "ema_sink": {"window"},
     "deep_forcing": {"window", "sink", "budget"},
+    "longlive_rag": {"window", "sink", "memory"},
+    "memflow": {"window", "sink", "bank"},
     "echo_infinity": {"window", "sink", "reach"},
     "echo_forcing": {
         *("anchors", "compressed", "recent", "sink", "rolling_cycle", "history", "candidates", "stride"),
@@ -72,6 +74,12 @@ ARMS = (
     "deep_forcing.budget=14",
     "deep_forcing.window=12,sink=3,budget=9,recent=3",
     "deep_forcing.compression=false,sink=14",
+    "longlive_rag",
+    "longlive_rag.window=21,sink=5,memory=6",
+    "longlive_rag.memory=0,sink=3",
+    "memflow",
+    "memflow.window=21,sink=6,bank=5",
+    "memflow.sma=true,pipeline=interactive",
     "echo_infinity",
     "echo_infinity.memory=0",
     "echo_infinity.sink=0",
@@ -106,6 +114,10 @@ def parts(strategy, chunk):
     if knobs.get("compression"):
         behind = knobs["recent"] - chunk
         return {"sunk": knobs["sink"], "chosen": strategy.chosen, "behind": behind}
+    if "exclude" in knobs or "bank" in knobs:
+        sink, chosen = knobs["sink"], knobs["memory" if "exclude" in knobs else "bank"]
+        recent = knobs["window"] - chunk - sink - chosen * ("exclude" in knobs)
+        return {"sink": sink, "chosen": chosen, "recent": recent}
     sink, memory = knobs.get("sink", 0), getattr(strategy, "streams", 0)
     return {"sink": sink, "memory": memory, "recent": knobs["window"] - chunk - sink - memory}
 

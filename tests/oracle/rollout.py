@@ -6,12 +6,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from .banks import BankKnobs, Banks
 from .deep_forcing import Deep, DeepKnobs
 from .dit import Config, Weights, model_dtype
 from .knobs import parse_knobs
 from .latents import Latents
 from .matching import Encode, Script
 from .queries import Queries, QueryKnobs
+from .retrieval import Retrieval, RetrievalKnobs
 from .sampler import predict_clean, renoise, sigma_at, warp_steps
 from .scenes import SceneKnobs, Scenes
 from .slots import Chunk
@@ -71,6 +73,10 @@ def opened(
     weights: Weights, config: Config, strategy: str, knobs: Mapping[str, Any], n: int, script: Script | None
 ) -> Memory:
     """The memory of a new video. Knobs of videomla are its policy's, and `policy` its name."""
+    if strategy == "longlive_rag":
+        return Retrieval(weights, config, RetrievalKnobs(**knobs), n)
+    if strategy == "memflow":
+        return Banks(weights, config, BankKnobs(**knobs), n)
     if strategy == "echo_infinity":
         return Queries(weights, config, QueryKnobs(**knobs), n)
     if strategy == "deep_forcing":

@@ -352,7 +352,8 @@ def states(chunks: Iterator[Chunk], at: int) -> tuple[State, list[Tensor]]:
 
 
 def spoil(state: State) -> None:
-    for x in tree_leaves(state):
+    """Write into all of a state but the archive, which only grows and is not copied."""
+    for x in tree_leaves({part: value for part, value in state.items() if part != "archive"}):
         if isinstance(x, Tensor):
             x.fill_(torch.nan if x.is_floating_point() else 1)
 
@@ -674,21 +675,42 @@ def steady(bench: Workbench) -> int:
     return bench.chunks - 3
 
 
+class Seeing(Watched):
+    """Says when latents are seen, where a memory may look at tensors."""
+
+    now = False
+
+    def see(self, latents: Tensor, at: At) -> None:
+        Seeing.now = True
+        try:
+            super().see(latents, at)
+        finally:
+            Seeing.now = False
+
+
+def closed(name: str, way: Callable[..., Any]) -> Callable[..., Any]:
+    """A way from a tensor's content to Python that is open while latents are seen only."""
+
+    def method(*args: Any, **options: Any) -> Any:
+        if Seeing.now:
+            return way(*args, **options)
+        raise AssertionError(f"Tensor.{name} in the steady state")
+
+    return method
+
+
 def no_synchronisation() -> pytest.MonkeyPatch:
-    """Every way from a tensor's content to Python, closed until undone."""
+    """Every way from a tensor's content to Python, closed until undone, but for memories that see latents."""
     patch = pytest.MonkeyPatch()
     for name in ("item", "cpu", "tolist", "numpy", "nonzero", "__bool__", "__float__", "__int__", "__index__"):
-
-        def closed(*args: object, name: str = name, **options: object) -> None:
-            raise AssertionError(f"Tensor.{name} in the steady state")
-
-        patch.setattr(Tensor, name, closed)
+        patch.setattr(Tensor, name, closed(name, getattr(Tensor, name)))
     return patch
 
 
 def run_without_synchronisation(bench: Workbench, **options: Any) -> int:
     """Chunks that were made, commit pass and sampler loop and noise included, without looking at a tensor."""
-    chunks, quiet = iter(bench.roll(bench.chunks + 2, **options)), 0
+    watch = options.pop("watch", lambda memory: memory)
+    chunks, quiet = iter(bench.roll(bench.chunks + 2, watch=lambda memory: Seeing(watch(memory)), **options)), 0
     for _ in range(steady(bench)):
         next(chunks)
     patch = no_synchronisation()
@@ -793,12 +815,20 @@ class Storages(TorchDispatchMode):
 
 
 def traffic(bench: Workbench, **options: Any) -> list[tuple[int, int]]:
-    """Live and peak bytes of tensors at each chunk once a memory is full, what it holds aside included."""
-    storages, log = Storages(), []
+    """Live and peak bytes of tensors at each chunk once a memory is full, what it holds aside included and its archive
+    not."""
+    storages, log, opened = Storages(), [], list[Memory]()
+    watch = options.pop("watch", lambda memory: memory)
+
+    def caught(memory: Memory) -> Memory:
+        opened.append(watch(memory))
+        return opened[0]
+
     with storages:
-        for chunk in bench.roll(bench.chunks + 6, **options):
+        for chunk in bench.roll(bench.chunks + 6, watch=caught, **options):
             if chunk.index >= bench.chunks:
-                log.append((storages.bytes(), storages.peak))
+                archived = opened[0].archive_nbytes()
+                log.append((storages.bytes() - archived, storages.peak - archived))
             storages.restart()
     return log
 

@@ -88,6 +88,19 @@ DEEP = [
         for positions in ("released", "contiguous")
     ),
 ]
+# What is chosen hangs on small differences, as above.
+CHOSEN = [
+    *(
+        Mode("longlive_rag", {"on_switch": on_switch}, switches, chunks=14, dtypes=("float64",))
+        for on_switch, switches in (("keep", 0), ("recache", 1), ("recache_all", 1))
+    ),
+    *(
+        Mode("memflow", {"pipeline": pipeline, "sma": sma, "on_switch": on_switch}, 1, chunks=12, dtypes=("float64",))
+        for pipeline in ("single", "interactive")
+        for sma in (False, True)
+        for on_switch in ("recache", "zero_sink", "keep")
+    ),
+]
 LATENTS = [
     Mode("videomla", {"policy": policy, "evaluation": evaluation}, switches)
     for policy, switches in (
@@ -95,7 +108,7 @@ LATENTS = [
     )
     for evaluation in ("explicit", "absorbed")
 ]  # fmt: skip
-MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *LATENTS]
+MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *CHOSEN, *LATENTS]
 
 
 @st.composite
@@ -137,6 +150,20 @@ def windows(draw: st.DrawFn, strategy: str, chunk: int) -> dict[str, Any]:
         alpha = draw(st.sampled_from([0.0, 0.5, 0.9, 0.999, 1.0]))
         sink = chunk if chunk > 1 else draw(st.integers(1, 3))
         return {"window": sink + chunk * draw(st.integers(1, 4)), "sink": sink, "alpha": alpha}
+    if strategy == "longlive_rag":
+        sink, memory, recent = draw(st.integers(0, 4)), draw(st.integers(0, 4)), draw(st.integers(0, 5))
+        window = sink + memory + recent + chunk
+        return {"window": window, "sink": sink, "memory": memory, "exclude": draw(st.integers(0, 6))}
+    if strategy == "memflow":
+        sink = draw(st.integers(0, 5))
+        return {
+            "window": sink + chunk + draw(st.integers(0, 6)),
+            "sink": sink,
+            "bank": draw(st.integers(1, 4)),
+            "interval": draw(st.integers(1, 3)),
+            "retake": draw(st.booleans()),
+            "switch_query": draw(st.sampled_from(["released", "prompt"])),
+        }
     sink = draw(st.sampled_from(range(6)))
     room = draw(st.sampled_from(range(10)))
     if strategy == "sliding_window":

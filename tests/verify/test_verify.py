@@ -44,7 +44,8 @@ SEED = "same seed, same bits"
 RESUME = "stop and resume, same bits"
 BATCH = "a batch of two = two batches of one"
 
-UNBOUNDED = {"full": {BOUNDED, POSITIONS}, "deep_forcing": {POSITIONS}}
+NOT_FULL = {FULL, POSITIONS}
+DEFAULTS = {"full": {BOUNDED, POSITIONS}, "deep_forcing": {POSITIONS}, "longlive_rag": {FULL}, "memflow": NOT_FULL}
 MODES = {
     "attention_sink.window=9,positions=absolute,on_switch=recache": {POSITIONS},
     "attention_sink.window=9,on_switch=recache_all": set(),
@@ -62,13 +63,23 @@ MODES = {
     "memrope.window=9,pooling=position": set(),
     "memrope.window=9,pooling=adaptive,accumulator=cache": set(),
     "sliding_window.window=3": {FULL, KEPT},
+    "longlive_rag.window=9,memory=3,exclude=0": {FULL},
+    "longlive_rag.sink=3,memory=3,exclude=1,on_switch=recache": {FULL},
+    "longlive_rag.window=15,memory=8,exclude=2,on_switch=recache_all": {FULL},
+    "longlive_rag.window=11,sink=0,memory=8,exclude=1": {FULL, KEPT},
+    "longlive_rag.memory=0,exclude=3": {FULL},
+    "memflow.sma=true": NOT_FULL,
+    "memflow.sma=true,pipeline=interactive,interval=1,bank=5": NOT_FULL,
+    "memflow.pipeline=interactive,retake=false,switch_query=prompt": NOT_FULL,
+    "memflow.window=9,sink=1,bank=2,on_switch=zero_sink": NOT_FULL,
+    "memflow.window=3,sink=0,bank=1,on_switch=keep": {*NOT_FULL, KEPT},
 }
 """The invariants that do not apply; to the other strategies, with their default knobs, all of them do."""
 
 
 @pytest.mark.parametrize("name", sorted(found("strategies")))
 def test_registered_strategy_keeps_every_invariant(name: str) -> None:
-    assert_sound(parse_strategy(name)[1], UNBOUNDED.get(name, set()))
+    assert_sound(parse_strategy(name)[1], DEFAULTS.get(name, set()))
 
 
 @pytest.mark.usefixtures("quick")
