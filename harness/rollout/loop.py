@@ -275,9 +275,7 @@ class _Rollout:
     def _snapshot(self, index: int) -> State:
         """The state after the chunk of this number, which must be the latest one."""
         if self.index != index + 1:
-            raise ResumeError(
-                f"chunk {index} is no longer the latest one; take its state before asking for the next chunk"
-            )
+            raise ResumeError(f"chunk {index} is no longer the latest; take its state before asking for the next one")
         with torch.set_grad_enabled(self.grad):
             self._commit()
         state = {
@@ -296,7 +294,6 @@ class _Rollout:
     def _resume(self, state: State) -> None:
         check_state(state, self._fingerprint(), self.request.latent_frames, len(self.request.cues))
         own = copied({part: state[part] for part in PARTS}, lambda x: x.to(self.spec.device, copy=True))
-        self.start, self.index, self.scene = own["start"], own["index"], own["scene"]
-        self.past = own["past"]
+        self.start, self.index, self.scene, self.past = (own[name] for name in ("start", "index", "scene", "past"))
         self.memory.load_archive(state[ARCHIVE])
         self.memory.load_state_dict(own["memory"])

@@ -141,7 +141,7 @@ def test_what_goes_wrong_in_a_tree_is_one_line(copy, tmp_path):
         turns.cost({"head": trees.tree(copy)}, {"head": VRAM}, tmp_path / "cost", threads=1)
     with pytest.raises(TreeError, match=r"tree: horizon run ended with 70: ImportError: broken on purpose"):
         turns.quality(trees.tree(copy), {**VRAM, "suites": ["drift"]}, tmp_path / "quality", ())
-    with pytest.raises(TreeError, match="no Horizon that can be measured in turn"):
+    with pytest.raises(TreeError, match="not a checkout of Horizon that can be measured in turn"):
         trees.tree(tmp_path)
     with pytest.raises(TreeError, match=r"no tier 'gat'; allowed: gate"):
         turns.cost({"head": trees.tree(ROOT)}, {"head": {**VRAM, "tier": "gat"}}, tmp_path / "cost", threads=1)

@@ -392,7 +392,7 @@ def test_a_state_is_plain_data() -> None:
 def test_a_state_is_refused_after_going_on() -> None:
     chunks = list(Workbench(Full()).roll(3))
     for chunk in chunks[:-1]:
-        with pytest.raises(ResumeError, match=rf"chunk {chunk.index} is no longer the latest one"):
+        with pytest.raises(ResumeError, match=rf"chunk {chunk.index} is no longer the latest"):
             chunk.state()
     assert chunks[-1].state()["start"] == 9
 
