@@ -101,10 +101,17 @@ def tests(session: nox.Session) -> None:
     """Run all tests in parallel, then lint and types. Arguments after -- go to pytest."""
     # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
     # Reading or writing a text without a named encoding is an error (PEP 597).
-    words = ("--numprocesses", "auto", "--dist", "worksteal", *session.posargs)
+    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
     session.notify("lint")
     session.notify("types")
+
+
+@nox.session
+def nightly(session: nox.Session) -> None:
+    """The tests that take long, which `tests` leaves out. What follows -- goes to pytest."""
+    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "nightly", *session.posargs)
+    python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
 
 
 @nox.session

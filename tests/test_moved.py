@@ -42,6 +42,7 @@ def test_a_name_that_never_was_is_no_module():
         importlib.import_module("harness.drawer")
 
 
+@pytest.mark.nightly
 def test_a_module_is_run_by_its_old_name(tmp_path):
     """As a script of somebody's calls it, with python -m."""
     done = zygote.run(["-m", "suites.viewing.perceptual", "--help"], cwd=tmp_path)

@@ -71,6 +71,7 @@ def test_the_source_archive_has_the_packages_and_the_pages_and_no_tests(built: P
     assert not [name for name in names if name.startswith("tests")]
 
 
+@pytest.mark.nightly
 def test_the_wheel_alone_runs(built: Path, tmp_path: Path) -> None:
     """Beside the packages that it needs, and from a folder in which nothing of Horizon lies."""
     (wheel,) = built.glob("*.whl")

@@ -58,9 +58,11 @@ def plan(
         raise HorizonError(f"--out {out}: the picture is a PNG file; give a name that ends in .png")
     frames = max(2, round(seconds * stage.latents_per_second / stage.chunk)) * stage.chunk
     plans: list[tuple[str, Plan]] = []
-    with each_told(strategy or list(registry.found("strategies")), "planning") as names:
+    # Mistakes are reported before the first plan, which may take long.
+    chosen = {name: registry.parse_strategy(name)[1] for name in strategy or list(registry.found("strategies"))}
+    with each_told(list(chosen), "planning") as names:
         for name in names:
-            _, made = registry.parse_strategy(name)
+            made = chosen[name]
             length = frames if made.bounded else min(frames, stage.trained_frames // stage.chunk * stage.chunk)
             try:
                 plans.append((name, make(made, stage, latent_size, length)))

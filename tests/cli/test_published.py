@@ -195,6 +195,7 @@ def test_what_a_viewer_saw_is_in_the_report(ran):
     assert "| DINO" not in (folder / "c/report.md").read_text(encoding="utf-8")
 
 
+@pytest.mark.nightly
 def test_a_killed_film_goes_on_and_ends_with_the_same_pictures(ran, weights):
     folder, _ = ran
     steady = [str(word) for word in asked(weights, folder)[1:]]
@@ -314,6 +315,7 @@ ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LANG": "
 """A locale whose encoding holds no letter beyond ASCII, in which Python takes it at its word."""
 
 
+@pytest.mark.nightly
 def test_a_prompt_keeps_its_letters_in_any_locale(weights, tmp_path):
     text = "café au lait, 東京, 🦊"
     record = {"id": "cafe", "prompts": [text], "frames": 6}

@@ -45,6 +45,7 @@ def test_a_tree_is_known_by_its_code(copy):
     assert trees.tree(copy).digest != first.digest
 
 
+@pytest.mark.nightly
 def test_the_gate_measures_both_and_judges(copy, tmp_path, capsys, monkeypatch):
     """The other tree holds a tenth more: this one is better, and the other, judged by this one, worse."""
     append(

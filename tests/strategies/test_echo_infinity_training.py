@@ -43,6 +43,7 @@ def trainer(folder: str | Path, name: str, steps: int = 60) -> Remembering | Str
     return made
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", LEARNERS)
 def test_sixty_steps_killed_twice_end_with_the_same_bits(tmp_path: Path, name: str) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"

@@ -69,6 +69,7 @@ def test_rolling_sink_is_what_the_released_code_computes(file: str, knobs: dict[
     check(run("rolling_sink", knobs, 75, repeated="repeated" in file), file)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("file", "name", "knobs"),
     [

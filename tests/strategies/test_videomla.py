@@ -206,6 +206,7 @@ def test_full_rank_without_norms_and_positions_is_the_dense_layer(evaluation: Ev
         assert (ours - theirs).abs().max() < 1e-5
 
 
+@pytest.mark.nightly
 def test_cached_bytes_at_wan_size_are_measured_from_what_is_allocated() -> None:
     sizes = []
     for strategy in (registry.strategy("attention_sink", window=7, sink=1), VideoMLA()):

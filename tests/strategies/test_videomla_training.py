@@ -37,6 +37,7 @@ def trainer(kind: str, folder: str | Path, steps: int = 60, method: str = "rando
     return made
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("kind", ["regression", "matching"])
 def test_sixty_steps_killed_twice_end_with_the_same_bits(kind: str, tmp_path: Path) -> None:
     whole, parts = tmp_path / "whole", tmp_path / "parts"
