@@ -119,6 +119,7 @@ def test_a_run_keeps_what_it_is_to_be_compared_with(ran, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
+@pytest.mark.nightly
 def test_seeds_go_together(ran, tmp_path):
     folder, _ = ran
     other = tmp_path / "other"

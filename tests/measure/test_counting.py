@@ -13,7 +13,17 @@ from harness.plan.planning import _chunk
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
 
 
-@pytest.mark.parametrize("name", sorted(registry.found("strategies")))
+PUSHED = ("attention_sink", "echo_infinity", "videomla")
+"""Strategies that a push counts: a plain one, one whose memory computes, one with layers of its own."""
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in PUSHED else pytest.mark.nightly)
+        for name in sorted(registry.found("strategies"))
+    ],
+)
 def test_operations_are_those_of_torchs_counter(name):
     """In a chunk of every strategy, on meta: a CPU's attention kernel is not in torch's table."""
     with torch.device("meta"):
