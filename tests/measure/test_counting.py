@@ -12,7 +12,6 @@ from harness.measure.counting import counted, sketched, weighed
 from harness.plan.planning import _chunk
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
 
-
 PUSHED = ("attention_sink", "echo_infinity", "videomla")
 """Strategies that a push counts: a plain one, one whose memory computes, one with layers of its own."""
 
