@@ -25,28 +25,30 @@ from harness.training.recipe import Request
 from harness.training.schedule import Stage
 from harness.training.trainer import FlowLearner
 
-ORDER = ("foundation", "rehearsal", "probe")
+ORDER = ("drawing", "foundation", "probe")
+BEFORE = {"foundation": "drawing"}
+"""Whose weights a stage begins with."""
 PICTURES = 4096
 """From which the codec's components are taken."""
 
 
 def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
     """A stage ready to go on from its checkpoint, or to begin."""
-    if request.what != "pocket" or request.backbone not in (None, "pocket") or request.device != "cpu":
+    if request.what != "pocket" or request.backbone not in (None, "pocket"):
         raise HorizonError(
-            f"the pocket is trained as it is and on a cpu, not {request.what} for {request.backbone or 'pocket'} on "
-            f"{request.device}; write: horizon train pocket"
+            f"the pocket is trained as it is, not {request.what} for {request.backbone or 'pocket'}; write: horizon "
+            "train pocket"
         )
     folder, seed = request.folder, request.seed
     codec = fitted_codec(folder)
     if stage == "probe":
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            trainer: Trainer | ProbeTrainer = ProbeTrainer(Probe(), codec, folder / stage, seed=seed)
+            trainer: Trainer | ProbeTrainer = ProbeTrainer(Probe().to(request.device), codec, folder / stage, seed=seed)
     else:
-        model = build(preset.CONFIG, seed=seed)
-        if stage == "rehearsal":
-            preset.restore(model, folder / "foundation" / "model.safetensors")
+        model = build(preset.CONFIG, seed=seed, device=request.device)
+        if stage in BEFORE:
+            preset.restore(model, folder / BEFORE[stage] / "model.safetensors")
         trainer = Trainer(model, codec, STAGES[stage], folder / stage, seed=seed)
     study.resume(trainer)
     return trainer

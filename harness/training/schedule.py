@@ -7,10 +7,10 @@ from typing import Literal
 
 import torch
 
-Turns = Literal["some", "all", "smooth", "return"]
+Turns = Literal["some", "all", "smooth", "return", "evolve"]
 """Which clips switch their prompt: a quarter, once, half of those smoothly, half hard, and another sixth goes away and
 comes back; all, once, in the same parts; all, smoothly, once or twice; all go away for at least three chunks and come
-back."""
+back; all change one to three times, with silence, words said again, curtains and returns to any earlier scene."""
 
 
 @dataclass(frozen=True)
