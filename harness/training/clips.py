@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from harness.training.schedule import Exercise
@@ -17,7 +18,8 @@ class Clips:
     clean: what is remembered, [B, F, C, H, W]. answer: what is to be drawn, of the same shape. prompts: those of all
     clips, [P, L, text_dim]. heard: which one each chunk hears, int64 [B, chunks]. opens: whether a chunk begins what
     nothing before it determines, bool [B, chunks]. emphasis: weights of the loss, 1 on average, [B, F, 1, H, W].
-    spread: standard deviation of the latents.
+    spread: standard deviation of the latents. visible: share of the loss that counts, of the shape of `emphasis`, from
+    what each chunk sees (`Arrangement.seen`); None where everything counts.
     """
 
     clean: Tensor
@@ -27,6 +29,12 @@ class Clips:
     opens: Tensor
     emphasis: Tensor
     spread: float = 1.0
+    visible: Callable[[Tensor], Tensor] | None = None
+
+    def to(self, device: torch.device) -> Clips:
+        """The clips on a device."""
+        moved = {name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)}
+        return replace(self, **moved)
 
 
 Source = Callable[[int, int, Exercise], Clips]

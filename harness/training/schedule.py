@@ -18,7 +18,8 @@ class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
     window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is
-    the model's own rollout instead of the truth.
+    the model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0
+    shows it as it is.
     """
 
     frames: int
@@ -27,6 +28,7 @@ class Exercise:
     window: int = 0
     turns: Turns = "some"
     rehearse: bool = False
+    arranged: int = 0
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
+from harness.training.arranged import Arrangement
+from harness.training.arrangements import arrange
 from harness.training.clips import Clips, Source
 from harness.training.schedule import Exercise, Stage
 from harness.training.teacher_forcing import Teacher
@@ -101,7 +103,7 @@ class Learner(ABC):
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["model"])
-        self.mean = dict(state["mean"])
+        self.mean = {name: x.to(self.mean[name].device) for name, x in state["mean"].items()}
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
 
@@ -112,6 +114,8 @@ class Draw:
 
     levels: step of the sampler a chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: what is
     denoised, and what the answer would be, [B, F, C, H, W]. context: what every chunk remembers, of the same shape.
+    arrangement: what each chunk sees of it, if that was drawn. seen: temporal ids relative to each chunk of the frames
+    that it sees, [B, chunks, F], NaN for the others; None where it sees all of them.
     """
 
     clips: Clips
@@ -120,6 +124,20 @@ class Draw:
     noisy: Tensor
     flow: Tensor
     context: Tensor
+    arrangement: Arrangement | None = None
+    seen: Tensor | None = None
+
+    @property
+    def weights(self) -> Tensor:
+        """Of the loss, [B, F, 1, H, W]: 0 for what nothing that a chunk sees determines."""
+        weights, visible = self.clips.emphasis, self.clips.visible
+        if self.seen is not None and visible is not None:
+            weights = weights * visible(self.seen.cpu()).to(weights)
+        if self.arrangement is not None:
+            counts = self.arrangement.counts
+            chunk = weights.shape[1] // counts.shape[1]
+            weights = weights * counts.repeat_interleave(chunk, 1)[:, :, None, None, None]
+        return weights
 
 
 class FlowLearner(Learner):
@@ -146,21 +164,41 @@ class FlowLearner(Learner):
 
     def draw(self, exercise: Exercise, generator: torch.Generator) -> Draw:
         """Clips of this step and their noise."""
-        clips = self.source(self.seed, self.stage.first_lesson + self.step, exercise)
+        clips = self.source(self.seed, self.stage.first_lesson + self.step, exercise).to(self.teacher.model.device)
         answer = clips.answer
         levels = torch.randint(len(self.sampler.sigmas), clips.heard.shape, generator=generator).to(answer.device)
         sigma = torch.tensor(self.sampler.sigmas, device=answer.device)[levels]
         noise = torch.randn(answer.shape, generator=generator).to(answer)
         noisy = torch.lerp(answer, noise, self._wide(sigma))
         context = self._context(clips, exercise, generator)
-        return Draw(clips, levels, 1000 * sigma, noisy, noise - answer, context)
+        arrangement = self._arrangement(clips, exercise)
+        seen = self._in_window(clips, exercise) if arrangement is None else arrangement.seen
+        return Draw(clips, levels, 1000 * sigma, noisy, noise - answer, context, arrangement, seen)
+
+    def _in_window(self, clips: Clips, exercise: Exercise) -> Tensor | None:
+        """What each chunk sees through a window of chunks."""
+        if not exercise.window:
+            return None
+        batch, chunks = clips.heard.shape
+        starts = self.chunk * torch.arange(chunks)
+        times = (torch.arange(chunks * self.chunk) - starts[:, None]).float()
+        outside = (times >= 0) | (times < -self.chunk * exercise.window)
+        return times.masked_fill(outside, torch.nan).expand(batch, -1, -1)
+
+    def _arrangement(self, clips: Clips, exercise: Exercise) -> Arrangement | None:
+        if not exercise.arranged:
+            return None
+        config, (rows, columns) = self.teacher.model.config, self.teacher.grid
+        seed = self.seed * 1_000_003 + self.stage.first_lesson + self.step
+        made = arrange(seed, clips.heard.cpu(), self.chunk, rows * columns, config.head_dim, exercise.arranged)
+        return made.to(clips.heard.device)
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean squared error of the flow, 1 for a model that answers nothing; and that of each level."""
         draw = self.draw(exercise, generator)
         clips = draw.clips
         flow = forced_flow(self.teacher, draw, exercise)
-        error = (flow - self.target(draw, exercise)).square() * clips.emphasis
+        error = (flow - self.target(draw, exercise)).square() * draw.weights
         losses = error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + clips.spread**2)
         by_level = {
             f"loss_{sigma:.3f}": float(losses.detach()[draw.levels == number].mean())
@@ -192,4 +230,5 @@ class FlowLearner(Learner):
 def forced_flow(teacher: Teacher, draw: Draw, exercise: Exercise) -> Tensor:
     """What a teacher makes of a draw."""
     clips = draw.clips
-    return teacher.coarse(draw.context, draw.noisy, draw.timesteps, clips.prompts, clips.heard, exercise.window)
+    given = draw.context, draw.noisy, draw.timesteps, clips.prompts, clips.heard
+    return teacher.coarse(*given, exercise.window, draw.arrangement)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from harness.pocket.clip_scripts import clip_script
 from harness.pocket.codec import SPREAD, PatchCodec
-from harness.pocket.knowledge import Knowledge
+from harness.pocket.knowledge import Knowledge, visible_weights
 from harness.pocket.language import ATTRIBUTES, WordEncoder
 from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, film, paint, swing, told
 from harness.training.clips import Clips
@@ -85,7 +86,13 @@ def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exerc
         opens=taught.opens,
         emphasis=emphasis(taught.asked, answer.shape[-1]),
         spread=SPREAD,
+        visible=partial(_visible, taught, answer.shape[-1]),
     )
+
+
+def _visible(taught: Lesson, cells: int, seen: Tensor) -> Tensor:
+    """What of each chunk is determined by the frames that it sees at these times."""
+    return visible_weights(taught.asked, cells, *taught.knowledge.known(seen))
 
 
 def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:

@@ -7,7 +7,35 @@ from dataclasses import replace
 from harness.training.schedule import Exercise, Phase, Stage
 
 FIRST = Exercise(frames=3, clips=96)
-TURNS = Exercise(frames=12, clips=16, turns="all")
+BRIEF = Exercise(12, 16, turns="evolve", arranged=9)
+LONG = Exercise(36, 5, turns="evolve")
+SEEN = replace(LONG, arranged=18)
 STAGES = {
-    "drawing": Stage("drawing", (Phase(1200, (FIRST,)),), rate=1e-2, rest_rate=4e-3, decay_from=0.5),
+    "drawing": Stage("drawing", (Phase(800, (FIRST,)),), rate=1e-2, rest_rate=4e-3, decay_from=0.5),
+    "foundation": Stage(
+        "foundation",
+        (
+            Phase(
+                1000,
+                (replace(BRIEF, weight=0.5), replace(BRIEF, turns="all", weight=0.4), replace(FIRST, weight=0.1)),
+            ),
+            Phase(
+                6000,
+                (
+                    replace(BRIEF, weight=0.25),
+                    replace(BRIEF, turns="all", weight=0.1),
+                    replace(LONG, weight=0.2),
+                    replace(SEEN, weight=0.3),
+                    replace(SEEN, turns="some", rehearse=True, weight=0.06),
+                    replace(FIRST, clips=64, weight=0.09),
+                ),
+            ),
+        ),
+        rate=1e-2,
+        rest_rate=4e-3,
+        decay_from=0.5,
+        first_lesson=100_000,
+    ),
 }
+"""Openings are drawn first, which takes no context; then all else at once: clips that evolve, seen through contexts as
+memories lay them out."""
