@@ -10,7 +10,7 @@ from torch import nn
 from harness.backbone.checkpoints import load_checkpoint, read_metadata, save_weights
 from harness.backbone.presets import Backbone, build, parse_dtype
 from harness.backbone.sampler import Sampler
-from harness.backbone.wan import WanConfig
+from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
 from harness.pocket.known import PocketWorld
@@ -50,6 +50,11 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
     model = build(CONFIG, device=device, dtype=dtype)
     if device != "meta":
         restore(model, WEIGHTS / "model.safetensors")
+    return assembled(model, codec())
+
+
+def assembled(model: CausalWan, codec: PatchCodec) -> Backbone:
+    """Return the backbone around a model of these sizes and its codec, shipped or still in training."""
     return Backbone(
         name="pocket",
         model=model,
@@ -60,9 +65,9 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
         pictures_per_latent=1,
         stride=PIXELS // LATENT_SIZE[0],
         text=WordEncoder(),
-        codec=codec(),
+        codec=codec,
         world=PocketWorld(probe),
-        clips=partial(clips, codec(), CHUNK),
+        clips=partial(clips, codec, CHUNK),
         prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )
 
