@@ -17,11 +17,18 @@ CHANGES = 3
 Random = np.random.Generator
 
 
-def clip_script(rng: Random, seed: int, frames: int, chunk: int, turns: Turns) -> tuple[Scene, ...]:
-    """Return the scenes of a clip; of one that is shorter than two chunks, one."""
+def clip_script(
+    rng: Random, seed: int, frames: int, chunk: int, turns: Turns, shape: Random | None = None
+) -> tuple[Scene, ...]:
+    """Return the scenes of a clip; of one that is shorter than two chunks, one.
+
+    shape: decides when and how scenes change in clips that evolve, where several clips are to switch together.
+    """
     chunks = frames // chunk
     if chunks < 2:
         return (Scene(0, Saying(some_of(rng, look(seed)))),)
+    if turns in ("evolve", "together"):
+        return _evolving(rng, seed, chunks, chunk, shape or rng)
     made = _MAKERS.get(turns, _varied(turns))
     return made(rng, seed, chunks, chunk)
 
@@ -91,52 +98,51 @@ def _turning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ..
     return tuple(scenes)
 
 
-def _evolving(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
+def _evolving(rng: Random, seed: int, chunks: int, chunk: int, shape: Random) -> tuple[Scene, ...]:
     """A clip of one to three changes, each followed by silence, by some of its words again, or by the next change.
 
-    A few changes are cuts, a few scenes go behind a curtain and come out again, and a clip with three scenes or more
-    returns to one of them half of the time: by words that are true of it alone, or by its number.
+    A few changes are cuts, a few scenes go behind a curtain and come out again, and clips with several scenes return
+    to one of them now and then: by words that are true of it alone, or by its number.
     """
-    by_number = rng.random() < 0.25
+    by_number = shape.random() < 0.25
     opening = Saying(some_of(rng, look(seed)), "hardcut" if rng.random() < 0.2 else "first")
     scenes = [Scene(0, _with_number(opening, 1) if by_number and rng.random() < 0.5 else opening)]
-    changes = int(rng.integers(1, CHANGES + 1))
+    changes = int(shape.integers(1, CHANGES + 1))
     longest = max(2, 2 * chunks // (changes + 1))
     at, made, quiet = 0, 0, True
     while True:
-        at += int(rng.integers(1, longest))
+        at += int(shape.integers(1, longest))
         if at >= chunks:
             return tuple(scenes)
         start, now = at * chunk, _shown(scenes, seed)
-        count = sum(number is not None for number in numbered(scenes))
+        there = [place for place, number in enumerate(numbered(scenes)) if number]
         if scenes[-1].saying.covered:
-            scenes.append(Scene(start, _after_curtain(rng, scenes, seed, start)))
-        elif not quiet and rng.random() < 0.6:
+            scenes.append(Scene(start, _after_curtain(rng, scenes, seed, start, shape)))
+        elif not quiet and shape.random() < 0.6:
             # After a change: silence, or part of what is there is said again.
-            scenes.append(Scene(start, Saying({} if rng.random() < 0.65 else _restated(rng, now), "smooth")))
+            scenes.append(Scene(start, Saying({} if shape.random() < 0.65 else _restated(rng, now), "smooth")))
             quiet = True
-        elif count >= 2 and rng.random() < (0.5 if count >= 3 else 0.3):
-            target = int(rng.choice([place for place, number in enumerate(numbered(scenes)) if number][:-1]))
-            scenes.append(Scene(start, _return(rng, scenes, target, seed, start)))
+        elif len(there) >= 2 and shape.random() < (0.5 if len(there) >= 3 else 0.3):
+            scenes.append(Scene(start, _return(rng, scenes, int(shape.choice(there[:-1])), seed, start)))
             quiet = False
-        elif rng.random() < 0.15:
+        elif shape.random() < 0.15:
             scenes.append(Scene(start, Saying({}, covered=True)))
         elif made < changes:
             fresh = look(seed, len(scenes))
-            cut = rng.random() < 0.3
+            cut = shape.random() < 0.3
             said = Saying(some_of(rng, fresh), "hardcut") if cut else Saying(changed(rng, now, fresh), "smooth")
-            scenes.append(Scene(start, _with_number(said, count + 1) if by_number else said))
+            scenes.append(Scene(start, _with_number(said, len(there) + 1) if by_number else said))
             made, quiet = made + 1, False
 
 
-def _after_curtain(rng: Random, scenes: list[Scene], seed: int, start: int) -> Saying:
-    """The scene behind it again, or the first one, or something else."""
-    fate = rng.random()
+def _after_curtain(rng: Random, scenes: list[Scene], seed: int, start: int, shape: Random) -> Saying:
+    """The scene behind it again, or an earlier one, or something else."""
+    fate = shape.random()
     if fate < 0.6:
-        return Saying({} if rng.random() < 0.6 else _restated(rng, _shown(scenes, seed)), "smooth")
+        return Saying({} if shape.random() < 0.6 else _restated(rng, _shown(scenes, seed)), "smooth")
     if fate < 0.85:
-        target = int(rng.choice([place for place, number in enumerate(numbered(scenes)) if number]))
-        return _return(rng, scenes, target, seed, start)
+        there = [place for place, number in enumerate(numbered(scenes)) if number]
+        return _return(rng, scenes, int(shape.choice(there)), seed, start)
     return Saying(some_of(rng, look(seed, len(scenes))), "hardcut")
 
 
@@ -159,8 +165,9 @@ def _return(rng: Random, scenes: list[Scene] | tuple[Scene, ...], target: int, s
 
 
 def _restated(rng: Random, now: Mapping[str, str]) -> dict[str, str]:
-    """A few of the values that are there."""
+    """A few of the values that are there, one at least."""
     chosen = rng.random(len(now)) < rng.uniform(0.1, 0.5)
+    chosen[int(rng.integers(len(now)))] = True
     return {name: value for (name, value), kept in zip(now.items(), chosen, strict=True) if kept}
 
 
@@ -179,5 +186,4 @@ def _with_number(saying: Saying, number: int) -> Saying:
 _MAKERS: dict[Turns, Callable[[Random, int, int, int], tuple[Scene, ...]]] = {
     "smooth": _turning,
     "return": _returning,
-    "evolve": _evolving,
 }

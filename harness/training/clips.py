@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from harness.memory import Boundary
 from harness.training.schedule import Exercise
 
 
@@ -19,7 +20,8 @@ class Clips:
     clips, [P, L, text_dim]. heard: which one each chunk hears, int64 [B, chunks]. opens: whether a chunk begins what
     nothing before it determines, bool [B, chunks]. emphasis: weights of the loss, 1 on average, [B, F, 1, H, W].
     spread: standard deviation of the latents. visible: share of the loss that counts, of the shape of `emphasis`, from
-    what each chunk sees (`Arrangement.seen`); None where everything counts.
+    what each chunk sees (`Arrangement.seen`); None where everything counts. texts, kinds: the prompts in words, and the
+    boundary that each is entered by; encode: words to embeddings. Only for clips that switch together.
     """
 
     clean: Tensor
@@ -30,6 +32,9 @@ class Clips:
     emphasis: Tensor
     spread: float = 1.0
     visible: Callable[[Tensor], Tensor] | None = None
+    texts: Sequence[str] = ()
+    kinds: Sequence[Boundary] = ()
+    encode: Callable[[Sequence[str]], Tensor] | None = None
 
     def to(self, device: torch.device) -> Clips:
         """The clips on a device."""

@@ -64,13 +64,13 @@ def per_chunk(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 @contextmanager
-def attending(model: CausalWan, attention: Attention) -> Iterator[None]:
-    """Let the model attend as in training: to itself by this function, to prompts by chunk."""
+def attending(model: CausalWan, attention: Attention, to_prompt: Attention = per_chunk) -> Iterator[None]:
+    """Let the model attend as in training: to itself and to prompts by these functions."""
     layers = model.layers
     before = [(block.self_attn.attention, block.cross_attn.attention) for block in layers]
     try:
         for block in layers:
-            block.self_attn.attention, block.cross_attn.attention = attention, per_chunk
+            block.self_attn.attention, block.cross_attn.attention = attention, to_prompt
         yield
     finally:
         for block, (own, cross) in zip(layers, before, strict=True):

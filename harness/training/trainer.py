@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from harness.backbone.presets import Backbone
 from harness.training.arranged import Arrangement
 from harness.training.arrangements import arrange
 from harness.training.clips import Clips, Source
+from harness.training.remembered import DrawStrategy, flow_behind
 from harness.training.schedule import Exercise, Stage
 from harness.training.teacher_forcing import Teacher
 
@@ -143,7 +144,8 @@ class Draw:
 class FlowLearner(Learner):
     """Flow matching under teacher forcing, at the noise levels of the backbone's sampler.
 
-    backbone: its model learns, or those parts of it that `module` holds.
+    backbone: its model learns, or those parts of it that `module` holds. memories: draws the strategy of a step whose
+    exercise is `remembered`.
     """
 
     def __init__(
@@ -157,8 +159,10 @@ class FlowLearner(Learner):
         *,
         seed: int = 0,
         compile: bool = True,
+        memories: DrawStrategy | None = None,
     ) -> None:
         super().__init__(module, matrices, stage, folder, seed)
+        self.backbone, self.memories = backbone, memories
         self.source, self.chunk, self.sampler = source, backbone.chunk, backbone.sampler
         self.teacher = Teacher(backbone.model, backbone.chunk, backbone.latent_size, compile)
 
@@ -197,7 +201,12 @@ class FlowLearner(Learner):
         """Mean squared error of the flow, 1 for a model that answers nothing; and that of each level."""
         draw = self.draw(exercise, generator)
         clips = draw.clips
-        flow = forced_flow(self.teacher, draw, exercise)
+        if exercise.remembered:
+            assert self.memories is not None
+            flow, seen = flow_behind(self.backbone, self.memories(generator), draw, generator)
+            draw = replace(draw, seen=seen)
+        else:
+            flow = forced_flow(self.teacher, draw, exercise)
         error = (flow - self.target(draw, exercise)).square() * draw.weights
         losses = error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + clips.spread**2)
         by_level = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from harness.memory import Boundary
 from harness.pocket.clip_scripts import clip_script
 from harness.pocket.codec import SPREAD, PatchCodec
 from harness.pocket.knowledge import Knowledge, visible_weights
@@ -44,7 +46,8 @@ class Lesson:
     clip: what is remembered. asked: what is to be drawn, the same but for the chunks that open: there, what the prompt
     leaves open is habit. prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64
     [B, chunks]. opens: whether a chunk begins what nothing before it determines (an opening, a hard cut), bool
-    [B, chunks]. knowledge: which frames tell of what a chunk shows.
+    [B, chunks]. knowledge: which frames tell of what a chunk shows. texts, kinds: the prompts
+    in words, and the boundaries by which they are entered.
     """
 
     clip: Clip
@@ -53,15 +56,21 @@ class Lesson:
     heard: Tensor
     opens: Tensor
     knowledge: Knowledge
+    texts: Sequence[str]
+    kinds: Sequence[Boundary]
 
 
 def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Turns = "some") -> Lesson:
     """The clips of one training step; a function of its arguments only."""
-    rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 1, 0]))
+    rng = _generator(seed, step, 1)
     # Steps are told apart by their high digits, so that no two draw the same world.
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
-    scripts = [clip_script(rng, each, frames, chunk, turns) for each in seeds]
+    together = turns == "together"
+    scripts = [
+        clip_script(rng, each, frames, chunk, turns, _generator(seed, step, 2) if together else None) for each in seeds
+    ]
     texts: list[str] = []
+    kinds: list[Boundary] = []
     opens = torch.zeros(batch, frames // chunk, dtype=torch.bool)
     heard = torch.zeros(batch, frames // chunk, dtype=torch.int64)
     for row, scenes in enumerate(scripts):
@@ -69,9 +78,14 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Tur
             heard[row, scene.start // chunk :] = len(texts)
             opens[row, scene.start // chunk] = scene.saying.kind in ("first", "hardcut") and not scene.saying.covered
             texts.append(scene.prompt)
+            kinds.append(scene.boundary)
     clip = film(scripts, seeds, frames)
     knowledge = Knowledge.of(scripts, seeds, frames, chunk, opens)
-    return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens, knowledge)
+    return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens, knowledge, texts, kinds)
+
+
+def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, stream, 0]))
 
 
 def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exercise) -> Clips:
@@ -87,6 +101,9 @@ def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exerc
         emphasis=emphasis(taught.asked, answer.shape[-1]),
         spread=SPREAD,
         visible=partial(_visible, taught, answer.shape[-1]),
+        texts=taught.texts,
+        kinds=taught.kinds,
+        encode=WordEncoder(),
     )
 
 
