@@ -89,7 +89,7 @@ def _row(scenes: Sequence[Scene], seed: int, frames: int, chunk: int) -> tuple[n
 
 
 def visible_weights(clip: Clip, cells: int, attributes: Tensor, place: Tensor) -> Tensor:
-    """Return how much of the loss counts, 0 or 1, in each of the cells x cells places of a frame [B, F, 1, cells, cells].
+    """Return how much of the loss counts, 0 or 1, in each of a frame's cells x cells places, [B, F, 1, cells, cells].
 
     The object's surroundings count where all of the object and of the scenery is known, the rest where the scenery is;
     all depends on it where the place, the size or the motion is not known. A curtain always counts.

@@ -25,8 +25,8 @@ from harness.training.recipe import Request
 from harness.training.schedule import Stage
 from harness.training.trainer import FlowLearner
 
-ORDER = ("drawing", "foundation", "probe")
-BEFORE = {"foundation": "drawing"}
+ORDER = ("drawing", "foundation", "memories", "probe")
+BEFORE = {"foundation": "drawing", "memories": "foundation"}
 """Whose weights a stage begins with."""
 PICTURES = 4096
 """From which the codec's components are taken."""

@@ -43,7 +43,7 @@ def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
 
 
 def check(scenes: Sequence[Scene]) -> None:
-    """Raise PromptError for scenes in a wrong order, with a wrong number, or that return to one that was never there."""
+    """Raise PromptError for scenes in a wrong order, with a wrong number, or that return to what was never there."""
     starts = [scene.start for scene in scenes]
     if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
         raise PromptError(

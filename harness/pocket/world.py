@@ -136,8 +136,8 @@ def _value(look: np.ndarray, name: str) -> str:
 
 
 def direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tuple[np.ndarray, ...]:
-    """Return of one clip's frames from `start` on: looks [F, 8], looks faded from [F, 8], fade [F], beats of the swing [F] and
-    cover [F]."""
+    """Return of one clip's frames from `start` on: looks [F, 8], looks faded from [F, 8], fade [F], beats of the swing
+    [F] and cover [F]."""
     shown = looks_of(scenes, seed)
     looks = np.zeros((frames, len(NAMES)), np.int64)
     before = np.zeros_like(looks)

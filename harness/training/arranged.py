@@ -21,13 +21,20 @@ from harness.backbone.rope import Rope, rotate
 class Arrangement:
     """What every chunk sees; B clips, C chunks, L slots, F frames of a clip, S tokens of a frame.
 
-    mixture: share of every past frame in a slot, [B, C, L, F]. other: the same for those tokens of a slot that come
-    from elsewhere; `swapped` says which, bool [B, C, L, S]. pooled: slots whose tokens are all their mean, bool
-    [B, C, L]. there: tokens that are there at all, bool [B, C, L, S]. scale: of key and value, [B, C, L]. times:
-    temporal ids of the slots, [B, C, L]; start: of the chunk's first frame, [B, C]. replayed: the prompt
-    under which each chunk is remembered, as in `Clips.heard`, [B, C]. counts: chunks whose loss counts, bool [B, C]. seen: temporal ids relative to the chunk of
-    the frames that it sees whole, [B, C, F], NaN for the others. jitter: noise on keys and values
-    in their standard deviations, [B, F, S, 1, channels].
+    Attributes
+    ----------
+    mixture: share of every past frame in a slot, [B, C, L, F].
+    other: the same for those tokens of a slot that come from elsewhere.
+    swapped: which tokens do, bool [B, C, L, S].
+    pooled: slots whose tokens are all their mean, bool [B, C, L].
+    there: tokens that are there at all, bool [B, C, L, S].
+    scale: of key and value, [B, C, L].
+    times: temporal ids of the slots, [B, C, L].
+    start: temporal id of the chunk's first frame, [B, C].
+    replayed: the prompt under which each chunk is remembered, as in `Clips.heard`, [B, C].
+    counts: chunks whose loss counts, bool [B, C].
+    seen: temporal ids relative to the chunk of the frames that it sees whole, [B, C, F]; NaN for the others.
+    jitter: noise on keys and values in their standard deviations, [B, F, S, 1, channels].
     """
 
     mixture: Tensor
@@ -77,8 +84,10 @@ class Arranged:
             for x, noise in ((keys, jitter), (values, jitter.flip(2)))
         ]
         past[0] = rotate(past[0], self.slots)
-        seen = [torch.cat((torch.cat((x, x)), y), 1) for x, y in zip(past, (keys_here, values_here), strict=True)]
-        answer = _attend(query, *seen, torch.cat((self.bias, self.bias)))
+        seen_keys, seen_values = (
+            torch.cat((torch.cat((x, x)), y), 1) for x, y in zip(past, (keys_here, values_here), strict=True)
+        )
+        answer = _attend(query, seen_keys, seen_values, torch.cat((self.bias, self.bias)))
         return answer.unflatten(0, (rows, -1)).flatten(1, 2)
 
     def _slots(self, frames: Tensor, noise: Tensor) -> Tensor:
@@ -103,8 +112,8 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor
     return (scores.softmax(-1).to(values.dtype) @ values).transpose(1, 2)
 
 
-def unturned(tokens: int, pairs: int, device: torch.device) -> Tensor:
-    """A rotation [1, N, 1, pairs, 2] that turns nothing: `Arranged` turns by itself."""
-    still = torch.zeros(1, tokens, 1, pairs, 2, device=device)
+def unturned(rotation: Tensor) -> Tensor:
+    """A rotation of the same shape [B, N, 1, pairs, 2] that turns nothing: `Arranged` turns by itself."""
+    still = torch.zeros_like(rotation)
     still[..., 0] = 1
     return still

@@ -157,9 +157,9 @@ def arrange(
                 if slot.old:
                     scale[row, number, place] = policy.scale
                     there[row, number, place] = rng.random(tokens) >= policy.dropped
-                if len(slot.shares) == 1 and not (slot.others or slot.pooled):
-                    if there[row, number, place].mean() >= WHOLE:
-                        seen[row, number, next(iter(slot.shares))] = slot.time - begin
+                whole = len(slot.shares) == 1 and not (slot.others or slot.pooled)
+                if whole and there[row, number, place].mean() >= WHOLE:
+                    seen[row, number, next(iter(slot.shares))] = slot.time - begin
     jitter = rng.standard_normal((batch, frames, tokens, 1, channels), np.float32) * noise[:, None, None, None, None]
     arrays = (mixture, other, swapped, pooled, there, scale, times, start, replayed, counts, seen, jitter)
     return Arrangement(*map(torch.from_numpy, arrays))
@@ -184,8 +184,7 @@ def _context(
     old: list[_Slot] = [_Slot(frame, {frame: 1.0}, True) for frame in sink]
     extra: list[_Slot] = []
     if left:
-        for rate in policy.averages:
-            extra.append(_Slot(left[-1], _average(left, rate), True, pooled=policy.pooled))
+        extra += [_Slot(left[-1], _average(left, rate), True, pooled=policy.pooled) for rate in policy.averages]
         for _ in range(policy.mixed):
             one, two = (int(frame) for frame in rng.choice(left, 2))
             extra.append(_Slot(max(one, two), {one: 1.0}, True, others={two: 1.0}))

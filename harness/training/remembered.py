@@ -87,20 +87,21 @@ class Shown(Watched):
         slots = slots.detach().float().flatten(2)
         off = torch.cdist(slots, past).square()
         own = (past - past.mean(1, keepdim=True)).square().sum(-1)[:, None]
-        nearest = (off / own.clamp(min=1e-6)).min(2)
+        # Of frames that look the same it is the latest.
+        nearest = (off / own.clamp(min=1e-6) - 1e-5 * torch.arange(past.shape[1], device=past.device)).min(2)
         near = nearest.values < ALIKE
         if context.weights is not None:
             near &= context.weights.view(batch, count, tokens).mean(2) >= FAINT
         positions, start = context.positions, context.start
-        at = positions[:, ::tokens, 0] if isinstance(positions, Tensor) else torch.tensor(positions)[None]
+        at = positions[:, ::tokens, 0] if isinstance(positions, Tensor) else torch.tensor([*positions])[None]
         begin = start[:, None] if isinstance(start, Tensor) else start
-        times = (at.float() - begin).expand(batch, -1)
-        ids = torch.tensor(list(self.values))[nearest.indices]
+        times = (at.float() - begin).expand(batch, -1).cpu()
+        near, ids = near.cpu(), torch.tensor(list(self.values))[nearest.indices.cpu()]
         for slot in range(count):
             rows = near[:, slot].nonzero().squeeze(1)
             here = ids[rows, slot]
             # A frame that is shown twice counts at its later place.
-            self.times[rows, here] = torch.fmax(self.times[rows, here], times[rows, slot].cpu())
+            self.times[rows, here] = torch.fmax(self.times[rows, here], times[rows, slot])
 
 
 def flow_behind(
@@ -120,9 +121,7 @@ def _coarse(backbone: Backbone) -> torch.autocast:
     return torch.autocast(backbone.model.device.type, torch.bfloat16)
 
 
-def _behind(
-    backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
+def _behind(backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     model, chunk, clips, sampler = backbone.model, backbone.chunk, draw.clips, backbone.sampler
     batch, frames = clips.clean.shape[:2]
     grid = model.config.grid(backbone.latent_size)

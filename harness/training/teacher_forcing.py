@@ -118,7 +118,7 @@ class Teacher:
         prompt = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in said]
         rotation, attention = self.rope.frames(range(frames)), self._attention(window, arrangement)
         if arrangement is not None:
-            rotation = unturned(*rotation.shape[1:4:2], rotation.device)
+            rotation = unturned(rotation)
         layout = self.model.layers[0].self_attn.layout
         laid_out = LaidOut(room(layout, noisy.shape[0], 0, noisy.dtype, noisy.device), rotation, room=False)
         with attending(self.model, attention):

@@ -1,7 +1,7 @@
 """The bars of a pocket in training, on few rollouts: can it draw what it sees, and is it fair to every memory?
 
-`python -m tests.benchmarks.pocket_bars FOLDER [--stage NAME] [--rows N] [--fairness]` reads the running mean of the weights out of a stage's
-latest checkpoint and prints JSON. Without a folder the shipped weights are measured.
+`python -m tests.benchmarks.pocket_bars FOLDER [--stage NAME] [--rows N] [--fairness]` reads the running mean of the
+weights out of a stage's latest checkpoint and prints JSON. Without a folder the shipped weights are measured.
 
 Everything happens inside the trained range of 36 frames. "kept": nothing is said after a true first chunk. "evolve":
 three attributes change at frame 9 and the prompt falls silent at frame 18. "return": another scene at 9, the first one
@@ -23,6 +23,7 @@ from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
 from harness.pocket.judge import JUDGED, judge, play, truly
 from harness.pocket.language import Saying
+from harness.pocket.memories import HELD_OUT
 from harness.pocket.probe import Probe
 from harness.pocket.world import Scene, look, script
 from harness.registry import parse_strategy
@@ -36,11 +37,6 @@ FAIR = (
     "sliding_window", "attention_sink", "attention_sink.on_switch=recache", "memrope", "infinity_rope", "echo_forcing",
     "echo_infinity", "echo_infinity.on_switch=keep", "videomla",
 )  # fmt: skip
-HELD_OUT = (
-    "infinity_rope.pinned_at=20", "memrope.pooling=position", "attention_sink.window=15,sink=5,positions=relative",
-    "attention_sink.on_switch=recache_all", "echo_forcing.hierarchy=false", "echo_forcing.compressed_rope=original",
-)  # fmt: skip
-"""Strategies and knobs that no stage of the training draws."""
 
 
 def evolve(seed: int) -> Script:

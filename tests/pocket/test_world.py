@@ -3,7 +3,20 @@ import torch
 
 from harness.errors import PromptError
 from harness.pocket.language import ATTRIBUTES, Saying
-from harness.pocket.world import CLOTH, HEADINGS, NAMES, PALETTE, PIXELS, SIZES, SPEEDS, SWING, Scene, film, look, script
+from harness.pocket.world import (
+    CLOTH,
+    HEADINGS,
+    NAMES,
+    PALETTE,
+    PIXELS,
+    SIZES,
+    SPEEDS,
+    SWING,
+    Scene,
+    film,
+    look,
+    script,
+)
 
 NOTHING = script("a thing")
 

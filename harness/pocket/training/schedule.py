@@ -36,6 +36,26 @@ STAGES = {
         decay_from=0.5,
         first_lesson=100_000,
     ),
+    "memories": Stage(
+        "memories",
+        (
+            Phase(
+                3000,
+                (
+                    Exercise(36, 4, 0.5, turns="together", remembered=True),
+                    replace(BRIEF, weight=0.1),
+                    replace(BRIEF, turns="all", weight=0.1),
+                    replace(LONG, weight=0.1),
+                    replace(SEEN, weight=0.12),
+                    replace(FIRST, clips=64, weight=0.08),
+                ),
+            ),
+        ),
+        rate=5e-3,
+        rest_rate=2e-3,
+        decay_from=0.3,
+        first_lesson=1_000_000,
+    ),
 }
 """Openings are drawn first, which takes no context; then all else at once: clips that evolve, seen through contexts as
-memories lay them out."""
+memories lay them out; then clips that the model rolls out behind real memories."""
