@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harness.backbone.presets import Backbone, build
+from harness.backbone.presets import Backbone, build, check_device
 from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError
 from harness.pocket import preset
@@ -39,6 +39,7 @@ def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
             f"the pocket is trained as it is, not {request.what} for {request.backbone or 'pocket'}; write: horizon "
             "train pocket"
         )
+    check_device(request.device)
     folder, seed = request.folder, request.seed
     codec = fitted_codec(folder)
     if stage == "probe":
@@ -90,7 +91,9 @@ class Trainer(FlowLearner):
         self, model: CausalWan, codec: PatchCodec, stage: Stage, folder: Path, *, seed: int = 0, compile: bool = True
     ) -> None:
         matrices = [x for name, x in model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
-        backbone = Backbone(model=model, chunk=CHUNK, latent_size=LATENT_SIZE)
+        backbone = Backbone(name="pocket", model=model, chunk=CHUNK, latent_size=LATENT_SIZE)
         source = partial(clips, codec, CHUNK)
-        super().__init__(backbone, source, model, matrices, stage, folder, seed=seed, compile=compile)
+        super().__init__(
+            backbone, source, model, matrices, stage, folder, seed=seed, compile=compile, memories=draw_strategy
+        )
         self.model, self.codec = model, codec

@@ -28,6 +28,7 @@ class Arrangement:
     swapped: which tokens do, bool [B, C, L, S].
     pooled: slots whose tokens are all their mean, bool [B, C, L].
     there: tokens that are there at all, bool [B, C, L, S].
+    heads: which heads see a slot, bool [B, C, L, heads].
     scale: of key and value, [B, C, L].
     times: temporal ids of the slots, [B, C, L].
     start: temporal id of the chunk's first frame, [B, C].
@@ -42,6 +43,7 @@ class Arrangement:
     swapped: Tensor
     pooled: Tensor
     there: Tensor
+    heads: Tensor
     scale: Tensor
     times: Tensor
     start: Tensor
@@ -67,10 +69,11 @@ class Arranged:
         self.slots = rope.frames(arrangement.times.flatten(0, 1))
         steps = torch.arange(chunk, device=arrangement.start.device)
         self.own = rope.frames(arrangement.start.flatten()[:, None] + steps)
-        absent = torch.zeros(arrangement.there.shape, device=steps.device).masked_fill(~arrangement.there, -torch.inf)
-        absent = absent.flatten(2).flatten(0, 1)
-        own = absent.new_zeros(len(absent), self.own.shape[1])
-        self.bias = torch.cat((absent, own), -1)[:, None, None]
+        there = arrangement.there[:, :, None] & arrangement.heads.transpose(2, 3)[..., None]
+        absent = torch.zeros(there.shape, device=steps.device).masked_fill(~there, -torch.inf)
+        absent = absent.flatten(3).flatten(0, 1)
+        own = absent.new_zeros(*absent.shape[:2], self.own.shape[1])
+        self.bias = torch.cat((absent, own), -1)[:, :, None]
 
     def __call__(self, query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         rows, size = query.shape[0], self.own.shape[1]
@@ -106,7 +109,7 @@ class Arranged:
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """Softmax attention [B, N, heads, channels] with a bias [B, 1, 1, M], as two products."""
+    """Softmax attention [B, N, heads, channels] with a bias [B, heads, 1, M], as two products."""
     query, keys, values = (x.transpose(1, 2) for x in (query, keys, values))
     scores = (query @ keys.transpose(-1, -2)).float() * query.shape[-1] ** -0.5 + bias
     return (scores.softmax(-1).to(values.dtype) @ values).transpose(1, 2)

@@ -35,7 +35,8 @@ class Policy:
     that are missing. scale: of the older slots. relative: ids are slots. shift: added to all ids. gap: ids between
     older and recent slots. nearest: no older slot is farther than this; 0 for no limit. jump: ids that a chunk which
     begins a scene is moved ahead by. flush: frames before a switch that stay behind the sink; -1 keeps all. replay: the
-    switch from which on everything is remembered under its prompt; -1 for none. noise: on keys and values.
+    switch from which on everything is remembered under its prompt; -1 for none. noise: on keys and values. grouped:
+    some heads see the latest frames only, some the sink too, some nothing.
     """
 
     sink: int = 0
@@ -55,6 +56,7 @@ class Policy:
     flush: int = -1
     replay: int = -1
     noise: float = 0.0
+    grouped: bool = False
 
 
 def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
@@ -93,6 +95,7 @@ def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
         flush=int(rng.integers(2, 5)) if rng.random() < 0.15 else -1,
         replay=int(rng.choice(switches)) if switches and rng.random() < 0.25 else -1,
         noise=upto(0.2, 0.2),
+        grouped=bool(rng.random() < 0.15),
     )
 
 
@@ -112,14 +115,14 @@ def arrange(
     heard: Tensor,
     chunk: int,
     tokens: int,
-    channels: int,
+    heads: tuple[int, int],
     slots: int,
     policies: Sequence[Policy] | None = None,
 ) -> Arrangement:
     """Draw what every chunk of every clip sees; a function of its arguments only.
 
-    heard: the prompt of every chunk, int64 [B, chunks]. tokens: of a frame. channels: of a head. slots: the most that
-    a context has. policies: one a clip, instead of drawn ones.
+    heard: the prompt of every chunk, int64 [B, chunks]. tokens: of a frame. heads: how many, and the channels of
+    one. slots: the most that a context has. policies: one a clip, instead of drawn ones.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, 77]))
     batch, chunks = heard.shape
@@ -127,6 +130,7 @@ def arrange(
     mixture, other = (np.zeros((batch, chunks, slots, frames), np.float32) for _ in range(2))
     swapped, there = (np.zeros((batch, chunks, slots, tokens), bool) for _ in range(2))
     pooled = np.zeros((batch, chunks, slots), bool)
+    seeing = np.ones((batch, chunks, slots, heads[0]), bool)
     scale, times = np.ones((batch, chunks, slots), np.float32), np.zeros((batch, chunks, slots), np.float32)
     start = np.zeros((batch, chunks), np.float32)
     seen = np.full((batch, chunks, frames), np.nan, np.float32)
@@ -140,6 +144,8 @@ def arrange(
         if policy.replay >= 0:
             replayed[row, : policy.replay] = prompts[row, policy.replay]
             counts[row, : policy.replay] = False
+        # 0 sees everything, 1 the sink and the latest frames, 2 the latest frames, 3 nothing.
+        blind = rng.choice(4, heads[0], p=[0.4, 0.25, 0.25, 0.1]) if policy.grouped else np.zeros(heads[0], int)
         scatter = rng.random(frames) < policy.scattered
         for number in range(chunks):
             made, begin = _context(rng, policy, number * chunk, chunk, switches, scatter, slots)
@@ -152,16 +158,19 @@ def arrange(
                     other[row, number, place, frame] = share
                 pooled[row, number, place] = slot.pooled
                 there[row, number, place] = True
+                sink = max(slot.shares) < policy.sink and len(slot.shares) == 1
+                seeing[row, number, place] = blind <= (0 if slot.old and not sink else 1 if slot.old else 2)
                 if slot.others:
                     swapped[row, number, place] = rng.random(tokens) < 0.5
                 if slot.old:
                     scale[row, number, place] = policy.scale
                     there[row, number, place] = rng.random(tokens) >= policy.dropped
                 whole = len(slot.shares) == 1 and not (slot.others or slot.pooled)
-                if whole and there[row, number, place].mean() >= WHOLE:
+                spread = there[row, number, place].mean() * seeing[row, number, place].mean()
+                if whole and spread >= WHOLE:
                     seen[row, number, next(iter(slot.shares))] = slot.time - begin
-    jitter = rng.standard_normal((batch, frames, tokens, 1, channels), np.float32) * noise[:, None, None, None, None]
-    arrays = (mixture, other, swapped, pooled, there, scale, times, start, replayed, counts, seen, jitter)
+    jitter = rng.standard_normal((batch, frames, tokens, 1, heads[1]), np.float32) * noise[:, None, None, None, None]
+    arrays = (mixture, other, swapped, pooled, there, seeing, scale, times, start, replayed, counts, seen, jitter)
     return Arrangement(*map(torch.from_numpy, arrays))
 
 

@@ -5,12 +5,12 @@ import torch
 
 from harness.training.arrangements import Policy, arrange, draw_policy
 
-CHUNK, TOKENS, CHANNELS, SLOTS, CHUNKS = 3, 4, 8, 9, 6
+CHUNK, TOKENS, HEADS, SLOTS, CHUNKS = 3, 4, (4, 8), 9, 6
 HEARD = torch.tensor([[0, 0, 1, 1, 1, 2]])
 
 
 def one(policy, slots=SLOTS):
-    return arrange(0, HEARD, CHUNK, TOKENS, CHANNELS, slots, [policy])
+    return arrange(0, HEARD, CHUNK, TOKENS, HEADS, slots, [policy])
 
 
 def shown(arrangement, chunk):
@@ -65,21 +65,30 @@ def test_a_flush_forgets_what_was_before_a_switch_and_a_replay_counts_from_it():
     assert made.counts.tolist() == [[False, False, True, True, True, True]]
 
 
+def test_groups_of_heads_see_less_of_what_is_old():
+    made = arrange(0, HEARD.repeat(40, 1), CHUNK, TOKENS, HEADS, SLOTS, [Policy(sink=2, recent=6, grouped=True)] * 40)
+    shares = made.heads[:, 5].float().mean((0, 2))[:8]
+    sink, between, latest = shares[:2].mean(), shares[2:5].mean(), shares[5:].mean()
+    assert 0.2 < between < sink < latest < 1
+    plain = one(Policy(sink=2, recent=6))
+    assert plain.heads.all()
+
+
 def test_no_chunk_sees_itself_or_what_comes_after_and_slots_are_never_too_few():
     rng = np.random.default_rng(0)
     for seed in range(60):
         policies = [draw_policy(rng, SLOTS, [2, 5])]
-        made = arrange(seed, HEARD, CHUNK, TOKENS, CHANNELS, SLOTS, policies)
+        made = arrange(seed, HEARD, CHUNK, TOKENS, HEADS, SLOTS, policies)
         for chunk in range(CHUNKS):
             assert made.mixture[0, chunk, :, 3 * chunk :].sum() == 0
             assert made.other[0, chunk, :, 3 * chunk :].sum() == 0
             assert not (~made.seen[0, chunk, 3 * chunk :].isnan()).any()
-        assert made.jitter.shape == (1, 18, TOKENS, 1, CHANNELS)
+        assert made.jitter.shape == (1, 18, TOKENS, 1, HEADS[1])
         assert made.there[0, 1:].any(-1).any(-1).all()
 
 
 def test_an_arrangement_is_a_function_of_its_arguments():
-    one, again, other = (arrange(seed, HEARD.repeat(4, 1), CHUNK, TOKENS, CHANNELS, SLOTS) for seed in (3, 3, 4))
+    one, again, other = (arrange(seed, HEARD.repeat(4, 1), CHUNK, TOKENS, HEADS, SLOTS) for seed in (3, 3, 4))
     for name, x in vars(one).items():
         assert torch.equal(x.nan_to_num(), getattr(again, name).nan_to_num())
     assert not torch.equal(one.mixture, other.mixture)

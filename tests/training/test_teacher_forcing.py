@@ -78,7 +78,7 @@ def test_every_chunk_sees_what_a_rollout_shows_it(model, window, strategy):
 )
 def test_an_arrangement_is_what_a_memory_shows(model, policy, strategy):
     given = inputs()
-    arrangement = arrange(0, given[4], CHUNK, 4, 16, 12, [policy] * BATCH)
+    arrangement = arrange(0, given[4], CHUNK, 4, (2, 16), 12, [policy] * BATCH)
     flow = Teacher(model, CHUNK, SIZE, compile=False).flow(*given, arrangement=arrangement)
     expected = by_rollout(model, registry.parse_strategy(strategy)[1], *given)
     assert (flow - expected).abs().max() < 2e-5
