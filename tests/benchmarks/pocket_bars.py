@@ -22,7 +22,7 @@ from harness.backbone.presets import Backbone, build
 from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
 from harness.pocket.judge import JUDGED, judge, play, truly
-from harness.pocket.language import Saying
+from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.memories import HELD_OUT
 from harness.pocket.probe import Probe
 from harness.pocket.world import Scene, look, script
@@ -45,13 +45,12 @@ def evolve(seed: int) -> Script:
 
 
 def turned(kind: str) -> Callable[[int], Script]:
-    """Another motion and a new look for two attributes at frame 15, by a smooth switch or a cut."""
+    """Another motion and three other attributes at frame 15, by a smooth switch or a cut."""
 
     def made(seed: int) -> Script:
         old, new = look(seed), look(seed, 1)
-        motion = next(value for value in ("slides", "climbs", "drifts", "waits") if value != old["motion"])
-        said = {**changed(old, seed, 1), "motion": motion if seed % 2 else "slides"}
-        said |= {"speed": new["speed"]}
+        others = [value for value in ATTRIBUTES["motion"] if value != old["motion"]]
+        said = {**changed(old, seed, 1), "motion": others[seed % 3], "speed": new["speed"]}
         return Scene(0, Saying(old)), Scene(15, Saying(said, kind))  # type: ignore[arg-type]
 
     return made
