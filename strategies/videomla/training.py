@@ -25,7 +25,7 @@ from harness.training.trainer import Draw, FlowLearner, forced_flow
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.calibration import overheard
 
-TOKENS = 2048
+TOKENS = 3072
 """Of the clips of a step."""
 WINDOW = 4
 """Chunks of context, in half of the exercises; all that came before in the others."""
