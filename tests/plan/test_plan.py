@@ -75,6 +75,7 @@ def test_planned_contexts_are_the_allocated_ones(name, monkeypatch):
     monkeypatch.setattr(passes, "room", room)
     strategy, at = registry.strategy(name), pocket()
     planned = plan(strategy, pocket("meta"), at.latent_size, 36)
+    strategy.adapt(at)  # which may run passes of its own, to make parameters that were not trained
     allocated.clear()
     arguments = {"prompts": at.text(["a thing"]), "latent_frames": 36, "latent_size": at.latent_size, "noise": None}
     rollout(at, strategy, **arguments)

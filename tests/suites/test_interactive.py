@@ -138,7 +138,7 @@ def test_tasks_are_as_said(backbone):
     assert six.rows[0].script[4][1] == "back to a thing"
     other = suite.tasks(backbone, "quick", seed=1)
     assert {row.seed for row in other[0].rows}.isdisjoint(row.seed for row in quick["smooth-21"].rows)
-    assert suite.given(backbone, six).shape == (8, 3, 16, 6, 6)
+    assert suite.given(backbone, six).shape == (8, 3, 16, 8, 8)
 
 
 def test_changes_are_changes(backbone):
@@ -170,7 +170,7 @@ def test_every_sample_is_of_a_metric_within_its_bounds(backbone, tasks):
     watch = Scenes(backbone, tasks["six-21"])
     generator = torch.Generator().manual_seed(0)
     for start in range(0, 126, 3):
-        watch.see(torch.randn(8, 3, 16, 6, 6, generator=generator), start)
+        watch.see(torch.randn(8, 3, 16, 8, 8, generator=generator), start)
     seen = set()
     for sample in watch.samples():
         assert isinstance(sample, Sample)
