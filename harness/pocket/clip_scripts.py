@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from harness.errors import PromptError
 from harness.pocket.language import ATTRIBUTES, COLOURS, Saying
 from harness.pocket.scenes import Scene, numbered, returns_to
 from harness.pocket.world import NAMES, look, looks_of
@@ -158,10 +159,19 @@ def _return(rng: Random, scenes: list[Scene] | tuple[Scene, ...], target: int, s
     for _ in range(4):
         alike = [place for place in there if all(_named(looks[place])[name] == said[name] for name in said)]
         saying = Saying(said, "recall")
-        if (alike == [target] or not said) and returns_to([*scenes, Scene(start, saying)], len(scenes)) == target:
+        if (alike == [target] or not said) and _meant([*scenes, Scene(start, saying)]) == target:
             return saying
         said = some_of(rng, whole) or whole
     return Saying({}, "recall", number=numbers[target])
+
+
+def _meant(scenes: Sequence[Scene]) -> int | None:
+    """The place of the scene that the last one returns to by the words of the script; None where its words, true as
+    they are, contradict what the words of all earlier scenes tell."""
+    try:
+        return returns_to(scenes, len(scenes) - 1)
+    except PromptError:
+        return None
 
 
 def _restated(rng: Random, now: Mapping[str, str]) -> dict[str, str]:

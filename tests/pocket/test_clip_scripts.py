@@ -68,3 +68,10 @@ def test_clips_that_turn_together_switch_at_the_same_frames_and_in_the_same_way(
     assert [taught.texts[number] for number in taught.heard[:, -1].tolist()] == [
         scenes[-1].prompt for scenes in taught.clip.scripts
     ]
+
+
+def test_scripts_of_many_clips_can_be_filmed():
+    """A return by words that contradict what was said before is made by its number instead."""
+    for seed in range(3000):
+        scenes = clip_script(np.random.default_rng(seed), seed, 36, 3, "evolve")
+        check(scenes)
