@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
@@ -94,7 +94,6 @@ class Backbone:
     text, codec: from prompts to embeddings, and between pictures and latents; None for a bare model.
     world: truth and probe of its videos; None where no truth is known.
     prompts: some that it understands, to calibrate and train with. clips: what it was trained on, where that is known.
-    check_script: raises PromptError for scenes, each a latent frame and a prompt, that its world cannot show in a row.
     options: what it was made with, beside device and dtype. files: SHA-256 of the files that it was read from, by path.
     attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records what that became here.
     """
@@ -115,7 +114,6 @@ class Backbone:
     world: KnownWorld | None = None
     prompts: Sequence[str] = ()
     clips: Source | None = None
-    check_script: Callable[[Sequence[tuple[int, str]]], object] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     attention_kernel: str = field(init=False)

@@ -131,7 +131,7 @@ class KnownWorld(Protocol):
         """
         ...
 
-    def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None) -> str:
+    def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None, number: int | None = None) -> str:
         """Return the prompt that states some attributes.
 
         Parameters
@@ -140,6 +140,9 @@ class KnownWorld(Protocol):
             Values by attribute; the prompt leaves all others open.
         boundary
             How the scene is entered; None for the first scene of a video.
+        number
+            The number of the scene in its script, from 1, where the prompt is to name it: a return to a scene that its
+            attributes do not tell from others.
 
         Returns
         -------
@@ -170,6 +173,21 @@ class KnownWorld(Protocol):
         ------
         PromptError
             For a prompt that this world does not understand.
+        """
+        ...
+
+    def check(self, prompts: Prompts) -> None:
+        """Raise PromptError for prompts that cannot follow one another in a video.
+
+        Parameters
+        ----------
+        prompts
+            The prompts of one video.
+
+        Raises
+        ------
+        PromptError
+            For a prompt that this world does not understand, and a return to a scene that was never there.
         """
         ...
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache, partial
 from pathlib import Path
 
@@ -15,9 +14,8 @@ from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
 from harness.pocket.known import PocketWorld
-from harness.pocket.language import Saying, WordEncoder, parse
+from harness.pocket.language import Saying, WordEncoder
 from harness.pocket.probe import Probe
-from harness.pocket.scenes import check
 from harness.pocket.training.clips import HELD_OUT, clips
 from harness.pocket.world import PIXELS, Scene, look
 
@@ -70,14 +68,8 @@ def assembled(model: CausalWan, codec: PatchCodec) -> Backbone:
         codec=codec,
         world=PocketWorld(probe),
         clips=partial(clips, codec, CHUNK),
-        check_script=check_script,
         prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )
-
-
-def check_script(scenes: Sequence[tuple[int, str]]) -> None:
-    """Raise PromptError for scenes that cannot follow one another: a return to what was never there, a wrong number."""
-    check([Scene(start, parse(text)) for start, text in scenes])
 
 
 @cache

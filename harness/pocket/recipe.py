@@ -16,6 +16,7 @@ from harness.pocket.codec import PatchCodec
 from harness.pocket.preset import CHUNK, LATENT_SIZE
 from harness.pocket.probe import Probe
 from harness.pocket.training.clips import HELD_OUT, clips
+from harness.pocket.training.memories import draw_strategy
 from harness.pocket.training.probe_training import ProbeTrainer
 from harness.pocket.training.schedule import STAGES
 from harness.pocket.world import film, script

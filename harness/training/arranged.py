@@ -58,7 +58,7 @@ class Arrangement:
 
 
 class Arranged:
-    """Self-attention of doubled rows [2 B, N, heads, channels], as `harness.training.teacher.Forced`, un-rotated.
+    """Self-attention of doubled rows [2 B, N, heads, channels], un-rotated, as `Forced` has it.
 
     Both halves see what the arrangement says: what is remembered of a chunk was itself computed behind such a context.
     """

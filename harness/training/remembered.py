@@ -15,17 +15,17 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from harness.backbone.passes import Passes
 from harness.backbone.presets import Backbone
 from harness.backbone.sampler import to_clean, to_noisy
 from harness.backbone.wan import Time
 from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch, Strategy
+from harness.memory.proxy import Watched
+from harness.rollout.passes import Passes
 from harness.training.clips import Clips
-from harness.training.teacher import LED, attending, spelled_out
-from harness.workbench import Watched
+from harness.training.teacher_forcing import LED, attending, spelled_out
 
 if TYPE_CHECKING:
-    from harness.training.learner import Draw
+    from harness.training.trainer import Draw
 
 ALIKE = 0.15
 """Squared difference of a slot's values to those of a past frame, in units of that frame's own difference to the mean

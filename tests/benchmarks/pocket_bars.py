@@ -21,13 +21,13 @@ from torch import Tensor
 from harness.backbone.presets import Backbone, build
 from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
-from harness.pocket.judge import JUDGED, judge, play, truly
 from harness.pocket.language import ATTRIBUTES, Saying
-from harness.pocket.memories import HELD_OUT
 from harness.pocket.probe import Probe
+from harness.pocket.readout import JUDGED, judge, play, truly
+from harness.pocket.training.memories import HELD_OUT
 from harness.pocket.world import Scene, look, script
 from harness.registry import parse_strategy
-from harness.training.study import STATE
+from harness.training.loop import STATE
 from suites.interactive import changed
 
 FRAMES, READ = 36, 6

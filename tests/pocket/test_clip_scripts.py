@@ -4,9 +4,9 @@ import collections
 
 import numpy as np
 
-from harness.pocket.clip_scripts import clip_script
-from harness.pocket.lessons import lesson
 from harness.pocket.scenes import check, numbered, returns_to
+from harness.pocket.training.clips import lesson
+from harness.pocket.training.scripts import clip_script
 from harness.pocket.world import looks_of
 
 

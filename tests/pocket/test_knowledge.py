@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from harness.pocket.knowledge import Knowledge, visible_weights
 from harness.pocket.scenes import script
+from harness.pocket.training.knowledge import Knowledge, visible_weights
 from harness.pocket.world import NAMES, film
 
 COLOUR, SHAPE, ACCENT = (NAMES.index(name) for name in ("colour", "shape", "accent"))

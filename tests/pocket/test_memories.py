@@ -5,7 +5,7 @@ import collections
 import torch
 
 from harness import registry
-from harness.pocket.memories import DRAWN, HELD_OUT, draw_strategy
+from harness.pocket.training.memories import DRAWN, HELD_OUT, draw_strategy
 
 
 def drawn(count):

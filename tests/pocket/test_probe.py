@@ -4,7 +4,7 @@ import torch
 from harness.backbone.world import UNSURE, Reading, agreed
 from harness.pocket.language import ATTRIBUTES
 from harness.pocket.preset import codec, probe
-from harness.pocket.probe import Reading, SEEN, UNSURE, agreed, travel
+from harness.pocket.probe import SEEN, travel
 from harness.pocket.training.probe_data import blended, blur, covered, damaged, faded, meaningless, noised, truths
 from harness.pocket.world import NAMES, PIXELS, SPEEDS, film, look, script
 

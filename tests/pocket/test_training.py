@@ -14,7 +14,6 @@ from harness.pocket import recipe as school
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import ATTRIBUTES, WordEncoder
 from harness.pocket.recipe import Trainer
-from harness.pocket.train import Trainer
 from harness.pocket.training.clips import HABIT, HELD_OUT, emphasis, lesson
 from harness.pocket.world import PIXELS, film, script
 from harness.training.loop import read_log, resume, run

@@ -8,14 +8,14 @@ from harness.backbone.presets import Backbone, build, scramble
 from harness.backbone.wan import WanConfig
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import WordEncoder
-from harness.pocket.lessons import clips
-from harness.pocket.memories import DRAWN
-from harness.pocket.train import Trainer
+from harness.pocket.recipe import Trainer
+from harness.pocket.training.clips import clips
+from harness.pocket.training.memories import DRAWN
 from harness.pocket.world import film, script
-from harness.training.learner import replace
 from harness.training.remembered import flow_behind
-from harness.training.stages import Exercise, Phase, Stage
-from harness.training.teacher import Teacher
+from harness.training.schedule import Exercise, Phase, Stage
+from harness.training.teacher_forcing import Teacher
+from harness.training.trainer import replace
 
 CONFIG = WanConfig(
     dim=32, ffn_dim=48, num_heads=2, num_layers=2, freq_dim=16,

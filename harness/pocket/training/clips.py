@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from harness.memory import Boundary
-from harness.pocket.clip_scripts import clip_script
 from harness.pocket.codec import SPREAD, PatchCodec
-from harness.pocket.knowledge import Knowledge, visible_weights
 from harness.pocket.language import ATTRIBUTES, WordEncoder
+from harness.pocket.training.knowledge import Knowledge, visible_weights
+from harness.pocket.training.scripts import clip_script
 from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, film, paint, swing, told
 from harness.training.clips import Clips
 from harness.training.schedule import Exercise, Turns

@@ -13,11 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.pocket.codec import PatchCodec
-from harness.pocket.training.clips import HELD_OUT
-from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, moved, truths
 from harness.pocket.probe import SEEN, Probe
 from harness.pocket.training.clips import HELD_OUT
-from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, truths
+from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, moved, truths
 
 GARBAGE_READ = 0.03
 """Share of unreadable attributes for which the calibrated probe may still give an answer."""

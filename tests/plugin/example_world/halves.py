@@ -37,8 +37,12 @@ class Halves:
         name = self.seen[(seed + turn) % 2]
         return {name: NAMES[(NAMES.index(look[name]) + 1 + seed % 3) % len(NAMES)]}
 
-    def prompt(self, said, boundary=None):
+    def prompt(self, said, boundary=None, number=None):
         return f"{OPENINGS[boundary]}{said.get('upper', 'any')} over {said.get('lower', 'any')}"
+
+    def check(self, prompts):
+        for _, prompt in prompts:
+            encode([prompt])
 
     def said(self, prompt):
         upper, _, lower = prompt.split()[-3:]

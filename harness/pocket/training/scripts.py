@@ -10,7 +10,7 @@ from harness.errors import PromptError
 from harness.pocket.language import ATTRIBUTES, COLOURS, Saying
 from harness.pocket.scenes import Scene, numbered, returns_to
 from harness.pocket.world import NAMES, look, looks_of
-from harness.training.stages import Turns
+from harness.training.schedule import Turns
 
 CHANCES = {"some": 1.0, "all": 0.25}
 CHANGES = 3
