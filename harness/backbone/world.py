@@ -112,7 +112,9 @@ class KnownWorld(Protocol):
         """
         ...
 
-    def changed(self, look: Mapping[str, str], seed: int, turn: int) -> Mapping[str, str]:
+    def changed(
+        self, look: Mapping[str, str], seed: int, turn: int, names: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
         """Return new values for a few attributes of a scene.
 
         Parameters
@@ -123,6 +125,8 @@ class KnownWorld(Protocol):
             Of the rollout.
         turn
             Number of the change in its rollout.
+        names
+            Which attributes change; None for some that the seed draws.
 
         Returns
         -------

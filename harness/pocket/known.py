@@ -44,12 +44,14 @@ class PocketWorld:
     def draw(self, seed: int, scene: int = 0) -> Mapping[str, str]:
         return look(seed, scene)
 
-    def changed(self, look: Mapping[str, str], seed: int, turn: int) -> Mapping[str, str]:
-        """Return three attributes with new values; new colours are not in use in `look`, so that all stay distinct."""
+    def changed(
+        self, look: Mapping[str, str], seed: int, turn: int, names: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
+        """Return new values of some attributes, three unless they are named; new colours are not in use in `look`."""
         rng = np.random.Generator(np.random.Philox(key=[seed, 1000 + turn]))
         free = list(rng.permutation([colour for colour in COLOURS if colour not in look.values()]))
         new = {}
-        for name in rng.choice(SEEN, CHANGES, replace=False):
+        for name in rng.choice(SEEN, CHANGES, replace=False) if names is None else names:
             others = [value for value in ATTRIBUTES[name] if value != look[name]]
             new[str(name)] = str(free.pop()) if ATTRIBUTES[name] is COLOURS else str(rng.choice(others))
         return {name: new[name] for name in ATTRIBUTES if name in new}

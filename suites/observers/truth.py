@@ -1,4 +1,4 @@
-"""What the tasks of suites ask of a world whose truth is known: prompts, and what their videos should show."""
+"""What the videos of a task should show, in a world whose truth is known."""
 
 from __future__ import annotations
 
@@ -26,29 +26,3 @@ def truth_of(world: KnownWorld, task: Task, frames: int, start: int = 0) -> Trut
         One video for every row of the task.
     """
     return world.film([row.script for row in task.rows], [row.seed for row in task.rows], frames, start)
-
-
-def half_said(world: KnownWorld, seed: int, motion: bool = False) -> str:
-    """Return a prompt that states every second attribute of what the seed draws.
-
-    Parameters
-    ----------
-    world
-        Whose attributes and language are used.
-    seed
-        Of the rollout; even seeds state the first, third, ... attribute, odd ones the others.
-    motion
-        Whether all attributes that a single picture does not show are stated besides.
-
-    Returns
-    -------
-    str
-        A prompt of the first scene.
-    """
-    drawn = world.draw(seed)
-    said = {
-        name: drawn[name]
-        for number, name in enumerate(world.attributes)
-        if (number + seed) % 2 == 0 or (motion and name not in world.seen)
-    }
-    return world.prompt(said)
