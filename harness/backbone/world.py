@@ -161,17 +161,7 @@ class KnownWorld(Protocol):
         ...
 
     def said(self, prompt: str) -> Mapping[str, str]:
-        """Return the values that a prompt states.
-
-        Parameters
-        ----------
-        prompt
-            A prompt of this world.
-
-        Returns
-        -------
-        mapping
-            Values by attribute.
+        """Return the values that a prompt states, by attribute.
 
         Raises
         ------
@@ -252,18 +242,7 @@ class KnownWorld(Protocol):
         ...
 
     def moves(self, values: Tensor) -> Tensor:
-        """Return whether an object with these attributes moves.
-
-        Parameters
-        ----------
-        values
-            Int64 [B, attributes].
-
-        Returns
-        -------
-        Tensor
-            Bool [B]; false where it is not known.
-        """
+        """Return whether an object with attributes [B, attributes] moves, bool [B]; false where it is not known."""
         ...
 
     def steps(self, reading: Reading, values: Tensor) -> Tensor:

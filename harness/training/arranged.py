@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import Rope, rotate
+from harness.training.clips import Clips
 
 
 @dataclass(frozen=True)
@@ -120,3 +121,35 @@ def unturned(rotation: Tensor) -> Tensor:
     still = torch.zeros_like(rotation)
     still[..., 0] = 1
     return still
+
+
+@dataclass(frozen=True)
+class Draw:
+    """A step's clips, every chunk noised to a level of its own.
+
+    levels: step of the sampler a chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: what is
+    denoised, and what the answer would be, [B, F, C, H, W]. context: what every chunk remembers, of the same shape.
+    arrangement: what each chunk sees of it, if that was drawn. seen: temporal ids relative to each chunk of the frames
+    that it sees, [B, chunks, F], NaN for the others; None where it sees all of them.
+    """
+
+    clips: Clips
+    levels: Tensor
+    timesteps: Tensor
+    noisy: Tensor
+    flow: Tensor
+    context: Tensor
+    arrangement: Arrangement | None = None
+    seen: Tensor | None = None
+
+    @property
+    def weights(self) -> Tensor:
+        """Of the loss, [B, F, 1, H, W]: 0 for what nothing that a chunk sees determines."""
+        weights, visible = self.clips.emphasis, self.clips.visible
+        if self.seen is not None and visible is not None:
+            weights = weights * visible(self.seen.cpu()).to(weights)
+        if self.arrangement is not None:
+            counts = self.arrangement.counts
+            chunk = weights.shape[1] // counts.shape[1]
+            weights = weights * counts.repeat_interleave(chunk, 1)[:, :, None, None, None]
+        return weights

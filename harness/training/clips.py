@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.memory import Boundary
+from harness.memory.terms import Boundary
 from harness.training.schedule import Exercise
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
-from harness.training.arranged import Arrangement
+from harness.training.arranged import Draw
 from harness.training.arrangements import arrange
 from harness.training.clips import Clips, Source
 from harness.training.remembered import DrawStrategy, flow_behind
@@ -107,38 +107,6 @@ class Learner(ABC):
         self.mean = {name: x.to(self.mean[name].device) for name, x in state["mean"].items()}
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A step's clips, every chunk noised to a level of its own.
-
-    levels: step of the sampler a chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: what is
-    denoised, and what the answer would be, [B, F, C, H, W]. context: what every chunk remembers, of the same shape.
-    arrangement: what each chunk sees of it, if that was drawn. seen: temporal ids relative to each chunk of the frames
-    that it sees, [B, chunks, F], NaN for the others; None where it sees all of them.
-    """
-
-    clips: Clips
-    levels: Tensor
-    timesteps: Tensor
-    noisy: Tensor
-    flow: Tensor
-    context: Tensor
-    arrangement: Arrangement | None = None
-    seen: Tensor | None = None
-
-    @property
-    def weights(self) -> Tensor:
-        """Of the loss, [B, F, 1, H, W]: 0 for what nothing that a chunk sees determines."""
-        weights, visible = self.clips.emphasis, self.clips.visible
-        if self.seen is not None and visible is not None:
-            weights = weights * visible(self.seen.cpu()).to(weights)
-        if self.arrangement is not None:
-            counts = self.arrangement.counts
-            chunk = weights.shape[1] // counts.shape[1]
-            weights = weights * counts.repeat_interleave(chunk, 1)[:, :, None, None, None]
-        return weights
 
 
 class FlowLearner(Learner):
