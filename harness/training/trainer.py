@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
-from harness.training.arranged import Draw
+from harness.training.arranged import Arrangement, Draw
 from harness.training.arrangements import arrange
 from harness.training.clips import Clips, Source
 from harness.training.remembered import DrawStrategy, flow_behind
