@@ -92,7 +92,8 @@ class Watch:
         counts = truth.visible & (torch.arange(first, stop) >= self.task.given)
         reading = self.world.read(run)
         seen = len(self.world.seen)
-        wanted = expected[:, None, :seen]
+        # The truth may change within a window; what a video made of an open prompt is expected of all of it.
+        wanted = truth.values[..., :seen] if self.task.given else expected[:, None, :seen]
         right = (reading.values == wanted) & (wanted >= 0)
         by_attribute = share(right, counts[..., None], 1)
         legal = self.world.steps(reading, expected)

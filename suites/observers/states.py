@@ -49,6 +49,8 @@ class States:
         now = sum(start < stop for start in self.starts) - 1
         latest, older = self.values[now][:, None], self.values[:now]
         changed = (older != latest[:, 0]).any(0)[:, None]
+        # Frames before the latest change are right to show what was there.
+        counts = counts & (torch.arange(stop - values.shape[1], stop) >= self.starts[now])
         reverted = (values == older[:, :, None]).any(0) & (values != latest)
         shown = counts[..., None]
         return {

@@ -35,7 +35,7 @@ def backbone():
 def test_suites_ask_what_the_world_has(backbone):
     drift = {task.scenario: task for task in Drift().tasks(backbone, "quick")}
     # This world has no curtain.
-    assert set(drift) == {"steady", "steady-said", "steady-text"}
+    assert set(drift) == {"steady", "evolve", "accumulate", "steady-text"}
     assert drift["steady"].rows[0].script == ((0, "any over any"),)
     six = next(task for task in Interactive().tasks(backbone, "quick") if task.scenario == "six-21")
     assert [prompt.split()[0] for _, prompt in six.rows[0].script] == ["any", "now", "cut", "now", "back", "cut"]
@@ -46,7 +46,7 @@ def test_suites_ask_what_the_world_has(backbone):
     )
 
 
-@pytest.mark.parametrize("scenario", ["steady", "steady-said", "steady-text"])
+@pytest.mark.parametrize("scenario", ["steady", "evolve", "accumulate", "steady-text"])
 def test_the_truth_is_itself(backbone, scenario):
     task = next(task for task in Drift().tasks(backbone, "quick") if task.scenario == scenario)
     found = fake.shown(Watch(backbone, task), backbone, task)
