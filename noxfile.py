@@ -32,7 +32,7 @@ RECIPES = {
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Cells of the pocket are small: a process a core does nearly twice as much as one on two. What is given again wins."""
-QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
+QUALITY, COST = ("drift", "interactive", "distance", "fairness"), ("fps", "latency", "vram")
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 

@@ -36,6 +36,8 @@ class Legend:
         How numbers are made where arms lack rollouts; empty where none does.
     stale
         Which arms other code made than today's, and what changed; empty where none.
+    handicapped
+        Which arms the model puts at a disadvantage, and how far; empty where none.
     without
         Which arms have cells without numbers, and why; the pages list each. Empty where none.
     """
@@ -46,17 +48,23 @@ class Legend:
     paired: str
     incomplete: str
     stale: str = ""
+    handicapped: str = ""
     without: str = ""
 
     @property
     def short(self) -> str:
         """All of it that a terminal shows."""
-        parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.without)
+        parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.handicapped, self.without)
         return " ".join(filter(None, parts))
 
 
 def legend_of(
-    found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str], show: Shown
+    found: Comparison,
+    field: Sequence[Entrant],
+    stores: Sequence[Store],
+    stale: Mapping[str, str],
+    handicapped: Mapping[str, str],
+    show: Shown,
 ) -> Legend:
     """Return how the tables of a report are to be read."""
     rows, baseline = found.rows, found.baseline
@@ -105,8 +113,17 @@ def legend_of(
         paired=paired,
         incomplete=incomplete,
         stale=" ".join(f"Stale, made by other code: {labels} ({why})." for why, labels in whys.items()),
+        handicapped=_handicapped(handicapped),
         without=_without(field, stores),
     )
+
+
+def _handicapped(arms: Mapping[str, str]) -> str:
+    """Which arms the model puts at a disadvantage."""
+    if not arms:
+        return ""
+    told = "; ".join(f"{label} ({where})" for label, where in arms.items())
+    return f"Handicapped by this model, share of the score of full attention with nothing forgotten: {told}."
 
 
 def _without(field: Sequence[Entrant], stores: Sequence[Store]) -> str:
