@@ -65,7 +65,7 @@ SEEN_LATER = ("psnr", "lpips", "dino", "clip", "clip_score")
 """The same, of those that are `further`."""
 ROWS: Mapping[str, Mapping[str, int]] = {
     "gate": {"steady": 16},
-    "quick": {"steady": 32, "evolve": 24, "accumulate": 16, "intermittent": 16, "occlusion": 16, "steady-text": 16},
+    "quick": {"steady": 24, "evolve": 16, "accumulate": 12, "intermittent": 12, "occlusion": 12},
     "full": {"steady": 64, "evolve": 64, "accumulate": 64, "intermittent": 64, "occlusion": 64, "steady-said": 32,
              "steady-text": 32},
     "long": {"steady": 8, "steady-said": 4, "steady-text": 4},

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_SEED = 80_000
-ROWS = {"gate": 16, "quick": 32, "full": 64, "long": 32, "day": 32}
+ROWS = {"gate": 16, "quick": 24, "full": 64, "long": 32, "day": 32}
 GIVEN = 3
 READ = 6
 """Latent frames at the end from which it is read what a video shows."""

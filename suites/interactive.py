@@ -44,8 +44,10 @@ KINDS: dict[str, tuple[Boundary, ...]] = {
 """How the scenes after the first are entered."""
 BACK_TO = {"return-second": 2, "return-second-of-four": 2}
 """The number of the scene to which a scenario returns, where it is not the first."""
-QUICK = {"smooth": (16, 0), "hardcut": (16, 0), "forget": (16, 0), "recall": (16, 16), "return-second": (16, 0),
-         "return-second-of-four": (16, 0), "six": (8, 0)}  # fmt: skip
+QUICK = {
+    "smooth": (12, 0), "hardcut": (12, 0), "forget": (12, 0), "recall": (12, 8), "return-second": (12, 0),
+    "return-second-of-four": (12, 0), "six": (8, 0),
+}  # fmt: skip
 """Rollouts of each scenario with scenes of 21 and of 84 latent frames."""
 GATE = {"recall": (16, 0)}
 CURVES = {

@@ -166,7 +166,7 @@ def test_every_strategy_gets_the_same_tasks_and_no_training_clip(backbone):
         seeds, others = ({row.seed for task in some for row in task.rows} for some in (tasks, other))
         assert not seeds & others
         assert max(seeds | others) < 2**62
-    assert sum(len(task.rows) for task in suite.tasks(backbone, "quick") if task.frames == 240) == 104
+    assert sum(len(task.rows) for task in suite.tasks(backbone, "quick") if task.frames == 240) == 64
 
 
 def table(curve, frames=240, metric="unsaid_identity"):
