@@ -26,8 +26,8 @@ from harness.training.recipe import Request
 from harness.training.schedule import Stage
 from harness.training.trainer import FlowLearner
 
-ORDER = ("drawing", "foundation", "memories", "probe")
-BEFORE = {"foundation": "drawing", "memories": "foundation"}
+ORDER = ("drawing", "foundation", "memories", "settling", "probe")
+BEFORE = {"foundation": "drawing", "memories": "foundation", "settling": "memories"}
 """Whose weights a stage begins with."""
 PICTURES = 4096
 """From which the codec's components are taken."""

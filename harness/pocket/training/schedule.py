@@ -56,6 +56,27 @@ STAGES = {
         decay_from=0.3,
         first_lesson=1_000_000,
     ),
+    "settling": Stage(
+        "settling",
+        (
+            Phase(
+                4000,
+                (
+                    replace(LONG, weight=0.35),
+                    replace(SEEN, weight=0.15),
+                    Exercise(36, 4, 0.25, turns="together", remembered=True),
+                    Exercise(36, 5, 0.1, turns="smooth"),
+                    replace(BRIEF, weight=0.05),
+                    replace(FIRST, clips=64, weight=0.1),
+                ),
+            ),
+        ),
+        rate=5e-3,
+        rest_rate=2e-3,
+        decay_from=0.3,
+        first_lesson=2_000_000,
+    ),
 }
 """Openings are drawn first, which takes no context; then all else at once: clips that evolve, seen through contexts as
-memories lay them out; then clips that the model rolls out behind real memories."""
+memories lay them out; then clips that the model rolls out behind real memories; at last clips that evolve once more,
+most of them with everything in sight, since what changes and what stays is learned last."""
