@@ -65,6 +65,14 @@ class Shown(Watched):
         with self._wide():
             self.inner.remember(layer, entries, self._cast(query), at)
 
+    def begin_commit(self, at: At) -> None:
+        with self._wide():
+            self.inner.begin_commit(at)
+
+    def see(self, latents: Tensor, at: At) -> None:
+        with self._wide():
+            self.inner.see(latents, at)
+
     def forget(self, switch: PromptSwitch) -> None:
         with self._wide():
             self.inner.forget(switch)

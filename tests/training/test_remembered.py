@@ -96,6 +96,16 @@ def test_gradients_pass_through_every_memory(trainer, name):
     assert before == [(block.self_attn.attention, block.cross_attn.attention) for block in trainer.model.layers]
 
 
+@pytest.mark.parametrize("name", DRAWN)
+def test_memories_compute_in_their_own_type_also_in_half_precision(trainer, name):
+    """As steps are taken: passes in bfloat16 by autocast, what a memory computes in the type of its entries."""
+    knobs = {"parameters": "untrained"} if name == "echo_infinity" else {}
+    draw = trainer.draw(replace(TOGETHER, clips=2), generator())
+    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+        flow, _ = flow_behind(trainer.backbone, registry.strategy(name, **knobs), draw, generator())
+    assert flow.isfinite().all()
+
+
 def test_a_step_is_the_same_every_time(trainer, tmp_path):
     one = trainer.losses(TOGETHER, generator())[0]
     again = trainer.losses(TOGETHER, generator())[0]
