@@ -13,7 +13,7 @@ from harness.campaign.film_list import remedies, seen_in
 from harness.errors import StoreError
 from harness.store.manifest import has_known_world
 from harness.store.store import RECORD, Store, Stored
-from harness.suite import CostSuite, Row, Suite
+from harness.suite import CostSuite, Row, Suite, find_metric
 from reports.arms import WORDS, cells_of, cohort_name, entrants, knobs_text
 
 TIDY = (
@@ -75,8 +75,9 @@ def scores(table: pd.DataFrame) -> pd.DataFrame:
         plain = part.astype(dict.fromkeys(part.select_dtypes("category"), "object"))
         # Suites may drop columns that they do not know, so the observation is added to their result.
         scored = suite.scores(plain).assign(observed_by=observed_by(part))
+        declared = suite.all_metrics
+        named = {name: find_metric(declared, name) for name in scored["metric"].unique()}
         for column, read in (("unit", lambda m: m.unit), ("better", lambda m: m.better)):
-            named = {name: suite.metric_named(name) for name in scored["metric"].unique()}
             scored[column] = scored["metric"].map({name: read(metric) for name, metric in named.items() if metric})
         parts.append(scored)
     return pd.concat(parts, ignore_index=True)
@@ -160,7 +161,8 @@ def _add(
     which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
     codes, found = pd.factorize(np.array(names, object))
-    declared = {name: suite.metric_named(name) for name in found}
+    every = suite.all_metrics
+    declared = {name: find_metric(every, name) for name in found}
     unknown = {name for name, metric in declared.items() if metric is None}
     if unknown:
         raise StoreError(

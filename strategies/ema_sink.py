@@ -14,18 +14,17 @@ switches do not exist there; here the memory is kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 from annotated_types import Ge, Le
 from torch import Tensor
 
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
-from harness.memory.averages import Accumulator, accumulator_dtype, as_type, folded
+from harness.memory.averages import Accumulator, AveragingCache, accumulator_dtype, as_type, folded
 from harness.memory.budget import Part, apportion
-from harness.memory.frames import FrameCache, check_window
+from harness.memory.frames import check_window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,13 +69,12 @@ class EMASink(Strategy):
         return self.window
 
 
-class _AveragingSink(FrameCache):
+class _AveragingSink(AveragingCache):
     """A window whose sink becomes averages, `averages[layer]`, once a chunk leaves; empty before."""
 
     def __init__(self, spec: MemorySpec, knobs: EMASink) -> None:
-        super().__init__(spec, window=knobs.window, sink=knobs.sink, positions="relative")
+        super().__init__(spec, window=knobs.window, sink=knobs.sink)
         self.alpha, self.dtype = knobs.alpha, accumulator_dtype(spec, knobs.accumulator)
-        self.averages: list[list[Entries]] = [[] for _ in range(spec.layers)]
 
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
         averages = [as_type(average, self.spec.dtype) for average in self.averages[layer]]
@@ -94,15 +92,3 @@ class _AveragingSink(FrameCache):
         oldest = next(iter(kept))
         leaving = Entries.cat(self.drop(layer, list(kept)[:excess]))
         self.averages[layer] = folded(averages, leaving, 1 - self.alpha, first=oldest - self.sink)
-
-    def stored(self) -> Iterable[Tensor]:
-        averages = [x for layer in self.averages for entries in layer for x in entries.tensors]
-        return [*super().stored(), *averages]
-
-    def state_dict(self) -> dict[str, Any]:
-        averages = [[list(entries.tensors) for entries in layer] for layer in self.averages]
-        return super().state_dict() | {"averages": averages}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.averages = [[Entries(*tensors) for tensors in layer] for layer in state["averages"]]

@@ -15,10 +15,9 @@ default here. MemRoPE does not react to a prompt switch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import torch
 from annotated_types import Ge, Gt, Le
@@ -26,8 +25,8 @@ from torch import Tensor
 
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
-from harness.memory.averages import Accumulator, accumulator_dtype
-from harness.memory.frames import FrameCache, check_window, sink_at
+from harness.memory.averages import Accumulator, AveragingCache, accumulator_dtype
+from harness.memory.frames import check_window, sink_at
 
 Alpha = Annotated[float, Gt(0), Le(1)]
 
@@ -95,13 +94,12 @@ class MemRoPE(Strategy):
         return accumulator_dtype(spec, self.accumulator)
 
 
-class _Averages(FrameCache):
+class _Averages(AveragingCache):
     """A window whose evicted frames are averaged. `averages[layer]` is (long, short), or empty before an eviction."""
 
     def __init__(self, spec: MemorySpec, knobs: MemRoPE) -> None:
-        super().__init__(spec, window=knobs.window, sink=knobs.sink, positions="relative")
+        super().__init__(spec, window=knobs.window, sink=knobs.sink)
         self.knobs = knobs
-        self.averages: list[list[Entries]] = [[] for _ in range(spec.layers)]
         if knobs.init == "paper":
             tokens = 1 if knobs.pooling == "chunk" else spec.frame_tokens
             shapes = [(spec.batch, 1, tokens, *shape) for shape in spec.layout.shapes]
@@ -149,15 +147,3 @@ class _Averages(FrameCache):
         change = (keys(pooled) - keys(short)).norm(dim=-1).mean(-1)
         change = change / (change.amax(-1, keepdim=True) + 1e-8)
         return 0.1 * alpha + change * (5 - 0.1) * alpha
-
-    def stored(self) -> Iterable[Tensor]:
-        memories = [x for averages in self.averages for entries in averages for x in entries.tensors]
-        return [*super().stored(), *memories]
-
-    def state_dict(self) -> dict[str, Any]:
-        averages = [[list(entries.tensors) for entries in layer] for layer in self.averages]
-        return super().state_dict() | {"averages": averages}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        super().load_state_dict(state)
-        self.averages = [[Entries(*tensors) for tensors in layer] for layer in state["averages"]]

@@ -19,7 +19,7 @@ from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.rollout.task_rollout import rollout_of
 from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
-from suites.observers.truth import half_said, truth_of
+from suites.observers.truth import half_said, true_latents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ class Distance(QualitySuite):
     def given(self, backbone: Backbone, task: Task) -> Tensor:
         def clips() -> Tensor:
             if backbone.world is not None and backbone.codec is not None:
-                return backbone.codec.encode(truth_of(backbone.world, task, task.frames).pixels)
+                return true_latents(backbone, task, task.frames)
             # Without a known world, the past is the backbone's own video.
             return _full(backbone, task, None)
 

@@ -21,7 +21,7 @@ from harness.suite import HORIZONS, Chart, Column, Display, Margin, Metric, Obse
 from suites.film_suite import Filmed, trends, without_themselves
 from suites.observers.film import Camera
 from suites.observers.probe import Watch
-from suites.observers.truth import half_said, truth_of
+from suites.observers.truth import half_said, true_latents
 from suites.picture_metrics import picture_metrics
 
 if TYPE_CHECKING:
@@ -106,11 +106,7 @@ class Drift(Filmed):
         return [task for task in tasks if task.rows and (world.curtain or task.scenario != "occlusion")]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
-        if not task.given:
-            return None
-        assert backbone.world is not None
-        assert backbone.codec is not None
-        return backbone.codec.encode(truth_of(backbone.world, task, task.given).pixels)
+        return true_latents(backbone, task, task.given) if task.given else None
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place) if backbone.world is None else Watch(backbone, task)

@@ -24,7 +24,7 @@ from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Plac
 from suites.film_suite import Filmed, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
-from suites.observers.truth import truth_of
+from suites.observers.truth import half, true_latents
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,11 +109,7 @@ class Interactive(Filmed):
         ]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
-        if not task.given:
-            return None
-        assert backbone.world is not None
-        assert backbone.codec is not None
-        return backbone.codec.encode(truth_of(backbone.world, task, task.given).pixels)
+        return true_latents(backbone, task, task.given) if task.given else None
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place) if backbone.world is None else Scenes(backbone, task)
@@ -189,12 +185,6 @@ Said = Mapping[str, str]
 """The attributes that a prompt states."""
 
 
-def _half(world: KnownWorld, seed: int) -> Said:
-    """Every second attribute of the seed's second scene: the first, third, ... for even seeds, else the others."""
-    drawn = world.draw(seed, 1)
-    return {name: drawn[name] for number, name in enumerate(world.attributes) if (number + seed) % 2 == 0}
-
-
 def _changed(world: KnownWorld, seed: int) -> Said:
     return world.changed(world.draw(seed), seed, 1)
 
@@ -207,9 +197,9 @@ def _six(world: KnownWorld, seed: int) -> list[Said]:
 
 _SAID: dict[str, Callable[[KnownWorld, int], Sequence[Said]]] = {
     "smooth": lambda world, seed: [{}, _changed(world, seed)],
-    "hardcut": lambda world, seed: [{}, _half(world, seed)],
+    "hardcut": lambda world, seed: [{}, half(world, seed, 1)],
     "forget": lambda world, seed: [{}, {}],
-    "recall": lambda world, seed: [{}, _half(world, seed), {}],
+    "recall": lambda world, seed: [{}, half(world, seed, 1), {}],
     "six": _six,
 }
 """What the prompt of each scene states."""

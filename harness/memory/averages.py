@@ -1,13 +1,15 @@
-"""Moving averages of what leaves a window: their data type, and how frames are folded into them."""
+"""Moving averages of what leaves a window: the memory that holds them, their data type, and how frames enter them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
 
 import torch
+from torch import Tensor
 
 from harness.memory.entries import Entries
+from harness.memory.frames import FrameCache
 from harness.memory.terms import MemorySpec
 
 Accumulator = Literal["float32", "cache"]
@@ -53,3 +55,29 @@ def folded(averages: Sequence[Entries], leaving: Entries, share: float, first: i
 def as_type(entries: Entries, dtype: torch.dtype) -> Entries:
     """Return entries in another data type."""
     return entries.map(lambda x: x.to(dtype))
+
+
+class AveragingCache(FrameCache):
+    """A window of frames, and averages beside it.
+
+    Attributes
+    ----------
+    averages : list of list of Entries
+        The averages of each layer, entries of one frame each; no averages at first. Subclasses fill them in `trim`.
+    """
+
+    def __init__(self, spec: MemorySpec, *, window: int, sink: int) -> None:
+        super().__init__(spec, window=window, sink=sink, positions="relative")
+        self.averages: list[list[Entries]] = [[] for _ in range(spec.layers)]
+
+    def stored(self) -> Iterable[Tensor]:
+        averages = [x for layer in self.averages for entries in layer for x in entries.tensors]
+        return [*super().stored(), *averages]
+
+    def state_dict(self) -> dict[str, Any]:
+        averages = [[list(entries.tensors) for entries in layer] for layer in self.averages]
+        return super().state_dict() | {"averages": averages}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        super().load_state_dict(state)
+        self.averages = [[Entries(*tensors) for tensors in layer] for layer in state["averages"]]

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor
-
-if TYPE_CHECKING:
-    pass
-
 
 Better = Literal["higher", "lower", "neither"]
 
@@ -106,3 +103,17 @@ class PictureMetric(ABC):
         Tensor
             Values [B, T].
         """
+
+
+def find_metric(metrics: Mapping[str, Metric], name: str) -> Metric | None:
+    """Return the metric of a name, among declared ones whose names may end with `*`; None where there is none.
+
+    Parameters
+    ----------
+    metrics
+        By name; a name that ends with `*` stands for all names that begin so.
+    name
+        As it stands in a sample.
+    """
+    families = (metric for key, metric in metrics.items() if key.endswith("*") and name.startswith(key[:-1]))
+    return metrics.get(name) or next(families, None)

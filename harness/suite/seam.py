@@ -17,7 +17,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.suite.display import Display, Table, plain_columns
-from harness.suite.metric import Metric, PictureMetric
+from harness.suite.metric import Metric, PictureMetric, find_metric
 from harness.suite.observer import Observer, Place
 from harness.suite.task import Sample, Task
 
@@ -94,9 +94,7 @@ class Suite(ABC):
         Metric or None
             None for a name that this suite does not declare.
         """
-        every = self.all_metrics
-        families = (metric for key, metric in every.items() if key.endswith("*") and name.startswith(key[:-1]))
-        return every.get(name) or next(families, None)
+        return find_metric(self.all_metrics, name)
 
     def skipped(self) -> Mapping[str, str]:
         """Return the metrics that cannot run here.

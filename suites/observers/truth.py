@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld, Truth
 from harness.suite import Task
 
@@ -28,27 +31,50 @@ def truth_of(world: KnownWorld, task: Task, frames: int, start: int = 0) -> Trut
     return world.film([row.script for row in task.rows], [row.seed for row in task.rows], frames, start)
 
 
+def true_latents(backbone: Backbone, task: Task, frames: int) -> Tensor:
+    """Return the first latents of what the videos of a task should show, [B, frames, C, H, W].
+
+    Parameters
+    ----------
+    backbone
+        With a known world and a codec.
+    task
+        B rollouts.
+    frames
+        Latent frames from the beginning on.
+    """
+    assert backbone.world is not None
+    assert backbone.codec is not None
+    return backbone.codec.encode(truth_of(backbone.world, task, frames).pixels)
+
+
+def half(world: KnownWorld, seed: int, scene: int = 0) -> dict[str, str]:
+    """Return every second attribute of a scene that the seed draws.
+
+    Parameters
+    ----------
+    world
+        Whose attributes are used.
+    seed
+        Of the rollout; the first, third, ... attribute for even seeds, the others for odd ones.
+    scene
+        The place of the scene in its script, from 0.
+    """
+    drawn = world.draw(seed, scene)
+    return {name: drawn[name] for number, name in enumerate(world.attributes) if (number + seed) % 2 == 0}
+
+
 def half_said(world: KnownWorld, seed: int, motion: bool = False) -> str:
-    """Return a prompt that states every second attribute of what the seed draws.
+    """Return a prompt of the first scene that states `half` of its attributes.
 
     Parameters
     ----------
     world
         Whose attributes and language are used.
     seed
-        Of the rollout; even seeds state the first, third, ... attribute, odd ones the others.
+        Of the rollout.
     motion
         Whether all attributes that a single picture does not show are stated besides.
-
-    Returns
-    -------
-    str
-        A prompt of the first scene.
     """
-    drawn = world.draw(seed)
-    said = {
-        name: drawn[name]
-        for number, name in enumerate(world.attributes)
-        if (number + seed) % 2 == 0 or (motion and name not in world.seen)
-    }
-    return world.prompt(said)
+    hidden = {name: value for name, value in world.draw(seed).items() if motion and name not in world.seen}
+    return world.prompt(half(world, seed) | hidden)
