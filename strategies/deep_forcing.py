@@ -28,7 +28,7 @@ from torch import Tensor
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
 from harness.memory.budget import Part, apportion
-from harness.memory.frames import FrameCache, Positions, check_window, window_bytes
+from harness.memory.frames import FrameCache, Positions, check_whole_chunks, check_window, window_bytes
 from harness.memory.scored import MaxReuse, Parts, Places, ScoredLayer, ScoredMemory, Tokens
 from harness.memory.scored.choice import check_queries_meet_keys, check_reuse
 from harness.memory.scored.memory import scored_bytes
@@ -82,12 +82,7 @@ class DeepForcing(Strategy):
     def _check(self, spec: MemorySpec) -> None:
         chunk, window = spec.chunk, self.window
         check_window("deep_forcing", spec, window, self.sink)
-        if window % chunk:
-            below = window // chunk * chunk
-            raise KnobError(
-                f"deep_forcing: window {window} is no multiple of the chunk ({chunk} latent frames); take {below} or "
-                f"{below + chunk}"
-            )
+        check_whole_chunks("deep_forcing", spec, window)
         if not self.compression:
             return
         most = max(MOST_RECENT, 2 * chunk)

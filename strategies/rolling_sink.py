@@ -20,10 +20,9 @@ from typing import Annotated
 from annotated_types import Ge
 from torch import Tensor
 
-from harness.errors import KnobError
 from harness.memory import At, Context, Memory, MemorySpec, Strategy
 from harness.memory.budget import Part, apportion
-from harness.memory.frames import FrameCache, Positions, check_window
+from harness.memory.frames import FrameCache, Positions, check_whole_chunks, check_window
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +40,7 @@ class RollingSink(Strategy):
 
     def open(self, spec: MemorySpec) -> Memory:
         check_window("rolling_sink", spec, self.window, 0, spec.chunk)
-        if self.window % spec.chunk:
-            raise KnobError(
-                f"rolling_sink: window {self.window} is no multiple of the chunk ({spec.chunk} latent frames); take "
-                f"{self.window // spec.chunk * spec.chunk} or {(self.window // spec.chunk + 1) * spec.chunk}"
-            )
+        check_whole_chunks("rolling_sink", spec, self.window)
         return _Reflected(spec, self)
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:

@@ -31,6 +31,16 @@ def check_window(name: str, spec: MemorySpec, window: int, sink: int, memory: in
         )
 
 
+def check_whole_chunks(name: str, spec: MemorySpec, window: int) -> None:
+    """Raise KnobError for a window (in latent frames) that is no multiple of the chunk."""
+    if window % spec.chunk:
+        below = window // spec.chunk * spec.chunk
+        raise KnobError(
+            f"{name}: window {window} is no multiple of the chunk ({spec.chunk} latent frames); take {below} or "
+            f"{below + spec.chunk}"
+        )
+
+
 def window_bytes(spec: MemorySpec, window: int, frames: int) -> int:
     """Bytes that a window holds between chunks after `frames` frames: all but the room of the next chunk."""
     return spec.bytes(min(frames, window - spec.chunk) * spec.frame_tokens)
