@@ -33,7 +33,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Default options of `horizon run`, which later options override. Cells of the pocket are small: one process per core
 computes nearly twice as much as one process on two cores."""
-QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
+QUALITY, COST = ("drift", "interactive", "distance", "fairness"), ("fps", "latency", "vram")
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 

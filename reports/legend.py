@@ -36,6 +36,9 @@ class Legend:
         How numbers are computed where arms lack rollouts; empty where no arm does.
     stale
         Arms with cells made by other code than the current one, and what changed; empty where there are none.
+    handicapped
+        Arms that the model puts at a disadvantage, and their shares of full attention's score; empty where there are
+        none.
     without
         Arms with cells without numbers, and the reasons; the pages list each cell. Empty where there are none.
     """
@@ -46,17 +49,23 @@ class Legend:
     paired: str
     incomplete: str
     stale: str = ""
+    handicapped: str = ""
     without: str = ""
 
     @property
     def short(self) -> str:
         """The sentences that a terminal shows."""
-        parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.without)
+        parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.handicapped, self.without)
         return " ".join(filter(None, parts))
 
 
 def legend_of(
-    found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str], show: Shown
+    found: Comparison,
+    field: Sequence[Entrant],
+    stores: Sequence[Store],
+    stale: Mapping[str, str],
+    handicapped: Mapping[str, str],
+    show: Shown,
 ) -> Legend:
     """Return the explanations of a report's tables."""
     rows, baseline = found.rows, found.baseline
@@ -105,8 +114,17 @@ def legend_of(
         paired=paired,
         incomplete=incomplete,
         stale=" ".join(f"Stale, made by other code: {labels} ({why})." for why, labels in whys.items()),
+        handicapped=_handicapped(handicapped),
         without=_without(field, stores),
     )
+
+
+def _handicapped(arms: Mapping[str, str]) -> str:
+    """Which arms the model puts at a disadvantage."""
+    if not arms:
+        return ""
+    told = "; ".join(f"{label} ({where})" for label, where in arms.items())
+    return f"Handicapped by this model, share of the score of full attention with nothing forgotten: {told}."
 
 
 def _without(field: Sequence[Entrant], stores: Sequence[Store]) -> str:

@@ -25,7 +25,7 @@ from reports.arms import Entrant, cohorts_of, entrants
 from reports.columns import shown_of
 from reports.cost import cost_sheets
 from reports.legend import Legend, legend_of
-from reports.notes import mark, stale_arms
+from reports.notes import HANDICAPPED, STALE, handicapped_arms, mark, stale_arms
 from reports.plots.all import draw_all
 from reports.pool import Snapshot, opened, united
 from reports.quality import differences, sheets, suite_sheets
@@ -82,14 +82,17 @@ def render(
         *matrices(found, runners, lengths, show),
     ]
     stale = stale_arms(stores, runners)
-    mark(shown, stale)
+    handicapped = handicapped_arms(found)
+    mark(shown, set(stale) & set(handicapped), HANDICAPPED + STALE)
+    mark(shown, stale, STALE)
+    mark(shown, handicapped, HANDICAPPED)
     # Checked first, so that nothing is written of a report that cannot be finished.
     for cell in (cell for store in stores for cell in store.cells()):
         cell.check_pictures()
     try:
         written = _tables(place, table, found, runners)
         plots = draw_all(place / "plots", stores[0], table, scored, found, runners, cohorts, show)
-        legend = legend_of(found, runners, stores, stale, show)
+        legend = legend_of(found, runners, stores, stale, handicapped, show)
         against = differences(found, show.headline)
         pages = _pages(place, _told(stores, manifest, shown, against, plots, legend, found.baseline.name))
     except StoreError:

@@ -19,7 +19,8 @@ from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.rollout.task_rollout import rollout_of
 from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
-from suites.observers.truth import half_said, true_latents
+from suites.observers.truth import true_latents
+from suites.prompts.known import half_said
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -146,9 +146,13 @@ class Scenes:
             jump = beyond[:, span.start - 1 : span.start - 1 + 2 * fade].amax(1)
             take("jump", span.start, jump)
             if span.kind == "recall":
-                take("recall", span.start, still[:, fade:].mean(1))
-                stranger = _share(values == first.roll(1, 0)[:, None], torch.ones_like(values, dtype=torch.bool))
+                every = torch.ones_like(values, dtype=torch.bool)
+                take("recall", span.start, _share(right, every)[:, fade:].mean(1))
+                stranger = _share(values == span.meant.roll(1, 0)[:, None], every)
                 take("recall_chance", span.start, stranger[:, fade:].mean(1))
+                other = (span.meant != first)[:, None].expand(values.shape)
+                reverted = _share(values == first[:, None], other)
+                take("reverted", span.start, reverted[:, fade:].mean(1))
         return taken
 
     def _spans(self, seen: Tensor, looks: Tensor) -> list[Span]:

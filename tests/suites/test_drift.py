@@ -89,10 +89,58 @@ def test_one_wrong_attribute_is_one_sixth(backbone):
 
 
 def test_behind_a_curtain_nothing_counts(backbone):
-    task = suite_named("drift").tasks(backbone, "quick")[3]
+    task = next(task for task in suite_named("drift").tasks(backbone, "quick") if task.scenario == "occlusion")
     found = shown(backbone, replace(task, rows=task.rows[:4]))
     assert set(found["identity"][45]) == {None}
     assert mean(found, "unsaid_identity", 84) > 0.95
+
+
+def asked(backbone, scenario, rows=6):
+    """A few rollouts of a scenario."""
+    task = next(task for task in suite_named("drift").tasks(backbone, "quick") if task.scenario == scenario)
+    return replace(task, rows=task.rows[:rows])
+
+
+def test_the_latest_state_counts_not_the_first(backbone):
+    found = shown(backbone, asked(backbone, "evolve"))
+    assert mean(found, "latest", 240) > 0.98
+    assert mean(found, "reverted", 240) < 0.02
+    assert mean(found, "unchanged", 240) > 0.98
+    assert mean(found, "latest_chance", 240) < 0.4
+    # Before the change there is nothing that could be the latest of several.
+    assert set(found["latest"][21]) == {None}
+
+
+def test_a_video_that_returns_to_its_beginning_has_reverted(backbone):
+    found = shown(backbone, asked(backbone, "evolve"), lambda pixels: pixels[:, torch.arange(240) % 16])
+    assert mean(found, "latest", 240) < 0.02
+    assert mean(found, "reverted", 240) > 0.98
+    assert mean(found, "unchanged", 240) > 0.98
+
+
+def test_all_that_was_ever_said_counts(backbone):
+    task = asked(backbone, "accumulate")
+    said = [backbone.world.said(prompt) for _, prompt in task.rows[0].script]
+    assert [len(each) for each in said] == [0, 1, 1, 1, 1, 1, 1, 0]
+    assert {name for each in said for name in each} == set(backbone.world.seen)
+    found = shown(backbone, task)
+    assert mean(found, "latest", 240) > 0.98
+    assert mean(found, "reverted", 240) < 0.02
+    # A video that stops to follow after the third change shows three of six.
+    late = shown(
+        backbone, task, lambda pixels: torch.cat((pixels[:, :84], pixels[:, 68:84].repeat(1, 10, 1, 1, 1)[:, :156]), 1)
+    )
+    assert mean(late, "latest", 240) == pytest.approx(0.5, abs=0.05)
+    assert mean(late, "reverted", 240) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_scene_between_curtains_is_measured_where_it_is_seen(backbone):
+    task = asked(backbone, "intermittent")
+    assert task.boundaries[:5] == ("smooth", "smooth", "recall", "smooth", "recall")
+    assert [start for start, _ in task.rows[0].script][:5] == [0, 9, 24, 33, 48]
+    found = shown(backbone, task)
+    assert mean(found, "unsaid_identity", 240) > 0.98
+    assert "latest" not in found
 
 
 def test_it_goes_on_from_a_saved_state(backbone):
