@@ -21,18 +21,18 @@ from harness.errors import StoreError
 from harness.files import own, write_open, write_text, write_whole
 from harness.store.manifest import has_known_world
 from harness.store.store import MANIFEST, Store
-from reports.arms import Entrant, cohorts_of, entrants
-from reports.columns import shown_of
+from reports.arms import Entrant, cohorts_of
 from reports.cost import cost_sheets
+from reports.evaluation import evaluate
 from reports.legend import Legend, legend_of
 from reports.notes import HANDICAPPED, STALE, handicapped_arms, mark, stale_arms
 from reports.plots.all import draw_all
-from reports.pool import Snapshot, opened, united
+from reports.pool import Snapshot
 from reports.quality import differences, sheets, suite_sheets
 from reports.sheet import Sheet
-from reports.statistics.comparison import Comparison, compared, whole_lengths
+from reports.statistics.comparison import Comparison
 from reports.statistics.ranking import matrices
-from reports.tables import scores, tidy, troubles
+from reports.tables import troubles
 
 POOLED = Path("runs/pooled")
 """Folder of the report of several campaigns, unless another one is given."""
@@ -65,19 +65,16 @@ def render(
     UnknownNameError
         For a baseline that is not the name of any arm.
     """
-    stores = opened(folders)
     place = out or (folders[0] if len(folders) == 1 else POOLED)
+    now = evaluate(folders, baseline)
+    stores, found, runners, lengths, show = now.stores, now.found, now.arms, now.lengths, now.show
     own(place, "plots")
     if (place / MANIFEST).exists() and [place.resolve()] != [folder.resolve() for folder in folders]:
         raise StoreError(f"{place} is a campaign's folder and holds its own report; give --out another place")
-    manifest, table, runners = united(stores), tidy(*stores), entrants(*stores)
-    scored, cohorts = scores(table), cohorts_of(*stores)
-    found = compared(scored, runners, manifest["asked"]["baseline"] if baseline is None else baseline)
-    lengths = whole_lengths(table)
-    show = shown_of(found.rows)
+    cohorts = cohorts_of(*stores)
     shown = [
         *sheets(found, runners, lengths, show),
-        *suite_sheets(found, runners, table, lengths, show),
+        *suite_sheets(found, runners, now.table, lengths, show),
         *cost_sheets(found, runners, cohorts, show),
         *matrices(found, runners, lengths, show),
     ]
@@ -90,11 +87,11 @@ def render(
     for cell in (cell for store in stores for cell in store.cells()):
         cell.check_pictures()
     try:
-        written = _tables(place, table, found, runners)
-        plots = draw_all(place / "plots", stores[0], table, scored, found, runners, cohorts, show)
+        written = _tables(place, now.table, found, runners)
+        plots = draw_all(place / "plots", stores[0], now.table, now.scored, found, runners, cohorts, show)
         legend = legend_of(found, runners, stores, stale, handicapped, show)
         against = differences(found, show.headline)
-        pages = _pages(place, _told(stores, manifest, shown, against, plots, legend, found.baseline.name))
+        pages = _pages(place, _told(stores, now.manifest, shown, against, plots, legend, found.baseline.name))
     except StoreError:
         # Reading failed; another place to write to would not help.
         raise

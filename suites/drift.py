@@ -72,6 +72,8 @@ ROWS: Mapping[str, Mapping[str, int]] = {
     "day": {"steady": 4},
 }  # fmt: skip
 """Rollouts of each scenario in a known world."""
+EARLY = 8
+"""Rollouts of the first scenario of tier "quick" that are a cell of their own, so that arms can be compared early."""
 HORIZON = {"gate": 240, "quick": 240, "full": 960, "long": 14_400, "day": 345_600}
 """Latent frames of the scenarios without an end of their own."""
 MINUTE, COVERED = 240, 84
@@ -110,12 +112,12 @@ class Drift(Filmed):
         rows = ROWS[tier]
         frames = HORIZON[tier]
         seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows.values()))]
-        return [
-            task
-            for scenario, count in rows.items()
-            if world.curtain is not None or scenario not in ("occlusion", "intermittent")
-            for task in (_task(world, scenario, seeds[:count], frames),)
-        ]
+        shown = [name for name in rows if world.curtain is not None or name not in ("occlusion", "intermittent")]
+        parts = [(name, seeds[: rows[name]]) for name in shown]
+        if tier == "quick":
+            (first, early), *others = parts
+            parts = [(first, early[:EARLY]), (first, early[EARLY:]), *others]
+        return [_task(world, scenario, part, frames) for scenario, part in parts]
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         return true_latents(backbone, task, task.given) if task.given else None

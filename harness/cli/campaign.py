@@ -15,6 +15,7 @@ import typer
 
 from harness.cli.compare import OUT, BaselineOption
 from harness.cli.console import checks
+from harness.cli.console.preliminary import Preliminary
 from harness.cli.console.terminal import (
     ChunkOption,
     ContainerOption,
@@ -148,7 +149,9 @@ def run(
     for line in _plan_in_words(looks):
         console.print(line)
     kept = {look.cell.id for look in looks if not look.due}
-    ticker = Ticker(planned, kept, aloud=run_name() is None)
+    worker = run_name() is not None
+    # Workers print no tables: the process that the user started does.
+    ticker = Ticker(planned, kept, aloud=not worker, table=None if worker else Preliminary(out))
     with ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
         execute(
             store,
@@ -170,7 +173,7 @@ def run(
             f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
         )
         # Only the process that the user started reports failed cells by its exit code; its workers do not.
-        raise typer.Exit(0 if run_name() else 1)
+        raise typer.Exit(0 if worker else 1)
 
 
 @app.command()

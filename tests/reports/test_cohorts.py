@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from harness import registry
-from harness.cli.compare import fitted, on_terminal
+from harness.cli.console.report_table import fitted, on_terminal
 from harness.provenance.environment import cohort_of
 from harness.store.store import Store
 from harness.suite import Sample
