@@ -1,4 +1,4 @@
-"""Scripts of the pocket world: scenes in their order, how they are numbered, and which one a return means."""
+"""Scripts of the pocket world: the scenes in order, their numbers, and the scene to which a return leads."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from harness.pocket.language import CURTAIN, NUMBERS, Saying, parse
 
 @dataclass(frozen=True)
 class Scene:
-    """One scene of a script: what is asked for from latent frame `start` on."""
+    """One scene of a script: the prompt that holds from latent frame `start` on."""
 
     start: int
     saying: Saying
@@ -23,19 +23,19 @@ class Scene:
 
     @property
     def boundary(self) -> Boundary:
-        """The kind of switch that a memory is told of; a curtain falls smoothly."""
+        """The kind of prompt switch that a memory is given; a curtain is a smooth one."""
         return "smooth" if self.saying.kind == "first" else self.saying.kind
 
     @property
     def counts(self) -> bool:
-        """Whether it has a number; a curtain, silence and a return are no scenes of their own."""
+        """Whether the scene has a number; a curtain, silence and a return have none."""
         return not (self.saying.covered or self.saying.silent or self.saying.kind == "recall")
 
 
 def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
-    """Return the scenes of prompts: the first one bare, later ones with the latent frame at which they begin.
+    """Return the scenes of prompts: the first prompt alone, later ones with the latent frame at which they begin.
 
-    Raises PromptError for a script that cannot be filmed.
+    Raises PromptError for a script that the world cannot show.
     """
     scenes = [Scene(*((0, parse(item)) if isinstance(item, str) else (item[0], parse(item[1])))) for item in prompts]
     check(scenes)
@@ -43,7 +43,7 @@ def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
 
 
 def check(scenes: Sequence[Scene]) -> None:
-    """Raise PromptError for scenes in a wrong order, with a wrong number, or that return to what was never there."""
+    """Raise PromptError for scenes in a wrong order, with a wrong number, or that return to a scene that never was."""
     starts = [scene.start for scene in scenes]
     if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
         raise PromptError(
@@ -65,7 +65,7 @@ def check(scenes: Sequence[Scene]) -> None:
 
 
 def numbered(scenes: Sequence[Scene]) -> list[int | None]:
-    """Return the number of every scene, from 1; None for one that does not count."""
+    """Return the number of every scene, from 1; None for a scene without a number."""
     numbers: list[int | None] = []
     count = 0
     for place, scene in enumerate(scenes):
@@ -78,8 +78,9 @@ def numbered(scenes: Sequence[Scene]) -> list[int | None]:
 def returns_to(scenes: Sequence[Scene], place: int) -> int:
     """Return the place in `scenes` of the scene to which the scene at `place` returns.
 
-    The scene of the number that it names; or else, of the scenes before it that contradict none of its words, the one
-    that shares the most of them, the earliest of several. Raises PromptError where there is none.
+    That is the scene whose number the prompt names. Without a number it is, among the earlier scenes that contradict none
+    of the prompt's words, the scene that shares the most words; the earliest of several. Raises PromptError where there
+    is none.
     """
     asked = scenes[place].saying
     known = _known(scenes[:place])
@@ -99,7 +100,7 @@ def returns_to(scenes: Sequence[Scene], place: int) -> int:
 
 
 def _known(scenes: Sequence[Scene]) -> list[Mapping[str, str]]:
-    """What the words of a script tell of every scene's look."""
+    """Return the attributes of every scene that the words of the script determine."""
     known: list[Mapping[str, str]] = []
     for place, scene in enumerate(scenes):
         saying = scene.saying
@@ -114,7 +115,7 @@ def _known(scenes: Sequence[Scene]) -> list[Mapping[str, str]]:
 
 
 def _listed(scenes: Sequence[Scene]) -> list[str]:
-    """The scenes that count, with their numbers as words."""
+    """Return the scenes that have numbers, each with its number as a word."""
     return [
         f"{NUMBERS[number - 1] if number <= len(NUMBERS) else number}: {scene.prompt}"
         for scene, number in zip(scenes, numbered(scenes), strict=True)

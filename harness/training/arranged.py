@@ -1,10 +1,10 @@
-"""Teacher forcing through contexts that are laid out as memories lay them out.
+"""Teacher forcing with contexts like those of memories.
 
-A chunk in plain teacher forcing attends to all true frames before it, each whole and at its own time. Memories show
-something else: few frames, with gaps between them, moved closer or farther, averaged, chosen token by token, scaled,
-rounded. An `Arrangement` says for every chunk of every clip what it sees: so many slots, each a mixture of past frames
-at some temporal id. It is data and not code, so that a single compiled pass trains on all kinds of them at once, and
-gradients reach keys and values as they do queries.
+In plain teacher forcing a chunk attends to all true frames before it, each whole and at its own time. Contexts of
+memories are different: few frames, gaps between them, other temporal ids, averages, single tokens, scaled or rounded
+entries. An `Arrangement` defines the context of every chunk of every clip: a number of slots, each a mixture of past
+frames at some temporal id. It is data and not code, so one compiled pass trains on all kinds at once, and gradients
+reach keys and values as well as queries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from harness.training.clips import Clips
 
 @dataclass(frozen=True)
 class Arrangement:
-    """What every chunk sees; B clips, C chunks, L slots, F frames of a clip, S tokens of a frame.
+    """The context of every chunk; B clips, C chunks, L slots, F frames of a clip, S tokens of a frame.
 
     Attributes
     ----------
@@ -54,14 +54,14 @@ class Arrangement:
     jitter: Tensor
 
     def to(self, device: torch.device) -> Arrangement:
-        """The arrangement on a device."""
+        """Return the arrangement on a device."""
         return Arrangement(*(x.to(device) for x in vars(self).values()))
 
 
 class Arranged:
     """Self-attention of doubled rows [2 B, N, heads, channels], un-rotated, as `Forced` has it.
 
-    Both halves see what the arrangement says: what is remembered of a chunk was itself computed behind such a context.
+    Both halves use the arrangement: the remembered entries of a chunk were computed with such a context, too.
     """
 
     def __init__(self, arrangement: Arrangement, rope: Rope, chunk: int) -> None:
@@ -95,7 +95,7 @@ class Arranged:
         return answer.unflatten(0, (rows, -1)).flatten(1, 2)
 
     def _slots(self, frames: Tensor, noise: Tensor) -> Tensor:
-        """The slots [B * C, L * S, heads, channels] that chunks see, of frames [B, F, S, heads, channels]."""
+        """Return the slots [B * C, L * S, heads, channels] of frames [B, F, S, heads, channels]."""
         given = self.arrangement
         frames = frames + (frames.detach().float().std() * noise).to(frames.dtype)
         flat = frames.flatten(2)
@@ -110,14 +110,14 @@ class Arranged:
 
 
 def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor:
-    """Softmax attention [B, N, heads, channels] with a bias [B, heads, 1, M], as two products."""
+    """Return softmax attention [B, N, heads, channels] with a bias [B, heads, 1, M], computed as two products."""
     query, keys, values = (x.transpose(1, 2) for x in (query, keys, values))
     scores = (query @ keys.transpose(-1, -2)).float() * query.shape[-1] ** -0.5 + bias
     return (scores.softmax(-1).to(values.dtype) @ values).transpose(1, 2)
 
 
 def unturned(rotation: Tensor) -> Tensor:
-    """A rotation of the same shape [B, N, 1, pairs, 2] that turns nothing: `Arranged` turns by itself."""
+    """Return the identity rotation of the same shape [B, N, 1, pairs, 2]; `Arranged` rotates on its own."""
     still = torch.zeros_like(rotation)
     still[..., 0] = 1
     return still
@@ -125,12 +125,12 @@ def unturned(rotation: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Draw:
-    """A step's clips, every chunk noised to a level of its own.
+    """The clips of one step, each chunk with a noise level of its own.
 
-    levels: step of the sampler a chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: what is
-    denoised, and what the answer would be, [B, F, C, H, W]. context: what every chunk remembers, of the same shape.
-    arrangement: what each chunk sees of it, if that was drawn. seen: temporal ids relative to each chunk of the frames
-    that it sees, [B, chunks, F], NaN for the others; None where it sees all of them.
+    levels: step of the sampler for each chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: input
+    and target, [B, F, C, H, W]. context: the latents that are remembered, of the same shape. arrangement: the context
+    of each chunk, if one was drawn. seen: temporal ids, relative to each chunk, of the frames in its context,
+    [B, chunks, F], NaN for the others; None where the context holds all of them.
     """
 
     clips: Clips
@@ -144,7 +144,7 @@ class Draw:
 
     @property
     def weights(self) -> Tensor:
-        """Of the loss, [B, F, 1, H, W]: 0 for what nothing that a chunk sees determines."""
+        """Weights of the loss, [B, F, 1, H, W]: 0 where neither prompt nor context determines the picture."""
         weights, visible = self.clips.emphasis, self.clips.visible
         if self.seen is not None and visible is not None:
             weights = weights * visible(self.seen.cpu()).to(weights)

@@ -1,9 +1,9 @@
-"""Random arrangements: contexts as memories lay them out, known ones and ones that nobody has built yet.
+"""Random arrangements: contexts like those of memories, of published ones and of others.
 
-A policy is drawn for every clip and holds for all of its chunks, as in a rollout. None is a strategy; each is a
-mixture of what strategies do: a window behind a sink, frames with gaps between them, averages of what left, frames
-that share one temporal id, tokens chosen from several frames, scaled and rounded entries, a flush or a replay at a
-switch, a jump of positions at a new scene.
+A policy is drawn for every clip and used for all of its chunks, as in a rollout. None equals a strategy; each combines
+mechanisms of strategies: a sink and a window, frames with gaps between them, averages of evicted frames, frames that
+share one temporal id, tokens chosen from several frames, scaled and rounded entries, a flush or a replay at a switch, a
+jump of positions at a new scene.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from harness.training.arranged import Arrangement
 
 Random = np.random.Generator
 WHOLE = 0.6
-"""Share of a frame's tokens from which on the frame counts as seen."""
+"""Least share of a frame's tokens in a context with which the frame counts as visible."""
 
 PLAIN = 0.25
-"""Share of the clips whose memory is the latest frames as they are, as many as there is room for."""
+"""Share of the clips whose context is the latest frames, unchanged, as many as there is room for."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """How one clip's memory behaves; lengths in latent frames.
+    """The rules by which the contexts of one clip are made; lengths in latent frames.
 
     sink: first frames that stay. recent: latest frames. scattered: share of the frames between that stay. averages:
     slots that average what left, at these rates; pooled: over the tokens too. retrieved: frames from what left that
@@ -60,7 +60,7 @@ class Policy:
 
 
 def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
-    """Draw a policy whose contexts have at most so many slots; `switches`: chunks that begin with a new prompt."""
+    """Return a random policy whose contexts have at most `slots` slots. switches: chunks that begin with a new prompt."""
 
     def upto(most: float, chance: float) -> float:
         return float(rng.uniform(0, most)) if rng.random() < chance else 0.0
@@ -101,7 +101,7 @@ def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
 
 @dataclass
 class _Slot:
-    """One slot: the frame that it shows, or the frames that it mixes, and its temporal id."""
+    """One slot: its frame, or the frames that it mixes, and its temporal id."""
 
     time: float
     shares: dict[int, float]
@@ -119,10 +119,10 @@ def arrange(
     slots: int,
     policies: Sequence[Policy] | None = None,
 ) -> Arrangement:
-    """Draw what every chunk of every clip sees; a function of its arguments only.
+    """Return the context of every chunk of every clip; a function of its arguments only.
 
     heard: the prompt of every chunk, int64 [B, chunks]. tokens: of a frame. heads: how many, and the channels of
-    one. slots: the most that a context has. policies: one a clip, instead of drawn ones.
+    one. slots: largest number in a context. policies: one for each clip, instead of drawn ones.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, 77]))
     batch, chunks = heard.shape
@@ -177,7 +177,7 @@ def arrange(
 def _context(
     rng: Random, policy: Policy, begin: int, chunk: int, switches: list[int], scatter: np.ndarray, slots: int
 ) -> tuple[list[_Slot], float]:
-    """The slots before frame `begin`, and the temporal id of that frame."""
+    """Return the slots before frame `begin`, and the temporal id of that frame."""
     past = list(range(begin))
     if policy.flush >= 0:
         last = max([number * chunk for number in switches if number * chunk <= begin], default=0)
@@ -221,7 +221,7 @@ def _context(
 
 
 def _average(frames: list[int], rate: float) -> dict[int, float]:
-    """Shares of an exponential moving average that begins with the first frame."""
+    """Return the shares of frames in an exponential moving average that begins with the first one."""
     shares = {frames[0]: 1.0}
     for frame in frames[1:]:
         shares = {each: share * (1 - rate) for each, share in shares.items()}

@@ -1,9 +1,9 @@
-"""Training behind real memories: contexts come from a strategy, through the seam that rollouts use.
+"""Training with real memories: contexts come from a strategy, through the seam that rollouts use.
 
-A clip is rolled out chunk by chunk, led by the truth. Every chunk is denoised once with gradients, at a noise level of
-its own, behind what the memory recalls; then the model takes it by its own last steps, and that, its own work with all
-its flaws, is committed. Gradients reach the entries that the memory kept, averaged, chose or replayed. The loss counts
-what the recalled frames and the prompt determine, and nothing else.
+A clip is rolled out chunk by chunk, guided by the truth. Every chunk is denoised once with gradients, at a noise level of
+its own, with the context that the memory recalls. Then the model denoises the chunk by its own last steps, and this
+imperfect result is committed. Gradients reach the entries that the memory kept, averaged, chose or replayed. The loss
+counts only what the recalled frames and the prompt determine.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ ALIKE = 0.15
 """Squared difference of a slot's values to those of a past frame, in units of that frame's own difference to the mean
 of all, below which the slot shows that frame."""
 FAINT = 0.2
-"""Mean weight of a slot's entries below which it shows nothing."""
+"""Mean weight of a slot's entries below which the slot counts as empty."""
 
 DrawStrategy = Callable[[torch.Generator], Strategy]
 
 
 class Shown(Watched):
-    """Notes which past frames the first layer's contexts show, and how far from the chunk they are placed.
+    """Memory that records which past frames are in the first layer's contexts, and their distance from the chunk.
 
-    What the first layer caches depends on the latents alone, so a slot is recognised by its values, also where a memory
-    averaged, chose or rounded them. times: temporal ids relative to the chunk, [B, F], NaN for frames that are not
-    shown; of the latest recall.
+    The values of the first layer depend on the latents only, so slots are identified by their values, also where a memory
+    averaged, chose or rounded them. times: temporal ids relative to the chunk in the latest recall, [B, F], NaN for
+    frames that are not in the context.
     """
 
     def __init__(self, inner: Memory, spec: MemorySpec, frames: int) -> None:
@@ -78,7 +78,7 @@ class Shown(Watched):
             self.inner.forget(switch)
 
     def _wide(self) -> torch.autocast:
-        """Memories compute in their own data type; products in half precision are for the passes."""
+        """Disable autocast: memories compute in their own data type; half precision is for the passes only."""
         return torch.autocast(self.device.type, enabled=False)
 
     def _cast(self, query: Tensor | None) -> Tensor | None:
@@ -95,7 +95,7 @@ class Shown(Watched):
         slots = slots.detach().float().flatten(2)
         off = torch.cdist(slots, past).square()
         own = (past - past.mean(1, keepdim=True)).square().sum(-1)[:, None]
-        # Of frames that look the same it is the latest.
+        # Among equal frames, the latest one counts.
         nearest = (off / own.clamp(min=1e-6) - 1e-5 * torch.arange(past.shape[1], device=past.device)).min(2)
         near = nearest.values < ALIKE
         if context.weights is not None:

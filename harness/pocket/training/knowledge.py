@@ -1,8 +1,8 @@
-"""What a chunk can know of its own truth from the frames that its memory shows it.
+"""The part of a chunk's truth that its prompt and the frames in its context determine.
 
-A memory that dropped the only frames with the object's new colour cannot know that colour, and a model that is taught
-it nevertheless learns to guess. So the loss of a chunk counts only what its prompt says or what some visible frame
-shows: an attribute by a frame of the same version, and the object's place by two frames of the same swing.
+A memory that dropped all frames with the object's new colour does not hold that colour, and a model that is trained to
+draw it nevertheless learns to guess. So the loss of a chunk counts only what its prompt states or what a visible frame
+shows: an attribute is known from a frame of the same version, the object's place from two frames of the same swing.
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ OF_SCENERY = [NAMES.index(name) for name in ("texture", "ground", "accent")]
 
 @dataclass(frozen=True)
 class Knowledge:
-    """Of the clips of a lesson.
+    """Facts about the clips of one training step that decide what their chunks can know.
 
-    looks, versions: value of every attribute a frame and which scene set it, int64 [B, F, 8]. swings: frame at which
-    the swing that a frame shows began, [B, F]. settled: whether a frame shows its scene and nothing else, bool [B, F].
-    said: what the prompt of a chunk says, bool [B, chunks, 8]. free: whether a chunk needs no memory (an opening, a
-    cut, a curtain that is down), bool [B, chunks]. back: whether its scene is a return, bool [B, chunks].
+    Parameters
+    ----------
+    looks, versions
+        Value of every attribute in every frame, and the scene that set it, int64 [B, F, 8].
+    swings
+        Frame at which the swing that a frame shows began, [B, F].
+    settled
+        Whether a frame shows its scene only, without a fade or a curtain, bool [B, F].
+    said
+        Attributes that the prompt of a chunk states, bool [B, chunks, 8].
+    free
+        Chunks that need no memory (an opening, a cut, a closed curtain), bool [B, chunks].
+    back
+        Chunks whose scene is a return, bool [B, chunks].
     """
 
     looks: Tensor
@@ -44,7 +54,7 @@ class Knowledge:
     def of(
         cls, scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, chunk: int, opens: Tensor
     ) -> Knowledge:
-        """Return what scripts and their seeds determine."""
+        """Return the facts about clips, which their scripts and seeds determine. opens: chunks that open, bool [B, chunks]."""
         rows = [_row(scenes, seed, frames, chunk) for scenes, seed in zip(scripts, seeds, strict=True)]
         looks, versions, swings, settled, said, down, back = (
             torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True)
@@ -52,10 +62,18 @@ class Knowledge:
         return cls(looks, versions, swings, settled, said, opens | down, back)
 
     def known(self, times: Tensor) -> tuple[Tensor, Tensor]:
-        """Return which attributes a chunk can know, bool [B, chunks, 8], and whether it can know the place [B, chunks].
+        """Return the attributes that each chunk can know, bool [B, chunks, 8], and whether it can know the place.
 
-        times: temporal id relative to the chunk at which it sees every frame of the clip, [B, chunks, F]; NaN for a
-        frame that it does not see.
+        Parameters
+        ----------
+        times
+            Temporal id, relative to the chunk, of every frame of the clip in the chunk's context, [B, chunks, F]; NaN
+            for frames that are not in it.
+
+        Returns
+        -------
+        attributes, place
+            bool [B, chunks, 8] and [B, chunks].
         """
         chunk = self.looks.shape[1] // self.said.shape[1]
         seen = ~times.isnan()
@@ -65,7 +83,7 @@ class Knowledge:
         wrong = shows & (self.looks[:, None] != self.looks[:, last, None])
         at = times.nan_to_num(-torch.inf)[..., None]
         latest, latest_wrong = (at.masked_fill(~x, -torch.inf).amax(2) for x in (right, wrong))
-        # Of two values that are seen the later one holds, but for a scene that comes back.
+        # Of two visible values the later one is valid, except in a scene that comes back.
         told = right.any(2) & ((latest > latest_wrong) | self.back[..., None])
         attributes = self.said | told | self.free[..., None]
         swings, start = self.swings[:, last], torch.arange(0, self.looks.shape[1], chunk)
@@ -89,10 +107,11 @@ def _row(scenes: Sequence[Scene], seed: int, frames: int, chunk: int) -> tuple[n
 
 
 def visible_weights(clip: Clip, cells: int, attributes: Tensor, place: Tensor) -> Tensor:
-    """Return how much of the loss counts, 0 or 1, in each of a frame's cells x cells places, [B, F, 1, cells, cells].
+    """Return the weights of the loss, 0 or 1, for the cells x cells places of every frame, [B, F, 1, cells, cells].
 
-    The object's surroundings count where all of the object and of the scenery is known, the rest where the scenery is;
-    all depends on it where the place, the size or the motion is not known. A curtain always counts.
+    The surroundings of the object count where all attributes of the object and of the scenery are known. The rest of
+    the picture counts where the scenery, the place, the size and the motion are known, since the object may otherwise
+    be anywhere. A curtain always counts.
     """
     chunk = clip.looks.shape[1] // attributes.shape[1]
     size = PIXELS / cells

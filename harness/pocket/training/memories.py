@@ -1,7 +1,7 @@
-"""The memories behind which the pocket is trained: registered strategies with knobs drawn at random.
+"""The memories whose contexts the pocket is trained on: registered strategies with random knobs.
 
-What is never drawn is the held-out group, on which indifference is shown instead of trained in: `HELD_OUT`, VideoMLA,
-whose layers are its own, and every strategy that is not named here.
+The held-out group is never drawn, so that fairness to it is a result and not an effect of training: `HELD_OUT`,
+VideoMLA, which has layers of its own, and every strategy that `DRAWN` does not name.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ HELD_OUT = (
     "echo_forcing.compressed_rope=original",
 )
 SINK_HELD_OUT = 5
-"""Sinks of this size are never drawn."""
+"""Number of sink frames that is never drawn."""
 
 
 def _sink(rng: Random, most: int) -> int:
@@ -101,11 +101,11 @@ DRAWN: Mapping[str, tuple[float, Callable[[Random], dict[str, Any]]]] = {
     "echo_forcing": (0.2, _echo_forcing),
     "echo_infinity": (0.08, _echo_infinity),
 }
-"""How often a strategy is drawn, and how its knobs are."""
+"""Probability of each strategy, and the function that draws its knobs."""
 
 
 def draw_strategy(generator: torch.Generator) -> Strategy:
-    """Draw a strategy and its knobs."""
+    """Return a random strategy with random knobs."""
     rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
     chances = np.array([chance for chance, _ in DRAWN.values()])
     name = str(rng.choice(list(DRAWN), p=chances / chances.sum()))

@@ -1,4 +1,4 @@
-"""What happens in the clips that the pocket is trained on: openings, switches, curtains, and scenes that evolve."""
+"""Scripts of the clips that the pocket is trained on: openings, switches, curtains, and scenes that evolve."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from harness.training.schedule import Turns
 
 CHANCES = {"some": 1.0, "all": 0.25}
 CHANGES = 3
-"""Changes of an evolving clip at most."""
+"""Largest number of changes in an evolving clip."""
 Random = np.random.Generator
 
 
 def clip_script(
     rng: Random, seed: int, frames: int, chunk: int, turns: Turns, shape: Random | None = None
 ) -> tuple[Scene, ...]:
-    """Return the scenes of a clip; of one that is shorter than two chunks, one.
+    """Return the scenes of a clip; a clip that is shorter than two chunks has one.
 
-    shape: decides when and how scenes change in clips that evolve, where several clips are to switch together.
+    shape: random numbers that decide when and how scenes change in evolving clips; shared by clips that switch together.
     """
     chunks = frames // chunk
     if chunks < 2:
@@ -35,21 +35,22 @@ def clip_script(
 
 
 def some_of(rng: Random, whole: Mapping[str, str]) -> dict[str, str]:
-    """Return some of a look: everything, nothing, or each attribute with a chance that itself is drawn."""
+    """Return some attributes of a look: all, none, or each with a probability that is drawn, too."""
     keep = (1.0, 0.0, rng.random())[int(rng.choice(3, p=[0.15, 0.2, 0.65]))]
     chosen = rng.random(len(whole)) < keep
     return {name: value for (name, value), kept in zip(whole.items(), chosen, strict=True) if kept}
 
 
 def changed(rng: Random, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """Return a few attributes with new values; colours are ones that the old look does not use."""
+    """Return a few attributes with new values; new colours do not occur in the old look."""
     free = [str(colour) for colour in rng.permutation([c for c in COLOURS if c not in old.values()])]
     new = {name: free.pop() if values is COLOURS else new[name] for name, values in ATTRIBUTES.items()}
     return some_of(rng, new) or {"shape": new["shape"]}
 
 
 def _varied(turns: Turns) -> Callable[[Random, int, int, int], tuple[Scene, ...]]:
-    """A quarter of the clips switch once and a sixth goes away and comes back; with "all", every clip switches."""
+    """Return a function that makes scripts: a quarter switch once, a sixth leave a scene and return; with "all", every
+    clip switches."""
 
     def made(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
         first = look(seed)
@@ -70,7 +71,7 @@ def _varied(turns: Turns) -> Callable[[Random, int, int, int], tuple[Scene, ...]
 
 
 def _returning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
-    """A clip that goes away for three chunks or more, and comes back."""
+    """Return a script that leaves its scene for at least three chunks, and returns."""
     opening = Scene(0, Saying(some_of(rng, look(seed))))
     gone = int(rng.integers(3, chunks - 1))
     away = int(rng.integers(1, chunks - gone))
@@ -78,7 +79,7 @@ def _returning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, 
 
 
 def _excursion(rng: Random, seed: int, away: int, back: int) -> tuple[Scene, Scene]:
-    """A curtain, or another scene; then the first one again."""
+    """Return a curtain or another scene, followed by the first scene again."""
     other = Saying({}, covered=True) if rng.random() < 0.5 else Saying(some_of(rng, look(seed, 1)), "hardcut")
     if other.covered and rng.random() < 0.5:
         return Scene(away, other), Scene(back, Saying(_restated(rng, look(seed)), "smooth"))
@@ -86,8 +87,8 @@ def _excursion(rng: Random, seed: int, away: int, back: int) -> tuple[Scene, Sce
 
 
 def _turning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
-    """A clip with one smooth switch or two; a third of them begin with the words of a cut, after which nothing else is
-    different, so that what was cut to can be changed too."""
+    """Return a script with one or two smooth switches. A third begin with the words of a cut, so that the model also sees
+    smooth switches after such words."""
     old = look(seed)
     scenes = [Scene(0, Saying(some_of(rng, old), "hardcut" if rng.random() < 1 / 3 else "first"))]
     count = 2 if chunks >= 3 and rng.random() < 1 / 3 else 1
@@ -100,10 +101,10 @@ def _turning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ..
 
 
 def _evolving(rng: Random, seed: int, chunks: int, chunk: int, shape: Random) -> tuple[Scene, ...]:
-    """A clip of one to three changes, each followed by silence, by some of its words again, or by the next change.
+    """Return a script of one to three changes, each followed by silence, by some of its words again, or by the next one.
 
-    A few changes are cuts, a few scenes go behind a curtain and come out again, and clips with several scenes return
-    to one of them now and then: by words that are true of it alone, or by its number.
+    Some changes are cuts, some scenes are hidden by a curtain for a while, and clips with several scenes sometimes return
+    to one of them: by words that are true of this scene alone, or by its number.
     """
     by_number = shape.random() < 0.25
     opening = Saying(some_of(rng, look(seed)), "hardcut" if rng.random() < 0.2 else "first")
@@ -120,7 +121,7 @@ def _evolving(rng: Random, seed: int, chunks: int, chunk: int, shape: Random) ->
         if scenes[-1].saying.covered:
             scenes.append(Scene(start, _after_curtain(rng, scenes, seed, start, shape)))
         elif not quiet and shape.random() < 0.6:
-            # After a change: silence, or part of what is there is said again.
+            # After a change: silence, or some attributes of the present scene are stated again.
             scenes.append(Scene(start, Saying({} if shape.random() < 0.65 else _restated(rng, now), "smooth")))
             quiet = True
         elif len(there) >= 2 and shape.random() < (0.5 if len(there) >= 3 else 0.3):
@@ -137,7 +138,7 @@ def _evolving(rng: Random, seed: int, chunks: int, chunk: int, shape: Random) ->
 
 
 def _after_curtain(rng: Random, scenes: list[Scene], seed: int, start: int, shape: Random) -> Saying:
-    """The scene behind it again, or an earlier one, or something else."""
+    """Return the prompt after a curtain: the hidden scene, an earlier one, or a new one."""
     fate = shape.random()
     if fate < 0.6:
         return Saying({} if shape.random() < 0.6 else _restated(rng, _shown(scenes, seed)), "smooth")
@@ -148,7 +149,8 @@ def _after_curtain(rng: Random, scenes: list[Scene], seed: int, start: int, shap
 
 
 def _return(rng: Random, scenes: list[Scene] | tuple[Scene, ...], target: int, seed: int, start: int) -> Saying:
-    """Words that bring the scene at place `target` back: true of no other one; or its number, where it was said."""
+    """Return a prompt that returns to the scene at place `target`: by words that are true of no other scene, or by its
+    number where a prompt stated it."""
     looks = looks_of(scenes, seed)
     numbers = numbered(scenes)
     there = [place for place, number in enumerate(numbers) if number is not None]
@@ -166,8 +168,8 @@ def _return(rng: Random, scenes: list[Scene] | tuple[Scene, ...], target: int, s
 
 
 def _meant(scenes: Sequence[Scene]) -> int | None:
-    """The place of the scene that the last one returns to by the words of the script; None where its words, true as
-    they are, contradict what the words of all earlier scenes tell."""
+    """Return the place of the scene to which the last one returns by the words of the script; None where its words
+    contradict those of all earlier scenes."""
     try:
         return returns_to(scenes, len(scenes) - 1)
     except PromptError:
@@ -175,7 +177,7 @@ def _meant(scenes: Sequence[Scene]) -> int | None:
 
 
 def _restated(rng: Random, now: Mapping[str, str]) -> dict[str, str]:
-    """A few of the values that are there, one at least."""
+    """Return a few of the present values, at least one."""
     chosen = rng.random(len(now)) < rng.uniform(0.1, 0.5)
     chosen[int(rng.integers(len(now)))] = True
     return {name: value for (name, value), kept in zip(now.items(), chosen, strict=True) if kept}
