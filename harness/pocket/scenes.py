@@ -78,9 +78,9 @@ def numbered(scenes: Sequence[Scene]) -> list[int | None]:
 def returns_to(scenes: Sequence[Scene], place: int) -> int:
     """Return the place in `scenes` of the scene to which the scene at `place` returns.
 
-    That is the scene whose number the prompt names. Without a number it is, among the earlier scenes that contradict none
-    of the prompt's words, the scene that shares the most words; the earliest of several. Raises PromptError where there
-    is none.
+    That is the scene whose number the prompt names. Without a number it is, among the earlier scenes that contradict
+    none of the prompt's words, the scene that shares the most words; the earliest of several. Raises PromptError where
+    there is none.
     """
     asked = scenes[place].saying
     known = _known(scenes[:place])

@@ -127,9 +127,9 @@ def unturned(rotation: Tensor) -> Tensor:
 class Draw:
     """The clips of one step, each chunk with a noise level of its own.
 
-    levels: step of the sampler for each chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: input
-    and target, [B, F, C, H, W]. context: the latents that are remembered, of the same shape. arrangement: the context
-    of each chunk, if one was drawn. seen: temporal ids, relative to each chunk, of the frames in its context,
+    levels: step of the sampler for each chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow:
+    input and target, [B, F, C, H, W]. context: the latents that are remembered, of the same shape. arrangement: the
+    context of each chunk, if one was drawn. seen: temporal ids, relative to each chunk, of the frames in its context,
     [B, chunks, F], NaN for the others; None where the context holds all of them.
     """
 

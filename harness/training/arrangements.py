@@ -60,7 +60,8 @@ class Policy:
 
 
 def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
-    """Return a random policy whose contexts have at most `slots` slots. switches: chunks that begin with a new prompt."""
+    """Return a random policy whose contexts have at most `slots` slots. switches: chunks that begin with a new
+    prompt."""
 
     def upto(most: float, chance: float) -> float:
         return float(rng.uniform(0, most)) if rng.random() < chance else 0.0

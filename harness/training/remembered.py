@@ -1,7 +1,7 @@
 """Training with real memories: contexts come from a strategy, through the seam that rollouts use.
 
-A clip is rolled out chunk by chunk, guided by the truth. Every chunk is denoised once with gradients, at a noise level of
-its own, with the context that the memory recalls. Then the model denoises the chunk by its own last steps, and this
+A clip is rolled out chunk by chunk, guided by the truth. Every chunk is denoised once with gradients, at a noise level
+of its own, with the context that the memory recalls. Then the model denoises the chunk by its own last steps, and this
 imperfect result is committed. Gradients reach the entries that the memory kept, averaged, chose or replayed. The loss
 counts only what the recalled frames and the prompt determine.
 """
@@ -39,9 +39,9 @@ DrawStrategy = Callable[[torch.Generator], Strategy]
 class Shown(Watched):
     """Memory that records which past frames are in the first layer's contexts, and their distance from the chunk.
 
-    The values of the first layer depend on the latents only, so slots are identified by their values, also where a memory
-    averaged, chose or rounded them. times: temporal ids relative to the chunk in the latest recall, [B, F], NaN for
-    frames that are not in the context.
+    The values of the first layer depend on the latents only, so slots are identified by their values, also where a
+    memory averaged, chose or rounded them. times: temporal ids relative to the chunk in the latest recall, [B, F], NaN
+    for frames that are not in the context.
     """
 
     def __init__(self, inner: Memory, spec: MemorySpec, frames: int) -> None:

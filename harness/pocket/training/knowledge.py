@@ -54,7 +54,8 @@ class Knowledge:
     def of(
         cls, scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, chunk: int, opens: Tensor
     ) -> Knowledge:
-        """Return the facts about clips, which their scripts and seeds determine. opens: chunks that open, bool [B, chunks]."""
+        """Return the facts about clips, which their scripts and seeds determine. opens: chunks that open, bool [B,
+        chunks]."""
         rows = [_row(scenes, seed, frames, chunk) for scenes, seed in zip(scripts, seeds, strict=True)]
         looks, versions, swings, settled, said, down, back = (
             torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True)

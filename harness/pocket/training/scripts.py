@@ -23,7 +23,8 @@ def clip_script(
 ) -> tuple[Scene, ...]:
     """Return the scenes of a clip; a clip that is shorter than two chunks has one.
 
-    shape: random numbers that decide when and how scenes change in evolving clips; shared by clips that switch together.
+    shape: random numbers that decide when and how scenes change in evolving clips; shared by clips that switch
+    together.
     """
     chunks = frames // chunk
     if chunks < 2:
@@ -87,8 +88,8 @@ def _excursion(rng: Random, seed: int, away: int, back: int) -> tuple[Scene, Sce
 
 
 def _turning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
-    """Return a script with one or two smooth switches. A third begin with the words of a cut, so that the model also sees
-    smooth switches after such words."""
+    """Return a script with one or two smooth switches. A third begin with the words of a cut, so that the model also
+    sees smooth switches after such words."""
     old = look(seed)
     scenes = [Scene(0, Saying(some_of(rng, old), "hardcut" if rng.random() < 1 / 3 else "first"))]
     count = 2 if chunks >= 3 and rng.random() < 1 / 3 else 1
@@ -101,10 +102,11 @@ def _turning(rng: Random, seed: int, chunks: int, chunk: int) -> tuple[Scene, ..
 
 
 def _evolving(rng: Random, seed: int, chunks: int, chunk: int, shape: Random) -> tuple[Scene, ...]:
-    """Return a script of one to three changes, each followed by silence, by some of its words again, or by the next one.
+    """Return a script of one to three changes, each followed by silence, by some of its words again, or by the next
+    one.
 
-    Some changes are cuts, some scenes are hidden by a curtain for a while, and clips with several scenes sometimes return
-    to one of them: by words that are true of this scene alone, or by its number.
+    Some changes are cuts, some scenes are hidden by a curtain for a while, and clips with several scenes sometimes
+    return to one of them: by words that are true of this scene alone, or by its number.
     """
     by_number = shape.random() < 0.25
     opening = Saying(some_of(rng, look(seed)), "hardcut" if rng.random() < 0.2 else "first")
