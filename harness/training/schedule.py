@@ -20,7 +20,8 @@ class Exercise:
 
     window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is
     the model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0
-    shows it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step.
+    shows it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change: weight
+    in the loss of chunks in which a scene begins to change smoothly.
     """
 
     frames: int
@@ -31,6 +32,7 @@ class Exercise:
     rehearse: bool = False
     arranged: int = 0
     remembered: bool = False
+    change: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -21,6 +21,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone, build
 from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
+from harness.pocket.known import PocketWorld
 from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import Probe
 from harness.pocket.readout import JUDGED, judge, play, truly
@@ -28,7 +29,6 @@ from harness.pocket.training.memories import HELD_OUT
 from harness.pocket.world import Scene, look, script
 from harness.registry import parse_strategy
 from harness.training.loop import STATE
-from suites.interactive import changed
 
 FRAMES, READ = 36, 6
 FIRST = 3_000_000
@@ -39,8 +39,16 @@ FAIR = (
 )  # fmt: skip
 
 
+WORLD = PocketWorld(preset.probe)
+
+
+def changed(look: Mapping[str, str], seed: int) -> dict[str, str]:
+    """Return new values of three attributes."""
+    return dict(WORLD.changed(look, seed, 1))
+
+
 def evolve(seed: int) -> Script:
-    now = Scene(9, Saying(changed(look(seed), seed, 1), "smooth"))
+    now = Scene(9, Saying(changed(look(seed), seed), "smooth"))
     return Scene(0, Saying()), now, Scene(18, Saying({}, "smooth"))
 
 
@@ -50,7 +58,7 @@ def turned(kind: str) -> Callable[[int], Script]:
     def made(seed: int) -> Script:
         old, new = look(seed), look(seed, 1)
         others = [value for value in ATTRIBUTES["motion"] if value != old["motion"]]
-        said = {**changed(old, seed, 1), "motion": others[seed % 3], "speed": new["speed"]}
+        said = {**changed(old, seed), "motion": others[seed % 3], "speed": new["speed"]}
         return Scene(0, Saying(old)), Scene(15, Saying(said, kind))  # type: ignore[arg-type]
 
     return made

@@ -184,7 +184,7 @@ def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is
 
 def test_the_loss_minds_the_object_most():
     taught = lesson(0, 0, 300, 36, 3)
-    weights = emphasis(taught.clip, 8)
+    weights = emphasis(taught.clip, 8, 3)
     assert weights.shape == (300, 36, 1, 8, 8)
     assert abs(float(weights.mean()) - 1) < 1e-5
     heavy, light = float(weights.max()), float(weights.min())
@@ -195,6 +195,19 @@ def test_the_loss_minds_the_object_most():
             seen = float(taught.clip.cover[row, frame]) * PIXELS < float(taught.clip.places[row, frame, 1])
             assert (float(weights[row, frame, 0, y, x]) == heavy) == seen
     assert 0.1 < float((weights == heavy).float().mean()) < 0.5
+
+
+def test_the_chunk_of_a_change_counts_more_where_an_exercise_says_so():
+    taught = lesson(0, 0, 40, 36, 3, "evolve")
+    ratio = emphasis(taught.clip, 8, 3, 4.0) / emphasis(taught.clip, 8, 3)
+    ratio = (ratio / ratio.min())[:, :, 0, 0, 0]
+    changes = torch.ones(40, 36)
+    for row, scenes in enumerate(taught.clip.scripts):
+        for scene in scenes[1:]:
+            if scene.saying.kind == "smooth" and scene.saying.said and not scene.saying.covered:
+                changes[row, scene.start : scene.start + 3] = 4
+    assert torch.allclose(ratio, changes, atol=1e-4)
+    assert (changes == 4).any(1).float().mean() > 0.5
 
 
 def test_the_log_is_lines_of_json(undisturbed):

@@ -21,6 +21,8 @@ from harness.training.schedule import Exercise, Turns
 
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
+OBJECT = 5.0
+"""Weight in the loss of an object's surroundings."""
 HABIT = {
     "shape": "disc",
     "colour": "red",
@@ -98,7 +100,7 @@ def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exerc
         prompts=taught.prompts,
         heard=taught.heard,
         opens=taught.opens,
-        emphasis=emphasis(taught.asked, answer.shape[-1]),
+        emphasis=emphasis(taught.asked, answer.shape[-1], chunk, exercise.change),
         spread=SPREAD,
         visible=partial(_visible, taught, answer.shape[-1]),
         texts=taught.texts,
@@ -137,16 +139,21 @@ def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
     )
 
 
-def emphasis(clip: Clip, cells: int) -> Tensor:
-    """How much the loss minds each of the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
+def emphasis(clip: Clip, cells: int, chunk: int, change: float = 1.0) -> Tensor:
+    """Return the weights of the loss for the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
 
-    The places that an object touches count five times as much. They are few, and everything that is hard to learn and
-    hard to remember is in them.
+    The places that an object touches count `OBJECT` times as much: they are few, and hold what is hard to draw and to
+    remember. Chunks that begin with a smooth change count `change` times as much: only there the model has to replace
+    some attributes and copy the others, and it keeps what it draws there.
     """
     size = PIXELS / cells
     axis = (torch.arange(cells) + 0.5) * size
     reach = torch.tensor(SIZES)[clip.looks[..., NAMES.index("size")]][..., None] + size / 2
     across, down = ((axis - clip.places[..., which, None]).abs() < reach for which in (0, 1))
     seen = (clip.cover * PIXELS < clip.places[..., 1])[..., None, None]
-    weights = 1 + 4 * (down[..., :, None] & across[..., None, :] & seen).float()
+    weights = 1 + (OBJECT - 1) * (down[..., :, None] & across[..., None, :] & seen).float()
+    for row, scenes in enumerate(clip.scripts):
+        for scene in scenes[1:]:
+            if scene.saying.kind == "smooth" and scene.counts:
+                weights[row, scene.start : scene.start + chunk] *= change
     return (weights / weights.mean())[:, :, None]
