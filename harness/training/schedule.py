@@ -20,8 +20,9 @@ class Exercise:
 
     window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is
     the model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0
-    shows it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change: weight
-    in the loss of chunks in which a scene begins to change smoothly.
+    shows it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change, silence:
+    weights in the loss of chunks in which a scene begins to change smoothly, and in which its prompt falls silent.
+    detail: factor on the weight of a picture's small parts.
     """
 
     frames: int
@@ -33,6 +34,8 @@ class Exercise:
     arranged: int = 0
     remembered: bool = False
     change: float = 1.0
+    silence: float = 1.0
+    detail: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -184,7 +185,7 @@ def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is
 
 def test_the_loss_minds_the_object_most():
     taught = lesson(0, 0, 300, 36, 3)
-    weights = emphasis(taught.clip, 8, 3)
+    weights = emphasis(taught.clip, 8, 3, Exercise(36, 300))
     assert weights.shape == (300, 36, 1, 8, 8)
     assert abs(float(weights.mean()) - 1) < 1e-5
     heavy, light = float(weights.max()), float(weights.min())
@@ -197,17 +198,23 @@ def test_the_loss_minds_the_object_most():
     assert 0.1 < float((weights == heavy).float().mean()) < 0.5
 
 
-def test_the_chunk_of_a_change_counts_more_where_an_exercise_says_so():
-    taught = lesson(0, 0, 40, 36, 3, "evolve")
-    ratio = emphasis(taught.clip, 8, 3, 4.0) / emphasis(taught.clip, 8, 3)
+def test_chunks_of_changes_and_of_silence_count_more_where_an_exercise_says_so():
+    taught, plain = lesson(0, 0, 40, 36, 3, "evolve"), Exercise(36, 40)
+    ratio = emphasis(taught.clip, 8, 3, replace(plain, change=4.0, silence=2.0)) / emphasis(taught.clip, 8, 3, plain)
     ratio = (ratio / ratio.min())[:, :, 0, 0, 0]
-    changes = torch.ones(40, 36)
+    factors = torch.ones(40, 36)
     for row, scenes in enumerate(taught.clip.scripts):
         for scene in scenes[1:]:
-            if scene.saying.kind == "smooth" and scene.saying.said and not scene.saying.covered:
-                changes[row, scene.start : scene.start + 3] = 4
-    assert torch.allclose(ratio, changes, atol=1e-4)
-    assert (changes == 4).any(1).float().mean() > 0.5
+            if scene.saying.kind == "smooth" and not scene.saying.covered:
+                factors[row, scene.start : scene.start + 3] = 4 if scene.saying.said else 2
+    assert torch.allclose(ratio, factors, atol=1e-4)
+    assert {1.0, 2.0, 4.0} == set(factors.unique().tolist())
+
+
+def test_an_exercise_may_raise_the_weight_of_small_parts():
+    taught = lesson(0, 0, 40, 36, 3)
+    weights = emphasis(taught.clip, 8, 3, Exercise(36, 40, detail=3.0))
+    assert abs(float(weights.max() / weights.min()) - 15) < 1e-3
 
 
 def test_the_log_is_lines_of_json(undisturbed):

@@ -100,7 +100,7 @@ def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exerc
         prompts=taught.prompts,
         heard=taught.heard,
         opens=taught.opens,
-        emphasis=emphasis(taught.asked, answer.shape[-1], chunk, exercise.change),
+        emphasis=emphasis(taught.asked, answer.shape[-1], chunk, exercise),
         spread=SPREAD,
         visible=partial(_visible, taught, answer.shape[-1]),
         texts=taught.texts,
@@ -139,21 +139,24 @@ def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
     )
 
 
-def emphasis(clip: Clip, cells: int, chunk: int, change: float = 1.0) -> Tensor:
+def emphasis(clip: Clip, cells: int, chunk: int, exercise: Exercise) -> Tensor:
     """Return the weights of the loss for the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
 
     The places that an object touches count `OBJECT` times as much: they are few, and hold what is hard to draw and to
-    remember. Chunks that begin with a smooth change count `change` times as much: only there the model has to replace
-    some attributes and copy the others, and it keeps what it draws there.
+    remember. An exercise may raise that by its `detail`, and the weight of chunks in which a scene changes smoothly or
+    its prompt falls silent: there the model has to replace some attributes and copy the others, and it keeps what it
+    draws there.
     """
     size = PIXELS / cells
     axis = (torch.arange(cells) + 0.5) * size
     reach = torch.tensor(SIZES)[clip.looks[..., NAMES.index("size")]][..., None] + size / 2
     across, down = ((axis - clip.places[..., which, None]).abs() < reach for which in (0, 1))
     seen = (clip.cover * PIXELS < clip.places[..., 1])[..., None, None]
-    weights = 1 + (OBJECT - 1) * (down[..., :, None] & across[..., None, :] & seen).float()
+    weights = 1 + (OBJECT * exercise.detail - 1) * (down[..., :, None] & across[..., None, :] & seen).float()
     for row, scenes in enumerate(clip.scripts):
         for scene in scenes[1:]:
-            if scene.saying.kind == "smooth" and scene.counts:
-                weights[row, scene.start : scene.start + chunk] *= change
+            if scene.saying.kind == "smooth" and not scene.saying.covered:
+                weights[row, scene.start : scene.start + chunk] *= (
+                    exercise.silence if scene.saying.silent else exercise.change
+                )
     return (weights / weights.mean())[:, :, None]
