@@ -26,9 +26,9 @@ from harness.training.recipe import Request
 from harness.training.schedule import Stage
 from harness.training.trainer import FlowLearner
 
-ORDER = ("drawing", "foundation", "memories", "settling", "probe")
-BEFORE = {"foundation": "drawing", "memories": "foundation", "settling": "memories"}
-"""Whose weights a stage begins with."""
+ORDER = (*STAGES, "probe")
+BEFORE = dict(zip(list(STAGES)[1:], STAGES, strict=False))
+"""The stage with whose weights a stage begins."""
 PICTURES = 4096
 """From which the codec's components are taken."""
 

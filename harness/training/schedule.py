@@ -18,9 +18,9 @@ same, with switches of one kind at one time in all clips of a step."""
 class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
-    window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is
-    the model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0
-    shows it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change, silence:
+    window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is the
+    model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0 shows
+    it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change, silence:
     weights in the loss of chunks in which a scene begins to change smoothly, and in which its prompt falls silent.
     detail: factor on the weight of a picture's small parts.
     """
