@@ -72,6 +72,8 @@ class MemorySpec:
         Latent frames of the longest context that the backbone was trained with; None where that is not known.
     latent_channels
         Channels of a latent frame, for memories that describe frames by their latents; None where that is not known.
+    backbone
+        Name of the backbone, for memories that read files made for it; None where that is not known.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class MemorySpec:
     module: nn.Module | None = None
     trained_frames: int | None = None
     latent_channels: int | None = None
+    backbone: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():
