@@ -175,9 +175,11 @@ class CausalWan(nn.Module):
         owns, queries = [], []
         last = len(self.blocks) - 1
         for layer, block in enumerate(self.layers):
-            context = contexts(layer)
-            call = Block.by_heads if compile and isinstance(context, LaidOutByHeads) else run
-            x, own, query = call(block, x, time.blocks, prompt[layer], context, commit and layer == last)
+            context, ends = contexts(layer), commit and layer == last
+            if compile and isinstance(context, LaidOutByHeads):
+                x, own, query = block.by_heads(x, time.blocks, prompt[layer], context, ends)
+            else:
+                x, own, query = run(block, x, time.blocks, prompt[layer], context, ends)
             if commit:
                 owns.append(own)
                 queries.append(query)

@@ -25,7 +25,7 @@ from harness.memory.entries import Entries
 def _places(numbers: tuple[int, ...], of: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows and heads of rows on a device, kept for the process."""
     with torch.inference_mode(False):
-        rows, heads = (torch.tensor(part, dtype=torch.int64) for part in zip(*(divmod(n, of) for n in numbers)))
+        rows, heads = (torch.tensor(part, dtype=torch.int64) for part in zip(*(divmod(n, of) for n in numbers), strict=True))
         return rows.to(device), heads.to(device)
 
 
@@ -151,8 +151,8 @@ class GroupedContext:
         missing = sorted(set(range(rows * heads)) - set(given))
         wrong = f"{_few(missing)} in none" if missing else f"{_few(twice)} in two" if twice else "others are named"
         raise ShapeError(
-            f"layer {layer}: the groups of a context must have each of {rows * heads} heads (row * {heads} + head) once: "
-            f"{wrong}"
+            f"layer {layer}: the groups of a context must have each of {rows * heads} heads (row * {heads} + head) "
+            f"once: {wrong}"
         )
 
 

@@ -115,6 +115,24 @@ class MemorySpec:
         """
         return self.layers * self.batch * tokens * self.layout.scalars * (dtype or self.dtype).itemsize
 
+    def places(self, frames: Sequence[int]) -> Tensor:
+        """Return where the tokens of whole frames stand, for memories that score tokens or place them singly.
+
+        Parameters
+        ----------
+        frames
+            Temporal id of each frame.
+
+        Returns
+        -------
+        Tensor
+            (time, row, column) of every token, [1, N, 3], on the device of the memory. A spec without `grid` has none.
+        """
+        assert self.grid is not None
+        axes = (torch.tensor(list(frames), dtype=torch.int64), *map(torch.arange, self.grid))
+        # Made on the CPU, where it costs nothing, and copied at once.
+        return torch.cartesian_prod(*axes).view(1, -1, 3).to(self.device)
+
 
 @dataclass(frozen=True)
 class Context:
