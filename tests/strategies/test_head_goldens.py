@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,12 +12,14 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import Rope, head_radians, rotate
-from harness.memory import Memory
+from harness.memory import Entries, Memory
 from harness.memory.heads import HeldByHeads
 from harness.memory.proxy import watched
 from harness.registry import strategy
 from harness.rollout import Chunk, rollout
 from strategies import dummy_forcing
+from strategies.forcing_kv.classes import content
+from strategies.forcing_kv.memory import ByKind
 from tests import goldens
 
 TOLERANCE = 5e-6
@@ -111,3 +115,79 @@ def test_all_rows_are_counted_by_default() -> None:
     assert opened[0].rows(0, 36).tolist() == list(range(36))
     # Half of nine heads.
     assert opened[0].classes == [golden["head_classes"].tolist()]
+
+
+FORCING_KV = {
+    "forcingkv_default": {},
+    "forcingkv_ar2_s3_ls2_lt3_ld2": {},
+    "forcingkv_lt2_static_only": {"dynamic_context": 0},
+    "forcingkv_switch_window": {"on_switch": "recache"},
+    "forcingkv_switch_full_noglobalsink": {"on_switch": "recache_all", "replayed": "all"},
+    "forcingkv_switch_window_noglobalsink": {"on_switch": "recache_all"},
+}
+
+
+def forcing_kv_knobs(case: str, folder: Path) -> dict[str, Any]:
+    asked, classes = goldens.banks_case(case), goldens.load(case, goldens.HEADS)["head_classes"].tolist()
+    static = [[head for head, found in enumerate(layer) if found == 0] for layer in classes]
+    file = folder / "classes.json"
+    file.write_text(json.dumps(content(static, 3, "custom", "", "by hand")), encoding="utf-8")
+    names = {"start": "A", "sink": "G", "static_context": "Ls", "temporal_context": "Lt", "dynamic_context": "Ld"}
+    names |= {"patches": "P", "keep": "retention"}
+    knobs = {knob: asked[name] for knob, name in names.items() if name in asked}
+    return {"classes": str(file), **knobs, **FORCING_KV[case]}
+
+
+@pytest.mark.parametrize("case", FORCING_KV)
+def test_forcing_kv_is_what_the_released_code_computes(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Latents, similarities, chosen patches and, where they are stored, entries by head."""
+    golden, opened = goldens.load(case, goldens.HEADS), list[Any]()
+    chosen, likeness, choose = list[tuple[int, list[int]]](), list[Tensor](), ByKind.choose
+    cosine = torch.cosine_similarity
+
+    def noted(memory: ByKind, entries: Entries, ids: list[int]) -> Tensor:
+        found = choose(memory, entries, ids)
+        # The last frame of `ids` is the chunk's, behind as many of it as the tail lacks of a chunk.
+        chosen.append((ids[-1] - ids[-1] % 3, found[0].tolist()))
+        return found
+
+    def alike(*told: Any) -> Tensor:
+        found = cosine(*told)
+        likeness.append(found[0].unflatten(1, (6, -1)).mean(-1))
+        return found
+
+    monkeypatch.setattr(ByKind, "choose", noted)
+    monkeypatch.setattr(torch, "cosine_similarity", alike)
+    check_latents(run("forcing_kv", forcing_kv_knobs(case, tmp_path), case, opened), golden["latents"])
+    starts = golden["patch_chunk_start"].tolist() if "patch_chunk_start" in golden else []
+    assert [start for start, _ in chosen] == starts
+    if starts:
+        assert [kept for _, kept in chosen] == golden["patch_kept"].tolist()
+        close(torch.stack(likeness), golden["patch_scores"])
+    (memory,) = opened
+    stored = {name: x for name, x in golden.items() if name.startswith("layer")}
+    for name, x in stored.items():
+        layer, number = int(name[5]), "kv".index(name.split("_final")[0][-1])
+        close(kept(memory, layer, number, name), x)
+
+
+def kept(memory: ByKind, layer: int, number: int, name: str) -> Tensor:
+    """Return what the released code keeps under a name, [tokens, heads, channels]."""
+    rope = Rope(head_radians(20), (3, 4))
+
+    def placed(frames: dict[int, Entries]) -> Tensor:
+        found = torch.cat([x.tensors[number] for x in frames.values()], 1).flatten(1, 2)
+        return rotate(found, rope.frames(list(frames))) if number == 0 else found
+
+    if "group" not in name:
+        return placed(memory.sink[layer] if "sink" in name else memory.latest[layer])[0]
+    dynamic = "temporal" in name
+    (kind,) = [kind for kind in memory.kinds[layer] if kind.dynamic == dynamic]
+    if "dynamic" in name:
+        assert kind.patches is not None
+        assert memory.places is not None
+        patches = kind.patches.tensors[number].flatten(1, 2)
+        return (rotate(patches, rope.tokens(memory.places)) if number == 0 else patches)[:, :, 0].transpose(0, 1)
+    return placed(kind.sink.kept if "sink" in name else kind.latest.kept)[:, :, 0].transpose(0, 1)
