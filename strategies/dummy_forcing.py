@@ -3,13 +3,13 @@
 Paper: Dummy Forcing, arXiv:2601.20499; the released code at commit 28128ed.
 Up to the chunk number `start` every head sees the sink and the latest `context` chunks. The commit pass of that chunk
 measures for each head the attention to the first frame, to the frames between, and to the chunk itself. The first two
-are divided by their sums over all heads of all layers; the `dummies` heads whose larger share is smallest are dummies,
-the others are first or mid heads, whichever share is larger. From then on first heads see the sink, mid heads the latest
+are divided by their sums over all heads of all layers; the `dummies` heads whose larger share is smallest are dummies;
+the others are first or mid heads, by which share is larger. From then on first heads see the sink, mid heads the latest
 `context` chunks, dummies the last frame, and all of them the chunk. Keys stand at absolute ids.
 
 Paper and released code differ; defaults follow the code. Paper: dummies attend to the chunk alone, and are a quarter of
-all heads. Released: they keep one frame and are half of them, 180 of 360. With `start` above 1 the code counts as first
-not the first frame but as many frames as a chunk has, the oldest of those that it sees.
+all heads. Released: they keep one frame and are half of all, 180 of 360. With `start` above 1 the code counts as first
+not the first frame but the oldest frames that it sees, as many as a chunk has.
 
 Deviations: the released code draws query rows by a generator that is not seeded; `rows="sampled"` draws the same ones in
 every video, by the paired noise, and the default takes all. It decides by the first row of a batch; here each row does.
@@ -29,14 +29,12 @@ from torch import Tensor
 from harness.errors import BudgetError, KnobError
 from harness.memory import At, Context, Entries, GroupedContext, Heads, Memory, MemorySpec, PromptSwitch, Strategy
 from harness.memory.frames import FrameCache
-from harness.memory.heads import HeadFrames, HeldByHeads
+from harness.memory.heads import HeadFrames, HeldByHeads, attention_shares
 from harness.rollout.noise import PairedNoise
 
 FIRST, MID, DUMMY = range(3)
 REPLAYED = 12
 """Latent frames that the released code replays at a prompt switch."""
-QUERIES = 128
-"""Query tokens whose attention is computed at once."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,30 +155,21 @@ class _ByClass(FrameCache):
 
         The result is [B, 3, heads].
         """
-        spec, layout, kept = self.spec, self.spec.layout, self.kept[layer]
+        kept = self.kept[layer]
         whole = Entries.cat([*kept.values(), entries])
+        first = min(self.sink if self.knobs.start == 1 else self.spec.chunk, len(kept))
+        parts = (first, len(kept) - first, at.frames)
         ids = [*kept, *range(at.start, at.start + at.frames)]
-        keys = layout.rotated(layout.keys(whole).flatten(1, 2), spec.places(ids)).permute(0, 2, 3, 1)
-        first = min(self.sink if self.knobs.start == 1 else spec.chunk, len(kept))
-        sizes = [n * spec.frame_tokens for n in (first, len(kept) - first, at.frames)]
-        rows = self.rows(layer, query.shape[1])
-        places = spec.places(ids[len(kept) :])[:, rows]
-        total: Tensor | float = 0.0
-        for some, at_places in zip(query[:, rows].split(QUERIES, 1), places.split(QUERIES, 1), strict=True):
-            logits = layout.rotated(some, at_places).transpose(1, 2) @ keys * keys.shape[2] ** -0.5
-            parts = logits.softmax(-1).sum(2).split(sizes, -1)
-            total = total + torch.stack([part.sum(-1) for part in parts], 1)
-        return total / len(rows)
+        return attention_shares(self.spec, whole, ids, query, parts, self.rows(layer, query.shape[1]))
 
-    def rows(self, layer: int, tokens: int) -> Tensor:
-        """Return the query tokens of a chunk of `tokens` that decide: all, or as many as a third of those counted first,
-        drawn with replacement."""
-        device = self.spec.device
+    def rows(self, layer: int, tokens: int) -> Tensor | None:
+        """Return the query tokens of a chunk of `tokens` that decide: None for all; or as many as a third of those that
+        count as first, drawn with replacement."""
         if self.knobs.rows == "all":
-            return torch.arange(tokens, device=device)
+            return None
         counted = self.spec.frame_tokens * (1 if self.knobs.start == 1 else self.spec.chunk)
         drawn = PairedNoise([(layer, "dummy_forcing")]).initial(0, torch.Size((1, max(1, counted // 3))))
-        return (torch.special.ndtr(drawn[0].double()) * tokens).long().clamp(max=tokens - 1).to(device)
+        return (torch.special.ndtr(drawn[0].double()) * tokens).long().clamp(max=tokens - 1).to(self.spec.device)
 
     def see(self, latents: Tensor, at: At) -> None:
         if not self.shares:

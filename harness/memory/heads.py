@@ -19,13 +19,19 @@ from torch import Tensor
 
 from harness.errors import ShapeError
 from harness.memory.entries import Entries
+from harness.memory.terms import MemorySpec
+
+QUERIES = 128
+"""Query tokens whose attention is computed at once."""
 
 
 @lru_cache(maxsize=4096)
 def _places(numbers: tuple[int, ...], of: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Rows and heads of rows on a device, kept for the process."""
     with torch.inference_mode(False):
-        rows, heads = (torch.tensor(part, dtype=torch.int64) for part in zip(*(divmod(n, of) for n in numbers), strict=True))
+        rows, heads = (
+            torch.tensor(part, dtype=torch.int64) for part in zip(*(divmod(n, of) for n in numbers), strict=True)
+        )
         return rows.to(device), heads.to(device)
 
 
@@ -159,6 +165,45 @@ class GroupedContext:
 def _few(numbers: Sequence[int]) -> str:
     """A few numbers of heads as text."""
     return ", ".join(map(str, numbers[:4])) + (" and more" if len(numbers) > 4 else "")
+
+
+def attention_shares(
+    spec: MemorySpec, entries: Entries, ids: Sequence[int], query: Tensor, parts: Sequence[int], rows: Tensor | None
+) -> Tensor:
+    """Return which share of its attention each head gives to parts of what it sees, as a mean over query tokens.
+
+    Parameters
+    ----------
+    spec
+        That the memory was opened for.
+    entries
+        All frames that are seen, [B, frames, S, H, ...], the chunk's own last.
+    ids
+        Temporal id of each frame.
+    query
+        Un-rotated queries of the chunk, [B, Q, H, channels].
+    parts
+        Frames of each part; all of them, in order.
+    rows
+        Query tokens that count; None for all.
+
+    Returns
+    -------
+    Tensor
+        [B, parts, H], in float32 at least.
+    """
+    layout, frames = spec.layout, query.shape[1] // spec.frame_tokens
+    keys = layout.rotated(layout.keys(entries).flatten(1, 2), spec.places(ids)).permute(0, 2, 3, 1)
+    places = spec.places(ids[len(ids) - frames :])
+    if rows is not None:
+        query, places = query[:, rows], places[:, rows]
+    total: Tensor | float = 0.0
+    for some, at in zip(query.split(QUERIES, 1), places.split(QUERIES, 1), strict=True):
+        mass = (layout.rotated(some, at).transpose(1, 2) @ keys * keys.shape[2] ** -0.5).softmax(-1).sum(2)
+        split = mass.split([part * spec.frame_tokens for part in parts], -1)
+        total = total + torch.stack([part.sum(-1) for part in split], 1)
+    assert isinstance(total, Tensor)
+    return total / query.shape[1]
 
 
 class HeldByHeads(NamedTuple):

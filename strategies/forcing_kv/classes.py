@@ -126,9 +126,7 @@ def _static(classes: Any, heads: int, layer: int, wrong: Any) -> tuple[int, ...]
     return tuple(sorted(lists[0]))
 
 
-def content(
-    static: Sequence[Sequence[int]], heads: int, backbone: str, weights: str, about: str
-) -> dict[str, Any]:
+def content(static: Sequence[Sequence[int]], heads: int, backbone: str, weights: str, about: str) -> dict[str, Any]:
     """Return the content of a file of head classes.
 
     weights: fingerprint of the model's. about: how they were found.

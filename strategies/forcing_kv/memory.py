@@ -61,7 +61,8 @@ class ByKind(Memory):
     """Sink and latest frames of each layer; by kind of head from layer 1 on, once heads differ.
 
     sink, latest: of layers that are not grouped, by frame. kinds: of each layer; empty lists before heads differ, and
-    in layer 0. replays: frames that a prompt switch replays after so many. grouped: whether heads differ. places: (time, row, column) of the patches, [B, N, 3], of all layers.
+    in layer 0. grouped: whether heads differ. places: (time, row, column) of the patches, [B, N, 3], of all layers.
+    replays: how many frames a prompt switch replays after so many. lookback: as for every memory.
     """
 
     def __init__(

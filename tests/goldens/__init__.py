@@ -13,9 +13,7 @@ from torch import Tensor
 from harness.backbone.wan import CausalWan, WanConfig
 
 FOLDER = Path(__file__).parent
-WINDOWS, SCENES, SINKS, BANKS, HEADS = (
-    FOLDER / name for name in ("windows", "scenes", "sinks", "banks", "heads")
-)
+WINDOWS, SCENES, SINKS, BANKS, HEADS = (FOLDER / name for name in ("windows", "scenes", "sinks", "banks", "heads"))
 
 
 class Replayed:
@@ -82,7 +80,7 @@ def sinks_noise() -> Around:
 
 
 def banks_noise() -> Replayed:
-    """The noise with which LongLive-RAG, MemFlow, Dummy Forcing and Forcing-KV were run, on the model of the windows."""
+    """The noise with which the cases of `banks` and `heads` were run, on the model of the windows."""
     inputs = load("long_inputs", BANKS)
     return Replayed(inputs["noise"].float(), inputs["renoise"].float())
 
