@@ -9,10 +9,10 @@ the others are first or mid heads, by which share is larger. From then on first 
 
 Paper and released code differ; defaults follow the code. Paper: dummies attend to the chunk alone, and are a quarter of
 all heads. Released: they keep one frame and are half of all, 180 of 360. With `start` above 1 the code counts as first
-not the first frame but the oldest frames that it sees, as many as a chunk has.
+the oldest frames that it sees, as many as a chunk has.
 
-Deviations: the released code draws query rows by a generator that is not seeded; `rows="sampled"` draws the same ones in
-every video, by the paired noise, and the default takes all. It decides by the first row of a batch; here each row does.
+Deviations: the released code draws query rows by a generator that is not seeded; `rows="sampled"` draws the same ones
+in every video, by the paired noise; the default is all. It decides by the first row of a batch; here each row does.
 A prompt switch before the decision is an error there; here memory is replayed and decides at `start`.
 """
 

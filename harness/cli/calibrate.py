@@ -9,7 +9,15 @@ import typer
 
 from harness.cli.console import checks
 from harness.cli.console.terminal import (
-    ChunkOption, ContainerOption, OffloadOption, SizeOption, TilingOption, WeightsOption, app, console, progress,
+    ChunkOption,
+    ContainerOption,
+    OffloadOption,
+    SizeOption,
+    TilingOption,
+    WeightsOption,
+    app,
+    console,
+    progress,
 )  # fmt: skip
 from harness.errors import HorizonError
 

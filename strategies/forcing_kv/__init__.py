@@ -2,8 +2,8 @@
 
 Paper: Forcing-KV, arXiv:2605.09681; the released code at commit 50ac1f4.
 A file says which heads are static and which are dynamic; `horizon calibrate forcing_kv --backbone NAME` makes one. Up
-to the chunk number `start`, and in layer 0 always, every head sees the sink and the latest frames. After it, in all other
-layers, static heads see the sink and the last `static_context` frames. Dynamic heads see the sink, the last
+to the chunk number `start`, and in layer 0 always, every head sees the sink and the latest frames. After it, in the
+other layers, static heads see the sink and the last `static_context` frames. Dynamic heads see the sink, the last
 `temporal_context` frames, and patches of the frames before these: each commit compares the rotated keys of consecutive
 frames at the same place, over all dynamic heads of the first grouped layer, and keeps the patches that are least like
 those of the next frame, the same ones in all layers. They replace the patches that were kept before. Keys stand at
