@@ -49,10 +49,6 @@ class ForcingKV(Strategy):
     on_switch: OnSwitch = "recache"
     replayed: Literal["context", "all"] = "context"
 
-    @property
-    def starts_as_full(self) -> bool:
-        return False
-
     def open(self, spec: MemorySpec) -> Memory:
         static = files.static_heads(self.classes, spec)
         if spec.grid is None:
@@ -119,15 +115,19 @@ class ForcingKV(Strategy):
         return spec.bytes(kept * spec.frame_tokens) // (heads * spec.layers) + places
 
     def resized(self, spec: MemorySpec, frames: int) -> ForcingKV:
-        chunk, patched = spec.chunk, self.dynamic_context
-        behind = apportion(frames, {"sink": Part(self.sink, self.sink, most=self.sink), "latest": Part(1, 1)})["latest"]
-        parts = {
-            "temporal_context": Part(self.temporal_context, least=1, most=chunk),
-            # All of them would be no choice.
-            "dynamic_context": Part(patched, least=min(1, patched), most=max(1, chunk - 1) if patched else 0),
+        chunk, longest = spec.chunk, max(self.static_context, self.temporal_context + self.dynamic_context)
+        parts = {"sink": Part(self.sink, self.sink, most=self.sink), "latest": Part(longest, least=1)}
+        latest = apportion(frames, parts)["latest"]
+        # Static and dynamic heads keep their proportion, and so do both parts of dynamic heads.
+        seen = latest * (self.temporal_context + self.dynamic_context) // longest
+        most = {"temporal_context": chunk, "dynamic_context": max(self.dynamic_context, chunk - 1)}
+        dynamic = {
+            name: Part(size, least=min(1, size), most=most[name] if size else 0)
+            for name, size in (("temporal_context", self.temporal_context), ("dynamic_context", self.dynamic_context))
         }
-        dynamic = apportion(behind, parts)
-        return replace(self, static_context=behind, **dynamic, keep=None)
+        sizes = {"static_context": max(1, latest * self.static_context // longest), **apportion(seen, dynamic)}
+        same = sizes["dynamic_context"] == self.dynamic_context
+        return replace(self, **sizes, keep=self.keep if same else None)
 
     def replays(self, frames: int) -> int:
         """Return how many frames are replayed at a prompt switch after so many."""

@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
-from strategies.forcing_kv.classes import content
+from tests.heads import classes_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +34,9 @@ class Mode:
         if self.strategy == "echo_infinity":
             return knobs | {"parameters": "untrained"}
         if self.strategy == "forcing_kv":
-            return {name: value for name, value in knobs.items() if name != "static"} | {"classes": classes_file(knobs)}
+            return {name: value for name, value in knobs.items() if name != "static"} | {
+                "classes": drawn_file(knobs["static"])
+            }
         if self.strategy != "videomla":
             return knobs
         sizes = {name: knobs[name] for name in SIZES if name in knobs}
@@ -48,16 +46,11 @@ class Mode:
         return {"policy": policy, "parameters": "random", **sizes}
 
 
-def classes_file(knobs: dict[str, Any]) -> str:
+def drawn_file(static: tuple[tuple[bool, ...], ...]) -> str:
     """Write the head classes that were drawn, and return the file."""
-    static = [[head for head, is_static in enumerate(layer) if is_static] for layer in knobs["static"]]
-    text = json.dumps(content(static, len(knobs["static"][0]), "custom", "", "drawn"))
-    path = Path(FILES.name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    path.write_text(text, encoding="utf-8")
-    return str(path)
+    return classes_file([[head for head, found in enumerate(layer) if found] for layer in static], len(static[0]))
 
 
-FILES = tempfile.TemporaryDirectory()
 SIZES = ("latent", "query_latent", "rope", "latent_norm")
 SWITCHING = [("keep", 0), ("flush", 1), ("recache", 1), ("recache_all", 1)]
 POSITIONS = ("absolute", "relative")
