@@ -26,8 +26,9 @@ import torch
 from annotated_types import Ge
 from torch import Tensor
 
-from harness.errors import BudgetError, KnobError
+from harness.errors import KnobError
 from harness.memory import At, Context, Entries, GroupedContext, Heads, Memory, MemorySpec, PromptSwitch, Strategy
+from harness.memory.budget import Part, apportion
 from harness.memory.frames import FrameCache
 from harness.memory.heads import HeadFrames, HeldByHeads, attention_shares
 from harness.rollout.noise import PairedNoise
@@ -84,13 +85,11 @@ class DummyForcing(Strategy):
         return spec.bytes(kept * spec.frame_tokens) // (heads * spec.layers)
 
     def resized(self, spec: MemorySpec, frames: int) -> DummyForcing:
-        context = (frames - self.sink) // spec.chunk
-        if context < 1:
-            raise BudgetError(
-                f"the smallest shape is sink {self.sink} + a chunk of {spec.chunk} latent frames beside the chunk, "
-                f"more than {frames}"
-            )
-        return replace(self, context=context)
+        parts = {
+            "sink": Part(self.sink, least=self.sink, most=self.sink),
+            "latest": Part(self.context * spec.chunk, least=spec.chunk, step=spec.chunk),
+        }
+        return replace(self, context=apportion(frames, parts)["latest"] // spec.chunk)
 
 
 class _ByClass(FrameCache):
@@ -116,10 +115,11 @@ class _ByClass(FrameCache):
 
     @property
     def steady(self) -> Collection[int]:
-        # Chunks before the decision are too few to be worth a graph of their own.
-        return ()
+        return ()  # too few chunks for a graph of their own come before heads differ
 
-    def recall(self, layer: int, query: Tensor | None, at: At) -> Context | GroupedContext:
+    def recall(  # type: ignore[override]  # by head, once classes are decided
+        self, layer: int, query: Tensor | None, at: At
+    ) -> Context | GroupedContext:
         if self.replaying:
             return Context((), (), at.start)
         if not self.parts:

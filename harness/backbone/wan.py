@@ -166,7 +166,8 @@ class CausalWan(nn.Module):
         [B, F * S, ...] and un-rotated queries; both lists are empty otherwise. `compile` runs the blocks compiled, as
         one graph for all of them and for each shape of context; of contexts by head, all but the attention.
         """
-        run = compiled(Block.forward) if compile else Block.__call__
+        run: Callable[..., Any] = compiled(Block.forward) if compile else Block.__call__
+        by_heads: Callable[..., Any] = Block.by_heads
         _, rows, columns = self.config.patch_size
         patches = rearrange(latents, "b f c (h p) (w q) -> b f (h w) (c p q)", p=rows, q=columns)
         x = F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
@@ -176,10 +177,8 @@ class CausalWan(nn.Module):
         last = len(self.blocks) - 1
         for layer, block in enumerate(self.layers):
             context, ends = contexts(layer), commit and layer == last
-            if compile and isinstance(context, LaidOutByHeads):
-                x, own, query = block.by_heads(x, time.blocks, prompt[layer], context, ends)
-            else:
-                x, own, query = run(block, x, time.blocks, prompt[layer], context, ends)
+            call = by_heads if compile and isinstance(context, LaidOutByHeads) else run
+            x, own, query = call(block, x, time.blocks, prompt[layer], context, ends)
             if commit:
                 owns.append(own)
                 queries.append(query)

@@ -113,7 +113,7 @@ def checked(
 
 def _static(classes: Any, heads: int, layer: int, wrong: Any) -> tuple[int, ...]:
     """Return the static heads of a layer; all heads must be in one of two lists."""
-    lists = [classes.get(name) if isinstance(classes, dict) else None for name in (STATIC, DYNAMIC)]
+    lists: list[Any] = [classes.get(name) if isinstance(classes, dict) else None for name in (STATIC, DYNAMIC)]
     if not all(isinstance(each, list) and all(type(head) is int for head in each) for each in lists):
         raise wrong(f"layer {layer} has no lists of whole numbers {STATIC} and {DYNAMIC}")
     given = [head for each in lists for head in each]

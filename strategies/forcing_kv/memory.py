@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.memory import At, Context, Entries, GroupedContext, HeadGroup, Heads, Memory, MemorySpec, PromptSwitch
 from harness.memory.heads import HeadFrames, HeldByHeads, merged
+from strategies.forcing_kv.kinds import Kind, packed
 
 OnSwitch = Literal["recache", "recache_all", "keep"]
 """What becomes of the sink at a prompt switch, if anything changes."""
@@ -37,24 +38,6 @@ class Sizes:
     def tail(self) -> int:
         """Last frames of layers whose heads do not differ."""
         return max(self.static, self.temporal)
-
-
-@dataclass
-class Kind:
-    """What heads of one kind keep in a layer.
-
-    tail: how many of the last frames. patches: of dynamic heads, [n, frames, S, 1, ...]; None before there are any.
-    """
-
-    sink: HeadFrames
-    latest: HeadFrames
-    tail: int
-    dynamic: bool
-    patches: Entries | None = None
-
-    @property
-    def heads(self) -> Heads:
-        return self.sink.heads
 
 
 class ByKind(Memory):
@@ -137,7 +120,8 @@ class ByKind(Memory):
             every = range(self.spec.batch * self.of)
             numbers = tuple(number for number in every if (number % self.of in static) != dynamic)
             if numbers:
-                kind = Kind(*(HeadFrames(Heads(numbers, self.of)) for _ in range(2)), tail=tail, dynamic=dynamic)
+                heads = Heads(numbers, self.of)
+                kind = Kind(HeadFrames(heads), HeadFrames(heads), tail, dynamic)
                 for mine, frames in ((kind.sink, self.sink[layer]), (kind.latest, self.latest[layer])):
                     for frame, whole in frames.items():
                         mine.add(whole, frame)
@@ -154,7 +138,7 @@ class ByKind(Memory):
                 ids = [*kind.latest.kept, *range(at.start, at.start + at.frames)]
                 if self.chosen is None:
                     self.chosen = self.choose(whole, ids[: at.frames + 1])
-                kind.patches = self.taken(whole[: at.frames], kind.heads.of_rows(self.chosen))
+                kind.patches = packed(whole[: at.frames], kind.heads.of_rows(self.chosen), self.sizes.patches)
             kind.latest.add(entries, at.start)
             kind.latest.keep_last(kind.tail)
 
@@ -175,16 +159,6 @@ class ByKind(Memory):
         places = self.spec.places(ids[:-1]).unflatten(1, (alike.shape[1], -1))[0]
         self.places = places[chosen].flatten(1, 2)
         return chosen
-
-    def taken(self, entries: Entries, chosen: Tensor) -> Entries:
-        """Return patches [n, patches] of frames of n heads, packed into whole frames."""
-
-        def packed(x: Tensor) -> Tensor:
-            parts = x.flatten(1, 2).unflatten(1, (x.shape[1] * self.sizes.patches, -1))
-            heads = torch.arange(len(parts), device=parts.device)[:, None]
-            return parts[heads, chosen].flatten(1, 2).unflatten(1, (self.sizes.dynamic, -1))
-
-        return entries.map(packed)
 
     def forget(self, switch: PromptSwitch) -> None:
         if self.on_switch == "keep":
@@ -212,29 +186,15 @@ class ByKind(Memory):
 
     def stored(self) -> Iterable[Tensor]:
         whole = [entries for frames in (*self.sink, *self.latest) for entries in frames.values()]
-        kinds = [kind for kinds in self.kinds for kind in kinds]
-        patches = [kind.patches for kind in kinds if kind.patches is not None]
-        tensors = [x for entries in (*whole, *patches) for x in entries.tensors]
-        parts = [x for kind in kinds for part in (kind.sink, kind.latest) for x in part.stored()]
-        return [*tensors, *parts, *(x for x in (self.places, self.chosen) if x is not None)]
+        tensors = [x for entries in whole for x in entries.tensors]
+        kinds = [x for kinds in self.kinds for kind in kinds for x in kind.stored()]
+        return [*tensors, *kinds, *(x for x in (self.places, self.chosen) if x is not None)]
 
     def state_dict(self) -> dict[str, Any]:
         def tensors(layers: list[Frames]) -> list[dict[int, list[Tensor]]]:
             return [{frame: list(entries.tensors) for frame, entries in frames.items()} for frames in layers]
 
-        kinds = [
-            [
-                {
-                    "sink": kind.sink.state_dict(),
-                    "latest": kind.latest.state_dict(),
-                    "tail": kind.tail,
-                    "dynamic": kind.dynamic,
-                    "patches": [] if kind.patches is None else list(kind.patches.tensors),
-                }
-                for kind in kinds
-            ]
-            for kinds in self.kinds
-        ]
+        kinds = [[kind.state_dict() for kind in kinds] for kinds in self.kinds]
         whole = {"sink": tensors(self.sink), "latest": tensors(self.latest)}
         places = [] if self.places is None else [self.places]
         return {**whole, "kinds": kinds, "grouped": self.grouped, "places": places}
@@ -245,16 +205,4 @@ class ByKind(Memory):
 
         self.sink, self.latest, self.grouped = frames(state["sink"]), frames(state["latest"]), state["grouped"]
         self.places = next(iter(state["places"]), None)
-        self.kinds = [
-            [
-                Kind(
-                    HeadFrames.loaded(kind["sink"]),
-                    HeadFrames.loaded(kind["latest"]),
-                    kind["tail"],
-                    kind["dynamic"],
-                    Entries(*kind["patches"]) if kind["patches"] else None,
-                )
-                for kind in kinds
-            ]
-            for kinds in state["kinds"]
-        ]
+        self.kinds = [[Kind.loaded(kind) for kind in kinds] for kinds in state["kinds"]]

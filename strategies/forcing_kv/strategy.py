@@ -49,6 +49,14 @@ class ForcingKV(Strategy):
     on_switch: OnSwitch = "recache"
     replayed: Literal["context", "all"] = "context"
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.classes is not None and not self.classes.endswith(".json"):
+            raise KnobError(
+                f"ForcingKV: knob classes = {self.classes!r} is not allowed; allowed: a .json file, which "
+                f"{files.command(None)} makes | none"
+            )
+
     def open(self, spec: MemorySpec) -> Memory:
         static = files.static_heads(self.classes, spec)
         if spec.grid is None:
@@ -125,9 +133,14 @@ class ForcingKV(Strategy):
             name: Part(size, least=min(1, size), most=most[name] if size else 0)
             for name, size in (("temporal_context", self.temporal_context), ("dynamic_context", self.dynamic_context))
         }
-        sizes = {"static_context": max(1, latest * self.static_context // longest), **apportion(seen, dynamic)}
-        same = sizes["dynamic_context"] == self.dynamic_context
-        return replace(self, **sizes, keep=self.keep if same else None)
+        sizes = apportion(seen, dynamic)
+        return replace(
+            self,
+            static_context=max(1, latest * self.static_context // longest),
+            temporal_context=sizes["temporal_context"],
+            dynamic_context=sizes["dynamic_context"],
+            keep=self.keep if sizes["dynamic_context"] == self.dynamic_context else None,
+        )
 
     def replays(self, frames: int) -> int:
         """Return how many frames are replayed at a prompt switch after so many."""

@@ -44,6 +44,7 @@ LAYER = {"static_head": [0], "dynamic_head": [1]}
             "forcing_kv.keep=0.5",
             "forcing_kv: keep = 0.5 is 6 of 12 patches, and dynamic_context = 1 is 4 of them; give one of the two",
         ),
+        ("forcing_kv.classes=no", r"ForcingKV: knob classes = 'no' is not allowed; allowed: a .json file, .* \| none"),
         ("forcing_kv.keep=0", "ForcingKV: knob keep = 0 is not allowed; allowed: .*"),
     ],
 )
@@ -178,7 +179,7 @@ def test_calibration_is_repeated_exactly_and_its_file_is_taken(tmp_path: Path) -
 
 
 def test_a_backbone_without_prompts_cannot_be_calibrated() -> None:
-    with pytest.raises(PresetError, match="^toy has no prompts of its own, so its heads cannot be calibrated .*"):
+    with pytest.raises(PresetError, match=r"^toy has no prompts of its own, so its heads cannot be calibrated .*"):
         calibration.shares(toy.backbone(), rollouts=1, seed=0, report=lambda done: None)
 
 
