@@ -50,8 +50,8 @@ WARM_UPS = {"longlive_rag": 12, "memflow": 12}  # of memories that fill later
 class Case:
     """A strategy, how it runs, and the bar that the ratio must reach (None: reported only).
 
-    windows: latent frames that chunks attend to in turn, from chunk `warm_up` on; none where they differ by head and are
-    those of the video that is timed.
+    windows: latent frames that chunks attend to in turn, from chunk `warm_up` on; none where they differ by head, and
+    are those of the video that is timed.
     """
 
     strategy: str
@@ -106,10 +106,7 @@ class BareLoop:
         self.q = torch.randn(1, tokens, *heads, dtype=dtype).transpose(1, 2)
         self.calls = [
             [
-                tuple(
-                    torch.randn(1, n, few, heads[1], dtype=dtype).transpose(1, 2)
-                    for n in (tokens, frames * FRAME_TOKENS)
-                )
+                tuple(torch.randn(1, few, n, heads[1], dtype=dtype) for n in (tokens, frames * FRAME_TOKENS))
                 for few, frames in layer
             ]
             for layer in lengths
@@ -142,11 +139,9 @@ class Seen(Watched):
 
     def recall(self, layer: int, query: torch.Tensor | None, at: At) -> Context | GroupedContext:
         context = super().recall(layer, query, at)
-        groups = (
-            [(len(each.heads), each.frames) for each in context.groups]
-            if isinstance(context, GroupedContext)
-            else [(CONFIG.num_heads, context.frames)]
-        )
+        groups = [(CONFIG.num_heads, context.frames)] if isinstance(context, Context) else []
+        if isinstance(context, GroupedContext):
+            groups = [(len(group.heads), group.frames) for group in context.groups]
         self.lengths[layer] = tuple((heads, frames + at.frames) for heads, frames in groups)
         return context
 
@@ -190,7 +185,7 @@ def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float],
     """Cases of one mode with their ratios, and the seconds of their bare loops; all in turns, round by round."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).to(cases[0].dtype).requires_grad_(False))
     seen: list[dict[int, tuple[tuple[int, int], ...]]] = [{} for _ in cases]
-    streams = [stream(case, backbone, each) for case, each in zip(cases, seen, strict=True)]
+    streams = [stream(case, backbone, None if case.windows else each) for case, each in zip(cases, seen, strict=True)]
     for case, running in zip(cases, streams, strict=True):
         for _ in range(case.warm_up):
             next(running)
@@ -206,7 +201,7 @@ def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float],
     ratios: list[list[float]] = [[] for _ in cases]
     base: list[list[float]] = [[] for _ in cases]
     for _ in range(rounds):
-        for number, (case, running) in enumerate(zip(cases, streams, strict=True)):
+        for number, running in enumerate(streams):
             attends = next(attended[number])
             if attends not in bare:
                 bare[attends] = BareLoop(backbone.model, attends)
