@@ -8,18 +8,21 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from harness.files import write_text
 from harness.memory import Strategy
 from harness.registry import strategy
 from strategies.forcing_kv.classes import content
 
-FILES = tempfile.TemporaryDirectory()
+FOLDER = Path(tempfile.gettempdir()) / "horizon-head-classes"
+"""One for all processes, since the name of a file is in the name of a test."""
 
 
 def classes_file(static: Sequence[Sequence[int]], heads: int, backbone: str = "custom") -> str:
     """Write a file with these static heads of each layer, and return its path."""
     text = json.dumps(content(static, heads, backbone, "", "by hand"))
-    path = Path(FILES.name) / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
-    path.write_text(text, encoding="utf-8")
+    path = FOLDER / f"{hashlib.sha256(text.encode()).hexdigest()[:16]}.json"
+    FOLDER.mkdir(exist_ok=True)
+    write_text(path, text)
     return str(path)
 
 

@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from harness.backbone.presets import CUSTOM
 from harness.errors import CheckpointError, KnobError, shown
 from harness.memory import MemorySpec
 
@@ -88,8 +89,8 @@ def checked(
         return CheckpointError(f"{path}: {reason}; make one for this model with {command(backbone)}")
 
     named = content.get("backbone")
-    # A backbone without a name of its own may take any file of its shape.
-    if named is not None and backbone not in (None, "custom", named):
+    # Without a name of its own a backbone may take any file of its shape, and a file fits any backbone.
+    if named not in (None, CUSTOM) and backbone not in (None, CUSTOM, named):
         raise wrong(f"head classes of {shown(named)}, not of {backbone}")
     said = tuple(content.get(name, here) for name, here in (("num_layers", layers), ("num_heads", heads)))
     if said != (layers, heads):
