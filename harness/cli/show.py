@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from harness.cli.backbone_files import tell_files
 from harness.cli.console.sheet import reflowed
 from harness.cli.console.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
 from harness.errors import HorizonError, RegistryError, UnknownNameError
@@ -256,6 +255,8 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
         sheet.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
     console.print(sheet)
     if files:
+        from harness.cli.backbone_files import tell_files
+
         tell_files(files, weights)
 
 

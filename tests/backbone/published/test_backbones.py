@@ -61,21 +61,27 @@ def test_a_checkpoint_that_is_not_pinned_is_checked_by_its_names_and_shapes(own,
     other = {"generator": "generator_ema", "generator_ema": "generator"}[container]
     state = {f"model.{key}": x for key, x in published.model().state_dict().items()}
     (own / path).parent.mkdir(parents=True)
-    torch.save({container: state, other: {key: x + 1 for key, x in state.items()}}, own / path)
+
+    def save(content):
+        # A new file, because models that were read from the old one go on to read it.
+        (own / path).unlink(missing_ok=True)
+        torch.save(content, own / path)
+
+    save({container: state, other: {key: x + 1 for key, x in state.items()}})
     backbone = made(name, own)
     assert backbone.name == name
     assert all(torch.equal(backbone.model.state_dict()[key.removeprefix("model.")], x) for key, x in state.items())
     assert backbone.files[path] == hashlib.sha256((own / path).read_bytes()).hexdigest()
     assert "container" not in backbone.options
     # A file with the other container alone leaves nothing open.
-    torch.save({other: state}, own / path)
+    save({other: state})
     assert made(name, own).options["container"] == other
     assert weights_hash(made(name, own)) != weights_hash(backbone)
-    torch.save({container: {**state, "model.head.head.bias": torch.zeros(3)}}, own / path)
+    save({container: {**state, "model.head.head.bias": torch.zeros(3)}})
     with pytest.raises(CheckpointError, match=r"head\.head\.bias"):
         made(name, own)
     del state["model.head.head.bias"]
-    torch.save({container: state}, own / path)
+    save({container: state})
     with pytest.raises(CheckpointError, match=r"missing head\.head\.bias"):
         made(name, own)
 
