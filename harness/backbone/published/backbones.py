@@ -177,7 +177,7 @@ def _assembled(
         # On meta no file is read, so the requested container is the only one known.
         options |= _recorded(published, container or published.container)
         return Backbone(model=build(config_of(weights), device="meta", dtype=dtype), options=options, **about)
-        # Checked first, because hashing and reading 29 GB takes long.
+    # Imported first, because a missing package should be named before 29 GB are hashed and read.
     from harness.backbone.published.text import Umt5, transformers_version
 
     transformers_version()
