@@ -141,6 +141,10 @@ class WatchedStrategy(Strategy):
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.inner.position_limit(spec)
 
+    @property
+    def switch_note(self) -> str:
+        return self.inner.switch_note
+
     def parts(self) -> Mapping[str, Strategy]:
         return self.inner.parts()
 

@@ -256,6 +256,11 @@ class Strategy(ABC):
         """
         return None
 
+    @property
+    def switch_note(self) -> str:
+        """What a prompt switch does that is not as published, in one line; empty where there is nothing to say."""
+        return ""
+
     def parts(self) -> Mapping[str, Strategy]:
         """Return the strategies that this one is made of; a cell records their knobs and code.
 

@@ -60,6 +60,7 @@ ARMS = (
     "attention_sink",
     "attention_sink.window=21,sink=10",
     "attention_sink.window=6",
+    "attention_sink.pinned_at=20",
     "infinity_rope",
     "infinity_rope.pinned_at=21",
     "memrope",

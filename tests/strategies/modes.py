@@ -15,7 +15,7 @@ class Mode:
     """One way to use a strategy; the knobs not fixed here are drawn.
 
     switches, most_switches: fewest and most prompt switches. chunks: most chunks. layers: most layers. dtypes: of the
-    model.
+    model. pinned: whether recent frames are pinned below a temporal id, which is drawn.
     """
 
     strategy: str
@@ -25,9 +25,10 @@ class Mode:
     chunks: int = 10
     layers: int = 2
     dtypes: tuple[str, ...] = ("float32", "float64")
+    pinned: bool = False
 
     def __str__(self) -> str:
-        return "-".join([self.strategy, *map(str, self.fixed.values())])
+        return "-".join([self.strategy, *map(str, self.fixed.values()), *["pinned"] * self.pinned])
 
     def made(self, knobs: dict[str, Any]) -> dict[str, Any]:
         """Knobs as the strategy itself takes them."""
@@ -62,6 +63,7 @@ WINDOWS = [
         for positions in POSITIONS
         for on_switch, switches in SWITCHING
     ),
+    *(Mode("attention_sink", {"on_switch": on_switch}, switches, pinned=True) for on_switch, switches in SWITCHING),
     Mode("infinity_rope", {"pinned_at": None}, 1),
     Mode("infinity_rope", {}, 1),
     *(Mode("rolling_sink", {"positions": positions}, chunks=14) for positions in POSITIONS),
@@ -166,7 +168,12 @@ def knobs(draw: st.DrawFn, mode: Mode, chunk: int, layers: int, dim: int, head: 
         return draw(deep(chunk)) | mode.fixed
     if mode.strategy in ("dummy_forcing", "forcing_kv"):
         return draw(by_head(mode.strategy, chunk, layers, dim // head)) | mode.fixed
-    return draw(windows(mode.strategy, chunk)) | mode.fixed
+    drawn = draw(windows(mode.strategy, chunk)) | mode.fixed
+    if mode.pinned:
+        room = drawn["window"] - drawn["sink"] if drawn["on_switch"].startswith("recache") else chunk
+        least = drawn["sink"] + room - 1
+        drawn |= {"positions": draw(st.sampled_from(POSITIONS)), "pinned_at": draw(st.integers(least, least + 12))}
+    return drawn
 
 
 @st.composite

@@ -91,7 +91,7 @@ def test_a_chunk_is_part_of_what_a_model_is(weights: Path, framewise: Backbone) 
     assert not torch.equal(*(drawn(each, registry.strategy("full"), 6) for each in (usual, framewise)))
 
 
-@pytest.mark.parametrize("name", ["self-forcing", "longlive", "wan-1.3b"])
+@pytest.mark.parametrize("name", ["self-forcing", "longlive", "causal-forcing", "sgf", "wan-1.3b"])
 def test_chunks_that_no_published_model_has_are_refused(name: str) -> None:
     for wrong in (0, -1, 2, 4, 21, 1.5, "1", True, None):
         options: dict[str, Any] = {"chunk": wrong}
