@@ -96,6 +96,8 @@ class ForcingKV(Strategy):
         if path is None:
             about = "every second head static, since its weights are random" * (backbone.name in files.RANDOM)
             return Weights(False, about or f"no head classes; {files.command(backbone.name)} makes them", "none")
+        # A campaign asks for this before its first cell, so that a wrong file stops it at once.
+        files.static_heads(self.classes, backbone.memory_spec())
         content, model = files.read(path), backbone.model
         here = content.get("weights")
         if here is not None and model.device.type != "meta":

@@ -100,6 +100,8 @@ def test_a_bad_file_of_head_classes_is_refused_in_one_line(tmp_path: Path, conte
         bench.roll(1)
     assert "horizon calibrate forcing_kv --backbone" in str(told.value)
     assert "\n" not in str(told.value)
+    with pytest.raises(CheckpointError, match=reason):
+        bench.strategy.weights(bench.backbone)
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
