@@ -143,6 +143,28 @@ class Layout(ABC):
             [B, frames, S, heads, channels].
         """
 
+    def one_head(self) -> tuple[int, Layout]:
+        """Return how many heads there are, and the layout of the entries of a single one, for contexts by head.
+
+        Entries of a layout that has it are [B, frames, S, heads, ...] in all their tensors.
+
+        Returns
+        -------
+        int
+            Heads of a layer.
+        Layout
+            Of which a token has one head.
+
+        Raises
+        ------
+        KnobError
+            By default, for a layout that does not hold its heads apart.
+        """
+        raise KnobError(
+            f"{type(self).__name__} does not hold the keys of each head apart, so contexts cannot differ by head; "
+            "choose another policy for that layout"
+        )
+
     def rotated(self, x: Tensor, positions: Tensor) -> Tensor:
         """Return keys or queries rotated to where their tokens stand, for policies that score keys against queries.
 

@@ -51,6 +51,10 @@ class Strategy(ABC):
         Where it is from, as a link.
     reads_query : bool
         Whether recall and remember are given the query (then passes are compiled a layer at a time).
+    reads_commit_query : bool
+        Whether remember alone is given the query (this costs nothing).
+    footprint_is_most : bool
+        Whether `footprint` is the most that may be held, because what is kept depends on the video; else it is exact.
     bounded : bool
         Whether the memory stays the same size however long the video, an archive on the host aside.
 
@@ -62,6 +66,8 @@ class Strategy(ABC):
 
     paper: ClassVar[str]
     reads_query: ClassVar[bool] = False
+    reads_commit_query: ClassVar[bool] = False
+    footprint_is_most: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:

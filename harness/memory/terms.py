@@ -72,6 +72,8 @@ class MemorySpec:
         Latent frames of the longest context that the backbone was trained with; None where that is not known.
     latent_channels
         Channels of a latent frame, for memories that describe frames by their latents; None where that is not known.
+    backbone
+        Name of the backbone, for memories that read files made for it; None where that is not known.
 
     Raises
     ------
@@ -90,6 +92,7 @@ class MemorySpec:
     module: nn.Module | None = None
     trained_frames: int | None = None
     latent_channels: int | None = None
+    backbone: str | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():
@@ -111,6 +114,24 @@ class MemorySpec:
             Bytes.
         """
         return self.layers * self.batch * tokens * self.layout.scalars * (dtype or self.dtype).itemsize
+
+    def places(self, frames: Sequence[int]) -> Tensor:
+        """Return where the tokens of whole frames stand, for memories that score tokens or place them singly.
+
+        Parameters
+        ----------
+        frames
+            Temporal id of each frame.
+
+        Returns
+        -------
+        Tensor
+            (time, row, column) of every token, [1, N, 3], on the device of the memory. A spec without `grid` has none.
+        """
+        assert self.grid is not None
+        axes = (torch.tensor(list(frames), dtype=torch.int64), *map(torch.arange, self.grid))
+        # Made on the CPU, where it costs nothing, and copied at once.
+        return torch.cartesian_prod(*axes).view(1, -1, 3).to(self.device)
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from torch import Tensor
 from .banks import BankKnobs, Banks
 from .deep_forcing import Deep, DeepKnobs
 from .dit import Config, Weights, model_dtype
+from .heads import Dummies, DummyKnobs, KindKnobs, Kinds
 from .knobs import parse_knobs
 from .latents import Latents
 from .matching import Encode, Script
@@ -77,6 +78,10 @@ def opened(
         return Retrieval(weights, config, RetrievalKnobs(**knobs), n)
     if strategy == "memflow":
         return Banks(weights, config, BankKnobs(**knobs), n)
+    if strategy == "dummy_forcing":
+        return Dummies(weights, config, DummyKnobs(**knobs), n)
+    if strategy == "forcing_kv":
+        return Kinds(weights, config, KindKnobs(**knobs), n)
     if strategy == "echo_infinity":
         return Queries(weights, config, QueryKnobs(**knobs), n)
     if strategy == "deep_forcing":
