@@ -129,6 +129,13 @@ class WatchedStrategy(Strategy):
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.inner.position_limit(spec)
 
+    @property
+    def kept_sink(self) -> int:
+        return self.inner.kept_sink
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        return self.inner.cached(spec)
+
     def parts(self) -> Mapping[str, Strategy]:
         return self.inner.parts()
 

@@ -235,6 +235,29 @@ class Strategy(ABC):
         """
         raise BudgetError(f"{type(self).__name__} does not say which of its parts grow or shrink")
 
+    @property
+    def kept_sink(self) -> int:
+        """Latent frames of the beginning that the memory holds for good, whole and as they are: its knob `sink`.
+
+        0 where it has none, and for a strategy whose sink is something else.
+        """
+        return int(getattr(self, "sink", 0))
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        """Return the spec with the form in which this strategy keeps frames.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        MemorySpec
+            The same one by default; one with a `store` for a strategy that packs.
+        """
+        return spec
+
     def position_limit(self, spec: MemorySpec) -> int | None:
         """Return a number below which all temporal ids stay however long the video.
 

@@ -15,6 +15,7 @@ from harness.backbone.layout import LaidOut, fill, gather, room
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, Time
 from harness.memory import At, Context, Entries, Memory, MemorySpec
+from harness.memory.packed import PackedEntries
 
 Lifetime = Literal["chunk", "pass"]
 """How long a laid-out context lives: a chunk, in buffers of each layer's own; or a pass, in one that all share."""
@@ -101,7 +102,7 @@ class Passes:
 
     def _lay_out(self, layer: int, frames: int, compile: bool) -> LaidOut:
         context, spec, buffers = self._recalled[layer], self.spec, self._buffers[layer]
-        slots = [slot.tensors for slot in context.slots]
+        slots = [slot if isinstance(slot, PackedEntries) else slot.tensors for slot in context.slots]
         needed = (context.frames + frames) * spec.frame_tokens
         fits = not self.grad and needed <= buffers[0].shape[1]
         if fits:

@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.memory import At, Boundary, Context, Entries, Memory
 from harness.memory.frames import FrameCache
 from harness.memory.proxy import Watched
+from harness.memory.terms import DTYPES
 from harness.rollout import EncodedCue
 from harness.verify.bench import Workbench
 
@@ -45,6 +46,11 @@ def _same(ours: list[Tensor], theirs: list[Tensor], what: str, tolerance: float 
         difference = (a - b).abs().max().item()
         if not difference <= tolerance:
             raise BrokenError(f"{what}: chunk {number} differs by {difference:.2g} (allowed: {tolerance:.2g})")
+
+
+def _takes_nan(x: Tensor) -> bool:
+    """Return whether a stored tensor consists of numbers to compute with, not of the codes of packed ones."""
+    return x.dtype in DTYPES.values()
 
 
 def prefix_causality(bench: Workbench) -> str:
@@ -107,12 +113,12 @@ def evicted_not_read(bench: Workbench) -> str:
             super().remember(layer, entries, query, at)
             entries.map(lambda x: x.fill_(torch.nan))
             held = dict(self.inner.held(layer))
-            kept_on = [x for kept in held.values() for x in kept.tensors]
+            kept_on = [x for kept in held.values() for x in kept.stored]
             # What is archived may be read at any time.
             alive = {x.data_ptr() for x in (*kept_on, *self.inner.archived().values())}
             for key in [key for key in self.seen if key[0] == layer and key[1] not in held]:
-                for x in self.seen.pop(key).tensors:
-                    if x.data_ptr() not in alive:
+                for x in self.seen.pop(key).stored:
+                    if x.data_ptr() not in alive and _takes_nan(x):
                         x.fill_(torch.nan)
                         poisoned[0] += 1
             self.seen |= {(layer, frame): kept for frame, kept in held.items()}
@@ -153,7 +159,9 @@ def kept_is_read(bench: Workbench) -> str:
             held.update((layer, frame) for layer in range(bench.layers) for frame in self.inner.held(layer))
             if self.here is not None:
                 layer, frame = self.here
-                self.inner.held(layer)[frame].map(lambda x: x.add_(self.by))
+                # Codes of packed frames are left as they are, and their scales are disturbed.
+                for x in filter(_takes_nan, self.inner.held(layer)[frame].stored):
+                    x.add_(self.by)
 
     bench.latents(further, resume=state, watch=Nudge)
     waits = 0
