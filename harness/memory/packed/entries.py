@@ -6,7 +6,6 @@ Shapes: B batch rows, S tokens of a latent frame.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import groupby
 from typing import Any, NamedTuple
 
 import torch
@@ -97,10 +96,14 @@ class PackedEntries(Entries):
         return {"packing": str(self.packing), "runs": [[run.packed, list(run.stored)] for run in self.runs]}
 
     def joined(self, parts: Sequence[Entries]) -> Entries:
-        runs = [run for part in parts for run in _runs(part)]
-        alike = [(form, [run.stored for run in group]) for form, group in groupby(runs, lambda run: run.packed)]
-        made = [Run(form, tuple(torch.cat(each, 1) for each in zip(*group, strict=True))) for form, group in alike]
-        return PackedEntries(self.packing, made)
+        # A plain loop, since compiled passes put frames together, too.
+        groups: list[list[Run]] = []
+        for part in parts:
+            for run in _runs(part):
+                if not groups or groups[-1][0].packed != run.packed:
+                    groups.append([])
+                groups[-1].append(run)
+        return PackedEntries(self.packing, [_run_of(group) for group in groups])
 
 
 def packed(entries: Entries, packing: Packing, exact: int = 0) -> Entries:
@@ -164,6 +167,12 @@ def _named(packing: Any) -> str:
 
 def _runs(entries: Entries) -> Sequence[Run]:
     return entries.runs if isinstance(entries, PackedEntries) else (Run(False, entries.tensors),)
+
+
+def _run_of(runs: Sequence[Run]) -> Run:
+    """Return one run of all frames of runs in the same form."""
+    each = zip(*[run.stored for run in runs], strict=True)
+    return Run(runs[0].packed, tuple(torch.cat(parts, 1) for parts in each))
 
 
 def _made(packing: Packing, runs: Sequence[Run]) -> Entries:
