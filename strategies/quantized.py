@@ -23,7 +23,7 @@ from torch import Tensor
 from harness import registry
 from harness.errors import BudgetError, KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitch, Strategy, Weights
-from harness.memory.budget import META, readable
+from harness.memory.budget import META, fitted, readable
 from harness.memory.packed import Packing, Store, check_packing, packed, restored
 from harness.memory.proxy import Watched
 
@@ -114,11 +114,18 @@ class Quantized(Strategy):
     def at_budget(self, spec: MemorySpec, budget: int) -> Quantized:
         """Return the policy at these bytes, which hold more frames in fewer bits; what stays exact counts in full."""
         self.open(replace(spec, device=META))  # or say why not
+        policy = type(self.policy)
+        if self.bounded and policy.at_budget is Strategy.at_budget and policy.resized is not Strategy.resized:
+            sized = cast(Quantized, fitted(self, spec, budget, resizable=True))
+            return self if sized == self else sized
         left = budget - self.exact_bytes(spec, spec.chunk + self.policy.kept_sink)
         if left <= 0:
             raise BudgetError(f"the frames that stay exact take all of {readable(budget)}; leave one of the knobs out")
         found = self.policy.at_budget(self.cached(spec), left)
         return self if found == self.policy else replace(self, policy=found)
+
+    def resized(self, spec: MemorySpec, frames: int) -> Quantized:
+        return replace(self, policy=self.policy.resized(self.cached(spec), frames))
 
     def adapt(self, backbone: Backbone) -> Backbone:
         return self.policy.adapt(backbone)

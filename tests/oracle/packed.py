@@ -60,7 +60,7 @@ def rounded(group: Sequence[float], store: str) -> list[float]:
 
 
 def packed(frame: FrameKV, store: str) -> FrameKV:
-    """Keys and values [N, heads, head_dim] of a frame: a scale a channel of the keys, and a head of a token's values."""
+    """Keys and values [N, heads, head_dim]: a scale a channel of the keys, and a head of each token of the values."""
     keys, values = frame[0].clone(), frame[1].clone()
     tokens, heads, channels = keys.shape
     for head in range(heads):

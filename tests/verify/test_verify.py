@@ -46,6 +46,7 @@ BATCH = "a batch of two = two batches of one"
 
 NOT_FULL = {FULL, POSITIONS}
 DEFAULTS = {"full": {BOUNDED, POSITIONS}, "deep_forcing": {POSITIONS}, "longlive_rag": {FULL}, "memflow": NOT_FULL}
+DEFAULTS["quantized"] = {FULL}
 MODES = {
     "attention_sink.window=9,positions=absolute,on_switch=recache": {POSITIONS},
     "attention_sink.window=9,on_switch=recache_all": set(),
@@ -73,6 +74,15 @@ MODES = {
     "memflow.pipeline=interactive,retake=false,switch_query=prompt": NOT_FULL,
     "memflow.window=9,sink=1,bank=2,on_switch=zero_sink": NOT_FULL,
     "memflow.window=3,sink=0,bank=1,on_switch=keep": {*NOT_FULL, KEPT},
+    "quantized.policy=memrope,store=int4,exact_sink=true,exact_recent=true": {FULL},
+    "quantized.policy=[ema_sink.accumulator=cache],store=fp8": {FULL},
+    "quantized.policy=[attention_sink.on_switch=recache_all],store=int4,exact_sink=true": {FULL},
+    "quantized.policy=deep_forcing,store=int4": {FULL, POSITIONS},
+    "quantized.policy=longlive_rag,exact_sink=true": {FULL},
+    "quantized.policy=memflow,store=fp8": NOT_FULL,
+    "quantized.policy=echo_infinity,store=int4": {FULL},
+    "quantized.policy=echo_forcing,store=fp8": {FULL},
+    "quantized.policy=videomla": {FULL},
 }
 """The invariants that do not apply; to the other strategies, with their default knobs, all of them do."""
 
