@@ -71,9 +71,13 @@ def packed(frame: FrameKV, store: str) -> FrameKV:
     return keys, values
 
 
-def whole(slot: Slot) -> FrameSlot:
-    """The frame that a slot holds as it was committed, and a frame that does not exist for a slot of averages."""
-    if isinstance(slot, AbsorbingSlot) and not slot.absorbed:
+def whole(slot: Slot, view: View) -> FrameSlot:
+    """The frame that a slot holds as it was committed, and a frame that does not exist for a slot of averages.
+
+    A sink is whole frames until something leaves; then all its frames are averages at once.
+    """
+    averages = any(isinstance(each, AbsorbingSlot) and each.absorbed for each in view.slots)
+    if isinstance(slot, AbsorbingSlot) and not averages:
         return FrameSlot(slot.frame)
     return slot if isinstance(slot, FrameSlot) else FrameSlot(-1)
 
@@ -110,7 +114,7 @@ class Packed(Windowed):
         head_dim = self.config["dim"] // self.config["num_heads"]
         blank = torch.zeros(rows * columns, self.config["num_heads"], head_dim, dtype=latents.dtype)
         context = [
-            [recent.get(whole(slot)) or slot_kv(slot, layer_store, blank) for slot in view.slots]
+            [recent.get(whole(slot, view)) or slot_kv(slot, layer_store, blank) for slot in view.slots]
             for layer_store, recent in zip(self.store, self.recent, strict=True)
         ]
         seen = (view.current_positions, context, view.positions)

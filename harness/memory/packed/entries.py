@@ -71,7 +71,7 @@ class PackedEntries(Entries):
             part = slice(max(0, first - begin), min(size, last - begin))
             begin += size
             if part.start < part.stop:
-                found.append(run.by_frame(lambda x, part=part: x[:, part]))
+                found.append(Run(run.packed, tuple(x[:, part] for x in run.stored)))
         if not found:
             found = [self.runs[0].by_frame(lambda x: x[:, :0])]
         return _made(self.packing, found)
