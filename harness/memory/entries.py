@@ -139,7 +139,18 @@ class Entries:
         return next(of_subclass, parts[0]).joined(parts)
 
     def joined(self, parts: Sequence[Entries]) -> Entries:
-        """Return the same as `cat`, which asks the first part whose class has a form of its own."""
+        """Return the same as `cat`, which asks the first part whose class has a form of its own.
+
+        Parameters
+        ----------
+        parts
+            Entries of one layout, in any form.
+
+        Returns
+        -------
+        Entries
+            Of as many frames as all parts together.
+        """
         return Entries(*(torch.cat(tensors, 1) for tensors in zip(*(part.tensors for part in parts), strict=True)))
 
 
