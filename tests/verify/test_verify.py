@@ -80,7 +80,6 @@ MODES = {
     "quantized.policy=deep_forcing,store=int4": {FULL, POSITIONS},
     "quantized.policy=longlive_rag,exact_sink=true": {FULL},
     "quantized.policy=memflow,store=fp8": NOT_FULL,
-    "quantized.policy=echo_infinity,store=int4": {FULL},
     "quantized.policy=echo_forcing,store=fp8": {FULL},
     "quantized.policy=videomla": {FULL},
 }

@@ -123,7 +123,8 @@ def _packed(x: Tensor, axis: Axis, store: Store, scales: torch.dtype) -> tuple[T
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     if store == "fp8":
         step = _step(wide.abs().amax(over, keepdim=True) / LARGEST, scales)
-        return (wide / step).clamp_(-LARGEST, LARGEST).to(FP8), step.to(scales)
+        # As bytes, since gathering is not implemented for 8-bit floats.
+        return (wide / step).clamp_(-LARGEST, LARGEST).to(FP8).view(torch.uint8), step.to(scales)
     levels = LEVELS[store]
     least, most = _below(wide.amin(over, keepdim=True), scales), wide.amax(over, keepdim=True)
     step = _step(most / levels - least / levels, scales)
@@ -152,7 +153,7 @@ def _unpacked(stored: Sequence[Tensor], store: Store, dtype: torch.dtype) -> Ten
     """Return numbers in a data type, which holds all codes exactly."""
     codes, step = stored[0], stored[1].to(dtype)
     if store == "fp8":
-        return codes.to(dtype) * step
+        return codes.view(FP8).to(dtype) * step
     if store == "int4":
         codes = torch.cat((codes & 15, codes >> 4), -1)
     return torch.addcmul(stored[2].to(dtype), codes.to(dtype), step)
