@@ -29,10 +29,11 @@ def grid_of(there: Sequence[tuple[Entrant, pd.DataFrame]]) -> pd.DataFrame:
     packed = set()
     for entrant, mine in there:
         policy, store = entrant.values.get("policy"), entrant.values.get("store")
-        packs = isinstance(policy, str) and isinstance(store, str)
-        row = policy.strip("[]").partition(".")[0] if packs else entrant.strategy
-        packed |= {row} if packs else set()
-        found.setdefault((row, store if packs else EXACT), float(mine["value"].mean()))
+        row, column = entrant.strategy, EXACT
+        if isinstance(policy, str) and isinstance(store, str):
+            row, column = policy.strip("[]").partition(".")[0], store
+            packed.add(row)
+        found.setdefault((row, column), float(mine["value"].mean()))
     rows = dict.fromkeys(row for row, _ in found if row in packed)
     columns = dict.fromkeys(column for row, column in found if row in packed)
     ordered = sorted(columns, key=lambda column: column != EXACT)
