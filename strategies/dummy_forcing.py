@@ -49,6 +49,7 @@ class DummyForcing(Strategy):
     """
 
     paper = "https://arxiv.org/abs/2601.20499"
+    by_heads = True
     reads_commit_query = True
     footprint_is_most = True
 
@@ -212,7 +213,10 @@ class _ByClass(FrameCache):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.classes = state["classes"]
-        self.parts = [{kind: HeadFrames.loaded(part) for kind, part in parts.items()} for parts in state["parts"]]
+        self.parts = [
+            {kind: HeadFrames.loaded(part, self.spec.packing) for kind, part in parts.items()}
+            for parts in state["parts"]
+        ]
 
 
 def decided(shares: Tensor, dummies: int) -> list[list[list[int]]]:

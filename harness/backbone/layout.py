@@ -12,10 +12,16 @@ from harness.backbone.attention import Attention
 from harness.backbone.rope import rotate, token_radians, token_rotation
 from harness.memory.entries import Entries, Layout
 from harness.memory.heads import Heads
+from harness.memory.packed import PackedEntries
+
+Slot = tuple[Tensor, ...] | PackedEntries
+"""Frames that are laid out: the tensors of exact entries, or packed entries, which laying out unpacks."""
 
 
 class DenseLayout(Layout):
     """Key and value of every head, keys un-rotated: 2 * heads * channels scalars a token a layer."""
+
+    axes = ("channel", "token")
 
     def __init__(self, heads: int, channels: int) -> None:
         self.shapes = ((heads, channels), (heads, channels))
@@ -94,15 +100,19 @@ def part(buffers: tuple[Tensor, ...], layout: Layout, rows: int, tokens: int, fi
     )
 
 
-def gather(slots: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def gather(slots: Sequence[Slot]) -> tuple[Tensor, ...]:
     """Return slots of [B, frames, S, ...] as one sequence of tokens, [B, N, ...]."""
+    if not all(isinstance(slot, tuple) for slot in slots):
+        # Put together while they are packed, so that they are unpacked at once.
+        whole = Entries.cat([Entries(*slot) if isinstance(slot, tuple) else slot for slot in slots])
+        return tuple(x.flatten(1, 2) for x in whole.tensors)
     return tuple(torch.cat(parts, 1).flatten(1, 2) for parts in zip(*slots, strict=True))
 
 
 def fill(
     layout: Layout,
     buffers: tuple[Tensor, ...],
-    slots: Sequence[tuple[Tensor, ...]],
+    slots: Sequence[Slot],
     rotation: Tensor,
     weights: Tensor | None,
 ) -> None:

@@ -19,6 +19,7 @@ from torch import Tensor
 
 from harness.errors import ShapeError
 from harness.memory.entries import Entries
+from harness.memory.packed import Packing, restored
 from harness.memory.terms import MemorySpec
 
 QUERIES = 128
@@ -80,7 +81,7 @@ class Heads:
         Entries
             A copy, [n, frames, S, 1, ...].
         """
-        return entries.map(lambda x: self.taken(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).contiguous())
+        return entries.by_frame(lambda x: self.taken(x.flatten(1, 2)).unflatten(1, x.shape[1:3]).contiguous())
 
 
 def merged(parts: Sequence[tuple[Heads, Entries]], rows: int) -> Entries:
@@ -255,15 +256,15 @@ class HeadFrames:
 
     def stored(self) -> Iterable[Tensor]:
         """Return all tensors."""
-        return [x for entries in self.kept.values() for x in entries.tensors]
+        return [x for entries in self.kept.values() for x in entries.stored]
 
     def state_dict(self) -> dict[str, Any]:
         """Return heads and frames."""
-        frames = {frame: list(entries.tensors) for frame, entries in self.kept.items()}
+        frames = {frame: entries.state() for frame, entries in self.kept.items()}
         return {"heads": list(self.heads.numbers), "of": self.heads.of, "frames": frames}
 
     @classmethod
-    def loaded(cls, state: Mapping[str, Any]) -> HeadFrames:
-        """Return the frames of a state."""
-        kept = {frame: Entries(*tensors) for frame, tensors in state["frames"].items()}
+    def loaded(cls, state: Mapping[str, Any], packing: Packing | None) -> HeadFrames:
+        """Return the frames of a state. packing: of the memory that goes on."""
+        kept = {frame: restored(each, packing) for frame, each in state["frames"].items()}
         return cls(Heads(tuple(state["heads"]), state["of"]), kept)

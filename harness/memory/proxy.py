@@ -102,6 +102,10 @@ class WatchedStrategy(Strategy):
         return self.inner.reads_query
 
     @property
+    def by_heads(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.inner.by_heads
+
+    @property
     def reads_commit_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
         return self.inner.reads_commit_query
 
@@ -144,6 +148,13 @@ class WatchedStrategy(Strategy):
     @property
     def switch_note(self) -> str:
         return self.inner.switch_note
+
+    @property
+    def kept_sink(self) -> int:
+        return self.inner.kept_sink
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        return self.inner.cached(spec)
 
     def parts(self) -> Mapping[str, Strategy]:
         return self.inner.parts()

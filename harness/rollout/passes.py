@@ -15,6 +15,7 @@ from harness.backbone.layout import LaidOut, LaidOutByHeads, fill, gather, part,
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, Time
 from harness.memory import At, Context, Entries, GroupedContext, HeadGroup, Layout, Memory, MemorySpec
+from harness.memory.packed import PackedEntries
 
 Lifetime = Literal["chunk", "pass"]
 """How long a laid-out context lives: a chunk, in buffers of each layer's own; or a pass, in one that all share."""
@@ -122,7 +123,7 @@ class Passes:
         frames: int,
         compile: bool,
     ) -> LaidOut:
-        slots = [slot.tensors for slot in context.slots]
+        slots = [slot if isinstance(slot, PackedEntries) else slot.tensors for slot in context.slots]
         needed = (context.frames + frames) * self.spec.frame_tokens
         fits = not self.grad and needed <= buffers[0].shape[1]
         if fits:

@@ -18,6 +18,7 @@ from torch import Tensor
 from harness.memory import At, Boundary, Context, Entries, GroupedContext, Memory
 from harness.memory.frames import FrameCache
 from harness.memory.proxy import Watched
+from harness.memory.terms import DTYPES
 from harness.rollout import EncodedCue
 from harness.verify.bench import Workbench
 from harness.verify.parts import Place, heads_with_nan, held_in, pieces_of, times_of, whole_frames
@@ -46,6 +47,11 @@ def _same(ours: list[Tensor], theirs: list[Tensor], what: str, tolerance: float 
         difference = (a - b).abs().max().item()
         if not difference <= tolerance:
             raise BrokenError(f"{what}: chunk {number} differs by {difference:.2g} (allowed: {tolerance:.2g})")
+
+
+def _takes_nan(x: Tensor) -> bool:
+    """Return whether a stored tensor consists of numbers to compute with, not of the codes of packed ones."""
+    return x.dtype in DTYPES.values()
 
 
 def prefix_causality(bench: Workbench) -> str:
@@ -108,12 +114,12 @@ def evicted_not_read(bench: Workbench) -> str:
             super().remember(layer, entries, query, at)
             entries.map(lambda x: x.fill_(torch.nan))
             held = held_in(self.inner, layer)
-            kept_on = [x for kept in held.values() for x in kept.tensors]
+            kept_on = [x for kept in held.values() for x in kept.stored]
             # What is archived may be read at any time.
             alive = {x.data_ptr() for x in (*kept_on, *self.inner.archived().values())}
             for key in [key for key in self.seen if key[0] == layer and key[1] not in held]:
-                for x in self.seen.pop(key).tensors:
-                    if x.data_ptr() not in alive:
+                for x in self.seen.pop(key).stored:
+                    if x.data_ptr() not in alive and _takes_nan(x):
                         x.fill_(torch.nan)
                         poisoned[0] += 1
             self.seen |= {(layer, place): kept for place, kept in held.items()}
@@ -159,12 +165,14 @@ def kept_is_read(bench: Workbench) -> str:
             super().load_state_dict(state)
             for layer, (place, kept) in _all_held(self.inner, bench.layers):
                 # What is held for all heads is tried at once.
-                tried = [-1] if place.part < 0 else range(len(kept.tensors[0]))
+                tried = [-1] if place.part < 0 else range(len(kept.stored[0]))
                 held.update((layer, place, row) for row in tried)
                 if self.here is not None and self.here[:2] == (layer, place):
                     self.head = None if self.here[2] < 0 else self.number(*self.here)
                     rows = slice(None) if self.here[2] < 0 else slice(self.here[2], self.here[2] + 1)
-                    kept.map(lambda x, rows=rows: x[rows].add_(self.by))  # type: ignore[misc]
+                    # Codes of packed frames are left as they are, and their scales are disturbed.
+                    for x in filter(_takes_nan, kept.stored):
+                        x[rows].add_(self.by)
 
         def number(self, layer: int, place: Place, row: int) -> int:
             return self.inner.held_by_heads(layer)[place.part].heads.numbers[row]

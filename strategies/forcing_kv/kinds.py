@@ -11,6 +11,7 @@ from torch import Tensor
 
 from harness.memory import Entries, Heads
 from harness.memory.heads import HeadFrames
+from harness.memory.packed import Packing, restored
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Kind:
 
     def stored(self) -> Iterable[Tensor]:
         """Return all tensors."""
-        patches = [] if self.patches is None else self.patches.tensors
+        patches = [] if self.patches is None else self.patches.stored
         return [*self.sink.stored(), *self.latest.stored(), *patches]
 
     def state_dict(self) -> dict[str, Any]:
@@ -42,20 +43,19 @@ class Kind:
             "latest": self.latest.state_dict(),
             "tail": self.tail,
             "dynamic": self.dynamic,
-            "patches": [] if self.patches is None else list(self.patches.tensors),
+            "patches": [] if self.patches is None else [self.patches.state()],
         }
 
     @classmethod
-    def loaded(cls, state: Mapping[str, Any]) -> Kind:
-        """Return what a state holds."""
-        patches = Entries(*state["patches"]) if state["patches"] else None
-        frames = (HeadFrames.loaded(state[name]) for name in ("sink", "latest"))
-        sink, latest = frames
+    def loaded(cls, state: Mapping[str, Any], packing: Packing | None) -> Kind:
+        """Return what a state holds. packing: of the memory that goes on."""
+        patches = restored(state["patches"][0], packing) if state["patches"] else None
+        sink, latest = (HeadFrames.loaded(state[name], packing) for name in ("sink", "latest"))
         return cls(sink, latest, state["tail"], state["dynamic"], patches)
 
 
-def packed(entries: Entries, chosen: Tensor, patches: int) -> Entries:
-    """Return chosen patches of frames of n heads, packed into whole frames.
+def gathered(entries: Entries, chosen: Tensor, patches: int) -> Entries:
+    """Return chosen patches of frames of n heads, put together to whole frames.
 
     Parameters
     ----------

@@ -14,7 +14,8 @@ from torch import Tensor
 
 from harness.memory import At, Context, Entries, GroupedContext, HeadGroup, Heads, Memory, MemorySpec, PromptSwitch
 from harness.memory.heads import HeadFrames, HeldByHeads, merged
-from strategies.forcing_kv.kinds import Kind, packed
+from harness.memory.packed import restored
+from strategies.forcing_kv.kinds import Kind, gathered
 
 OnSwitch = Literal["recache", "recache_all", "keep"]
 """What becomes of the sink at a prompt switch, if anything changes."""
@@ -107,7 +108,7 @@ class ByKind(Memory):
         """Take in frames of all heads."""
         sink, latest = self.sink[layer], self.latest[layer]
         for frame in range(entries.frames):
-            whole = entries[frame : frame + 1].map(lambda x: x.clone(memory_format=torch.contiguous_format))
+            whole = entries[frame : frame + 1].copy()
             grows = len(sink) < self.sizes.sink and start + frame not in sink and not (self.grouped or latest)
             (sink if grows else latest)[start + frame] = whole
         for frame in list(latest)[: -self.sizes.tail]:
@@ -138,7 +139,8 @@ class ByKind(Memory):
                 ids = [*kind.latest.kept, *range(at.start, at.start + at.frames)]
                 if self.chosen is None:
                     self.chosen = self.choose(whole, ids[: at.frames + 1])
-                kind.patches = packed(whole[: at.frames], kind.heads.of_rows(self.chosen), self.sizes.patches)
+                patches = gathered(whole[: at.frames], kind.heads.of_rows(self.chosen), self.sizes.patches)
+                kind.patches = self.spec.packed(patches)
             kind.latest.add(entries, at.start)
             kind.latest.keep_last(kind.tail)
 
@@ -168,7 +170,8 @@ class ByKind(Memory):
                 ids = list(kinds[0].sink.kept)
                 parts = [[(kind.heads, kind.sink.kept[frame]) for kind in kinds] for frame in ids]
                 self.sink[layer] = {
-                    frame: merged(each, self.spec.batch) for frame, each in zip(ids, parts, strict=True)
+                    frame: self.spec.packed(merged(each, self.spec.batch))
+                    for frame, each in zip(ids, parts, strict=True)
                 }
             self.kinds[layer], self.latest[layer] = [], {}
             if self.on_switch == "recache_all":
@@ -186,13 +189,13 @@ class ByKind(Memory):
 
     def stored(self) -> Iterable[Tensor]:
         whole = [entries for frames in (*self.sink, *self.latest) for entries in frames.values()]
-        tensors = [x for entries in whole for x in entries.tensors]
+        tensors = [x for entries in whole for x in entries.stored]
         kinds = [x for kinds in self.kinds for kind in kinds for x in kind.stored()]
         return [*tensors, *kinds, *(x for x in (self.places, self.chosen) if x is not None)]
 
     def state_dict(self) -> dict[str, Any]:
-        def tensors(layers: list[Frames]) -> list[dict[int, list[Tensor]]]:
-            return [{frame: list(entries.tensors) for frame, entries in frames.items()} for frames in layers]
+        def tensors(layers: list[Frames]) -> list[dict[int, Any]]:
+            return [{frame: entries.state() for frame, entries in frames.items()} for frames in layers]
 
         kinds = [[kind.state_dict() for kind in kinds] for kinds in self.kinds]
         whole = {"sink": tensors(self.sink), "latest": tensors(self.latest)}
@@ -201,8 +204,8 @@ class ByKind(Memory):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         def frames(layers: Any) -> list[Frames]:
-            return [{frame: Entries(*tensors) for frame, tensors in kept.items()} for kept in layers]
+            return [{frame: restored(each, self.spec.packing) for frame, each in kept.items()} for kept in layers]
 
         self.sink, self.latest, self.grouped = frames(state["sink"]), frames(state["latest"]), state["grouped"]
         self.places = next(iter(state["places"]), None)
-        self.kinds = [[Kind.loaded(kind) for kind in kinds] for kinds in state["kinds"]]
+        self.kinds = [[Kind.loaded(kind, self.spec.packing) for kind in kinds] for kinds in state["kinds"]]

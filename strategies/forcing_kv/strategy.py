@@ -37,6 +37,7 @@ class ForcingKV(Strategy):
     """
 
     paper = "https://arxiv.org/abs/2605.09681"
+    by_heads = True
 
     classes: str | None = None
     start: Annotated[int, Ge(0)] = 1

@@ -53,6 +53,7 @@ KEPT = {
         *("old_recent", "pool"),
     },
     "videomla": {"window", "policy"},
+    "quantized": {"policy"},
 }
 """The knobs that may change; all others say what the method is."""
 ARMS = (
@@ -99,6 +100,9 @@ ARMS = (
     "videomla",
     "videomla.policy=memrope",
     "videomla.policy=[attention_sink.window=21,sink=10]",
+    "quantized.policy=memrope",
+    "quantized.store=int4,exact_sink=true,exact_recent=true",
+    "quantized.policy=ema_sink,store=fp8,exact_recent=true",
 )
 
 
@@ -113,7 +117,7 @@ def open_on(strategy, spec):
 
 def parts(strategy, chunk):
     """The parts of a window, in latent frames, none of which may vanish."""
-    strategy = getattr(strategy, "kept", strategy)
+    strategy = getattr(strategy, "kept", getattr(strategy, "policy", strategy))
     knobs = strategy.knobs()
     if "anchors" in knobs:
         names = ("anchors", "compressed", "recent") if knobs["hierarchy"] else ("recent", "sink")

@@ -13,6 +13,7 @@ from .heads import Dummies, DummyKnobs, KindKnobs, Kinds
 from .knobs import parse_knobs
 from .latents import Latents
 from .matching import Encode, Script
+from .packed import Packed
 from .queries import Queries, QueryKnobs
 from .retrieval import Retrieval, RetrievalKnobs
 from .sampler import predict_clean, renoise, sigma_at, warp_steps
@@ -88,6 +89,8 @@ def opened(
         return Deep(weights, config, DeepKnobs(**knobs), n)
     if strategy == "echo_forcing":
         return Scenes(weights, config, SceneKnobs(**knobs), n, script)
+    if strategy == "quantized":
+        return Packed(weights, config, knobs, n)
     if strategy == "videomla":
         inner = {name: value for name, value in knobs.items() if name not in ("policy", *LATENT_SIZES)}
         return Latents(weights, config, parse_knobs(knobs["policy"], inner, n), n)

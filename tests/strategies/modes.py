@@ -38,13 +38,13 @@ class Mode:
             return {name: value for name, value in knobs.items() if name != "static"} | {
                 "classes": drawn_file(knobs["static"])
             }
-        if self.strategy != "videomla":
+        if self.strategy not in OUTER:
             return knobs
-        sizes = {name: knobs[name] for name in SIZES if name in knobs}
-        inner = {name: value for name, value in knobs.items() if name not in ("policy", *SIZES)}
+        outer = {name: knobs[name] for name in OUTER[self.strategy] if name in knobs}
+        inner = {name: value for name, value in knobs.items() if name not in ("policy", *outer)}
         text = ",".join(f"{name}={'none' if value is None else value}" for name, value in inner.items())
         policy = f"[{knobs['policy']}.{text}]" if inner else knobs["policy"]
-        return {"policy": policy, "parameters": "random", **sizes}
+        return {"policy": policy, **outer} | ({"parameters": "random"} if self.strategy == "videomla" else {})
 
 
 def drawn_file(static: tuple[tuple[bool, ...], ...]) -> str:
@@ -52,7 +52,11 @@ def drawn_file(static: tuple[tuple[bool, ...], ...]) -> str:
     return classes_file([[head for head, found in enumerate(layer) if found] for layer in static], len(static[0]))
 
 
-SIZES = ("latent", "query_latent", "rope", "latent_norm")
+OUTER = {
+    "videomla": ("latent", "query_latent", "rope", "latent_norm"),
+    "quantized": ("store", "exact_sink", "exact_recent"),
+}
+"""Knobs of strategies that have a policy; all others are the policy's."""
 SWITCHING = [("keep", 0), ("flush", 1), ("recache", 1), ("recache_all", 1)]
 POSITIONS = ("absolute", "relative")
 WINDOWS = [
@@ -136,7 +140,13 @@ LATENTS = [
     )
     for evaluation in ("explicit", "absorbed")
 ]  # fmt: skip
-MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *CHOSEN, *HEADS, *LATENTS]
+# In float32 a number may lie so near the middle between two codes that rounding decides.
+PACKED = [
+    Mode("quantized", {"policy": policy, "store": store}, switches, dtypes=("float64",))
+    for policy, switches in (("attention_sink", 1), ("memrope", 0), ("ema_sink", 0))
+    for store in ("int8", "int4", "fp8")
+]
+MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *CHOSEN, *HEADS, *LATENTS, *PACKED]
 
 
 @st.composite
@@ -160,6 +170,17 @@ def knobs(draw: st.DrawFn, mode: Mode, chunk: int, layers: int, dim: int, head: 
             "latent_norm": draw(st.booleans()),
         }
         return drawn | sizes | {"policy": policy}
+    if mode.strategy == "quantized":
+        drawn = draw(windows(mode.fixed["policy"], chunk))
+        if mode.fixed["policy"] == "attention_sink":
+            on_switch = draw(st.sampled_from([name for name, _ in SWITCHING]))
+            drawn |= {"positions": draw(st.sampled_from(POSITIONS)), "on_switch": on_switch}
+        if mode.fixed["policy"] == "memrope":
+            drawn |= {"pooling": draw(st.sampled_from(["chunk", "position"]))}
+            drawn |= {"init": draw(st.sampled_from(["released", "paper"]))}
+        keeps_sink = mode.fixed["policy"] != "ema_sink" and drawn["sink"] > 0
+        exact = {"exact_sink": keeps_sink and draw(st.booleans()), "exact_recent": draw(st.booleans())}
+        return drawn | exact | mode.fixed
     if mode.strategy == "echo_infinity":
         return draw(queries(chunk, layers)) | mode.fixed
     if mode.strategy == "echo_forcing":
