@@ -96,6 +96,8 @@ MODES = {
     "quantized.policy=memflow,store=fp8": NOT_FULL,
     "quantized.policy=echo_forcing,store=fp8": {FULL},
     "quantized.policy=videomla": {FULL},
+    "quantized.policy=dummy_forcing": {FULL, POSITIONS},
+    "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4": NOT_FULL,
 }
 """The invariants that do not apply; to the other strategies, with their default knobs, all of them do."""
 
