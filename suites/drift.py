@@ -147,6 +147,7 @@ class Drift(Filmed):
                 *(curve("steady", name) for name in curves + more),
                 curve("occlusion", "unsaid_identity"),
                 Chart("steady-survival", "survival", "steady", "survival"),
+                Chart("steady-precision", "precision", "steady", "unsaid_identity"),
             ),
             filmstrips=("steady", "occlusion"),
             headline=headline,

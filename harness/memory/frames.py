@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
 from harness.errors import BudgetError, KnobError
 from harness.memory.budget import Part, apportion
 from harness.memory.entries import Entries
+from harness.memory.packed import restored
 from harness.memory.seam import Memory
 from harness.memory.terms import At, Context, MemorySpec, PromptSwitch
 
@@ -141,9 +141,7 @@ class FrameCache(Memory):
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         kept = self.kept[layer]
         for frame in range(at.frames):
-            # In one form, however many frames came at once: compiled passes are made for it.
-            whole = entries[frame : frame + 1]
-            kept[at.start + frame] = whole.map(lambda x: x.clone(memory_format=torch.contiguous_format))
+            kept[at.start + frame] = entries[frame : frame + 1].copy()
         self.trim(layer)
 
     def trim(self, layer: int) -> None:
@@ -177,10 +175,11 @@ class FrameCache(Memory):
         return self.kept[layer]
 
     def stored(self) -> Iterable[Tensor]:
-        return [x for kept in self.kept for entries in kept.values() for x in entries.tensors]
+        return [x for kept in self.kept for entries in kept.values() for x in entries.stored]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"frames": [{frame: list(entries.tensors) for frame, entries in kept.items()} for kept in self.kept]}
+        return {"frames": [{frame: entries.state() for frame, entries in kept.items()} for kept in self.kept]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.kept = [{frame: Entries(*tensors) for frame, tensors in kept.items()} for kept in state["frames"]]
+        packing = self.spec.packing
+        self.kept = [{frame: restored(each, packing) for frame, each in kept.items()} for kept in state["frames"]]

@@ -51,6 +51,12 @@ class Strategy(ABC):
         Where it is from, as a link.
     reads_query : bool
         Whether recall and remember are given the query (then passes are compiled a layer at a time).
+    by_heads : bool
+        Whether some frames are held for some heads only.
+    reads_commit_query : bool
+        Whether remember alone is given the query (this costs nothing).
+    footprint_is_most : bool
+        Whether `footprint` is the most that may be held, because what is kept depends on the video; else it is exact.
     bounded : bool
         Whether the memory stays the same size however long the video, an archive on the host aside.
 
@@ -62,6 +68,9 @@ class Strategy(ABC):
 
     paper: ClassVar[str]
     reads_query: ClassVar[bool] = False
+    reads_commit_query: ClassVar[bool] = False
+    by_heads: ClassVar[bool] = False
+    footprint_is_most: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -234,6 +243,29 @@ class Strategy(ABC):
             Below the smallest shape that is still the method. The default does not say what shrinks.
         """
         raise BudgetError(f"{type(self).__name__} does not say which of its parts grow or shrink")
+
+    @property
+    def kept_sink(self) -> int:
+        """Latent frames of the beginning that the memory holds for good, whole and as they are: its knob `sink`.
+
+        0 where it has none, and for a strategy whose sink is something else or is not held for all heads.
+        """
+        return 0 if self.by_heads else int(getattr(self, "sink", 0))
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        """Return the spec with the form in which this strategy keeps frames.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        MemorySpec
+            The same one by default; one with a `store` for a strategy that packs.
+        """
+        return spec
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         """Return a number below which all temporal ids stay however long the video.
