@@ -264,7 +264,7 @@ class HeadFrames:
         return {"heads": list(self.heads.numbers), "of": self.heads.of, "frames": frames}
 
     @classmethod
-    def loaded(cls, state: Mapping[str, Any], packing: Packing | None) -> HeadFrames:
+    def loaded(cls, state: Mapping[str, Any], packing: Packing | None = None) -> HeadFrames:
         """Return the frames of a state. packing: of the memory that goes on."""
         kept = {frame: restored(each, packing) for frame, each in state["frames"].items()}
         return cls(Heads(tuple(state["heads"]), state["of"]), kept)

@@ -11,8 +11,8 @@ from torch import Tensor
 from harness.memory.entries import Entries
 from harness.memory.heads import GroupedContext, HeldByHeads
 from harness.memory.seam import Memory
-from harness.memory.strategy import Strategy, Weights
-from harness.memory.terms import At, Context, MemorySpec, PromptSwitch
+from harness.memory.strategy import Strategy
+from harness.memory.terms import At, Context, MemorySpec, PromptSwitch, Weights
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from harness.errors import BudgetError
@@ -14,29 +14,7 @@ from harness.memory.knobs import check_knobs, recorded
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
 from harness.memory.seam import Memory
-from harness.memory.terms import MemorySpec
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where the parameters come from that a strategy adds to a backbone, for records and reports.
-
-    Parameters
-    ----------
-    trained
-        Whether a training made them.
-    about
-        In a few words, such as "untrained, SVD only".
-    digest
-        Of what, beside the backbone's own weights and the knobs, decides them.
-    chosen
-        What was decided for this backbone, by name.
-    """
-
-    trained: bool
-    about: str
-    digest: str
-    chosen: Mapping[str, str] = field(default_factory=dict)
+from harness.memory.terms import MemorySpec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)

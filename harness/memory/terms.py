@@ -1,8 +1,8 @@
-"""What backbone and memory tell each other: where in a rollout, for what, which past, which prompt."""
+"""What backbone, strategy and memory tell each other: where in a rollout, for what, which past, which prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
@@ -242,3 +242,25 @@ class PromptSwitch:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Boundary):
             raise SwitchError(f"unknown kind of prompt switch {self.kind!r}; allowed: {', '.join(get_args(Boundary))}")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the parameters come from that a strategy adds to a backbone, for records and reports.
+
+    Parameters
+    ----------
+    trained
+        Whether a training made them.
+    about
+        In a few words, such as "untrained, SVD only".
+    digest
+        Of what, beside the backbone's own weights and the knobs, decides them.
+    chosen
+        What was decided for this backbone, by name.
+    """
+
+    trained: bool
+    about: str
+    digest: str
+    chosen: Mapping[str, str] = field(default_factory=dict)

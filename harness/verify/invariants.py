@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from typing import Any, get_args
 
@@ -18,10 +18,9 @@ from torch import Tensor
 from harness.memory import At, Boundary, Context, Entries, GroupedContext, Memory
 from harness.memory.frames import FrameCache
 from harness.memory.proxy import Watched
-from harness.memory.terms import DTYPES
 from harness.rollout import EncodedCue
 from harness.verify.bench import Workbench
-from harness.verify.parts import Place, heads_with_nan, held_in, pieces_of, times_of, whole_frames
+from harness.verify.parts import Place, all_held, heads_with_nan, held_in, pieces_of, takes_nan, times_of, whole_frames
 
 TOLERANCE = 2e-5
 LONG_CHUNKS = 40
@@ -47,11 +46,6 @@ def _same(ours: list[Tensor], theirs: list[Tensor], what: str, tolerance: float 
         difference = (a - b).abs().max().item()
         if not difference <= tolerance:
             raise BrokenError(f"{what}: chunk {number} differs by {difference:.2g} (allowed: {tolerance:.2g})")
-
-
-def _takes_nan(x: Tensor) -> bool:
-    """Return whether a stored tensor consists of numbers to compute with, not of the codes of packed ones."""
-    return x.dtype in DTYPES.values()
 
 
 def prefix_causality(bench: Workbench) -> str:
@@ -119,7 +113,7 @@ def evicted_not_read(bench: Workbench) -> str:
             alive = {x.data_ptr() for x in (*kept_on, *self.inner.archived().values())}
             for key in [key for key in self.seen if key[0] == layer and key[1] not in held]:
                 for x in self.seen.pop(key).stored:
-                    if x.data_ptr() not in alive and _takes_nan(x):
+                    if x.data_ptr() not in alive and takes_nan(x):
                         x.fill_(torch.nan)
                         poisoned[0] += 1
             self.seen |= {(layer, place): kept for place, kept in held.items()}
@@ -128,10 +122,6 @@ def evicted_not_read(bench: Workbench) -> str:
     clean, disturbed = bench.latents(switches=switches), bench.latents(switches=switches, watch=Poison)
     _same(disturbed, clean, "what was lent or let go is still read (aliased)")
     return f"every lent tensor and {poisoned[0]} evicted ones poisoned with NaN"
-
-
-def _all_held(memory: Memory, layers: int) -> Iterator[tuple[int, tuple[Place, Entries]]]:
-    return ((layer, item) for layer in range(layers) for item in held_in(memory, layer).items())
 
 
 def kept_is_read(bench: Workbench) -> str:
@@ -163,7 +153,7 @@ def kept_is_read(bench: Workbench) -> str:
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
             super().load_state_dict(state)
-            for layer, (place, kept) in _all_held(self.inner, bench.layers):
+            for layer, (place, kept) in all_held(self.inner, bench.layers):
                 # What is held for all heads is tried at once.
                 tried = [-1] if place.part < 0 else range(len(kept.stored[0]))
                 held.update((layer, place, row) for row in tried)
@@ -171,7 +161,7 @@ def kept_is_read(bench: Workbench) -> str:
                     self.head = None if self.here[2] < 0 else self.number(*self.here)
                     rows = slice(None) if self.here[2] < 0 else slice(self.here[2], self.here[2] + 1)
                     # Codes of packed frames are left as they are, and their scales are disturbed.
-                    for x in filter(_takes_nan, kept.stored):
+                    for x in filter(takes_nan, kept.stored):
                         x[rows].add_(self.by)
 
         def number(self, layer: int, place: Place, row: int) -> int:

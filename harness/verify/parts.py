@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from harness.memory import Context, Entries, GroupedContext, HeadGroup, Memory
+from harness.memory.terms import DTYPES
 
 
 class Place(NamedTuple):
@@ -25,6 +26,16 @@ def held_in(memory: Memory, layer: int) -> Mapping[Place, Entries]:
     for number, part in enumerate(memory.held_by_heads(layer)):
         found |= {Place(frame, number): entries for frame, entries in part.frames.items()}
     return found
+
+
+def all_held(memory: Memory, layers: int) -> Iterator[tuple[int, tuple[Place, Entries]]]:
+    """Return every layer's frames, each with the number of the layer."""
+    return ((layer, item) for layer in range(layers) for item in held_in(memory, layer).items())
+
+
+def takes_nan(x: Tensor) -> bool:
+    """Return whether a stored tensor consists of numbers to compute with, not of the codes of packed ones."""
+    return x.dtype in DTYPES.values()
 
 
 def whole_frames(memory: Memory, layer: int, rows: int = 1) -> set[int]:
