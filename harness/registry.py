@@ -2,7 +2,8 @@
 
 A third party registers with the same groups that Horizon itself uses: `horizon.strategies` (a `Strategy` subclass),
 `horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), `horizon.backbones` (a function
-of device, dtype and its own options that returns a `Backbone`), and `horizon.trainings` (a `School`, usually a module).
+of device, dtype and its own options that returns a `Backbone`), `horizon.trainings` (a `School`, usually a module), and
+`horizon.calibrations` (a `Calibration`, usually a module).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from harness.errors import KnobError, PresetError, RegistryError, UnknownNameErr
 from harness.memory import Strategy
 from harness.memory.knobs import check_names, recorded, typed, with_text
 
-Group = Literal["strategies", "suites", "metrics", "backbones", "trainings"]
+Group = Literal["strategies", "suites", "metrics", "backbones", "trainings", "calibrations"]
 
 
 @cache

@@ -22,7 +22,7 @@ from torch import Tensor
 
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
-from harness.memory.averages import Accumulator, AveragingCache, accumulator_dtype, as_type, folded
+from harness.memory.averages import Accumulator, AveragingCache, accumulator_dtype, as_type, average_bytes, folded
 from harness.memory.budget import Part, apportion
 from harness.memory.frames import check_window
 
@@ -33,7 +33,7 @@ class EMASink(Strategy):
 
     window: latent frames in all, sink and current chunk included; a multiple of the chunk.
     sink: latent frames of the sink: as many as a chunk has, any number where that is one.
-    alpha: weight of the old sink; 1 is a plain sink. accumulator: data type of the sink.
+    alpha: weight of the old sink; 1 is a plain sink. accumulator: in what the sink is kept.
     """
 
     paper = "https://arxiv.org/abs/2512.04678"
@@ -56,7 +56,7 @@ class EMASink(Strategy):
     def footprint(self, spec: MemorySpec, frames: int) -> int:
         averaging = frames + spec.chunk > self.window
         kept = min(frames, self.window - spec.chunk) - self.sink * averaging
-        averages = spec.bytes(self.sink * averaging * spec.frame_tokens, accumulator_dtype(spec, self.accumulator))
+        averages = average_bytes(spec, self.sink * averaging * spec.frame_tokens, self.accumulator)
         return spec.bytes(kept * spec.frame_tokens) + averages
 
     def resized(self, spec: MemorySpec, frames: int) -> EMASink:
@@ -64,6 +64,11 @@ class EMASink(Strategy):
         recent = Part(size, least=min(size, spec.chunk), step=spec.chunk)
         parts = {"sink": Part(self.sink, least=self.sink, most=self.sink), "recent": recent}
         return replace(self, window=sum(apportion(frames, parts).values()) + spec.chunk)
+
+    @property
+    def kept_sink(self) -> int:
+        """0: the sink is an average."""
+        return 0
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.window
@@ -73,7 +78,7 @@ class _AveragingSink(AveragingCache):
     """A window whose sink becomes averages, `averages[layer]`, once a chunk leaves; empty before."""
 
     def __init__(self, spec: MemorySpec, knobs: EMASink) -> None:
-        super().__init__(spec, window=knobs.window, sink=knobs.sink)
+        super().__init__(spec, window=knobs.window, sink=knobs.sink, accumulator=knobs.accumulator)
         self.alpha, self.dtype = knobs.alpha, accumulator_dtype(spec, knobs.accumulator)
 
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
@@ -91,4 +96,5 @@ class _AveragingSink(AveragingCache):
             averages = [as_type(frame, self.dtype) for frame in self.drop(layer, list(kept)[: self.sink])]
         oldest = next(iter(kept))
         leaving = Entries.cat(self.drop(layer, list(kept)[:excess]))
-        self.averages[layer] = folded(averages, leaving, 1 - self.alpha, first=oldest - self.sink)
+        made = folded(averages, leaving, 1 - self.alpha, first=oldest - self.sink)
+        self.averages[layer] = self.as_kept(made)

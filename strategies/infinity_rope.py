@@ -18,9 +18,8 @@ from typing import Annotated, Any
 
 from annotated_types import Ge
 
-from harness.errors import BudgetError, KnobError
 from harness.memory import At, Memory, MemorySpec, PromptSwitch, Strategy
-from harness.memory.frames import FrameCache, check_window, sink_at, window_bytes
+from harness.memory.frames import FrameCache, check_pin, check_pinned_window, check_window, sink_at, window_bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,11 +45,7 @@ class InfinityRope(Strategy):
 
     def open(self, spec: MemorySpec) -> Memory:
         check_window("infinity_rope", spec, self.window, self.sink)
-        if self.pinned_at is not None and self.pinned_at < self.sink + spec.chunk - 1:
-            raise KnobError(
-                f"infinity_rope: pinned_at {self.pinned_at} leaves no room for sink {self.sink} and chunk {spec.chunk} "
-                f"below it; raise it to at least {self.sink + spec.chunk - 1}"
-            )
+        check_pin("infinity_rope", self.pinned_at, self.sink, spec.chunk)
         return _Scenes(spec, self)
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
@@ -58,11 +53,7 @@ class InfinityRope(Strategy):
 
     def resized(self, spec: MemorySpec, frames: int) -> InfinityRope:
         window = frames + spec.chunk
-        if self.pinned_at is not None and window > max(self.window, self.pinned_at + 1):
-            raise BudgetError(
-                f"a window of {window} has no ids for all its frames with pinned_at {self.pinned_at}; "
-                "lower the budget or raise pinned_at"
-            )
+        check_pinned_window(self.pinned_at, window, self.window)
         return replace(self, window=window, sink=sink_at(spec, frames, self.window, self.sink))
 
     def position_limit(self, spec: MemorySpec) -> int | None:
@@ -81,18 +72,13 @@ class _Scenes(FrameCache):
             positions="relative",
             on_switch="flush",
             flush_keep=knobs.flush_keep,
+            pinned_at=knobs.pinned_at,
         )
         self.knobs = knobs
         self.cut_at: int | None = None
 
     def place(self, ids: list[int], at: At) -> tuple[list[int], int]:
         positions, start = super().place(ids, at)
-        pin = self.knobs.pinned_at
-        if pin is not None:
-            newest = at.start + at.frames - 1
-            shift = min(newest, pin) - newest
-            moved = [max(self.sink, frame + shift) for frame in ids[self.sink :]]
-            positions, start = [*positions[: self.sink], *moved], at.start + shift
         return positions, self.knobs.cut if at.start == self.cut_at else start
 
     def forget(self, switch: PromptSwitch) -> None:

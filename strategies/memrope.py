@@ -25,7 +25,7 @@ from torch import Tensor
 
 from harness.errors import KnobError
 from harness.memory import At, Context, Entries, Memory, MemorySpec, Strategy
-from harness.memory.averages import Accumulator, AveragingCache, accumulator_dtype
+from harness.memory.averages import Accumulator, AveragingCache, accumulator_dtype, average_bytes
 from harness.memory.frames import check_window, sink_at
 
 Alpha = Annotated[float, Gt(0), Le(1)]
@@ -39,7 +39,7 @@ class MemRoPE(Strategy):
     alpha_long, alpha_short: weight of the evicted frames in each memory; none removes that memory.
     pooling: average over the evicted "chunk" (frames and tokens) or a "position" (frames only, every token its own);
         "adaptive" is by position, with a short alpha that grows with how much a token changed.
-    init: as "released" or as in the "paper". accumulator: data type of the averages.
+    init: as "released" or as in the "paper". accumulator: in what the averages are kept.
     """
 
     paper = "https://arxiv.org/abs/2603.12513"
@@ -79,7 +79,7 @@ class MemRoPE(Strategy):
         averaging = self.init == "paper" or frames + spec.chunk > self.window
         room = self.window - spec.chunk - self.streams * averaging
         tokens = 1 if self.pooling == "chunk" else spec.frame_tokens
-        memories = self.streams * averaging * spec.bytes(tokens, self.dtype(spec))
+        memories = self.streams * averaging * average_bytes(spec, tokens, self.accumulator)
         return spec.bytes(min(frames, room) * spec.frame_tokens) + memories
 
     def resized(self, spec: MemorySpec, frames: int) -> MemRoPE:
@@ -98,14 +98,15 @@ class _Averages(AveragingCache):
     """A window whose evicted frames are averaged. `averages[layer]` is (long, short), or empty before an eviction."""
 
     def __init__(self, spec: MemorySpec, knobs: MemRoPE) -> None:
-        super().__init__(spec, window=knobs.window, sink=knobs.sink)
+        super().__init__(spec, window=knobs.window, sink=knobs.sink, accumulator=knobs.accumulator)
         self.knobs = knobs
         if knobs.init == "paper":
             tokens = 1 if knobs.pooling == "chunk" else spec.frame_tokens
             shapes = [(spec.batch, 1, tokens, *shape) for shape in spec.layout.shapes]
             zeros = partial(torch.zeros, dtype=knobs.dtype(spec), device=spec.device)
             self.averages = [
-                [Entries(*(zeros(shape) for shape in shapes)) for _ in range(knobs.streams)] for _ in range(spec.layers)
+                self.as_kept([Entries(*(zeros(shape) for shape in shapes)) for _ in range(knobs.streams)])
+                for _ in range(spec.layers)
             ]
 
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
@@ -130,10 +131,8 @@ class _Averages(AveragingCache):
         group = Entries.cat(self.drop(layer, list(kept)[sink : sink + excess]))
         over = (1, 2) if self.knobs.pooling == "chunk" else (1,)
         pooled = group.map(lambda x: x.to(self.knobs.dtype(self.spec)).mean(over, keepdim=True))
-        if first:
-            self.averages[layer] = [pooled.map(Tensor.clone) for _ in range(streams)]
-        else:
-            self.averages[layer] = self._mix(self.averages[layer], pooled)
+        made = [pooled.copy() for _ in range(streams)] if first else self._mix(self.averages[layer], pooled)
+        self.averages[layer] = self.as_kept(made)
 
     def _mix(self, averages: list[Entries], pooled: Entries) -> list[Entries]:
         alphas: list[float | Tensor] = [a for a in (self.knobs.alpha_long, self.knobs.alpha_short) if a is not None]

@@ -168,6 +168,7 @@ class Drift(Filmed):
                 curve("intermittent", "unsaid_identity"),
                 curve("occlusion", "unsaid_identity"),
                 Chart("steady-survival", "survival", "steady", "survival"),
+                Chart("steady-precision", "precision", "steady", "unsaid_identity"),
             ),
             filmstrips=("steady", "evolve", "intermittent", "occlusion"),
             headline=headline,

@@ -69,7 +69,9 @@ def test_unknown_name_gets_the_nearest_and_all_of_them(register: Register, name:
 
 @pytest.mark.parametrize("name", ["", "zzzzzz", "0"])
 def test_unknown_name_that_is_near_nothing(name: str) -> None:
-    with pytest.raises(UnknownNameError, match="There are: attention_sink, deep_forcing, echo_forcing, ") as error:
+    with pytest.raises(
+        UnknownNameError, match="There are: attention_sink, deep_forcing, dummy_forcing, echo_forcing, "
+    ) as error:
         registry.strategy(name)
     assert "did you mean" not in str(error.value)
     assert isinstance(error.value, LookupError)

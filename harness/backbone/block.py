@@ -17,11 +17,12 @@ from torch import Tensor, nn
 
 from harness.backbone.attention import Attention, sdpa
 from harness.backbone.config import WanConfig
-from harness.backbone.layout import DenseLayout, LaidOut
+from harness.backbone.kept import compiled
+from harness.backbone.layout import DenseLayout, LaidOut, LaidOutByHeads
 from harness.backbone.rope import head_radians, rotate
 from harness.memory.entries import Layout
 
-Source = Callable[[Tensor], LaidOut]
+Source = Callable[[Tensor], LaidOut | LaidOutByHeads]
 """Function that returns a layer's context, given its un-rotated query [B, N, heads, channels]."""
 
 
@@ -69,10 +70,16 @@ class SelfAttention(Projections):
         self.layout: Layout = DenseLayout(config.num_heads, config.head_dim)
         self.radians = head_radians(config.head_dim)
 
-    def forward(self, query: Tensor, own: tuple[Tensor, ...], context: LaidOut) -> Tensor:
+    def forward(self, query: Tensor, own: tuple[Tensor, ...], context: LaidOut | LaidOutByHeads) -> Tensor:
         """Return [B, N, D]; `query` and the `own` cached tensors are un-rotated."""
+        if isinstance(context, LaidOutByHeads):
+            return self.o(context.attend(self.attention, *self.rotated(query, own, context.rotation)).flatten(2))
         keys, values = context.extend(self.layout.ready(own, context.rotation, None))
         return self.o(self.attention(rotate(query, context.rotation), keys, values).flatten(2))
+
+    def rotated(self, query: Tensor, own: tuple[Tensor, ...], rotation: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the query and the chunk's own tokens as attention reads them."""
+        return rotate(query, rotation), self.layout.ready(own, rotation, None)
 
 
 class CrossAttention(Projections):
@@ -97,25 +104,62 @@ class Block(nn.Module):
         self.modulation = nn.Parameter(torch.zeros(1, 6, config.dim))
 
     def forward(
-        self, x: Tensor, time: Tensor, prompt: tuple[Tensor, Tensor], context: LaidOut | Source, last: bool
+        self,
+        x: Tensor,
+        time: Tensor,
+        prompt: tuple[Tensor, Tensor],
+        context: LaidOut | LaidOutByHeads | Source,
+        last: bool,
     ) -> tuple[Tensor | None, tuple[Tensor, ...], Tensor]:
         """Return the block's output, this layer's own cached tensors [B, N, ...] and its un-rotated query.
 
         x and the output are [B, F, S, D]. With `last` the output is None: a commit pass needs only the other two.
         """
         modulation = (self.modulation + time).unsqueeze(3).unbind(2)
-        shift, scale, gate, ffn_shift, ffn_scale, ffn_gate = modulation
-        normed = modulated_norm(x, scale, shift, self.eps).flatten(1, 2)
-        query = self.self_attn.query(normed)
-        own = self.self_attn.key_value(normed)
+        query, own = self._projected(x, modulation)
         # Called even where the context is not attended to: a memory that reads the query needs that of every layer.
-        laid_out = context if isinstance(context, LaidOut) else context(query)
+        laid_out = context if isinstance(context, LaidOut | LaidOutByHeads) else context(query)
         if last:
             return None, own, query
-        x = torch.addcmul(x, self.self_attn(query, own, laid_out).view_as(x), gate)
+        return self._finished(x, self.self_attn(query, own, laid_out), prompt, modulation), own, query
+
+    def by_heads(
+        self, x: Tensor, time: Tensor, prompt: tuple[Tensor, Tensor], context: LaidOutByHeads, last: bool
+    ) -> tuple[Tensor | None, tuple[Tensor, ...], Tensor]:
+        """Return what `forward` returns, compiled but for the attention.
+
+        Groups have other sizes in other layers and videos, so a graph of them would be compiled again and again.
+        """
+        query, own, rotated = compiled(Block._before)(self, x, time, context.rotation)
+        if last:
+            return None, own, query
+        mixed = context.attend(self.self_attn.attention, *rotated)
+        return compiled(Block._after)(self, x, mixed, time, prompt), own, query
+
+    def _before(
+        self, x: Tensor, time: Tensor, rotation: Tensor
+    ) -> tuple[Tensor, tuple[Tensor, ...], tuple[Tensor, tuple[Tensor, ...]]]:
+        """Return the query and the own tokens of self-attention, and both rotated."""
+        query, own = self._projected(x, (self.modulation + time).unsqueeze(3).unbind(2))
+        return query, own, self.self_attn.rotated(query, own, rotation)
+
+    def _after(self, x: Tensor, mixed: Tensor, time: Tensor, prompt: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the block's output, given what the heads of self-attention read."""
+        modulation = (self.modulation + time).unsqueeze(3).unbind(2)
+        return self._finished(x, self.self_attn.o(mixed.flatten(2)), prompt, modulation)
+
+    def _projected(self, x: Tensor, modulation: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        shift, scale, *_ = modulation
+        normed = modulated_norm(x, scale, shift, self.eps).flatten(1, 2)
+        return self.self_attn.query(normed), self.self_attn.key_value(normed)
+
+    def _finished(
+        self, x: Tensor, attended: Tensor, prompt: tuple[Tensor, Tensor], modulation: tuple[Tensor, ...]
+    ) -> Tensor:
+        _, _, gate, shift, scale, ffn_gate = modulation
+        x = torch.addcmul(x, attended.view_as(x), gate)
         x = x + self.cross_attn(self.norm3(x).flatten(1, 2), prompt).view_as(x)
-        x = torch.addcmul(x, self.ffn(modulated_norm(x, ffn_scale, ffn_shift, self.eps)), ffn_gate)
-        return x, own, query
+        return torch.addcmul(x, self.ffn(modulated_norm(x, scale, shift, self.eps)), ffn_gate)
 
 
 class Head(nn.Module):

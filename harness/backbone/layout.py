@@ -8,12 +8,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.backbone.attention import Attention
 from harness.backbone.rope import rotate, token_radians, token_rotation
 from harness.memory.entries import Entries, Layout
+from harness.memory.heads import Heads
+from harness.memory.packed import PackedEntries
+
+Slot = tuple[Tensor, ...] | PackedEntries
+"""Frames that are laid out: the tensors of exact entries, or packed entries, which laying out unpacks."""
 
 
 class DenseLayout(Layout):
     """Key and value of every head, keys un-rotated: 2 * heads * channels scalars a token a layer."""
+
+    axes = ("channel", "token")
 
     def __init__(self, heads: int, channels: int) -> None:
         self.shapes = ((heads, channels), (heads, channels))
@@ -28,6 +36,10 @@ class DenseLayout(Layout):
 
     def keys(self, entries: Entries) -> Tensor:
         return entries.tensors[0]
+
+    def one_head(self) -> tuple[int, Layout]:
+        heads, channels = self.shapes[0]
+        return heads, DenseLayout(1, channels)
 
     def rotated(self, x: Tensor, positions: Tensor) -> Tensor:
         wide = torch.promote_types(x.dtype, torch.float32)
@@ -55,20 +67,52 @@ class LaidOut:
         return self.tensors
 
 
+@dataclass(frozen=True)
+class LaidOutByHeads:
+    """One layer's contexts of groups of heads, each in the form that attention reads, as batches of single heads."""
+
+    groups: tuple[tuple[Heads, LaidOut], ...]
+    rotation: Tensor
+
+    def attend(self, attention: Attention, query: Tensor, own: tuple[Tensor, ...]) -> Tensor:
+        """Return what all heads read, [B, n, heads, channels], a group at a time.
+
+        query: [B, n, heads, channels], rotated. own: the chunk's own tokens [B, n, heads, ...] as attention reads them.
+        """
+        out = torch.empty_like(query)
+        for heads, laid_out in self.groups:
+            keys, values = laid_out.extend(tuple(heads.taken(x) for x in own))
+            heads.put(attention(heads.taken(query), keys, values), out)
+        return out
+
+
 def room(layout: Layout, batch: int, tokens: int, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
     """Return uninitialised buffers [batch, tokens, ...] for one laid-out context and a chunk."""
     return tuple(torch.empty(batch, tokens, *shape, dtype=dtype, device=device) for shape in layout.shapes)
 
 
-def gather(slots: Sequence[tuple[Tensor, ...]]) -> tuple[Tensor, ...]:
+def part(buffers: tuple[Tensor, ...], layout: Layout, rows: int, tokens: int, first: int) -> tuple[Tensor, ...]:
+    """Return room for `rows` of `tokens` of a layout in larger buffers, behind `first` of its tokens."""
+    sizes = [torch.Size(shape) for shape in layout.shapes]
+    return tuple(
+        buffer.view(-1).narrow(0, first * size.numel(), rows * tokens * size.numel()).view(rows, tokens, *size)
+        for buffer, size in zip(buffers, sizes, strict=True)
+    )
+
+
+def gather(slots: Sequence[Slot]) -> tuple[Tensor, ...]:
     """Return slots of [B, frames, S, ...] as one sequence of tokens, [B, N, ...]."""
+    if not all(isinstance(slot, tuple) for slot in slots):
+        # Put together while they are packed, so that they are unpacked at once.
+        whole = Entries.cat([Entries(*slot) if isinstance(slot, tuple) else slot for slot in slots])
+        return tuple(x.flatten(1, 2) for x in whole.tensors)
     return tuple(torch.cat(parts, 1).flatten(1, 2) for parts in zip(*slots, strict=True))
 
 
 def fill(
     layout: Layout,
     buffers: tuple[Tensor, ...],
-    slots: Sequence[tuple[Tensor, ...]],
+    slots: Sequence[Slot],
     rotation: Tensor,
     weights: Tensor | None,
 ) -> None:

@@ -77,6 +77,8 @@ class Codec(Protocol):
         ...
 
 
+CUSTOM = "custom"
+"""Name of a backbone that was given none."""
 _attending: Kept[CausalWan] = Kept()
 """Twins of models, by their attention function."""
 
@@ -99,7 +101,7 @@ class Backbone:
     """
 
     model: CausalWan
-    name: str = "custom"
+    name: str = CUSTOM
     sampler: Sampler = field(default_factory=Sampler)
     chunk: int = 3
     independent_first_frame: bool = False
@@ -130,7 +132,7 @@ class Backbone:
     def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
         """Return the spec of a memory for rollouts of this backbone, at its usual size unless another is given."""
         spec = self.model.memory_spec(self.model.config.grid(latent_size or self.latent_size), self.chunk, batch)
-        return replace(spec, trained_frames=self.trained_frames)
+        return replace(spec, trained_frames=self.trained_frames, backbone=self.name)
 
     def request(self) -> BackboneRequest:
         """Return the request that opens this backbone again: the same name, device, dtype and options."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 THETA = 10000.0
-REMEMBERED = 4  # rotations of the context and of the chunk, in the current and the previous phase
+REMEMBERED = 4  # rotations of context and chunk, now and before; or of a chunk and of three groups of heads
 
 
 def axis_pairs(head_dim: int) -> tuple[int, int, int]:
@@ -77,11 +77,14 @@ class Rope:
         if isinstance(positions, Tensor):
             return self._frames(positions.to(self.device, torch.float64))
         key = tuple(positions)
-        if key not in self._recent:
+        found = self._recent.pop(key, None)
+        if found is None:
             while len(self._recent) >= REMEMBERED:
                 del self._recent[next(iter(self._recent))]
-            self._recent[key] = self._frames(torch.tensor(key, dtype=torch.float64).to(self.device, non_blocking=True))
-        return self._recent[key]
+            found = self._frames(torch.tensor(key, dtype=torch.float64).to(self.device, non_blocking=True))
+        # The latest use is last, so that a memory that uses as many keeps all of them.
+        self._recent[key] = found
+        return found
 
     def tokens(self, positions: Tensor) -> Tensor:
         """Return the rotation of single tokens at (time, row, column) [B, N, 3]: [B, N, 1, pairs, 2]."""

@@ -19,7 +19,7 @@ from harness.backbone.attention import Attention
 from harness.backbone.block import Block, Head, Source
 from harness.backbone.config import WanConfig
 from harness.backbone.kept import compiled
-from harness.backbone.layout import LaidOut
+from harness.backbone.layout import LaidOut, LaidOutByHeads
 from harness.errors import ShapeError
 from harness.memory.terms import MemorySpec
 
@@ -155,7 +155,7 @@ class CausalWan(nn.Module):
         latents: Tensor,
         time: Time,
         prompt: Sequence[tuple[Tensor, Tensor]],
-        contexts: Callable[[int], LaidOut | Source],
+        contexts: Callable[[int], LaidOut | LaidOutByHeads | Source],
         commit: bool = False,
         compile: bool = False,
     ) -> tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]:
@@ -164,9 +164,10 @@ class CausalWan(nn.Module):
 
         With `commit`, return None instead of the flow (nothing reads it), and every layer's own cached tensors
         [B, F * S, ...] and un-rotated queries; both lists are empty otherwise. `compile` runs the blocks compiled, as
-        one graph for all of them and for each shape of context.
+        one graph for all of them and for each shape of context; of contexts by head, all but the attention.
         """
-        run = compiled(Block.forward) if compile else Block.__call__
+        run: Callable[..., Any] = compiled(Block.forward) if compile else Block.__call__
+        by_heads: Callable[..., Any] = Block.by_heads
         _, rows, columns = self.config.patch_size
         patches = rearrange(latents, "b f c (h p) (w q) -> b f (h w) (c p q)", p=rows, q=columns)
         x = F.linear(patches, self.patch_embedding.weight.flatten(1), self.patch_embedding.bias)
@@ -175,7 +176,9 @@ class CausalWan(nn.Module):
         owns, queries = [], []
         last = len(self.blocks) - 1
         for layer, block in enumerate(self.layers):
-            x, own, query = run(block, x, time.blocks, prompt[layer], contexts(layer), commit and layer == last)
+            context, ends = contexts(layer), commit and layer == last
+            call = by_heads if compile and isinstance(context, LaidOutByHeads) else run
+            x, own, query = call(block, x, time.blocks, prompt[layer], context, ends)
             if commit:
                 owns.append(own)
                 queries.append(query)

@@ -29,7 +29,8 @@ def free_bytes(device: torch.device) -> int:
 def warnings(
     cells: Sequence[Cell], backbone: Backbone, free: Callable[[torch.device], int] = free_bytes
 ) -> Iterator[str]:
-    """Yield a line for each arm whose largest rollout is expected to run out of memory, with its needs and a remedy.
+    """Yield a line for each arm whose prompt switches are not the published ones, and one for each whose largest
+    rollout is expected to run out of memory, with its needs and a remedy.
 
     The bytes of a chunk's passes come from a plan (`harness.plan`), which is made only if the rest leaves little room.
 
@@ -42,6 +43,8 @@ def warnings(
     free
         Returns the free bytes of a device.
     """
+    switching = {cell.arm.label: cell.arm.strategy for cell in cells if cell.skip is None and _switches(cell)}
+    yield from (f"{label}: {strategy.switch_note}" for label, strategy in switching.items() if strategy.switch_note)
     device = backbone.model.device
     weights = sum(x.nbytes for x in backbone.model.parameters())
     largest: dict[str, Cell] = {}
@@ -89,6 +92,10 @@ def warnings(
                 f"and {device} has {free(device) / GB:.1f} GB left; a smaller --size, --tiling or --offload helps, or "
                 "a strategy that keeps less"
             )
+
+
+def _switches(cell: Cell) -> bool:
+    return any(len(row.script) > 1 for row in cell.task.rows)
 
 
 def _size(cell: Cell) -> int:

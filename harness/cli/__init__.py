@@ -16,14 +16,14 @@ import traceback
 import typer
 
 from harness import escaping
-from harness.cli import campaign, gate, make, plan, show, status
+from harness.cli import calibrate, campaign, gate, make, plan, show, status
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
 
-__all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
+__all__ = ["app", "calibrate", "campaign", "gate", "main", "make", "plan", "show", "status"]
 
 
 def main() -> None:

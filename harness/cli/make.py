@@ -104,6 +104,8 @@ def sample(
     beyond = beyond_training(stage, name, made, script.frames)
     if beyond:
         console.print(beyond, style="yellow", soft_wrap=True)
+    if len(script.cues) > 1 and made.switch_note:
+        console.print(line(made.switch_note, "yellow"), soft_wrap=True)
     stream = pieces(stage, made, script, seed=seed)
     _make_folder(out.parent)
     assert stage.codec is not None

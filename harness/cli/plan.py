@@ -60,6 +60,8 @@ def plan(
     plans: list[tuple[str, Plan]] = []
     # Mistakes are reported before the first plan, which may take long.
     chosen = {name: registry.parse_strategy(name)[1] for name in strategy or list(registry.found("strategies"))}
+    for made in chosen.values() if strategy else ():
+        made.open(made.adapt(stage).memory_spec(latent_size=latent_size))
     with each_told(list(chosen), "planning") as names:
         for name in names:
             made = chosen[name]

@@ -17,7 +17,6 @@ from harness.errors import HorizonError, RegistryError, UnknownNameError
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
-    from harness.backbone.published.artifacts import Found
     from harness.registry import Group
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
@@ -217,7 +216,7 @@ def _describe_metric(name: str, as_json: bool) -> None:
 
 def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
     from harness import registry
-    from harness.backbone.published.backbones import files_of
+    from harness.backbone.published.backbones import BY_NAME, files_of
     from harness.backbone.request import BackboneRequest
 
     files = files_of(name, weights)
@@ -240,6 +239,8 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
         "trained_frames": made.trained_frames,
         "latent_size": made.latent_size,
     }
+    if name in BY_NAME:
+        about |= {"licence": BY_NAME[name].licence, "published_with": BY_NAME[name].recommended}
     if as_json:
         told = [
             {**dataclasses.asdict(each.artifact), "found": each.path, "own": each.own, "trouble": each.trouble}
@@ -254,34 +255,9 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
         sheet.add_row(what.replace("_", " "), f"{value:,}" if type(value) is int else _word(value))
     console.print(sheet)
     if files:
-        _tell_files(files, weights)
+        from harness.cli.backbone_files import tell_files
 
-
-def _tell_files(files: list[Found], weights: Path | None) -> None:
-    """Print which files a backbone needs, which are present, and how to get the missing ones."""
-    from harness.backbone.published.artifacts import SHOWN, command, looked_in, offline, size_of
-    from harness.backbone.published.places import weights_folder
-
-    sheet = table("file", "bytes", "SHA-256", "found", title="files")
-    for each in files:
-        state = each.trouble or (str(each.path) if each.path else "missing")
-        sheet.add_row(
-            each.artifact.path,
-            f"{each.bytes:,}",
-            each.sha256[:SHOWN],
-            line(f"{state}{' (yours)' * each.own}", "red" if each.trouble or not each.path else "green"),
-        )
-    console.print()
-    console.print(sheet)
-    for repo, revision in dict.fromkeys((each.artifact.repo, each.artifact.revision) for each in files if not each.own):
-        console.print(f"{repo} at {revision}", style="dim")
-    console.print(f"looked in {' and in '.join(looked_in(weights_folder(weights)))}", style="dim")
-    wanted = [each.artifact for each in files if each.trouble or not each.path]
-    if wanted:
-        console.print(lines(f"\nGet the {len(wanted)} that are missing ({size_of(wanted)}) with{offline()}:\n"))
-        console.print(lines(command(wanted).replace(" && ", " &&\n")), soft_wrap=True)
-    else:
-        console.print(lines("\nAll there; their hashes are compared when the backbone is loaded."))
+        tell_files(files, weights)
 
 
 def _summary(thing: object) -> str:

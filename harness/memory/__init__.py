@@ -5,11 +5,12 @@
 """
 
 from harness.memory.entries import Entries, Layout
+from harness.memory.heads import GroupedContext, HeadGroup, Heads
 from harness.memory.seam import Memory
-from harness.memory.strategy import Strategy, Weights
-from harness.memory.terms import DTYPES, At, Boundary, Context, MemorySpec, PromptSwitch
+from harness.memory.strategy import Strategy
+from harness.memory.terms import DTYPES, At, Boundary, Context, MemorySpec, PromptSwitch, Weights
 
 __all__ = [
-    "DTYPES", "At", "Boundary", "Context", "Entries", "Layout", "Memory", "MemorySpec", "PromptSwitch", "Strategy",
-    "Weights",
+    "DTYPES", "At", "Boundary", "Context", "Entries", "GroupedContext", "HeadGroup", "Heads", "Layout", "Memory",
+    "MemorySpec", "PromptSwitch", "Strategy", "Weights",
 ]  # fmt: skip

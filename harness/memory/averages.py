@@ -10,10 +10,11 @@ from torch import Tensor
 
 from harness.memory.entries import Entries
 from harness.memory.frames import FrameCache
+from harness.memory.packed import restored
 from harness.memory.terms import MemorySpec
 
 Accumulator = Literal["float32", "cache"]
-"""Data type of a moving average: float32 at least, or the data type of the cache, as released code has it."""
+"""In what a moving average is kept: float32 at least, or the form of the cache, as released code has it."""
 
 
 def accumulator_dtype(spec: MemorySpec, accumulator: Accumulator) -> torch.dtype:
@@ -29,6 +30,11 @@ def accumulator_dtype(spec: MemorySpec, accumulator: Accumulator) -> torch.dtype
         Which of the two.
     """
     return spec.dtype if accumulator == "cache" else torch.promote_types(spec.dtype, torch.float32)
+
+
+def average_bytes(spec: MemorySpec, tokens: int, accumulator: Accumulator) -> int:
+    """Return the bytes of averages of so many tokens of every row in all layers: those of the cache, or in float32."""
+    return spec.bytes(tokens, None if accumulator == "cache" else accumulator_dtype(spec, accumulator))
 
 
 def folded(averages: Sequence[Entries], leaving: Entries, share: float, first: int = 0) -> list[Entries]:
@@ -60,24 +66,36 @@ def as_type(entries: Entries, dtype: torch.dtype) -> Entries:
 class AveragingCache(FrameCache):
     """A window of frames, and averages beside it.
 
+    Parameters
+    ----------
+    accumulator : Accumulator
+        In what the averages are kept.
+
     Attributes
     ----------
     averages : list of list of Entries
         The averages of each layer, entries of one frame each; no averages at first. Subclasses fill them in `trim`.
     """
 
-    def __init__(self, spec: MemorySpec, *, window: int, sink: int) -> None:
+    def __init__(self, spec: MemorySpec, *, window: int, sink: int, accumulator: Accumulator) -> None:
         super().__init__(spec, window=window, sink=sink, positions="relative")
+        self.accumulator = accumulator
         self.averages: list[list[Entries]] = [[] for _ in range(spec.layers)]
 
+    def as_kept(self, averages: Sequence[Entries]) -> list[Entries]:
+        """Return averages in the form in which they are kept."""
+        packs = self.accumulator == "cache" and self.spec.store is not None
+        return [self.spec.packed(average) for average in averages] if packs else list(averages)
+
     def stored(self) -> Iterable[Tensor]:
-        averages = [x for layer in self.averages for entries in layer for x in entries.tensors]
+        averages = [x for layer in self.averages for entries in layer for x in entries.stored]
         return [*super().stored(), *averages]
 
     def state_dict(self) -> dict[str, Any]:
-        averages = [[list(entries.tensors) for entries in layer] for layer in self.averages]
+        averages = [[entries.state() for entries in layer] for layer in self.averages]
         return super().state_dict() | {"averages": averages}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.averages = [[Entries(*tensors) for tensors in layer] for layer in state["averages"]]
+        packing = self.spec.packing
+        self.averages = [[restored(each, packing) for each in layer] for layer in state["averages"]]

@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
 from harness.errors import KnobError
+
+Axis = Literal["channel", "token"]
+"""Which numbers of a packed frame share a scale: each channel over all tokens, or each token over all channels."""
 
 
 class Entries:
@@ -35,6 +39,11 @@ class Entries:
         """Latent frames."""
         return self.tensors[0].shape[1]
 
+    @property
+    def stored(self) -> tuple[Tensor, ...]:
+        """Tensors [B, frames, ...] that these entries keep alive: of packed ones, what they are packed into."""
+        return self.tensors
+
     def __getitem__(self, frames: slice) -> Entries:
         """Return a view of some frames."""
         return self.map(lambda x: x[:, frames])
@@ -53,6 +62,42 @@ class Entries:
             As many tensors as before.
         """
         return Entries(*(function(x) for x in self.tensors))
+
+    def by_frame(self, function: Callable[[Tensor], Tensor]) -> Entries:
+        """Return entries made of a function of each stored tensor; packed entries stay packed.
+
+        Parameters
+        ----------
+        function
+            From a tensor [B, frames, ...] to another, of other rows and frames or on another device. What follows these
+            two axes differs between exact and packed entries.
+
+        Returns
+        -------
+        Entries
+            In the same form.
+        """
+        return self.map(function)
+
+    def copy(self) -> Entries:
+        """Return an owned copy in the same form, for a memory that keeps what it was lent.
+
+        Returns
+        -------
+        Entries
+            Contiguous, however many frames came at once: compiled passes are made for one form.
+        """
+        return self.by_frame(lambda x: x.clone(memory_format=torch.contiguous_format))
+
+    def state(self) -> Any:
+        """Return what `harness.memory.packed.restored` makes these entries of again.
+
+        Returns
+        -------
+        list or dict
+            Of tensors and names.
+        """
+        return list(self.tensors)
 
     def mix(self, other: Entries, share: float | Tensor) -> Entries:
         """Return a share of other entries and the rest of these.
@@ -88,6 +133,22 @@ class Entries:
         Returns
         -------
         Entries
+            Of as many frames as all parts together; packed parts stay packed.
+        """
+        of_subclass = (part for part in parts if type(part).joined is not Entries.joined)
+        return next(of_subclass, parts[0]).joined(parts)
+
+    def joined(self, parts: Sequence[Entries]) -> Entries:
+        """Return the same as `cat`, which asks the first part whose class has a form of its own.
+
+        Parameters
+        ----------
+        parts
+            Entries of one layout, in any form.
+
+        Returns
+        -------
+        Entries
             Of as many frames as all parts together.
         """
         return Entries(*(torch.cat(tensors, 1) for tensors in zip(*(part.tensors for part in parts), strict=True)))
@@ -100,9 +161,12 @@ class Layout(ABC):
     ----------
     shapes : tuple of tuple of int
         Trailing shapes of the cached tensors, one token of one layer.
+    axes : tuple of Axis
+        Along which axis each of these tensors is quantised; empty where the layout cannot be packed.
     """
 
     shapes: tuple[tuple[int, ...], ...]
+    axes: tuple[Axis, ...] = ()
 
     @property
     def scalars(self) -> int:
@@ -142,6 +206,28 @@ class Layout(ABC):
         Tensor
             [B, frames, S, heads, channels].
         """
+
+    def one_head(self) -> tuple[int, Layout]:
+        """Return how many heads there are, and the layout of the entries of a single one, for contexts by head.
+
+        Entries of a layout that has it are [B, frames, S, heads, ...] in all their tensors.
+
+        Returns
+        -------
+        int
+            Heads of a layer.
+        Layout
+            Of which a token has one head.
+
+        Raises
+        ------
+        KnobError
+            By default, for a layout that does not hold its heads apart.
+        """
+        raise KnobError(
+            f"{type(self).__name__} does not hold the keys of each head apart, so contexts cannot differ by head; "
+            "choose another policy for that layout"
+        )
 
     def rotated(self, x: Tensor, positions: Tensor) -> Tensor:
         """Return keys or queries rotated to where their tokens stand, for policies that score keys against queries.

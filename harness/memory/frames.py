@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
-import torch
 from torch import Tensor
 
-from harness.errors import KnobError
+from harness.errors import BudgetError, KnobError
 from harness.memory.budget import Part, apportion
 from harness.memory.entries import Entries
+from harness.memory.packed import restored
 from harness.memory.seam import Memory
 from harness.memory.terms import At, Context, MemorySpec, PromptSwitch
 
@@ -38,6 +38,24 @@ def check_whole_chunks(name: str, spec: MemorySpec, window: int) -> None:
         raise KnobError(
             f"{name}: window {window} is no multiple of the chunk ({spec.chunk} latent frames); take {below} or "
             f"{below + spec.chunk}"
+        )
+
+
+def check_pin(name: str, pinned_at: int | None, sink: int, room: int) -> None:
+    """Raise KnobError unless `room` latent frames have temporal ids behind the sink's, up to `pinned_at`."""
+    if pinned_at is not None and pinned_at < sink + room - 1:
+        raise KnobError(
+            f"{name}: pinned_at {pinned_at} leaves no room for sink {sink} and {room} frames below it; raise it to at "
+            f"least {sink + room - 1}"
+        )
+
+
+def check_pinned_window(pinned_at: int | None, window: int, usual: int) -> None:
+    """Raise BudgetError for a window (in latent frames) that is larger than its usual size and than its ids."""
+    if pinned_at is not None and window > max(usual, pinned_at + 1):
+        raise BudgetError(
+            f"a window of {window} has no ids for all its frames with pinned_at {pinned_at}; lower the budget or raise "
+            "pinned_at"
         )
 
 
@@ -79,6 +97,8 @@ class FrameCache(Memory):
     window: latent frames in all, sink and current chunk included; None keeps everything.
     sink: latent frames that never leave.
     positions: "absolute" (frame ids) or "relative" (slot in the cache, the chunk right behind).
+    pinned_at: None, or a temporal id: ids are frame ids until the newest frame reaches it, and then all frames behind
+        the sink move down, so that the newest one stays there; none moves below the sink.
     on_switch: at a prompt switch "keep" everything; "flush" all but the sink and the last `flush_keep` frames
         (infinity-RoPE's KV flush); "recache" (LongLive with a global sink: keep the sink, replay the rest of the window
         under the new prompt; the sink is replayed too as long as nothing was evicted); "recache_all" (LongLive
@@ -94,8 +114,9 @@ class FrameCache(Memory):
         positions: Positions = "absolute",
         on_switch: OnSwitch = "keep",
         flush_keep: int = 2,
+        pinned_at: int | None = None,
     ) -> None:
-        self.spec, self.window, self.sink = spec, window, sink
+        self.spec, self.window, self.sink, self.pinned_at = spec, window, sink, pinned_at
         self.positions, self.on_switch, self.flush_keep = positions, on_switch, flush_keep
         self.capacity = None if window is None else window - spec.chunk
         self.lookback = window if window is not None and on_switch.startswith("recache") else 0
@@ -108,6 +129,11 @@ class FrameCache(Memory):
 
     def place(self, ids: list[int], at: At) -> tuple[list[int], int]:
         """Temporal ids of the kept frames `ids`, and of the chunk's first frame."""
+        if self.pinned_at is not None:
+            newest = at.start + at.frames - 1
+            shift = min(newest, self.pinned_at) - newest
+            behind = [max(self.sink, frame + shift) for frame in ids[self.sink :]]
+            return [*range(min(self.sink, len(ids))), *behind], at.start + shift
         if self.positions == "absolute":
             return ids, at.start
         return list(range(len(ids))), len(ids)
@@ -115,9 +141,7 @@ class FrameCache(Memory):
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         kept = self.kept[layer]
         for frame in range(at.frames):
-            # In one form, however many frames came at once: compiled passes are made for it.
-            whole = entries[frame : frame + 1]
-            kept[at.start + frame] = whole.map(lambda x: x.clone(memory_format=torch.contiguous_format))
+            kept[at.start + frame] = entries[frame : frame + 1].copy()
         self.trim(layer)
 
     def trim(self, layer: int) -> None:
@@ -151,10 +175,11 @@ class FrameCache(Memory):
         return self.kept[layer]
 
     def stored(self) -> Iterable[Tensor]:
-        return [x for kept in self.kept for entries in kept.values() for x in entries.tensors]
+        return [x for kept in self.kept for entries in kept.values() for x in entries.stored]
 
     def state_dict(self) -> dict[str, Any]:
-        return {"frames": [{frame: list(entries.tensors) for frame, entries in kept.items()} for kept in self.kept]}
+        return {"frames": [{frame: entries.state() for frame, entries in kept.items()} for kept in self.kept]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.kept = [{frame: Entries(*tensors) for frame, tensors in kept.items()} for kept in state["frames"]]
+        packing = self.spec.packing
+        self.kept = [{frame: restored(each, packing) for frame, each in kept.items()} for kept in state["frames"]]

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from harness.memory.entries import Entries
+from harness.memory.heads import GroupedContext, HeldByHeads
 from harness.memory.seam import Memory
-from harness.memory.strategy import Strategy, Weights
-from harness.memory.terms import At, Context, MemorySpec, PromptSwitch
+from harness.memory.strategy import Strategy
+from harness.memory.terms import At, Context, MemorySpec, PromptSwitch, Weights
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
@@ -24,7 +25,7 @@ class Watched(Memory):
         self.inner = inner
         self.lookback, self.capacity = inner.lookback, inner.capacity
 
-    def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+    def recall(self, layer: int, query: Tensor | None, at: At) -> Context | GroupedContext:
         return self.inner.recall(layer, query, at)
 
     def begin_commit(self, at: At) -> None:
@@ -51,6 +52,9 @@ class Watched(Memory):
 
     def held(self, layer: int) -> Mapping[int, Entries]:
         return self.inner.held(layer)
+
+    def held_by_heads(self, layer: int) -> Sequence[HeldByHeads]:
+        return self.inner.held_by_heads(layer)
 
     def stored(self) -> Iterable[Tensor]:
         return self.inner.stored()
@@ -98,6 +102,18 @@ class WatchedStrategy(Strategy):
         return self.inner.reads_query
 
     @property
+    def by_heads(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.inner.by_heads
+
+    @property
+    def reads_commit_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.inner.reads_commit_query
+
+    @property
+    def footprint_is_most(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.inner.footprint_is_most
+
+    @property
     def bounded(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
         return self.inner.bounded
 
@@ -128,6 +144,17 @@ class WatchedStrategy(Strategy):
 
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.inner.position_limit(spec)
+
+    @property
+    def switch_note(self) -> str:
+        return self.inner.switch_note
+
+    @property
+    def kept_sink(self) -> int:
+        return self.inner.kept_sink
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        return self.inner.cached(spec)
 
     def parts(self) -> Mapping[str, Strategy]:
         return self.inner.parts()

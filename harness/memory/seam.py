@@ -23,6 +23,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.memory.entries import Entries
+from harness.memory.heads import GroupedContext, HeldByHeads
 from harness.memory.terms import At, Context, PromptSwitch
 
 
@@ -34,14 +35,14 @@ class Memory(ABC):
     lookback : int
         Clean latents that `forget` wants to see, in frames.
     capacity : int or None
-        Frames of the largest context; contexts hold fewer at first. None where it grows with the video.
+        Frames of the largest context, of any head; contexts hold fewer at first. None where it grows with the video.
     """
 
     lookback: int = 0
     capacity: int | None
 
     @abstractmethod
-    def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+    def recall(self, layer: int, query: Tensor | None, at: At) -> Context | GroupedContext:
         """Return what this chunk may attend to in a layer.
 
         Called in the first pass of a chunk of whatever kind, and in passes for which `stale` is true. May change the
@@ -58,8 +59,8 @@ class Memory(ABC):
 
         Returns
         -------
-        Context
-            Frames by reference, their positions and weights.
+        Context or GroupedContext
+            Frames by reference, their positions and weights: of all heads, or of groups of heads one by one.
         """
 
     def begin_commit(self, at: At) -> None:
@@ -86,7 +87,7 @@ class Memory(ABC):
         entries
             Un-rotated entries [B, frames, S, ...], on loan: what is kept has to be copied.
         query
-            As for `recall`.
+            As for `recall`; also for strategies that declare `reads_commit_query`.
         at
             Where in the rollout; its frames may exceed a chunk.
         """
@@ -151,13 +152,28 @@ class Memory(ABC):
     def steady(self) -> Collection[int]:
         """Frames of the contexts of a full memory: `capacity`, or the few sizes that it goes through in turn.
 
-        Passes are compiled where every layer's context has one of these sizes.
+        Passes are compiled where every layer's context has one of these sizes, or differs by head.
         """
         return () if self.capacity is None else (self.capacity,)
 
+    def held_by_heads(self, layer: int) -> Sequence[HeldByHeads]:
+        """Return the frames that are kept as they were for some heads only; by default nothing.
+
+        Parameters
+        ----------
+        layer
+            Number of the layer.
+
+        Returns
+        -------
+        sequence of HeldByHeads
+            Frames by reference, one element for all that the same heads share; a frame may be in several.
+        """
+        return ()
+
     @abstractmethod
     def held(self, layer: int) -> Mapping[int, Entries]:
-        """Return the frames that are kept as they were.
+        """Return the frames that are kept as they were, with all heads.
 
         Parameters
         ----------

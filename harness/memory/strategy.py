@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from harness.errors import BudgetError
@@ -14,29 +14,7 @@ from harness.memory.knobs import check_knobs, recorded
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
 from harness.memory.seam import Memory
-from harness.memory.terms import MemorySpec
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Where the parameters come from that a strategy adds to a backbone, for records and reports.
-
-    Parameters
-    ----------
-    trained
-        Whether a training made them.
-    about
-        In a few words, such as "untrained, SVD only".
-    digest
-        Of what, beside the backbone's own weights and the knobs, decides them.
-    chosen
-        What was decided for this backbone, by name.
-    """
-
-    trained: bool
-    about: str
-    digest: str
-    chosen: Mapping[str, str] = field(default_factory=dict)
+from harness.memory.terms import MemorySpec, Weights
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +29,12 @@ class Strategy(ABC):
         Where it is from, as a link.
     reads_query : bool
         Whether recall and remember are given the query (then passes are compiled a layer at a time).
+    by_heads : bool
+        Whether some frames are held for some heads only.
+    reads_commit_query : bool
+        Whether remember alone is given the query (this costs nothing).
+    footprint_is_most : bool
+        Whether `footprint` is the most that may be held, because what is kept depends on the video; else it is exact.
     bounded : bool
         Whether the memory stays the same size however long the video, an archive on the host aside.
 
@@ -62,6 +46,9 @@ class Strategy(ABC):
 
     paper: ClassVar[str]
     reads_query: ClassVar[bool] = False
+    reads_commit_query: ClassVar[bool] = False
+    by_heads: ClassVar[bool] = False
+    footprint_is_most: ClassVar[bool] = False
     bounded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -235,6 +222,29 @@ class Strategy(ABC):
         """
         raise BudgetError(f"{type(self).__name__} does not say which of its parts grow or shrink")
 
+    @property
+    def kept_sink(self) -> int:
+        """Latent frames of the beginning that the memory holds for good, whole and as they are: its knob `sink`.
+
+        0 where it has none, and for a strategy whose sink is something else or is not held for all heads.
+        """
+        return 0 if self.by_heads else int(getattr(self, "sink", 0))
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        """Return the spec with the form in which this strategy keeps frames.
+
+        Parameters
+        ----------
+        spec
+            Of the adapted backbone.
+
+        Returns
+        -------
+        MemorySpec
+            The same one by default; one with a `store` for a strategy that packs.
+        """
+        return spec
+
     def position_limit(self, spec: MemorySpec) -> int | None:
         """Return a number below which all temporal ids stay however long the video.
 
@@ -249,6 +259,11 @@ class Strategy(ABC):
             None where they grow with the video.
         """
         return None
+
+    @property
+    def switch_note(self) -> str:
+        """What a prompt switch does that is not as published, in one line; empty where there is nothing to say."""
+        return ""
 
     def parts(self) -> Mapping[str, Strategy]:
         """Return the strategies that this one is made of; a cell records their knobs and code.

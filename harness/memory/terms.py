@@ -1,8 +1,8 @@
-"""What backbone and memory tell each other: where in a rollout, for what, which past, which prompt."""
+"""What backbone, strategy and memory tell each other: where in a rollout, for what, which past, which prompt."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple, get_args
 
@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from harness.errors import DtypeError, SwitchError
 from harness.memory.entries import Entries, Layout
+from harness.memory.packed import Packing, Store, packed
 
 DTYPES = {
     "float32": torch.float32,
@@ -72,11 +73,17 @@ class MemorySpec:
         Latent frames of the longest context that the backbone was trained with; None where that is not known.
     latent_channels
         Channels of a latent frame, for memories that describe frames by their latents; None where that is not known.
+    backbone
+        Name of the backbone, for memories that read files made for it; None where that is not known.
+    store
+        In what frames are kept: fewer bits with scales, or None for the data type itself.
 
     Raises
     ------
     DtypeError
         For a data type that no memory holds.
+    KnobError
+        For a layout that cannot be stored so.
     """
 
     layers: int
@@ -90,10 +97,36 @@ class MemorySpec:
     module: nn.Module | None = None
     trained_frames: int | None = None
     latent_channels: int | None = None
+    backbone: str | None = None
+    store: Store | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES.values():
             raise DtypeError(f"a memory cannot hold {self.dtype}; allowed: {', '.join(DTYPES)}")
+        _ = self.packing  # Raises now for a layout that does not allow it.
+
+    @property
+    def packing(self) -> Packing | None:
+        """How frames are packed; None where they are kept as they are."""
+        return None if self.store is None else Packing.of(self.layout, self.store, self.dtype)
+
+    def packed(self, entries: Entries) -> Entries:
+        """Return entries in the form in which this memory keeps frames.
+
+        For entries that the memory made itself; what it was lent has its form already and is kept by `Entries.copy`.
+
+        Parameters
+        ----------
+        entries
+            In the data type of the memory.
+
+        Returns
+        -------
+        Entries
+            The same ones where nothing is packed.
+        """
+        packing = self.packing
+        return entries if packing is None else packed(entries, packing)
 
     def bytes(self, tokens: int, dtype: torch.dtype | None = None) -> int:
         """Return the bytes of cached tokens of every row in all layers.
@@ -103,14 +136,36 @@ class MemorySpec:
         tokens
             Tokens of one row in one layer.
         dtype
-            In which they are kept; that of the memory unless given.
+            In which they are kept exactly; in the form of the memory's frames unless given.
 
         Returns
         -------
         int
             Bytes.
         """
-        return self.layers * self.batch * tokens * self.layout.scalars * (dtype or self.dtype).itemsize
+        packing = self.packing if dtype is None else None
+        if packing is None:
+            return self.layers * self.batch * tokens * self.layout.scalars * (dtype or self.dtype).itemsize
+        frames = -(-tokens // self.frame_tokens)
+        return self.layers * self.batch * packing.bytes(self.layout.shapes, tokens, frames)
+
+    def places(self, frames: Sequence[int]) -> Tensor:
+        """Return where the tokens of whole frames stand, for memories that score tokens or place them singly.
+
+        Parameters
+        ----------
+        frames
+            Temporal id of each frame.
+
+        Returns
+        -------
+        Tensor
+            (time, row, column) of every token, [1, N, 3], on the device of the memory. A spec without `grid` has none.
+        """
+        assert self.grid is not None
+        axes = (torch.tensor(list(frames), dtype=torch.int64), *map(torch.arange, self.grid))
+        # Made on the CPU, where it costs nothing, and copied at once.
+        return torch.cartesian_prod(*axes).view(1, -1, 3).to(self.device)
 
 
 @dataclass(frozen=True)
@@ -187,3 +242,25 @@ class PromptSwitch:
     def __post_init__(self) -> None:
         if self.kind not in get_args(Boundary):
             raise SwitchError(f"unknown kind of prompt switch {self.kind!r}; allowed: {', '.join(get_args(Boundary))}")
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Where the parameters come from that a strategy adds to a backbone, for records and reports.
+
+    Parameters
+    ----------
+    trained
+        Whether a training made them.
+    about
+        In a few words, such as "untrained, SVD only".
+    digest
+        Of what, beside the backbone's own weights and the knobs, decides them.
+    chosen
+        What was decided for this backbone, by name.
+    """
+
+    trained: bool
+    about: str
+    digest: str
+    chosen: Mapping[str, str] = field(default_factory=dict)

@@ -168,7 +168,7 @@ def plan(strategy: Strategy, backbone: Backbone, latent_size: tuple[int, int], l
         weights_bytes=sum(x.nbytes for x in adapted.model.parameters()),
         cache_bytes=strategy.footprint(spec, latent_frames - chunk),
         archive_bytes=strategy.archive_bytes(spec, latent_frames - chunk),
-        cache_bytes_per_token=spec.bytes(1),
+        cache_bytes_per_token=strategy.cached(spec).bytes(spec.frame_tokens) // spec.frame_tokens,
         laid_out_bytes=laid_out,
         shared_bytes=laid_out // spec.layers,
         activation_bytes=activations,

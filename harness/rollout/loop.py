@@ -140,6 +140,7 @@ class _Rollout:
             grid=request.grid,
             frames=longest_context(backbone.chunk, request.latent_frames, self.memory.capacity),
             reads_query=strategy.reads_query,
+            reads_commit_query=strategy.reads_commit_query,
             layout=layout,
             compile=compile,
             grad=grad,

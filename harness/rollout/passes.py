@@ -11,10 +11,11 @@ from torch import Tensor
 
 from harness.backbone.block import Source
 from harness.backbone.kept import compiled
-from harness.backbone.layout import LaidOut, fill, gather, room
+from harness.backbone.layout import LaidOut, LaidOutByHeads, fill, gather, part, room
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, Time
-from harness.memory import At, Context, Entries, Memory, MemorySpec
+from harness.memory import At, Context, Entries, GroupedContext, HeadGroup, Layout, Memory, MemorySpec
+from harness.memory.packed import PackedEntries
 
 Lifetime = Literal["chunk", "pass"]
 """How long a laid-out context lives: a chunk, in buffers of each layer's own; or a pass, in one that all share."""
@@ -29,6 +30,7 @@ class Passes:
     grid: tokens of a frame as (rows, columns).
     frames: the most latent frames that a context has here; room for them and a chunk is allocated once.
     reads_query: recall inside the layers, with the query, instead of before the pass.
+    reads_commit_query: give the query to `remember` only.
     layout: "chunk" lays a context out once a chunk; "pass" does it in every pass and needs one layer's room only.
     compile: run compiled wherever contexts have a size that the memory calls steady; eager before.
     grad: keep the graph for training; contexts are concatenated then.
@@ -43,17 +45,19 @@ class Passes:
         grid: tuple[int, int],
         frames: int,
         reads_query: bool = False,
+        reads_commit_query: bool = False,
         layout: Lifetime = "chunk",
         compile: bool = False,
         grad: bool = False,
     ) -> None:
         self.model, self.memory, self.spec = model, memory, spec
         self.reads_query, self.lifetime, self.compile, self.grad = reads_query, layout, compile, grad
+        self.remembers_query = reads_query or reads_commit_query
         self.prompt: list[tuple[Tensor, Tensor]] = []
         wide = torch.float64 if spec.dtype == torch.float64 else torch.float32
         self._rope = Rope(model.layers[0].self_attn.radians, grid, wide, spec.device)
-        self._recalled: dict[int, Context] = {}
-        self._laid_out: dict[int, LaidOut] = {}
+        self._recalled: dict[int, Context | GroupedContext] = {}
+        self._laid_out: dict[int, LaidOut | LaidOutByHeads] = {}
         tokens = 0 if grad else (frames + spec.chunk) * spec.frame_tokens
         allocate = partial(room, spec.layout, spec.batch, tokens, spec.dtype, spec.device)
         self._buffers = [allocate()] * spec.layers if layout == "pass" else [allocate() for _ in range(spec.layers)]
@@ -71,7 +75,7 @@ class Passes:
         self.memory.begin_commit(at)
         for layer, own in enumerate(owns):
             entries = Entries(*(x.unflatten(1, shape) for x in own))
-            self.memory.remember(layer, entries, queries[layer] if self.reads_query else None, at)
+            self.memory.remember(layer, entries, queries[layer] if self.remembers_query else None, at)
 
     def _run(self, latents: Tensor, time: Time, at: At) -> tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]:
         recall = at.pass_index == 0 or self.memory.stale(at.pass_index)
@@ -80,12 +84,13 @@ class Passes:
         if recall:
             for layer in range(self.spec.layers):
                 self._recalled[layer] = self.memory.recall(layer, None, at)
-        # Static shapes only: one graph then serves every later chunk.
+        # Static shapes only: one graph then serves every later chunk. Contexts by head are no part of a graph.
         steady = at.frames == self.spec.chunk and all(
-            context.frames in self.memory.steady for context in self._recalled.values()
+            isinstance(context, GroupedContext) or context.frames in self.memory.steady
+            for context in self._recalled.values()
         )
         compile = self.compile and not self.grad and steady
-        contexts: Callable[[int], LaidOut | Source]
+        contexts: Callable[[int], LaidOut | LaidOutByHeads | Source]
         if self.lifetime == "pass":
             contexts = partial(self._lay_out, frames=at.frames, compile=compile)
         else:
@@ -95,26 +100,57 @@ class Passes:
             contexts = self._laid_out.__getitem__
         return self.model(latents, time, self.prompt, contexts, at.commit, compile)
 
-    def _recall(self, layer: int, at: At, query: Tensor) -> LaidOut:
+    def _recall(self, layer: int, at: At, query: Tensor) -> LaidOut | LaidOutByHeads:
         self._recalled[layer] = self.memory.recall(layer, query, at)
         return self._lay_out(layer, at.frames, compile=False)
 
-    def _lay_out(self, layer: int, frames: int, compile: bool) -> LaidOut:
-        context, spec, buffers = self._recalled[layer], self.spec, self._buffers[layer]
-        slots = [slot.tensors for slot in context.slots]
-        needed = (context.frames + frames) * spec.frame_tokens
+    def _lay_out(self, layer: int, frames: int, compile: bool) -> LaidOut | LaidOutByHeads:
+        context, buffers = self._recalled[layer], self._buffers[layer]
+        laid_out: LaidOut | LaidOutByHeads
+        if isinstance(context, GroupedContext):
+            laid_out = self._lay_out_groups(layer, context, frames)
+        else:
+            laid_out = self._placed(self.spec.layout, context, buffers, context.start, frames, compile)
+        self._laid_out[layer] = laid_out
+        return laid_out
+
+    def _placed(
+        self,
+        layout: Layout,
+        context: Context | HeadGroup,
+        buffers: tuple[Tensor, ...],
+        start: int | Tensor,
+        frames: int,
+        compile: bool,
+    ) -> LaidOut:
+        slots = [slot if isinstance(slot, PackedEntries) else slot.tensors for slot in context.slots]
+        needed = (context.frames + frames) * self.spec.frame_tokens
         fits = not self.grad and needed <= buffers[0].shape[1]
         if fits:
             if slots:
                 run = compiled(fill) if compile else fill
-                run(spec.layout, buffers, slots, self._rotation(context.positions), context.weights)
+                run(layout, buffers, slots, self._rotation(context.positions), context.weights)
             tensors = tuple(buffer[:, :needed] for buffer in buffers)
         elif slots:
-            tensors = spec.layout.ready(gather(slots), self._rotation(context.positions), context.weights)
+            tensors = layout.ready(gather(slots), self._rotation(context.positions), context.weights)
         else:
-            tensors = room(spec.layout, spec.batch, 0, spec.dtype, spec.device)
-        laid_out = self._laid_out[layer] = LaidOut(tensors, self._own_rotation(context.start, frames), room=fits)
-        return laid_out
+            tensors = room(layout, buffers[0].shape[0], 0, self.spec.dtype, self.spec.device)
+        return LaidOut(tensors, self._own_rotation(start, frames), room=fits)
+
+    def _lay_out_groups(self, layer: int, context: GroupedContext, frames: int) -> LaidOutByHeads:
+        """Lay out each group in its part of the layer's buffers, which have room for all heads at full capacity."""
+        heads, single = self.spec.layout.one_head()
+        context.check(layer, self.spec.batch, heads)
+        buffers, first, laid_out = self._buffers[layer], 0, []
+        # Tokens of one head that fit into the buffers of all heads of all rows.
+        space = buffers[0].shape[1] * self.spec.batch * heads
+        for group in context.groups:
+            tokens = (group.frames + frames) * self.spec.frame_tokens
+            last = first + len(group.heads) * tokens
+            own = part(buffers, single, len(group.heads), tokens if last <= space else 0, first if last <= space else 0)
+            laid_out.append((group.heads, self._placed(single, group, own, context.start, frames, compile=False)))
+            first = last
+        return LaidOutByHeads(tuple(laid_out), self._own_rotation(context.start, frames))
 
     def _rotation(self, positions: Sequence[float] | Tensor) -> Tensor:
         if isinstance(positions, Tensor) and positions.ndim == 3:

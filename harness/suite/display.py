@@ -77,14 +77,15 @@ class Chart:
         Of its file, and in words its title.
     kind
         "curve": a metric over the length of the video, every arm a line. "survival": the share of the rollouts whose
-        score (seconds) is not reached yet. "switches": shares of scenes over time, the prompt switches marked. "waits":
-        how often a chunk takes how long. "cost": time and bytes over the video. Or a function that draws.
+        score (seconds) is not reached yet. "precision": a score over policies and the bits in which they keep frames, a
+        heat map, where arms pack their frames. "switches": shares of scenes over time, the prompt switches marked.
+        "waits": how often a chunk takes how long. "cost": time and bytes over the video. Or a function that draws.
     scenario, metric
-        What a curve or a survival is of; the scenario of switches.
+        What a curve, a survival or a heat map is of; the scenario of switches.
     """
 
     name: str
-    kind: Literal["curve", "survival", "switches", "waits", "cost"] | Drawing
+    kind: Literal["curve", "survival", "precision", "switches", "waits", "cost"] | Drawing
     scenario: str = ""
     metric: str = ""
 

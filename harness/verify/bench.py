@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
-from harness.backbone.presets import Backbone, scramble
+from harness.backbone.presets import CUSTOM, Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.memory import Boundary, Memory, MemorySpec, Strategy
 from harness.memory.proxy import watched
@@ -23,6 +23,8 @@ CONFIG = WanConfig(
 )
 LATENT_SIZE = (4, 4)
 STEADY_CHUNKS = 6
+NAME = "workbench"
+"""Name of the backbone here, unless it has one."""
 
 
 @dataclass
@@ -35,6 +37,10 @@ class Workbench:
             model=scramble(CausalWan(CONFIG)).requires_grad_(False), latent_size=LATENT_SIZE, trained_frames=9
         )
     )
+
+    def __post_init__(self) -> None:
+        if self.backbone.name == CUSTOM:
+            self.backbone = replace(self.backbone, name=NAME)
 
     @property
     def chunk(self) -> int:
@@ -55,7 +61,8 @@ class Workbench:
     def spec(self, batch: int = 1) -> MemorySpec:
         """What the rollouts open the memory for."""
         model = self.strategy.adapt(self.backbone).model
-        return model.memory_spec(CONFIG.grid(LATENT_SIZE), self.chunk, batch)
+        spec = model.memory_spec(CONFIG.grid(LATENT_SIZE), self.chunk, batch)
+        return replace(spec, backbone=self.backbone.name)
 
     @staticmethod
     def noise(*seeds: int) -> PairedNoise:

@@ -15,11 +15,12 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from harness.memory import At, Boundary, Context, Entries, Memory
+from harness.memory import At, Boundary, Context, Entries, GroupedContext, Memory
 from harness.memory.frames import FrameCache
 from harness.memory.proxy import Watched
 from harness.rollout import EncodedCue
 from harness.verify.bench import Workbench
+from harness.verify.parts import Place, all_held, heads_with_nan, held_in, pieces_of, takes_nan, times_of, whole_frames
 
 TOLERANCE = 2e-5
 LONG_CHUNKS = 40
@@ -73,10 +74,10 @@ def equal_to_full(bench: Workbench) -> str:
     evicted: list[int] = []
 
     class Watch(Watched):
-        def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+        def recall(self, layer: int, query: Tensor | None, at: At) -> Context | GroupedContext:
             # What no longer fits into a context is evicted from it, also where it is held for later.
             full = self.capacity is not None and at.start > self.capacity
-            if full or set(self.inner.held(layer)) != set(range(at.start)):
+            if full or whole_frames(self.inner, layer) != set(range(at.start)):
                 evicted.append(at.start // bench.chunk)
             return super().recall(layer, query, at)
 
@@ -97,7 +98,7 @@ def evicted_not_read(bench: Workbench) -> str:
     class Poison(Watched):
         def __init__(self, inner: Memory) -> None:
             super().__init__(inner)
-            self.seen: dict[tuple[int, int], Entries] = {}
+            self.seen: dict[tuple[int, Place], Entries] = {}
 
         def see(self, latents: Tensor, at: At) -> None:
             super().see(latents, at)
@@ -106,16 +107,16 @@ def evicted_not_read(bench: Workbench) -> str:
         def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
             super().remember(layer, entries, query, at)
             entries.map(lambda x: x.fill_(torch.nan))
-            held = dict(self.inner.held(layer))
-            kept_on = [x for kept in held.values() for x in kept.tensors]
+            held = held_in(self.inner, layer)
+            kept_on = [x for kept in held.values() for x in kept.stored]
             # What is archived may be read at any time.
             alive = {x.data_ptr() for x in (*kept_on, *self.inner.archived().values())}
             for key in [key for key in self.seen if key[0] == layer and key[1] not in held]:
-                for x in self.seen.pop(key).tensors:
-                    if x.data_ptr() not in alive:
+                for x in self.seen.pop(key).stored:
+                    if x.data_ptr() not in alive and takes_nan(x):
                         x.fill_(torch.nan)
                         poisoned[0] += 1
-            self.seen |= {(layer, frame): kept for frame, kept in held.items()}
+            self.seen |= {(layer, place): kept for place, kept in held.items()}
 
     switches = bench.switches(bench.chunks // 2, bench.chunks - 2)
     clean, disturbed = bench.latents(switches=switches), bench.latents(switches=switches, watch=Poison)
@@ -126,7 +127,8 @@ def evicted_not_read(bench: Workbench) -> str:
 def kept_is_read(bench: Workbench) -> str:
     """Every frame that a layer holds matters: to the next chunk, or to one soon after, prompt switches included.
 
-    A frame that chunks only choose from matters if the choice looks at it, which NaN shows.
+    A frame that chunks only choose from matters if the choice looks at it, which NaN shows. Entries that are held for
+    some heads are tried head by head, and may not be shown to other heads.
     """
     *_, last = bench.roll()
     state, further = last.state(), bench.chunks + 1
@@ -142,22 +144,46 @@ def kept_is_read(bench: Workbench) -> str:
     def clean(switched: bool) -> list[Tensor]:
         return bench.latents(bench.chunks + TURNS, resume=state, switches=switches if switched else ())
 
-    held: set[tuple[int, int]] = set()
+    held: set[tuple[int, Place, int]] = set()
 
     class Nudge(Watched):
-        here: tuple[int, int] | None = None
+        here: tuple[int, Place, int] | None = None
         by = NUDGE
+        head: int | None = None
 
         def load_state_dict(self, state: Mapping[str, Any]) -> None:
             super().load_state_dict(state)
-            held.update((layer, frame) for layer in range(bench.layers) for frame in self.inner.held(layer))
-            if self.here is not None:
-                layer, frame = self.here
-                self.inner.held(layer)[frame].map(lambda x: x.add_(self.by))
+            for layer, (place, kept) in all_held(self.inner, bench.layers):
+                # What is held for all heads is tried at once.
+                tried = [-1] if place.part < 0 else range(len(kept.stored[0]))
+                held.update((layer, place, row) for row in tried)
+                if self.here is not None and self.here[:2] == (layer, place):
+                    self.head = None if self.here[2] < 0 else self.number(*self.here)
+                    rows = slice(None) if self.here[2] < 0 else slice(self.here[2], self.here[2] + 1)
+                    # Codes of packed frames are left as they are, and their scales are disturbed.
+                    for x in filter(takes_nan, kept.stored):
+                        x[rows].add_(self.by)
+
+        def number(self, layer: int, place: Place, row: int) -> int:
+            return self.inner.held_by_heads(layer)[place.part].heads.numbers[row]
+
+        def recall(self, layer: int, query: Tensor | None, at: At) -> Context | GroupedContext:
+            context = super().recall(layer, query, at)
+            first = at.pass_index == 0 and at.start == bench.chunks * bench.chunk
+            if first and self.here is not None and self.head is not None and layer == self.here[0]:
+                others = heads_with_nan(context) - {self.head} if isinstance(context, GroupedContext) else set()
+                if others:
+                    raise BrokenError(
+                        f"frame {self.here[1].frame}, held for head {self.head} of layer {layer}, is shown to head "
+                        f"{min(others)}"
+                    )
+            return context
 
     bench.latents(further, resume=state, watch=Nudge)
     waits = 0
     for here in sorted(held):
+        if here[2] >= 0:
+            bench.latents(further, resume=state, watch=type("", (Nudge,), {"here": here, "by": torch.nan}))
         for number, (chunks, by, turns) in enumerate(tries):
             watch = type("", (Nudge,), {"here": here, "by": by})
             disturbed = bench.latents(chunks, resume=state, watch=watch, switches=turns)
@@ -165,12 +191,16 @@ def kept_is_read(bench: Workbench) -> str:
                 waits += number > 0
                 break
         else:
-            layer, frame = here
-            raise BrokenError(f"frame {frame}, held after {bench.chunks} chunks, is never read in layer {layer}")
+            layer, place, row = here
+            of = "" if row < 0 else f" by head {row} of those that it is held for"
+            raise BrokenError(
+                f"frame {place.frame}, held after {bench.chunks} chunks, is never read in layer {layer}{of}"
+            )
     if not held:
         raise NotApplicableError("holds no whole frames")
     later = f", {waits} of them only looked at or read later" if waits else ""
-    return f"each of {len(held)} frames of {bench.layers} layers{later}"
+    by_head = ", head by head and by no other head" if any(row >= 0 for *_, row in held) else ""
+    return f"each of {len(held)} frames of {bench.layers} layers{by_head}{later}"
 
 
 def share_nothing(bench: Workbench) -> str:
@@ -194,17 +224,16 @@ def positions_in_range(bench: Workbench) -> str:
     highest = [0.0]
 
     class Watch(Watched):
-        def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
+        def recall(self, layer: int, query: Tensor | None, at: At) -> Context | GroupedContext:
             context = super().recall(layer, query, at)
-            times = torch.as_tensor(context.positions)
-            times = times[..., 0] if times.ndim == 3 else times
+            times = torch.cat([times_of(piece) for piece in pieces_of(context)])
             start = torch.as_tensor(context.start)
-            here = max([*times.flatten().tolist(), *(start + at.frames - 1).flatten().tolist()])
+            here = max([*times.tolist(), *(start + at.frames - 1).flatten().tolist()])
             if not here < limit:
                 raise BrokenError(
                     f"frame {at.start}, layer {layer}: temporal id {here:g}, and the claim is below {limit}"
                 )
-            lowest = min([*times.flatten().tolist(), *start.flatten().tolist()])
+            lowest = min([*times.tolist(), *start.flatten().tolist()])
             if not lowest >= 0:
                 raise BrokenError(f"frame {at.start}, layer {layer}: temporal id {lowest:g} is below 0")
             highest[0] = max(highest[0], here)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from harness.memory import Entries
+from harness.memory.packed import Packing, restored
 from strategies.echo_forcing.compression import Calibration
 
 
@@ -31,7 +32,7 @@ class Layer:
 
     def stored(self) -> Iterable[Tensor]:
         for entries in (*self.frames.values(), *([self.compressed] if self.compressed else [])):
-            yield from entries.tensors
+            yield from entries.stored
         yield from self.uses.values()
         if self.calibration is not None:
             yield from (self.calibration.total, self.calibration.size)
@@ -39,18 +40,18 @@ class Layer:
 
     def state_dict(self) -> dict[str, Any]:
         return {
-            "frames": {frame: list(entries.tensors) for frame, entries in self.frames.items()},
-            "compressed": None if self.compressed is None else list(self.compressed.tensors),
+            "frames": {frame: entries.state() for frame, entries in self.frames.items()},
+            "compressed": None if self.compressed is None else self.compressed.state(),
             "uses": dict(self.uses),
             "calibration": None if self.calibration is None else self.calibration.state_dict(),
             **{name: getattr(self, name) for name in ("places", "queries", "tokens", "fade", "rates")},
         }
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> Layer:
+    def of(cls, state: Mapping[str, Any], packing: Packing | None) -> Layer:
         made = cls(**{name: state[name] for name in ("places", "queries", "tokens", "fade", "rates")})
-        made.frames = {frame: Entries(*tensors) for frame, tensors in state["frames"].items()}
-        made.compressed = None if state["compressed"] is None else Entries(*state["compressed"])
+        made.frames = {frame: restored(each, packing) for frame, each in state["frames"].items()}
+        made.compressed = None if state["compressed"] is None else restored(state["compressed"], packing)
         made.uses = dict(state["uses"])
         made.calibration = None if state["calibration"] is None else Calibration(**state["calibration"])
         return made

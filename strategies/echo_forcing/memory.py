@@ -92,12 +92,13 @@ class SceneMemory(Memory):
         tokens = self.spec.frame_tokens
         places, there = choose(scores, before.frames * tokens)
 
-        def taken(part: int) -> Tensor:
-            old = before.tensors[part]
-            chosen = take([own.frames[frame].tensors[part] for frame in ids], old.flatten(1, 2), places, there)
+        exact = [own.frames[frame].tensors for frame in ids]
+
+        def taken(part: int, old: Tensor) -> Tensor:
+            chosen = take([tensors[part] for tensors in exact], old.flatten(1, 2), places, there)
             return chosen.view(old.shape)
 
-        own.compressed = Entries(*map(taken, range(len(before.tensors))))
+        own.compressed = self.spec.packed(Entries(*(taken(part, old) for part, old in enumerate(before.tensors))))
         if own.places is not None:
             where = torch.where(there, places % tokens, own.places[:, : places.shape[1]])
             own.places = torch.cat((where, own.places[:, places.shape[1] :]), 1)
@@ -156,7 +157,7 @@ class SceneMemory(Memory):
         assert query is not None
         own, slots = self.layers[layer], self.slots
         for frame in range(at.frames):
-            own.frames[at.start + frame] = entries[frame : frame + 1].map(Tensor.clone)
+            own.frames[at.start + frame] = entries[frame : frame + 1].copy()
         self._listen(own, query)
         self._fade(own, entries)
         if self._middle:
@@ -236,7 +237,7 @@ class SceneMemory(Memory):
                 keys = [self.spec.layout.keys(part) for part in parts]
                 query = own.queries / own.tokens
                 made = recall_frame(parts, keys, query, self.recall_frame, self.base_weight)
-                frames.setdefault("compress", []).append(made)
+                frames.setdefault("compress", []).append(self.spec.packed(made))
         return Scene.of(switch, frames)
 
     def held(self, layer: int) -> Mapping[int, Entries]:
@@ -260,7 +261,7 @@ class SceneMemory(Memory):
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         self.slots = self.slots.of(state["slots"])
-        self.layers = [Layer.of(each) for each in state["layers"]]
-        self.pool.load_state_dict(state["pool"])
+        self.layers = [Layer.of(each, self.spec.packing) for each in state["layers"]]
+        self.pool.load_state_dict(state["pool"], self.spec.packing)
         self.transition = None if state["kind"] is None else self.transitions[state["kind"]]
         self.jump = state["jump"]

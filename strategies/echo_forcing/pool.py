@@ -14,6 +14,7 @@ from torch import Tensor
 
 from harness.errors import SwitchError
 from harness.memory import Boundary, Entries, MemorySpec, PromptSwitch
+from harness.memory.packed import Packing, restored
 from strategies.echo_forcing.scenes import Matching, features, idf, recall_jump, similar
 
 Known = Literal["script", "stream"]
@@ -30,7 +31,7 @@ class Scene:
     @classmethod
     def of(cls, switch: PromptSwitch, frames: Mapping[str, Sequence[Entries]]) -> Scene:
         """Return the scene that ends with this switch, copied off the device."""
-        away = {source: [entries.map(_away) for entries in layers] for source, layers in frames.items()}
+        away = {source: [entries.by_frame(_away) for entries in layers] for source, layers in frames.items()}
         texts = None if switch.old_texts is None else list(switch.old_texts)
         return cls(texts, _away(switch.old_prompts), away)
 
@@ -38,16 +39,16 @@ class Scene:
         yield self.prompts
         for layers in self.frames.values():
             for entries in layers:
-                yield from entries.tensors
+                yield from entries.stored
 
     def state_dict(self) -> dict[str, Any]:
-        frames = {source: [list(entries.tensors) for entries in layers] for source, layers in self.frames.items()}
+        frames = {source: [entries.state() for entries in layers] for source, layers in self.frames.items()}
         return {"texts": self.texts, "prompts": self.prompts, "frames": frames}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Scene:
+    def from_state(cls, state: Mapping[str, Any], packing: Packing | None) -> Scene:
         frames = {
-            source: [Entries(*(x.cpu() for x in tensors)) for tensors in layers]
+            source: [restored(each, packing).by_frame(Tensor.cpu) for each in layers]
             for source, layers in state["frames"].items()
         }
         return cls(state["texts"], state["prompts"].cpu(), frames)
@@ -132,9 +133,11 @@ class Pool:
 
     def frame(self, scenes: Sequence[Scene], source: str, layer: int, spec: MemorySpec) -> Entries:
         """Return the representative frame of each row's scene, back on the device: [B, 1, S, ...]."""
-        rows = [scene.frames[source][layer].tensors for scene in scenes]
-        joined = (torch.cat([x[row : row + 1] for row, x in enumerate(parts)]) for parts in zip(*rows, strict=True))
-        return Entries(*(x.to(spec.device, spec.dtype) for x in joined))
+        each = iter(zip(*(scene.frames[source][layer].stored for scene in scenes), strict=True))
+        first = scenes[0].frames[source][layer]
+        return first.by_frame(
+            lambda _: torch.cat([x[row : row + 1] for row, x in enumerate(next(each))]).to(spec.device)
+        )
 
     def stored(self) -> Iterable[Tensor]:
         for scene in (*self.scenes, *([self.base] if self.base else [])):
@@ -151,9 +154,9 @@ class Pool:
             "lost_base": self.base.state_dict() if self.base is not None and base is None else None,
         }
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.scenes = [Scene.from_state(scene) for scene in state["scenes"]]
+    def load_state_dict(self, state: Mapping[str, Any], packing: Packing | None) -> None:
+        self.scenes = [Scene.from_state(scene, packing) for scene in state["scenes"]]
         self.dropped, self.recalls, self.last_kind = state["dropped"], state["recalls"], state["last_kind"]
         self.base = None if state["base"] is None else self.scenes[state["base"]]
         if state["lost_base"] is not None:
-            self.base = Scene.from_state(state["lost_base"])
+            self.base = Scene.from_state(state["lost_base"], packing)

@@ -242,6 +242,11 @@ class EchoForcing(Strategy):
             pool=scaled(self.pool, Fraction(cached, whole)),
         )
 
+    @property
+    def kept_sink(self) -> int:
+        """0: a sink lasts for a scene only."""
+        return 0
+
     def position_limit(self, spec: MemorySpec) -> int | None:
         jumps = [each.carried + each.jump[1] + spec.chunk for each in self.transitions]
         return max(self.window(spec), *jumps)

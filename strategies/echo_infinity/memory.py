@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.backbone.rope import Rope, head_radians, rotate
 from harness.memory import At, Context, Entries, MemorySpec
 from harness.memory.frames import FrameCache, OnSwitch, Positions
+from harness.memory.packed import restored
 from strategies.echo_infinity.encoder import QueryMemoryEncoder
 
 Update = Literal["first_pass", "clean", "never"]
@@ -151,13 +152,13 @@ class QueryMemory(FrameCache):
         return {**self.leaving.get(layer, {}), **self.kept[layer]}
 
     def stored(self) -> Iterable[Tensor]:
-        leaving = [x for frames in self.leaving.values() for entries in frames.values() for x in entries.tensors]
+        leaving = [x for frames in self.leaving.values() for entries in frames.values() for x in entries.stored]
         memories = [x for entries in self.memories for x in entries.tensors]
         return [*super().stored(), *leaving, *self.queries, *memories]
 
     def state_dict(self) -> dict[str, Any]:
         leaving = {
-            source: {frame: list(entries.tensors) for frame, entries in frames.items()}
+            source: {frame: entries.state() for frame, entries in frames.items()}
             for source, frames in self.leaving.items()
         }
         more = {"due": self.due, "leaving": leaving, "queries": self.queries, "begun": bool(self.memories)}
@@ -166,7 +167,7 @@ class QueryMemory(FrameCache):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
         self.leaving = {
-            source: {frame: Entries(*tensors) for frame, tensors in frames.items()}
+            source: {frame: restored(each, self.spec.packing) for frame, each in frames.items()}
             for source, frames in state["leaving"].items()
         }
         self.due, self.queries = state["due"], list(state["queries"])

@@ -138,13 +138,14 @@ class EchoInfinity(Strategy):
         if excess <= 0 or not self.memory:
             return held
         frame = spec.bytes(spec.frame_tokens) // spec.layers  # bytes in one layer
+        exact = spec.bytes(spec.frame_tokens, spec.dtype) // spec.layers
         clean = self.update == "clean"
         read = len(set(self.sources(spec.layers))) if self.update == "first_pass" else 0
         leaving = read * min(excess, spec.chunk) * frame
         begun = clean or excess > spec.chunk
         # Keys, values and queries of the memory have the same width; without updates the queries are not stored.
         parts = 2 if self.update == "never" else 3
-        return held + leaving + begun * self.memory * self.groups * parts * frame // 2
+        return held + leaving + begun * self.memory * self.groups * parts * exact // 2
 
     def resized(self, spec: MemorySpec, frames: int) -> EchoInfinity:
         if self.memory > self.sink + spec.chunk:

@@ -82,6 +82,10 @@ def read_encoder(path: Path, dtype: torch.dtype, device: torch.device) -> FrameE
     return _read(path, path.stat().st_mtime_ns, dtype, device)
 
 
+def _sizes(x: Tensor) -> str:
+    return " x ".join(map(str, x.shape)) or "a number"
+
+
 @lru_cache(REMEMBERED)
 def _read(path: Path, changed: int, dtype: torch.dtype, device: torch.device) -> FrameEncoder:
     tensors, _ = read_tensors(path, CONTAINERS)
@@ -94,6 +98,12 @@ def _read(path: Path, changed: int, dtype: torch.dtype, device: torch.device) ->
     with torch.device("meta"):
         widths = tuple(x.shape[0] for x in convolutions)
         encoder = FrameEncoder(convolutions[0].shape[1], widths, state["fc.weight"].shape[0])
+    for name, wanted in encoder.state_dict().items():
+        if name in state and state[name].shape != wanted.shape:
+            raise CheckpointError(
+                f"{path}: not the frame encoder of LongLive-RAG: size mismatch: {PREFIX}{name} is "
+                f"{_sizes(state[name])}; allowed: {_sizes(wanted)}"
+            )
     try:
         encoder.load_state_dict(state, assign=True)
     except RuntimeError as error:

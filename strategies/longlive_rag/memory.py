@@ -12,6 +12,7 @@ from torch import Tensor
 from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch
 from harness.memory.archive import Archive
 from harness.memory.frames import FrameCache, OnSwitch
+from harness.memory.packed import PackedEntries, Run
 
 DESCRIPTORS = "descriptors"
 """How the names of descriptors in the archive end."""
@@ -57,7 +58,7 @@ class Retrieval(FrameCache):
         context = super().recall(layer, query, at)
         if self.found is None or self.replaying:
             return context
-        found = self.found.map(lambda x: x[:, :, layer])
+        found = self.found.by_frame(lambda x: x[:, :, layer])
         return replace(context, slots=(found, *context.slots), positions=[0] * found.frames + list(context.positions))
 
     def place(self, ids: list[int], at: At) -> tuple[list[int], int]:
@@ -77,7 +78,7 @@ class Retrieval(FrameCache):
 
     def put_away(self, layer: int, frame: int, entries: Entries) -> None:
         """Copy a frame of one layer into the archive, where it lies with those of the other layers."""
-        for part, x in enumerate(entries.tensors):
+        for part, x in enumerate(entries.stored):
             name = f"{frame}.{part}"
             if layer == 0:
                 self.archive.room(name, (x.shape[0], self.spec.layers, *x.shape[2:]), x.dtype)
@@ -107,14 +108,15 @@ class Retrieval(FrameCache):
     def fetch(self) -> None:
         """Bring the chosen frames to the device."""
         spec, parts = self.spec, []
-        for part, shape in enumerate(spec.layout.shapes):
-            size = (spec.batch, len(self.chosen[0]), spec.layers, spec.frame_tokens, *shape)
-            found = torch.empty(size, dtype=spec.dtype, device=spec.device)
+        for part in range(len(spec.layout.shapes) * (1 if spec.packing is None else spec.packing.each)):
+            there = self.archive.tensors[f"{self.chosen[0][0]}.{part}"]
+            size = (spec.batch, len(self.chosen[0]), *there.shape[1:])
+            found = torch.empty(size, dtype=there.dtype, device=spec.device)
             for row, frames in enumerate(self.chosen):
                 for slot, frame in enumerate(frames):
                     found[row, slot].copy_(self.archive.tensors[f"{frame}.{part}"][row], non_blocking=True)
             parts.append(found)
-        self.found = Entries(*parts)
+        self.found = Entries(*parts) if spec.packing is None else PackedEntries(spec.packing, [Run(True, tuple(parts))])
 
     def forget(self, switch: PromptSwitch) -> None:
         self.replaying = True
@@ -122,7 +124,7 @@ class Retrieval(FrameCache):
         self.replaying = False
 
     def stored(self) -> Iterable[Tensor]:
-        return [*super().stored(), *(self.found.tensors if self.found else ())]
+        return [*super().stored(), *(self.found.stored if self.found else ())]
 
     def archived(self) -> Mapping[str, Tensor]:
         return self.archive.tensors

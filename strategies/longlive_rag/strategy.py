@@ -84,7 +84,7 @@ class LongLiveRAG(Strategy):
         if spec.latent_channels not in (None, encoder.channels):
             raise KnobError(
                 f"longlive_rag: {self.encoder} encodes frames of {encoder.channels} channels, and the latents of this "
-                f"backbone have {spec.latent_channels}"
+                f"backbone have {spec.latent_channels}; allowed: an encoder of {spec.latent_channels} channels"
             )
         return encoder
 

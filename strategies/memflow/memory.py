@@ -10,6 +10,7 @@ from torch import Tensor
 
 from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch
 from harness.memory.frames import FrameCache
+from harness.memory.packed import restored
 from strategies.memflow.schedule import Schedule
 from strategies.memflow.selection import activated, fitting, fitting_heads, mean_query, taken, wide
 
@@ -51,7 +52,7 @@ class Bank(FrameCache):
         self.room = window - spec.chunk
         self.capacity = self.room - sink + (min(ACTIVE, sink + schedule.size) if sma else sink + schedule.size)
         shapes = [(spec.batch, 0, spec.frame_tokens, *shape) for shape in spec.layout.shapes]
-        nothing = Entries(*(torch.empty(shape, dtype=spec.dtype, device=spec.device) for shape in shapes))
+        nothing = spec.packed(Entries(*(torch.empty(shape, dtype=spec.dtype, device=spec.device) for shape in shapes)))
         self.bank, self.pending = [nothing] * spec.layers, [nothing] * spec.layers
         self.ids = [torch.empty(spec.batch, 0, dtype=torch.int64, device=spec.device)] * spec.layers
         self.asked: list[Tensor] = []
@@ -71,7 +72,7 @@ class Bank(FrameCache):
     def remember(self, layer: int, entries: Entries, query: Tensor | None, at: At) -> None:
         super().remember(layer, entries, query, at)
         if self.records:
-            self.pending[layer] = entries[:1].map(Tensor.clone)
+            self.pending[layer] = self.spec.packed(entries[:1]).copy()
 
     def trim(self, layer: int) -> None:
         kept = self.kept[layer]
@@ -85,7 +86,7 @@ class Bank(FrameCache):
         bank, ids, before = self.bank[layer], self.ids[layer], self.schedule.filled(chunk) - 1
         if self.schedule.slots(chunk) > self.schedule.size and asked is not None:
             best = fitting(self.spec, bank, ids, asked).argsort(dim=1, descending=True, stable=True)[:, :before]
-            bank, ids = bank.map(lambda x: taken(x, best)), ids.gather(1, best)
+            bank, ids = bank.by_frame(lambda x: taken(x, best)), ids.gather(1, best)
         recorded = max(0, start - self.schedule.back(chunk) * self.spec.chunk)
         self.bank[layer] = Entries.cat([bank[:before], self.pending[layer]])
         self.ids[layer] = torch.cat((ids[:, :before], ids.new_full((len(ids), 1), recorded)), 1)
@@ -119,19 +120,24 @@ class Bank(FrameCache):
         assert self.window is not None
         if self.zeroes and switch.start > self.window:
             for kept in self.kept:
-                kept.update({frame: kept[frame].map(torch.zeros_like) for frame in list(kept)[: self.sink]})
+                kept.update({frame: self.zeros(kept[frame]) for frame in list(kept)[: self.sink]})
         super().forget(switch)
         self.replaying = False
 
+    def zeros(self, entries: Entries) -> Entries:
+        """Return zeros in place of entries."""
+        return self.spec.packed(entries.map(torch.zeros_like))
+
     def stored(self) -> Iterable[Tensor]:
-        frames = [x for entries in (*self.bank, *self.pending) for x in entries.tensors]
+        frames = [x for entries in (*self.bank, *self.pending) for x in entries.stored]
         return [*super().stored(), *frames, *self.ids, *self.asked]
 
     def state_dict(self) -> dict[str, Any]:
-        bank, pending = ([list(entries.tensors) for entries in each] for each in (self.bank, self.pending))
+        bank, pending = ([entries.state() for entries in each] for each in (self.bank, self.pending))
         return super().state_dict() | {"bank": bank, "pending": pending, "ids": self.ids}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         super().load_state_dict(state)
-        self.bank, self.pending = ([Entries(*x) for x in state[name]] for name in ("bank", "pending"))
+        packing = self.spec.packing
+        self.bank, self.pending = ([restored(x, packing) for x in state[name]] for name in ("bank", "pending"))
         self.ids = list(state["ids"])

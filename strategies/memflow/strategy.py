@@ -67,6 +67,16 @@ class MemFlow(Strategy):
         )
 
     @property
+    def switch_note(self) -> str:
+        if not self.sma or self.on_switch == "keep":
+            return ""
+        return (
+            f"memflow with sma and on_switch={self.on_switch}: the released replay at a prompt switch cannot be had, "
+            "because its queries cover frames that it drops; here they cover the frames that are kept. As released: "
+            "sma=false; without a replay: on_switch=keep"
+        )
+
+    @property
     def schedule(self) -> Schedule:
         """When frames are recorded, and which slots of the bank they take."""
         return Schedule(self.bank, self.interval, every=self.pipeline == "single", retake=self.retake)

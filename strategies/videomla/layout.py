@@ -15,6 +15,8 @@ class LatentLayout(Layout):
     Keys and values of all heads are linear in both, so policies may average and scale entries as they do dense ones.
     """
 
+    axes = ("token", "channel")
+
     def __init__(self, latent: int, rope: int) -> None:
         self.shapes = ((latent,), (rope,))
 

@@ -119,6 +119,10 @@ class VideoMLA(Strategy):
     def scene_bytes(self, spec: MemorySpec) -> int:
         return self.kept.scene_bytes(spec)
 
+    @property
+    def kept_sink(self) -> int:
+        return self.kept.kept_sink
+
     def position_limit(self, spec: MemorySpec) -> int | None:
         return self.kept.position_limit(spec)
 

@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 from harness.errors import HorizonError
-from tests.bad_inputs import campaigns, folders, made, options, places, prompts, weights
+from tests.bad_inputs import campaigns, folders, made, memories, options, places, prompts, weights
 from tests.bad_inputs.checker import Bad, answer, faults, listing
 
 ROWS = [
     *options.ROWS,
     *campaigns.ROWS,
+    *memories.ROWS,
     *prompts.ROWS,
     *folders.ROWS,
     *weights.ROWS,

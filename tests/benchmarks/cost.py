@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import statistics
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,9 +25,12 @@ import torch.nn.functional as F
 
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan, WanConfig
+from harness.memory import At, Context, GroupedContext, Memory
+from harness.memory.proxy import Watched, watched
 from harness.registry import strategy
 from harness.rollout import Chunk, rollout
 from harness.rollout.noise import PairedNoise
+from strategies.forcing_kv.classes import content
 
 CONFIG = WanConfig(dim=384, ffn_dim=2240, num_heads=3, num_layers=6, text_dim=64)
 LATENT_SIZE = (32, 32)
@@ -32,6 +38,10 @@ FRAME_TOKENS = 256
 CHUNK = 3
 PASSES = 5
 ENDLESS = 3_000_000
+Lengths = tuple[tuple[tuple[int, int], ...], ...]
+"""Heads and the latent frames that they attend to, of each group in each layer."""
+CLASSES = Path(tempfile.gettempdir()) / "horizon-cost-classes.json"
+"""Every second head static, written by `main`."""
 WARM_UP = 6  # chunks until the window is full, compiled, and has slid
 WARM_UPS = {"longlive_rag": 12, "memflow": 12}  # of memories that fill later
 
@@ -40,7 +50,8 @@ WARM_UPS = {"longlive_rag": 12, "memflow": 12}  # of memories that fill later
 class Case:
     """A strategy, how it runs, and the bar that the ratio must reach (None: reported only).
 
-    windows: latent frames that chunks attend to in turn, from chunk `warm_up` on.
+    windows: latent frames that chunks attend to in turn, from chunk `warm_up` on; none where they differ by head, and
+    are those of the video that is timed.
     """
 
     strategy: str
@@ -71,6 +82,8 @@ MEMORIES: list[tuple[str, dict[str, Any], int | tuple[int, ...]]] = [
     ("deep_forcing", {}, (16, 19)),
     ("longlive_rag", {}, 12),
     ("memflow", {}, 15),
+    ("dummy_forcing", {}, ()),
+    ("forcing_kv", {"classes": str(CLASSES)}, ()),
 ]
 MODES = [
     (torch.float32, False, 1.40),
@@ -83,7 +96,7 @@ MODES = [
 class BareLoop:
     """The matrix products and attention calls of a chunk, and nothing between them."""
 
-    def __init__(self, model: CausalWan, window: int) -> None:
+    def __init__(self, model: CausalWan, lengths: Lengths) -> None:
         dtype, dim, heads = model.dtype, CONFIG.dim, (CONFIG.num_heads, CONFIG.head_dim)
         tokens = CHUNK * FRAME_TOKENS
         self.model, self.heads = model, heads
@@ -91,7 +104,13 @@ class BareLoop:
         self.patches = torch.randn(1, tokens, 64, dtype=dtype)
         self.wide = torch.randn(1, tokens, CONFIG.ffn_dim, dtype=dtype)
         self.q = torch.randn(1, tokens, *heads, dtype=dtype).transpose(1, 2)
-        self.context = torch.randn(1, window * FRAME_TOKENS, *heads, dtype=dtype).transpose(1, 2)
+        self.calls = [
+            [
+                tuple(torch.randn(1, few, n, heads[1], dtype=dtype) for n in (tokens, frames * FRAME_TOKENS))
+                for few, frames in layer
+            ]
+            for layer in lengths
+        ]
         self.text = torch.randn(1, CONFIG.text_len, *heads, dtype=dtype).transpose(1, 2)
 
     @torch.no_grad()
@@ -99,22 +118,47 @@ class BareLoop:
         embedding = self.model.patch_embedding
         for _ in range(PASSES):
             F.linear(self.patches, embedding.weight.flatten(1), embedding.bias)
-            for block in self.model.layers:
+            for block, calls in zip(self.model.layers, self.calls, strict=True):
                 own, cross = block.self_attn, block.cross_attn
                 for linear in (own.q, own.k, own.v, own.o, cross.q, cross.o):
                     linear(self.x)
-                F.scaled_dot_product_attention(self.q, self.context, self.context)
+                for query, context in calls:
+                    F.scaled_dot_product_attention(query, context, context)
                 F.scaled_dot_product_attention(self.q, self.text, self.text)
                 block.ffn[0](self.x)
                 block.ffn[2](self.wide)
             self.model.head.head(self.x)
 
 
-def stream(case: Case, backbone: Backbone) -> Iterator[Chunk]:
-    """A rollout of a case that does not end before the rounds do."""
+class Seen(Watched):
+    """Notes what each head attends to, by layer, in `lengths`."""
+
+    def __init__(self, inner: Memory, lengths: dict[int, tuple[tuple[int, int], ...]]) -> None:
+        super().__init__(inner)
+        self.lengths = lengths
+
+    def recall(self, layer: int, query: torch.Tensor | None, at: At) -> Context | GroupedContext:
+        context = super().recall(layer, query, at)
+        groups = [(CONFIG.num_heads, context.frames)] if isinstance(context, Context) else []
+        if isinstance(context, GroupedContext):
+            groups = [(len(group.heads), group.frames) for group in context.groups]
+        self.lengths[layer] = tuple((heads, frames + at.frames) for heads, frames in groups)
+        return context
+
+
+def whole(window: int) -> Lengths:
+    """The lengths of all heads alike."""
+    return (((CONFIG.num_heads, window),),) * CONFIG.num_layers
+
+
+def stream(
+    case: Case, backbone: Backbone, lengths: dict[int, tuple[tuple[int, int], ...]] | None = None
+) -> Iterator[Chunk]:
+    """A rollout of a case that does not end before the rounds do. lengths: gets what heads attend to."""
+    chosen = strategy(case.strategy, **case.knobs)
     return rollout(
         backbone,
-        strategy(case.strategy, **case.knobs),
+        chosen if lengths is None else watched(chosen, partial(Seen, lengths=lengths)),
         prompts=torch.randn(1, 12, CONFIG.text_dim, dtype=case.dtype),
         latent_frames=CHUNK * 40 if case.strategy == "full" else ENDLESS,
         latent_size=LATENT_SIZE,
@@ -140,28 +184,29 @@ def interval(ratios: list[float], draws: int = 10_000) -> tuple[float, float]:
 def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float], list[float]]]:
     """Cases of one mode with their ratios, and the seconds of their bare loops; all in turns, round by round."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).to(cases[0].dtype).requires_grad_(False))
-    bare = {
-        window: BareLoop(backbone.model, window) for window in {window for case in cases for window in case.windows}
-    }
-    # The context of `full` grows by a chunk a round.
-    attended = {
-        case: itertools.count(*case.windows, CHUNK) if case.strategy == "full" else itertools.cycle(case.windows)
-        for case in cases
-    }
-    streams = [stream(case, backbone) for case in cases]
+    seen: list[dict[int, tuple[tuple[int, int], ...]]] = [{} for _ in cases]
+    streams = [stream(case, backbone, None if case.windows else each) for case, each in zip(cases, seen, strict=True)]
     for case, running in zip(cases, streams, strict=True):
         for _ in range(case.warm_up):
             next(running)
-    for loop in bare.values():
-        loop.chunk()
+
+    def lengths(case: Case, by_layer: dict[int, tuple[tuple[int, int], ...]]) -> Iterator[Lengths]:
+        if case.strategy == "full":  # its context grows by a chunk a round
+            return map(whole, itertools.count(*case.windows, CHUNK))
+        by_head = tuple(by_layer[layer] for layer in sorted(by_layer))
+        return itertools.cycle(map(whole, case.windows) if case.windows else (by_head,))
+
+    attended = [lengths(case, each) for case, each in zip(cases, seen, strict=True)]
+    bare: dict[Lengths, BareLoop] = {}
     ratios: list[list[float]] = [[] for _ in cases]
     base: list[list[float]] = [[] for _ in cases]
     for _ in range(rounds):
-        for number, (case, running) in enumerate(zip(cases, streams, strict=True)):
-            window = next(attended[case])
-            if window not in bare:
-                bare[window] = BareLoop(backbone.model, window)
-            plain = seconds(bare[window].chunk)
+        for number, running in enumerate(streams):
+            attends = next(attended[number])
+            if attends not in bare:
+                bare[attends] = BareLoop(backbone.model, attends)
+                bare[attends].chunk()
+            plain = seconds(bare[attends].chunk)
             base[number].append(plain)
             ratios[number].append(seconds(partial(next, running)) / plain)
     yield from zip(cases, ratios, base, strict=True)
@@ -174,13 +219,17 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose line contains this, e.g. 'memrope' or 'compiled'")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
+    static = [list(range(0, CONFIG.num_heads, 2))] * CONFIG.num_layers
+    CLASSES.write_text(
+        json.dumps(content(static, CONFIG.num_heads, "custom", "", "every second head")), encoding="utf-8"
+    )
     row = "{:<58} {:<9} {:<9} {:>7} {:>6}  {:<15} {:>5} {}".format
     print(row("case", "dtype", "mode", "bare s", "ratio", "95 %", "bar", ""), flush=True)
     for dtype, compile, bar in MODES:
         every = [
             Case(name, knobs, (window,), compile, dtype, bar)
             if isinstance(window, int)
-            else Case(name, knobs, window, compile, dtype, None)
+            else Case(name, knobs, window, compile, dtype, None if window else 1.15)
             for name, knobs, window in MEMORIES
         ]
         if not compile:

@@ -40,6 +40,18 @@ def test_what_will_not_fit_is_named_with_what_it_needs(planned):
     assert all("decoding" in line and "--offload" in line and "cpu has 0.0 GB left" in line for line in said)
 
 
+def test_a_switch_that_is_not_the_published_one_is_told_of_once_an_arm():
+    stage = registry.backbone("pocket")
+    arms = ["memflow.sma=true", "memflow.sma=true,on_switch=keep", "memflow"]
+    asked = {"strategies": arms, "tier": "gate", "equal_budget": 0}
+    found = [list(warnings(cells(make_campaign({**asked, "suites": suites}), stage), stage, lambda _: 10**10))
+             for suites in (["interactive"], ["drift"])]  # fmt: skip
+    switching, steady = ([line for line in each if "switch" in line] for each in found)
+    assert [line.partition(": ")[0] for line in switching] == ["memflow.sma=true"]
+    assert "the released replay at a prompt switch cannot be had" in switching[0]
+    assert steady == []
+
+
 def test_the_edge_lies_where_a_rollout_s_memory_does(planned):
     """Between half and twice of what is really alive in it there is a line below which it warns, and above not."""
     stage, few = planned

@@ -246,7 +246,7 @@ MISTAKES = [
     (("verify", "full.window=3"), "it has no knobs at all"),
     (("verify", "wan"), "no strategies entry is called 'wan'"),
     (("describe", "slidng_window"), "did you mean 'sliding_window'"),
-    (("describe", "wan-14b"), "backbones: longlive, pocket, self-forcing, wan-1.3b"),
+    (("describe", "wan-14b"), "backbones: causal-forcing, longlive, pocket, self-forcing, sgf, wan-1.3b"),
     (("describe", "memrope.window=9"), "did you mean 'memrope'?"),
 ]
 

@@ -44,6 +44,13 @@ def test_a_bar_without_lengths_is_told_of(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_a_switch_that_is_not_the_published_one_is_told_of(tmp_path):
+    for prompt, told in (("a thing [2.25s] | a disc [1.5s]", 1), ("a thing [1.5s]", 0)):
+        done = horizon("sample", prompt, "--strategy", "memflow.sma=true", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.count("the released replay at a prompt switch cannot be had") == told
+
+
 def test_sample_stopped_by_ctrl_c_keeps_what_it_made(tmp_path):
     command = [sys.executable, "-c", MAIN, "sample", "a thing", "--seconds", "100000", "--out", "deep/down/v.mp4"]
     process = interruptible(command, tmp_path)

@@ -1,5 +1,6 @@
 """Published backbones as typed: from files of the published formats to films, a report, and back after a kill."""
 
+import hashlib
 import json
 import os
 import pickle
@@ -280,6 +281,30 @@ def test_describe_says_what_is_there_and_what_is_missing(weights, here):
     told = json.loads(here("describe", "longlive", "--weights", weights, "--json")[1])
     assert all(each["own"] for each in told["files"])
     assert told["config"]["dim"] == published.CONFIG["dim"]
+
+
+def test_describe_says_which_file_is_not_pinned(here):
+    code, said = here("describe", "sgf")
+    assert code == 0
+    assert "chunkwise/ar/model.pt is not pinned: names and shapes are checked" in said
+    assert re.search(r"chunkwise/ar/model\.pt +not known +not pinned +missing", said)
+    assert "JunhaoZhuang/Self_Gradient_Forcing at any revision" in said
+    assert "hf download JunhaoZhuang/Self_Gradient_Forcing chunkwise/ar/model.pt &&" in said
+    assert re.search(r"licence +Apache-2\.0", said)
+    first = json.loads(here("describe", "causal-forcing", "--json")[1])["files"][0]
+    assert (first["sha256"], first["revision"], first["bytes"]) == (None, None, None)
+    assert first["also"] == ["chunkwise/longvideo.pt"]
+
+
+def test_a_file_that_is_not_pinned_is_recorded_by_its_hash(weights, tmp_path):
+    own = shutil.copytree(weights, tmp_path / "own")
+    torch.save({"generator_ema": published.model().state_dict()}, own / "model.pt")
+    (tmp_path / "p.jsonl").write_text('{"prompts": ["a fox"], "frames": 24}\n', encoding="utf-8")
+    words = ("run", "--backbone", "sgf", "--weights", own, "--size", SIZE, "--suite", "drift", "--prompts", "p.jsonl")
+    strategy = ("--strategy", "attention_sink.sink=3,window=12,pinned_at=20", "--equal-budget", "0")
+    assert horizon(*words, *strategy, "--threads", "1", "--out", "c", cwd=tmp_path).splitlines()[-1] == "c: 1 ok"
+    (told,) = json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["environments"].values()
+    assert told["files"]["chunkwise/ar/model.pt"] == hashlib.sha256((own / "model.pt").read_bytes()).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.backbone.wan import CausalWan, WanConfig
 
 FOLDER = Path(__file__).parent
-WINDOWS, SCENES, SINKS, BANKS = (FOLDER / name for name in ("windows", "scenes", "sinks", "banks"))
+WINDOWS, SCENES, SINKS, BANKS, HEADS = (FOLDER / name for name in ("windows", "scenes", "sinks", "banks", "heads"))
 
 
 class Replayed:
@@ -80,7 +80,7 @@ def sinks_noise() -> Around:
 
 
 def banks_noise() -> Replayed:
-    """The noise with which LongLive-RAG and MemFlow were run, on the model of the windows."""
+    """The noise with which the cases of `banks` and `heads` were run, on the model of the windows."""
     inputs = load("long_inputs", BANKS)
     return Replayed(inputs["noise"].float(), inputs["renoise"].float())
 
@@ -92,5 +92,5 @@ def banks_prompts() -> dict[str, Tensor]:
 
 
 def banks_case(name: str) -> dict[str, Any]:
-    """How a case of LongLive-RAG or MemFlow was run: frames, knobs, prompts and where they take effect."""
+    """How a case of `banks` or `heads` was run: frames, knobs, prompts and where they take effect."""
     return json.loads((BANKS / "config.json").read_text(encoding="utf-8"))["cases"][name]

@@ -45,12 +45,15 @@ KEPT = {
     "deep_forcing": {"window", "sink", "budget"},
     "longlive_rag": {"window", "sink", "memory"},
     "memflow": {"window", "sink", "bank"},
+    "dummy_forcing": {"context"},
+    "forcing_kv": {"static_context", "temporal_context", "dynamic_context"},
     "echo_infinity": {"window", "sink", "reach"},
     "echo_forcing": {
         *("anchors", "compressed", "recent", "sink", "rolling_cycle", "history", "candidates", "stride"),
         *("old_recent", "pool"),
     },
     "videomla": {"window", "policy"},
+    "quantized": {"policy"},
 }
 """The knobs that may change; all others say what the method is."""
 ARMS = (
@@ -58,6 +61,7 @@ ARMS = (
     "attention_sink",
     "attention_sink.window=21,sink=10",
     "attention_sink.window=6",
+    "attention_sink.pinned_at=20",
     "infinity_rope",
     "infinity_rope.pinned_at=21",
     "memrope",
@@ -80,6 +84,10 @@ ARMS = (
     "memflow",
     "memflow.window=21,sink=6,bank=5",
     "memflow.sma=true,pipeline=interactive",
+    "dummy_forcing",
+    "dummy_forcing.context=3,sink=2",
+    "forcing_kv",
+    "forcing_kv.sink=3,temporal_context=3,dynamic_context=2,static_context=5",
     "echo_infinity",
     "echo_infinity.memory=0",
     "echo_infinity.sink=0",
@@ -92,6 +100,9 @@ ARMS = (
     "videomla",
     "videomla.policy=memrope",
     "videomla.policy=[attention_sink.window=21,sink=10]",
+    "quantized.policy=memrope",
+    "quantized.store=int4,exact_sink=true,exact_recent=true",
+    "quantized.policy=ema_sink,store=fp8,exact_recent=true",
 )
 
 
@@ -106,11 +117,15 @@ def open_on(strategy, spec):
 
 def parts(strategy, chunk):
     """The parts of a window, in latent frames, none of which may vanish."""
-    strategy = getattr(strategy, "kept", strategy)
+    strategy = getattr(strategy, "kept", getattr(strategy, "policy", strategy))
     knobs = strategy.knobs()
     if "anchors" in knobs:
         names = ("anchors", "compressed", "recent") if knobs["hierarchy"] else ("recent", "sink")
         return {name: knobs[name] for name in names}
+    if "context" in knobs:
+        return {"sink": knobs["sink"], "latest": knobs["context"]}
+    if "static_context" in knobs:
+        return {name: knobs[name] for name in ("static_context", "temporal_context", "dynamic_context")}
     if knobs.get("compression"):
         behind = knobs["recent"] - chunk
         return {"sunk": knobs["sink"], "chosen": strategy.chosen, "behind": behind}

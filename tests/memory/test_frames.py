@@ -282,3 +282,16 @@ def test_a_window_without_room_for_a_chunk_is_refused(window: int, sink: int, me
     assert ("memory" in message) == bool(memory)
     assert f"raise window to at least {needed} " in message
     check_window("some", spec_of(3), needed, sink, memory)
+
+
+def test_pinned_frames_stand_at_the_top_of_the_trained_range() -> None:
+    """Self Gradient Forcing's geometry, for 21 trained frames: sink 0 to 2, latest frames and chunk 12 to 20."""
+    cache = FrameCache(spec_of(), window=12, sink=3, positions="relative", pinned_at=20)
+    for start, ids, positions, first in (
+        (3, [0, 1, 2], [0, 1, 2], 3),
+        (15, [0, 1, 2, *range(9, 15)], [0, 1, 2, *range(9, 15)], 15),
+        (18, [0, 1, 2, *range(12, 18)], [0, 1, 2, *range(12, 18)], 18),
+        (21, [0, 1, 2, *range(15, 21)], [0, 1, 2, *range(12, 18)], 18),
+        (963, [0, 1, 2, *range(957, 963)], [0, 1, 2, *range(12, 18)], 18),
+    ):
+        assert cache.place(ids, At(start, 3, 0, False)) == (positions, first)

@@ -162,10 +162,17 @@ def test_window_too_small_names_the_smallest_and_that_one_works(name: str, knobs
 
 
 def test_pin_too_early_names_the_earliest_and_that_one_works() -> None:
-    with pytest.raises(KnobError, match=r"pinned_at 2 leaves no room for sink 1 and chunk 3 .* at least 3$"):
+    with pytest.raises(KnobError, match=r"pinned_at 2 leaves no room for sink 1 and 3 frames below it.* at least 3$"):
         strategy("infinity_rope", pinned_at=2).open(spec())
     assert strategy("infinity_rope", pinned_at=3).open(spec()).capacity == 3
     assert strategy("infinity_rope", pinned_at=2).open(spec(chunk=1)).capacity == 5
+    with pytest.raises(KnobError, match=r"attention_sink: pinned_at 4 leaves no room for sink 3 and 3 .* at least 5$"):
+        strategy("attention_sink", pinned_at=4).open(spec())
+    assert strategy("attention_sink", pinned_at=5).open(spec()).capacity == 9
+    for on_switch in ("recache", "recache_all"):
+        with pytest.raises(KnobError, match=r"pinned_at 10 leaves no room for sink 3 and 9 frames .* at least 11$"):
+            strategy("attention_sink", pinned_at=10, on_switch=on_switch).open(spec())
+        assert strategy("attention_sink", pinned_at=11, on_switch=on_switch).open(spec()).lookback == 12
 
 
 @pytest.mark.parametrize(

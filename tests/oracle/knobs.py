@@ -19,6 +19,7 @@ class SinkKnobs:
     sink: int
     positions: str
     on_switch: str
+    pinned_at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

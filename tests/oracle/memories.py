@@ -34,13 +34,11 @@ def visible(knobs: Knobs, n: int, history: Sequence[Chunk], current: Chunk) -> V
 
     kept = kept_frames(knobs, n, history, current)
     if isinstance(knobs, SinkKnobs):
-        if knobs.positions == "absolute":
-            return absolute_view(kept, current.ids)
-        return relative_view(kept, current.frames)
+        return sink_view(knobs, kept, current.ids)
 
     view = relative_view(kept, current.frames)
     if knobs.pinned_at is not None:
-        view = pinned_view(kept, current, knobs.sink, knobs.pinned_at)
+        view = pinned_view(kept, current.ids, knobs.sink, knobs.pinned_at)
     if current.switch == "hardcut":
         # The jump lasts for this chunk only; the context stays where it is.
         cut = list(range(knobs.cut, knobs.cut + current.frames))
@@ -81,12 +79,18 @@ def replay_before(knobs: Knobs, n: int, history: Sequence[Chunk], current: Chunk
     if not frames:
         return None
     context = replay_context(knobs, kept_before_switch(knobs, n, history), current.start)
-    if knobs.positions == "absolute":
-        view = absolute_view(context, frames)
-    else:
-        view = relative_view(context, len(frames))
+    view = sink_view(knobs, context, frames)
     generation = 1 + sum(chunk.switch is not None for chunk in history)
     return Replay(frames, generation, view)
+
+
+def sink_view(knobs: SinkKnobs, slots: Sequence[FrameSlot], current: Sequence[int]) -> View:
+    """Where the kept frames of a window with a sink and the current frames sit."""
+    if knobs.pinned_at is not None:
+        return pinned_view(slots, current, knobs.sink, knobs.pinned_at)
+    if knobs.positions == "absolute":
+        return absolute_view(slots, current)
+    return relative_view(slots, len(current))
 
 
 def absolute_view(slots: Sequence[FrameSlot], current: Sequence[int]) -> View:
@@ -100,9 +104,9 @@ def relative_view(slots: Sequence[Slot], frames: int) -> View:
     return View(list(slots), list(range(count)), list(range(count, count + frames)))
 
 
-def pinned_view(slots: Sequence[FrameSlot], current: Chunk, sink: int, pinned_at: int) -> View:
+def pinned_view(slots: Sequence[FrameSlot], current: Sequence[int], sink: int, pinned_at: int) -> View:
     """Absolute positions until the newest frame reaches `pinned_at`, then pinned there (spec 5, paper)."""
-    newest = current.ids[-1]
+    newest = current[-1]
     pin = min(newest, pinned_at)
     positions: list[int] = []
     for index, slot in enumerate(slots):
@@ -110,7 +114,7 @@ def pinned_view(slots: Sequence[FrameSlot], current: Chunk, sink: int, pinned_at
             positions.append(index)
         else:
             positions.append(max(sink, pin - (newest - slot.frame)))
-    return View(list(slots), positions, [pin - (newest - frame) for frame in current.ids])
+    return View(list(slots), positions, [pin - (newest - frame) for frame in current])
 
 
 def kept_frames(knobs: SinkKnobs | InfinityKnobs, n: int, history: Sequence[Chunk], current: Chunk) -> list[FrameSlot]:

@@ -9,9 +9,11 @@ from torch import Tensor
 from .banks import BankKnobs, Banks
 from .deep_forcing import Deep, DeepKnobs
 from .dit import Config, Weights, model_dtype
+from .heads import Dummies, DummyKnobs, KindKnobs, Kinds
 from .knobs import parse_knobs
 from .latents import Latents
 from .matching import Encode, Script
+from .packed import Packed
 from .queries import Queries, QueryKnobs
 from .retrieval import Retrieval, RetrievalKnobs
 from .sampler import predict_clean, renoise, sigma_at, warp_steps
@@ -77,12 +79,18 @@ def opened(
         return Retrieval(weights, config, RetrievalKnobs(**knobs), n)
     if strategy == "memflow":
         return Banks(weights, config, BankKnobs(**knobs), n)
+    if strategy == "dummy_forcing":
+        return Dummies(weights, config, DummyKnobs(**knobs), n)
+    if strategy == "forcing_kv":
+        return Kinds(weights, config, KindKnobs(**knobs), n)
     if strategy == "echo_infinity":
         return Queries(weights, config, QueryKnobs(**knobs), n)
     if strategy == "deep_forcing":
         return Deep(weights, config, DeepKnobs(**knobs), n)
     if strategy == "echo_forcing":
         return Scenes(weights, config, SceneKnobs(**knobs), n, script)
+    if strategy == "quantized":
+        return Packed(weights, config, knobs, n)
     if strategy == "videomla":
         inner = {name: value for name, value in knobs.items() if name not in ("policy", *LATENT_SIZES)}
         return Latents(weights, config, parse_knobs(knobs["policy"], inner, n), n)

@@ -15,6 +15,7 @@ pytestmark = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler on the CPU"
 )
 BOUNDED = ["sliding_window", "attention_sink", "infinity_rope", "memrope", "longlive_rag", "memflow"]
+BOUNDED += ["dummy_forcing", "forcing_kv"]
 
 
 @pytest.mark.parametrize("name", BOUNDED)

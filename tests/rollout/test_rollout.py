@@ -19,7 +19,7 @@ from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import ResumeError
 from harness.memory import At, Context, Entries, Memory, PromptSwitch, Strategy
 from harness.memory.proxy import Watched
-from harness.registry import found, strategy, strategy_class
+from harness.registry import found, strategy_class
 from harness.rollout import Chunk, rollout
 from harness.rollout.noise import Noise, PairedNoise
 from harness.rollout.state import State
@@ -29,9 +29,14 @@ from strategies.full import Full
 from strategies.infinity_rope import InfinityRope
 from strategies.memrope import MemRoPE
 from strategies.sliding_window import SlidingWindow
+from tests.heads import prepared
 
 BOUNDED: list[Strategy] = [
-    *(strategy(name) for name in found("strategies") if strategy_class(name).bounded),
+    *(
+        prepared(name, CONFIG.num_layers, CONFIG.num_heads)
+        for name in found("strategies")
+        if strategy_class(name).bounded
+    ),
     SlidingWindow(window=8, positions="absolute"),
     AttentionSink(window=9, sink=4, positions="absolute", on_switch="recache"),
     InfinityRope(window=8, sink=2, pinned_at=21),

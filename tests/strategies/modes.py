@@ -7,13 +7,15 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from tests.heads import classes_file
+
 
 @dataclasses.dataclass(frozen=True)
 class Mode:
     """One way to use a strategy; the knobs not fixed here are drawn.
 
     switches, most_switches: fewest and most prompt switches. chunks: most chunks. layers: most layers. dtypes: of the
-    model.
+    model. pinned: whether recent frames are pinned below a temporal id, which is drawn.
     """
 
     strategy: str
@@ -23,24 +25,38 @@ class Mode:
     chunks: int = 10
     layers: int = 2
     dtypes: tuple[str, ...] = ("float32", "float64")
+    pinned: bool = False
 
     def __str__(self) -> str:
-        return "-".join([self.strategy, *map(str, self.fixed.values())])
+        return "-".join([self.strategy, *map(str, self.fixed.values()), *["pinned"] * self.pinned])
 
     def made(self, knobs: dict[str, Any]) -> dict[str, Any]:
         """Knobs as the strategy itself takes them."""
         if self.strategy == "echo_infinity":
             return knobs | {"parameters": "untrained"}
-        if self.strategy != "videomla":
+        if self.strategy == "forcing_kv":
+            return {name: value for name, value in knobs.items() if name != "static"} | {
+                "classes": drawn_file(knobs["static"])
+            }
+        if self.strategy not in OUTER:
             return knobs
-        sizes = {name: knobs[name] for name in SIZES if name in knobs}
-        inner = {name: value for name, value in knobs.items() if name not in ("policy", *SIZES)}
+        outer = {name: knobs[name] for name in OUTER[self.strategy] if name in knobs}
+        inner = {name: value for name, value in knobs.items() if name not in ("policy", *outer)}
         text = ",".join(f"{name}={'none' if value is None else value}" for name, value in inner.items())
         policy = f"[{knobs['policy']}.{text}]" if inner else knobs["policy"]
-        return {"policy": policy, "parameters": "random", **sizes}
+        return {"policy": policy, **outer} | ({"parameters": "random"} if self.strategy == "videomla" else {})
 
 
-SIZES = ("latent", "query_latent", "rope", "latent_norm")
+def drawn_file(static: tuple[tuple[bool, ...], ...]) -> str:
+    """Write the head classes that were drawn, and return the file."""
+    return classes_file([[head for head, found in enumerate(layer) if found] for layer in static], len(static[0]))
+
+
+OUTER = {
+    "videomla": ("latent", "query_latent", "rope", "latent_norm"),
+    "quantized": ("store", "exact_sink", "exact_recent"),
+}
+"""Knobs of strategies that have a policy; all others are the policy's."""
 SWITCHING = [("keep", 0), ("flush", 1), ("recache", 1), ("recache_all", 1)]
 POSITIONS = ("absolute", "relative")
 WINDOWS = [
@@ -51,6 +67,7 @@ WINDOWS = [
         for positions in POSITIONS
         for on_switch, switches in SWITCHING
     ),
+    *(Mode("attention_sink", {"on_switch": on_switch}, switches, pinned=True) for on_switch, switches in SWITCHING),
     Mode("infinity_rope", {"pinned_at": None}, 1),
     Mode("infinity_rope", {}, 1),
     *(Mode("rolling_sink", {"positions": positions}, chunks=14) for positions in POSITIONS),
@@ -101,6 +118,21 @@ CHOSEN = [
         for on_switch in ("recache", "zero_sink", "keep")
     ),
 ]
+HEADS = [
+    *(
+        Mode("dummy_forcing", {"on_switch": kind}, kind == "recache", layers=3, dtypes=("float64",))
+        for kind in ("keep", "recache")
+    ),
+    *(
+        Mode("forcing_kv", {"on_switch": kind, "replayed": replayed}, kind != "keep", layers=3, dtypes=("float64",))
+        for kind, replayed in (
+            ("keep", "context"),
+            ("recache", "context"),
+            ("recache", "all"),
+            ("recache_all", "context"),
+        )
+    ),
+]
 LATENTS = [
     Mode("videomla", {"policy": policy, "evaluation": evaluation}, switches)
     for policy, switches in (
@@ -108,7 +140,13 @@ LATENTS = [
     )
     for evaluation in ("explicit", "absorbed")
 ]  # fmt: skip
-MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *CHOSEN, *LATENTS]
+# In float32 a number may lie so near the middle between two codes that rounding decides.
+PACKED = [
+    Mode("quantized", {"policy": policy, "store": store}, switches, dtypes=("float64",))
+    for policy, switches in (("attention_sink", 1), ("memrope", 0), ("ema_sink", 0))
+    for store in ("int8", "int4", "fp8")
+]
+MODES = [*WINDOWS, *QUERIES, *SCENES, *DEEP, *CHOSEN, *HEADS, *LATENTS, *PACKED]
 
 
 @st.composite
@@ -132,13 +170,31 @@ def knobs(draw: st.DrawFn, mode: Mode, chunk: int, layers: int, dim: int, head: 
             "latent_norm": draw(st.booleans()),
         }
         return drawn | sizes | {"policy": policy}
+    if mode.strategy == "quantized":
+        drawn = draw(windows(mode.fixed["policy"], chunk))
+        if mode.fixed["policy"] == "attention_sink":
+            on_switch = draw(st.sampled_from([name for name, _ in SWITCHING]))
+            drawn |= {"positions": draw(st.sampled_from(POSITIONS)), "on_switch": on_switch}
+        if mode.fixed["policy"] == "memrope":
+            drawn |= {"pooling": draw(st.sampled_from(["chunk", "position"]))}
+            drawn |= {"init": draw(st.sampled_from(["released", "paper"]))}
+        keeps_sink = mode.fixed["policy"] != "ema_sink" and drawn["sink"] > 0
+        exact = {"exact_sink": keeps_sink and draw(st.booleans()), "exact_recent": draw(st.booleans())}
+        return drawn | exact | mode.fixed
     if mode.strategy == "echo_infinity":
         return draw(queries(chunk, layers)) | mode.fixed
     if mode.strategy == "echo_forcing":
         return draw(scenes(chunk, mode.fixed["hierarchy"])) | mode.fixed
     if mode.strategy == "deep_forcing":
         return draw(deep(chunk)) | mode.fixed
-    return draw(windows(mode.strategy, chunk)) | mode.fixed
+    if mode.strategy in ("dummy_forcing", "forcing_kv"):
+        return draw(by_head(mode.strategy, chunk, layers, dim // head)) | mode.fixed
+    drawn = draw(windows(mode.strategy, chunk)) | mode.fixed
+    if mode.pinned:
+        room = drawn["window"] - drawn["sink"] if drawn["on_switch"].startswith("recache") else chunk
+        least = drawn["sink"] + room - 1
+        drawn |= {"positions": draw(st.sampled_from(POSITIONS)), "pinned_at": draw(st.integers(least, least + 12))}
+    return drawn
 
 
 @st.composite
@@ -183,6 +239,27 @@ def windows(draw: st.DrawFn, strategy: str, chunk: int) -> dict[str, Any]:
         memories = (long is not None) + (short is not None)
         return {"window": sink + memories + chunk + room, "sink": sink, "alpha_long": long, "alpha_short": short}
     return {}
+
+
+@st.composite
+def by_head(draw: st.DrawFn, strategy: str, chunk: int, layers: int, heads: int) -> dict[str, Any]:
+    """Knobs of strategies whose heads see different frames."""
+    if strategy == "dummy_forcing":
+        return {
+            "dummies": draw(st.none() | st.integers(0, layers * heads)),
+            "context": draw(st.integers(1, 4)),
+            "start": draw(st.integers(1, 4)),
+            "sink": draw(st.integers(1, 3)),
+        }
+    return {
+        "static": tuple(tuple(draw(st.booleans()) for _ in range(heads)) for _ in range(layers)),
+        "start": draw(st.integers(0, 3)),
+        "sink": draw(st.integers(0, 4)),
+        "static_context": draw(st.integers(1, 5)),
+        "temporal_context": draw(st.integers(1, chunk)),
+        "dynamic_context": draw(st.integers(0, chunk)),
+        "patches": draw(st.sampled_from([None, 1])),
+    }
 
 
 @st.composite

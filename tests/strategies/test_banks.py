@@ -93,13 +93,18 @@ def test_a_frame_encoder_chooses_and_is_named_by_its_contents(tmp_path: Path) ->
     ("make", "error", "reason"),
     [
         (lambda folder: str(folder / "none.pt"), CheckpointError, "no such file; give the frame encoder"),
-        (lambda folder: encoder_file(folder, 16), KnobError, "encodes frames of 16 channels, and .* have 4"),
+        (
+            lambda folder: encoder_file(folder, 16),
+            KnobError,
+            "encodes frames of 16 .* have 4; allowed: an encoder of 4 channels",
+        ),
         (lambda folder: encoder_file(folder, **{"fc.weight": None}), CheckpointError, "holds no frame encoder"),
         (lambda folder: encoder_file(folder, **{"more.weight": torch.ones(1)}), CheckpointError, "Unexpected key"),
         (
             lambda folder: encoder_file(folder, **{"conv_stack.4.weight": torch.ones(6, 9, 3, 3)}),
             CheckpointError,
-            "not the frame encoder of LongLive-RAG: .*size mismatch",
+            r"not the frame encoder of LongLive-RAG: .*size mismatch: encoder\.conv_stack\.4\.weight is 6 x 9 x 3 x 3; "
+            "allowed: 6 x 8 x 3 x 3$",
         ),
     ],
 )

@@ -46,11 +46,16 @@ BATCH = "a batch of two = two batches of one"
 
 NOT_FULL = {FULL, POSITIONS}
 DEFAULTS = {"full": {BOUNDED, POSITIONS}, "deep_forcing": {POSITIONS}, "longlive_rag": {FULL}, "memflow": NOT_FULL}
+DEFAULTS |= {"dummy_forcing": {POSITIONS}, "forcing_kv": NOT_FULL, "quantized": {FULL}}
 MODES = {
     "attention_sink.window=9,positions=absolute,on_switch=recache": {POSITIONS},
     "attention_sink.window=9,on_switch=recache_all": set(),
     "attention_sink.window=9,sink=3,on_switch=flush": set(),
     "attention_sink.window=10,sink=5": set(),
+    "attention_sink.pinned_at=20": set(),
+    "attention_sink.window=9,pinned_at=12,on_switch=recache": set(),
+    "attention_sink.window=9,pinned_at=8,on_switch=recache_all": set(),
+    "attention_sink.window=9,pinned_at=6,on_switch=flush": {FULL},
     "deep_forcing.positions=contiguous": set(),
     "deep_forcing.budget=15,sink=9,fusion=max": {POSITIONS},
     "deep_forcing.window=12,sink=3,budget=9,recent=3,max_reuse=1": {POSITIONS},
@@ -73,6 +78,26 @@ MODES = {
     "memflow.pipeline=interactive,retake=false,switch_query=prompt": NOT_FULL,
     "memflow.window=9,sink=1,bank=2,on_switch=zero_sink": NOT_FULL,
     "memflow.window=3,sink=0,bank=1,on_switch=keep": {*NOT_FULL, KEPT},
+    "dummy_forcing.dummies=0": {POSITIONS},
+    "dummy_forcing.dummies=4,context=2": {POSITIONS},
+    "dummy_forcing.start=2,context=3,sink=2,rows=sampled": {POSITIONS},
+    "dummy_forcing.start=3,on_switch=keep": {POSITIONS},
+    "dummy_forcing.dummies=1,start=2": {POSITIONS},
+    "forcing_kv.start=2,sink=3,static_context=2,temporal_context=3,dynamic_context=2": {POSITIONS},
+    "forcing_kv.dynamic_context=0,static_context=3,temporal_context=2": {POSITIONS},
+    "forcing_kv.on_switch=recache_all,replayed=all,static_context=2,temporal_context=2": {POSITIONS},
+    "forcing_kv.on_switch=keep,patches=2,start=3": NOT_FULL,
+    "forcing_kv.on_switch=recache_all,sink=0,static_context=5": {POSITIONS},
+    "quantized.policy=memrope,store=int4,exact_sink=true,exact_recent=true": {FULL},
+    "quantized.policy=[ema_sink.accumulator=cache],store=fp8": {FULL},
+    "quantized.policy=[attention_sink.on_switch=recache_all],store=int4,exact_sink=true": {FULL},
+    "quantized.policy=deep_forcing,store=int4": {FULL, POSITIONS},
+    "quantized.policy=longlive_rag,exact_sink=true": {FULL},
+    "quantized.policy=memflow,store=fp8": NOT_FULL,
+    "quantized.policy=echo_forcing,store=fp8": {FULL},
+    "quantized.policy=videomla": {FULL},
+    "quantized.policy=dummy_forcing": {FULL, POSITIONS},
+    "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4": NOT_FULL,
 }
 """The invariants that do not apply; to the other strategies, with their default knobs, all of them do."""
 

@@ -1,1 +1,1 @@
-"""The published backbones, `self-forcing` and `longlive`: their files, text encoder, VAE and adapters."""
+"""The published backbones, such as `self-forcing` and `longlive`: their files, text encoder, VAE and adapters."""

@@ -2,10 +2,11 @@
 
 A file is searched in the folder of weights that was given (`--weights`, or HORIZON_WEIGHTS), under its path in its
 repository, a checkpoint also under its bare name, and then in the Hugging Face cache. Sizes and SHA-256 are those of
-the pinned revisions. A user's own weights go into a folder whose SHA256SUMS (in the format of coreutils) gives their
-sums. A checkpoint that is listed there may differ from the published one and need not be a .pt file:
-NAME.safetensors, or NAME.safetensors.index.json with its files beside it, replaces NAME.pt. Where SHA256SUMS lists
-files of a model's folder (vae/, ...), these replace the model.
+the pinned revisions. A file whose values are not known is not pinned: the revision that was downloaded last is taken,
+the loader checks names and shapes of its tensors, and its own SHA-256 is recorded. A user's own weights go into a
+folder whose SHA256SUMS (in the format of coreutils) gives their sums. A checkpoint that is listed there may differ from
+the published one and need not be a .pt file: NAME.safetensors, or NAME.safetensors.index.json with its files beside it,
+replaces NAME.pt. Where SHA256SUMS lists files of a model's folder (vae/, ...), these replace the model.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from harness.backbone.checkpoints.shards import INDEX, read_index
@@ -30,13 +31,24 @@ SHOWN = 12
 
 @dataclass(frozen=True)
 class Artifact:
-    """A file of a Hugging Face repository at a commit. path: inside the repository; bytes, sha256: expected values."""
+    """A file of a Hugging Face repository.
+
+    path: inside the repository. revision: commit of the repository. bytes, sha256: expected values. The last three are
+    None for a file that is not pinned. also: paths of other files of the repository, of which a folder of weights may
+    have one instead.
+    """
 
     repo: str
-    revision: str
+    revision: str | None
     path: str
-    bytes: int
-    sha256: str
+    bytes: int | None
+    sha256: str | None
+    also: tuple[str, ...] = ()
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the file's values are known."""
+        return self.sha256 is not None
 
     @property
     def name(self) -> str:
@@ -56,8 +68,9 @@ class Artifact:
 
 @dataclass(frozen=True)
 class Found:
-    """An artifact and its place. path: None where it was not found. own: whether its sum came from the user's
-    SHA256SUMS. trouble: why the file at `path` cannot be the artifact, judged by its size."""
+    """An artifact and its place. path: None where it was not found. sha256: the expected one, empty for a file that is
+    not pinned until `check` has read it. own: whether its sum came from the user's SHA256SUMS. trouble: why the file at
+    `path` cannot be the artifact, judged by its size."""
 
     artifact: Artifact
     path: Path | None
@@ -66,9 +79,10 @@ class Found:
     trouble: str = ""
 
     @property
-    def bytes(self) -> int:
-        """Size of the wanted file: the user's own, or the published one."""
-        return self.path.stat().st_size if self.own and self.path else self.artifact.bytes
+    def bytes(self) -> int | None:
+        """Size of the wanted file: the user's own, or the published one; None where it is not known."""
+        known = None if self.own else self.artifact.bytes
+        return self.path.stat().st_size if known is None and self.path else known
 
 
 def looked_in(folder: Path | None) -> list[str]:
@@ -91,12 +105,15 @@ def find(artifacts: Sequence[Artifact], folder: Path | None) -> list[Found]:
 
 
 def check(found: Found) -> Found:
-    """Compare a file with its hash. A file that was compared before and has not changed since is not read again.
+    """Compare a file with its hash, and return it with the hash that it has, which for a file that is not pinned is the
+    only one. A file that was compared before and has not changed since is not read again.
 
     Raises CheckpointError that names both hashes and says what to do.
     """
     assert found.path is not None
     actual = remembered_digest(found.path)
+    if not found.sha256:
+        return replace(found, sha256=actual)
     if actual != found.sha256:
         told = f"{found.path}: half-downloaded or another file: its SHA-256 is {actual[:SHOWN]}..., "
         if found.own:
@@ -131,12 +148,12 @@ def gathered(artifacts: Sequence[Artifact], folder: Path | None, name: str) -> d
 
 def command(artifacts: Sequence[Artifact]) -> str:
     """Return the shell command that downloads artifacts into the Hugging Face cache."""
-    by_repo: dict[tuple[str, str], list[str]] = {}
+    by_repo: dict[tuple[str, str | None], list[str]] = {}
     for each in artifacts:
         wanted = each.path if each.alone else f"--include '{each.part}/*'"
         by_repo.setdefault((each.repo, each.revision), []).append(wanted)
     return " && ".join(
-        f"hf download {repo} --revision {revision} {' '.join(dict.fromkeys(wanted))}"
+        f"hf download {repo} {f'--revision {revision} ' if revision else ''}{' '.join(dict.fromkeys(wanted))}"
         for (repo, revision), wanted in by_repo.items()
     )
 
@@ -149,7 +166,10 @@ def offline() -> str:
 
 def size_of(artifacts: Sequence[Artifact]) -> str:
     """Return the total size of artifacts in words."""
-    return f"{sum(each.bytes for each in artifacts) / 1e9:.2f} GB"
+    known = [each.bytes for each in artifacts if each.bytes is not None]
+    unknown = len(artifacts) - len(known)
+    told = [f"{sum(known) / 1e9:.2f} GB"] * bool(known)
+    return " and ".join([*told, *[f"{unknown} of unknown size"] * bool(unknown)])
 
 
 def identity(found: Mapping[str, Found]) -> str:
@@ -163,8 +183,9 @@ def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> l
     name = _there(artifact, folder) if folder else None
     if folder is None or name is None:
         cached = _cached(artifact)
-        return [_sized(artifact, cached) if cached else Found(artifact, None, artifact.sha256)]
+        return [_sized(artifact, cached) if cached else Found(artifact, None, artifact.sha256 or "")]
     path = folder / name
+    artifact = _taken(artifact, name)
     if name in sums:
         parts = _parts(folder, name, sums) if name.endswith(INDEX) else []
         return [Found(artifact, path, sums[name], own=True), *parts]
@@ -177,16 +198,28 @@ def _there(artifact: Artifact, folder: Path) -> str | None:
     """Return the path of an artifact inside a folder of weights."""
     if not artifact.alone:
         return artifact.path if (folder / artifact.path).is_file() else None
-    stem = artifact.path.removesuffix(FORMS[0])
     there = []
-    for form in FORMS:
-        named = [f"{each}{form}" for each in (stem, stem.rpartition("/")[2])]
-        there += [name for name in named if (folder / name).is_file()][:1]
+    for path in (artifact.path, *artifact.also):
+        stem = path.removesuffix(FORMS[0])
+        for form in FORMS:
+            named = [f"{each}{form}" for each in (stem, stem.rpartition("/")[2])]
+            there += [name for name in named if (folder / name).is_file()][:1]
     if len(there) > 1:
         raise CheckpointError(
             f"{folder}: holds {' and '.join(there)}, and each can be the checkpoint; leave one of them there"
         )
     return there[0] if there else None
+
+
+def _taken(artifact: Artifact, name: str) -> Artifact:
+    """Return the artifact whose file in a folder is called `name`: the given one, or the one that stands in for it."""
+    paths = (artifact.path, *artifact.also)
+    return replace(artifact, path=next(path for path in paths if _stem(path) == _stem(name)))
+
+
+def _stem(path: str) -> str:
+    name = path.rpartition("/")[2]
+    return next((name.removesuffix(form) for form in reversed(FORMS) if name.endswith(form)), name)
 
 
 def _parts(folder: Path, index: str, sums: Mapping[str, str]) -> list[Found]:
@@ -217,9 +250,9 @@ def _own(folder: Path, path: str, digest: str) -> Found:
 
 
 def _sized(artifact: Artifact, path: Path) -> Found:
-    size = path.stat().st_size
-    trouble = "" if size == artifact.bytes else f"half-downloaded or another file: {size:,} of {artifact.bytes:,} bytes"
-    return Found(artifact, path, artifact.sha256, trouble=trouble)
+    size, wanted = path.stat().st_size, artifact.bytes
+    trouble = "" if wanted in {None, size} else f"half-downloaded or another file: {size:,} of {wanted:,} bytes"
+    return Found(artifact, path, artifact.sha256 or "", trouble=trouble)
 
 
 def _sums(folder: Path | None) -> dict[str, str]:
@@ -239,7 +272,14 @@ def _sums(folder: Path | None) -> dict[str, str]:
 
 
 def _cached(artifact: Artifact) -> Path | None:
-    """Return the file in the Hugging Face cache at the pinned revision, in the layout of huggingface_hub."""
-    snapshot = hub_cache() / f"models--{artifact.repo.replace('/', '--')}" / "snapshots" / artifact.revision
-    path = snapshot / artifact.path
+    """Return the file in the Hugging Face cache, in the layout of huggingface_hub: at the pinned revision, or at the
+    one that was downloaded last where none is pinned."""
+    repo = hub_cache() / f"models--{artifact.repo.replace('/', '--')}"
+    revision = artifact.revision
+    if revision is None:
+        try:
+            revision = (repo / "refs" / "main").read_text(encoding="utf-8").strip()
+        except (OSError, ValueError):
+            return None
+    path = repo / "snapshots" / revision / artifact.path
     return path if path.is_file() else None

@@ -2,13 +2,14 @@
 
 Self-Forcing, arXiv:2506.08009: Wan2.1-T2V-1.3B made causal and distilled to four steps, `generator_ema`. LongLive 1.0,
 arXiv:2509.22622: its base, tuned on long videos with a window and a sink, and a LoRA adapter that is merged into it.
-Text encoder and VAE are Wan2.1's. LongLive's weights are under CC-BY-NC-SA-4.0, the others under Apache-2.0.
+Causal-Forcing, arXiv:2602.02214, and Self Gradient Forcing, arXiv:2607.20368: the model of Self-Forcing trained in
+other ways, with the same names and shapes. Text encoder and VAE are Wan2.1's. LongLive's weights are under
+CC-BY-NC-SA-4.0, the others under Apache-2.0.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,67 +17,44 @@ import torch
 
 from harness.backbone.checkpoints import fill, read_checkpoint
 from harness.backbone.presets import CHUNKS, Backbone, build, check_chunk, check_device, parse_dtype
-from harness.backbone.published import pins
 from harness.backbone.published.artifacts import SUMS, Artifact, Found, find, gathered, identity
 from harness.backbone.published.lora import merged, read_adapter
+from harness.backbone.published.models import (
+    BY_NAME,
+    CAUSAL_FORCING,
+    EXAMPLES,
+    LONG_LIVE,
+    SELF_FORCING,
+    SELF_GRADIENT_FORCING,
+    Published,
+)
 from harness.backbone.published.places import weights_folder
+from harness.backbone.published.sizes import CONFIG, config_of, own_sizes
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.caches import cache_folder
 from harness.errors import CheckpointError, PresetError
-from harness.files import digest, load_json
+from harness.files import digest
 
 if TYPE_CHECKING:
     from harness.backbone.published.vae import WanCodec
 
+__all__ = [
+    "BY_NAME",
+    "EXAMPLES",
+    "LONG_LIVE",
+    "SELF_FORCING",
+    "Published",
+    "causal_forcing",
+    "files_of",
+    "longlive",
+    "self_forcing",
+    "sgf",
+]
+
 STRIDE = 8
 PATCH = 2
 SIZE = (480, 832)
-CONFIG = "config.json"
-"""In a user's folder of weights: the sizes of the DiT, named as Wan2.1 publishes them."""
-LARGEST, MOST_LAYERS = 2**20, 1000
-"""Largest size, and most layers, that a file may request."""
 ENCODER, TOKENIZER, VAE = "text_encoder", "tokenizer", "vae"
-
-
-@dataclass(frozen=True)
-class Published:
-    """A published backbone. container: of its checkpoint; also read from a user's checkpoint that has it. adapter: a
-    LoRA file that is merged into the checkpoint."""
-
-    name: str
-    checkpoint: Artifact
-    container: str
-    adapter: Artifact | None = None
-
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """All files of the backbone."""
-        return (self.checkpoint, *((self.adapter,) if self.adapter else ()), *pins.WAN)
-
-
-SELF_FORCING = Published("self-forcing", pins.SELF_FORCING, "generator_ema")
-LONG_LIVE = Published("longlive", pins.LONGLIVE, "generator", pins.LONGLIVE_ADAPTER)
-BY_NAME = {published.name: published for published in (SELF_FORCING, LONG_LIVE)}
-
-EXAMPLES = (
-    "A tabby cat with a green collar walks slowly along a wooden garden fence in the morning sun, its tail upright, "
-    "while leaves move in a light wind behind it; the camera follows at its height.",
-    "An old red tram drives through a narrow street in the rain at dusk, its lights mirrored on the wet stones, people "
-    "with umbrellas passing by; a steady shot from the pavement.",
-    "A potter in a grey apron shapes a tall vase on a turning wheel, wet clay shining between her hands, shelves of "
-    "bowls out of focus behind her; close-up, soft light from a window.",
-    "Waves roll onto a black sand beach below green cliffs, foam running up and back again, gulls gliding over the "
-    "water; a slow aerial shot along the coast under a cloudy sky.",
-    "A steam locomotive pulls brown carriages over a stone viaduct in autumn, white smoke drifting over yellow trees; "
-    "the camera flies beside the train.",
-    "Three orange koi swim in circles in a clear garden pond, water lilies swaying above them and light dancing on the "
-    "pebbles; seen from above.",
-    "A dancer in a long blue dress turns on an empty stage, the cloth flying around her, one warm spotlight from the "
-    "left; a wide shot that slowly comes nearer.",
-    "A small robot with a round white head waters rows of plants in a greenhouse, moving from pot to pot, steam on the "
-    "glass; stylised animation with soft colours.",
-)
-"""Prompts for calibration and training; none of them is part of a suite."""
 
 
 def self_forcing(
@@ -119,6 +97,47 @@ def longlive(
     return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload, container, chunk)
 
 
+def causal_forcing(
+    device: str = "cpu",
+    dtype: str = "bfloat16",
+    *,
+    weights: str | Path | None = None,
+    size: tuple[int, int] = SIZE,
+    tiling: bool = False,
+    offload: bool = False,
+    container: str | None = None,
+    chunk: int = CHUNKS[0],
+) -> Backbone:
+    """Return Causal-Forcing, chunk-wise: Self-Forcing's model, distilled from a causal teacher; not its moving average.
+
+    Trained on 21 latent frames, as Self-Forcing; for longer videos its authors name infinity_rope, deep_forcing and
+    rolling_sink. Its files are not pinned; the same repository has longvideo.pt, which a folder of weights may have in
+    place of causal_forcing.pt, and which was published with another sampler (Rolling Forcing's, which is not here).
+    Arguments and errors are those of `self_forcing`.
+    """
+    return _assembled(CAUSAL_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
+
+
+def sgf(
+    device: str = "cpu",
+    dtype: str = "bfloat16",
+    *,
+    weights: str | Path | None = None,
+    size: tuple[int, int] = SIZE,
+    tiling: bool = False,
+    offload: bool = False,
+    container: str | None = None,
+    chunk: int = CHUNKS[0],
+) -> Backbone:
+    """Return Self Gradient Forcing, chunk-wise: trained from Causal-Forcing's start with gradients through its memory.
+
+    Trained on 21 latent frames. Published with attention_sink.sink=3,window=12,pinned_at=20, and with contiguous
+    positions as an option: the same without pinned_at. Its files are not pinned. Arguments and errors are those of
+    `self_forcing`.
+    """
+    return _assembled(SELF_GRADIENT_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
+
+
 def files_of(name: str, weights: str | Path | None) -> list[Found]:
     """Return the files of a published backbone, judged by their sizes; an empty list for other backbones."""
     published = BY_NAME.get(name)
@@ -157,13 +176,13 @@ def _assembled(
     if device == "meta":
         # On meta no file is read, so the requested container is the only one known.
         options |= _recorded(published, container or published.container)
-        return Backbone(model=build(_config(weights), device="meta", dtype=dtype), options=options, **about)
-        # Checked first, because hashing and reading 29 GB takes long.
+        return Backbone(model=build(config_of(weights), device="meta", dtype=dtype), options=options, **about)
+    # Imported first, because a missing package should be named before 29 GB are hashed and read.
     from harness.backbone.published.text import Umt5, transformers_version
 
     transformers_version()
     found = gathered(published.artifacts, weights_folder(weights), published.name)
-    model, taken = _model(published, found, _config(weights), device, dtype, container)
+    model, taken = _model(published, found, config_of(weights), device, dtype, container)
     codec = _codec(found, device, kind, tiling, offload)
     _check_fit(model.config, codec)
     encoder = {path: each for path, each in found.items() if each.artifact.part in (ENCODER, TOKENIZER)}
@@ -178,7 +197,7 @@ def _assembled(
         dtype=kind,
     )
     files = {path: each.sha256 for path, each in found.items()}
-    sizes = _own_sizes(weights)
+    sizes = own_sizes(weights)
     if sizes is not None:
         files[CONFIG] = digest(sizes)
     options |= _recorded(published, taken)
@@ -188,37 +207,6 @@ def _assembled(
 def _recorded(published: Published, container: str) -> dict[str, str]:
     """Return the option that records a model's container; none for the usual one, whose name adds nothing."""
     return {"container": container} if container != published.container else {}
-
-
-def _config(weights: str | Path | None) -> WanConfig:
-    """Return the sizes of Wan2.1-T2V-1.3B, unless the user's folder of weights gives other sizes."""
-    path = _own_sizes(weights)
-    if path is None:
-        return WanConfig()
-    try:
-        told = load_json(path)
-        if not isinstance(told, dict):
-            raise TypeError(f"a {type(told).__name__} instead of names and numbers")
-        config = WanConfig.from_json(told)
-        large = [field.name for field in fields(config) if _largest(getattr(config, field.name)) > LARGEST]
-        if large or config.num_layers > MOST_LAYERS:
-            raise ValueError(f"{(large or ['num_layers'])[0]} is larger than that of any model")
-        return config
-    except (OSError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: not the sizes of a Wan DiT ({error}); remove it to use the sizes of Wan2.1-T2V-1.3B"
-        ) from None
-
-
-def _largest(value: Any) -> float:
-    return max(value, default=0) if isinstance(value, tuple) else value or 0
-
-
-def _own_sizes(weights: str | Path | None) -> Path | None:
-    """Return the file with the user's own sizes, if there is one."""
-    folder = weights_folder(weights)
-    path = folder / CONFIG if folder else None
-    return path if path is not None and path.is_file() else None
 
 
 def _model(
@@ -255,7 +243,8 @@ def _check_fit(config: WanConfig, codec: WanCodec) -> None:
 
 
 def _path(found: Mapping[str, Found], artifact: Artifact) -> Path:
-    path = found[artifact.path].path
+    """Return the place of an artifact's file, or of the one that stands in for it."""
+    path = next(found[name].path for name in (artifact.path, *artifact.also) if name in found)
     assert path is not None
     return path
 

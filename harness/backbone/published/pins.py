@@ -1,7 +1,8 @@
 """The published files: revision, size and SHA-256 of each.
 
 The values are from manifests of several projects, which agree. Wan's configuration files were reconstructed from the
-values in them, and have these hashes.
+values in them, and have these hashes. Of Causal-Forcing and Self Gradient Forcing only the places are known, from their
+authors' pages: these files are not pinned.
 """
 
 from __future__ import annotations
@@ -63,7 +64,7 @@ WAN = tuple(
         ),
     )
 )
-"""Text encoder, tokenizer and VAE, which both backbones share."""
+"""Text encoder, tokenizer and VAE, which all published backbones share."""
 SELF_FORCING = Artifact(
     "gdhe17/Self-Forcing",
     "2f8b779212da279d212c22a509b66ad6552f350e",
@@ -84,3 +85,12 @@ LONGLIVE_ADAPTER = Artifact(
     2_800_056_690,
     "c4e43b87d62d4b0614b496773639f1ab170a7ee486dc23407901e9d3a5ebc07a",
 )
+CAUSAL_FORCING = Artifact(
+    "zhuhz22/Causal-Forcing",
+    None,
+    "chunkwise/causal_forcing.pt",
+    None,
+    None,
+    also=("chunkwise/longvideo.pt",),
+)
+SELF_GRADIENT_FORCING = Artifact("JunhaoZhuang/Self_Gradient_Forcing", None, "chunkwise/ar/model.pt", None, None)

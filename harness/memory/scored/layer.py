@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.memory.entries import Entries
+from harness.memory.packed import Packing, restored
 
 
 @dataclass
@@ -50,19 +51,19 @@ class ScoredLayer:
     def stored(self) -> Iterable[Tensor]:
         """Return every tensor of the layer."""
         for entries in (*self.frames.values(), *([] if self.chosen is None else [self.chosen])):
-            yield from entries.tensors
+            yield from entries.stored
         yield from self.running.values()
         yield from (x for x in (self.ids, self.uses, self.chosen_running, self.queries) if x is not None)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the layer as nested dicts and lists of tensors."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
-        frames = {frame: list(entries.tensors) for frame, entries in self.frames.items()}
-        return own | {"frames": frames, "chosen": None if self.chosen is None else list(self.chosen.tensors)}
+        frames = {frame: entries.state() for frame, entries in self.frames.items()}
+        return own | {"frames": frames, "chosen": None if self.chosen is None else self.chosen.state()}
 
     @classmethod
-    def of(cls, state: Mapping[str, Any]) -> ScoredLayer:
-        """Return a layer from its state."""
-        frames = {frame: Entries(*tensors) for frame, tensors in state["frames"].items()}
-        chosen = None if state["chosen"] is None else Entries(*state["chosen"])
+    def of(cls, state: Mapping[str, Any], packing: Packing | None) -> ScoredLayer:
+        """Return a layer from its state, for a memory that packs its frames so."""
+        frames = {frame: restored(each, packing) for frame, each in state["frames"].items()}
+        chosen = None if state["chosen"] is None else restored(state["chosen"], packing)
         return cls(**{**state, "frames": frames, "chosen": chosen, "running": dict(state["running"])})

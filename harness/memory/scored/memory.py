@@ -152,7 +152,7 @@ class ScoredMemory(Memory):
     def add(self, own: ScoredLayer, entries: Entries, query: Tensor | None, at: At) -> None:
         """Keep the frames of a commit pass, and the queries of the last ones."""
         for frame in range(at.frames):
-            own.frames[at.start + frame] = entries[frame : frame + 1].map(Tensor.clone)
+            own.frames[at.start + frame] = entries[frame : frame + 1].copy()
         if self.queries and query is not None:
             own.queries = own.asked(query)[:, -self.queries * self.spec.frame_tokens :].clone()
 
@@ -172,19 +172,20 @@ class ScoredMemory(Memory):
                     uses[:, : own.uses.shape[1]] = own.uses
                 scores = scores.masked_fill(uses >= self.max_reuse, -torch.inf)
             places, there = choose(scores, count * tokens)
+            exact = [frame.tensors for frame in frames]
 
             def kept(x: Tensor, more: int = 0) -> Tensor:
                 return torch.where(there, x.gather(1, places) + more, x[:, : count * tokens])
 
             def gathered(part: int) -> Tensor:
-                each = [frame.tensors[part] for frame in frames]
+                each = [tensors[part] for tensors in exact]
                 old = torch.cat(each[:count], 1)
                 return take(each, old.flatten(1, 2), places, there).view(old.shape)
 
             if self.accumulates:
                 running = self._running(own)[:, sink * tokens : (own.total - self.parts.recent) * tokens]
                 own.chosen_running = kept(running)
-            own.chosen = Entries(*map(gathered, range(len(frames[0].tensors))))
+            own.chosen = self.spec.packed(Entries(*map(gathered, range(len(exact[0])))))
             own.ids, own.uses = kept(ids), None if uses is None else kept(uses, 1)
         for frame in leaving:
             del own.frames[frame]
@@ -218,4 +219,4 @@ class ScoredMemory(Memory):
         return {"layers": [own.state_dict() for own in self.layers]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.layers = [ScoredLayer.of(each) for each in state["layers"]]
+        self.layers = [ScoredLayer.of(each, self.spec.packing) for each in state["layers"]]

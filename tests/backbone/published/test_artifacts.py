@@ -6,7 +6,7 @@ import os
 import pytest
 
 from harness.backbone.published import artifacts
-from harness.backbone.published.artifacts import Artifact, check, command, find, gathered, offline
+from harness.backbone.published.artifacts import Artifact, check, command, find, gathered, offline, size_of
 from harness.backbone.published.backbones import BY_NAME, LONG_LIVE, SELF_FORCING
 from harness.backbone.published.places import weights_folder
 from harness.errors import CheckpointError
@@ -14,6 +14,8 @@ from harness.errors import CheckpointError
 pytestmark = pytest.mark.usefixtures("own_cache")
 CONTENT = b"weights of a model"
 CHECKPOINT = Artifact("lab/model", "a" * 40, "checkpoints/model.pt", len(CONTENT), hashlib.sha256(CONTENT).hexdigest())
+LOOSE = Artifact("lab/loose", None, "chunks/model.pt", None, None, also=("chunks/long.pt",))
+"""A file that is not pinned, and another one of its repository that may stand in for it."""
 CONFIG = Artifact("lab/vae", "b" * 40, "vae/config.json", 2, hashlib.sha256(b"{}").hexdigest())
 
 
@@ -135,9 +137,60 @@ def test_a_folder_that_is_not_there_is_a_mistake(tmp_path, monkeypatch):
     assert weights_folder(None) == tmp_path
 
 
+def test_a_file_that_is_not_pinned_has_the_hash_that_it_has(tmp_path):
+    (tmp_path / "model.pt").write_bytes(CONTENT)
+    (found,) = find([LOOSE], tmp_path)
+    assert (found.sha256, found.bytes, found.trouble, found.artifact.pinned) == ("", len(CONTENT), "", False)
+    assert gathered([LOOSE], tmp_path, "tiny")["chunks/model.pt"].sha256 == CHECKPOINT.sha256
+    # Sums of the user's own are expected values again.
+    (tmp_path / "SHA256SUMS").write_text(f"{'0' * 64}  model.pt\n", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="SHA256SUMS says 000000000000"):
+        gathered([LOOSE], tmp_path, "tiny")
+
+
+def test_a_file_that_is_not_pinned_is_the_one_that_was_downloaded_last(tmp_path):
+    library = pytest.importorskip("huggingface_hub", reason="needs the extra models")
+    assert find([LOOSE], None)[0].path is None
+    root = tmp_path / "hub/models--lab--loose"
+    for revision in ("c" * 40, "d" * 40):
+        path = root / "snapshots" / revision / "chunks/model.pt"
+        path.parent.mkdir(parents=True)
+        path.write_bytes(revision.encode())
+        (root / "refs").mkdir(exist_ok=True)
+        (root / "refs/main").write_text(revision, encoding="utf-8")
+        assert find([LOOSE], None)[0].path == path
+        there = library.try_to_load_from_cache(LOOSE.repo, LOOSE.path, cache_dir=tmp_path / "hub")
+        assert there == str(path)
+
+
+def test_another_file_of_the_repository_stands_in_for_one_that_a_folder_lacks(tmp_path):
+    (tmp_path / "long.pt").write_bytes(b"of long videos")
+    (found,) = gathered([LOOSE], tmp_path, "tiny").values()
+    assert (found.artifact.path, found.path) == ("chunks/long.pt", tmp_path / "long.pt")
+    (tmp_path / "chunks").mkdir()
+    (tmp_path / "chunks/model.pt").write_bytes(CONTENT)
+    with pytest.raises(CheckpointError, match=r"holds chunks/model\.pt and long\.pt, and each can be the checkpoint"):
+        gathered([LOOSE], tmp_path, "tiny")
+
+
+def test_a_file_that_is_not_pinned_is_asked_for_without_revision_and_size(tmp_path):
+    assert command([LOOSE]) == "hf download lab/loose chunks/model.pt"
+    assert size_of([LOOSE]) == "1 of unknown size"
+    assert size_of([LOOSE, CHECKPOINT]) == "0.00 GB and 1 of unknown size"
+    with pytest.raises(CheckpointError, match=r"1 of its 1 files are missing.*\(1 of unknown size\) with: hf download"):
+        gathered([LOOSE], tmp_path, "tiny")
+
+
 @pytest.mark.parametrize("published", BY_NAME.values(), ids=lambda published: published.name)
-def test_every_published_file_is_pinned(published):
+def test_every_published_file_is_pinned_or_known_not_to_be(published):
+    assert [each.path for each in published.artifacts if not each.pinned] == {
+        "causal-forcing": ["chunkwise/causal_forcing.pt"],
+        "sgf": ["chunkwise/ar/model.pt"],
+    }.get(published.name, [])
     for each in published.artifacts:
+        if not each.pinned:
+            assert each.revision is each.bytes is None
+            continue
         assert len(each.revision) == 40
         assert len(each.sha256) == 64
         assert int(each.revision, 16)

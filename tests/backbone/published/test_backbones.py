@@ -54,6 +54,54 @@ def test_longlive_is_its_base_with_the_adapter_merged(weights):
     assert torch.equal(backbone.model.state_dict()["blocks.1.ffn.2.bias"], base["blocks.1.ffn.2.bias"])
 
 
+@pytest.mark.parametrize("name", ["causal-forcing", "sgf"])
+def test_a_checkpoint_that_is_not_pinned_is_checked_by_its_names_and_shapes(own, name):
+    """Both have Self-Forcing's names; of one the last weights are read, of the other their moving average."""
+    path, container = BY_NAME[name].checkpoint.path, BY_NAME[name].container
+    other = {"generator": "generator_ema", "generator_ema": "generator"}[container]
+    state = {f"model.{key}": x for key, x in published.model().state_dict().items()}
+    (own / path).parent.mkdir(parents=True)
+
+    def save(content):
+        # A new file, because models that were read from the old one go on to read it.
+        (own / path).unlink(missing_ok=True)
+        torch.save(content, own / path)
+
+    save({container: state, other: {key: x + 1 for key, x in state.items()}})
+    backbone = made(name, own)
+    assert backbone.name == name
+    assert all(torch.equal(backbone.model.state_dict()[key.removeprefix("model.")], x) for key, x in state.items())
+    assert backbone.files[path] == hashlib.sha256((own / path).read_bytes()).hexdigest()
+    assert "container" not in backbone.options
+    # A file with the other container alone leaves nothing open.
+    save({other: state})
+    assert made(name, own).options["container"] == other
+    assert weights_hash(made(name, own)) != weights_hash(backbone)
+    save({container: {**state, "model.head.head.bias": torch.zeros(3)}})
+    with pytest.raises(CheckpointError, match=r"head\.head\.bias"):
+        made(name, own)
+    del state["model.head.head.bias"]
+    save({container: state})
+    with pytest.raises(CheckpointError, match=r"missing head\.head\.bias"):
+        made(name, own)
+
+
+def test_causal_forcing_s_long_videos_are_read_in_place_of_its_short_ones(own):
+    state = {f"model.{key}": x for key, x in published.model().state_dict().items()}
+    torch.save({"generator": state}, own / "longvideo.pt")
+    backbone = made("causal-forcing", own)
+    assert backbone.files["chunkwise/longvideo.pt"] == hashlib.sha256((own / "longvideo.pt").read_bytes()).hexdigest()
+    torch.save({"generator": state}, own / "causal_forcing.pt")
+    with pytest.raises(CheckpointError, match=r"causal_forcing\.pt and longvideo\.pt, .* leave one of them there"):
+        made("causal-forcing", own)
+
+
+def test_what_a_model_was_published_with_can_be_opened():
+    for each in BY_NAME.values():
+        _, strategy = registry.parse_strategy(each.recommended)
+        strategy.open(registry.backbone(each.name, device="meta").memory_spec())
+
+
 def test_a_model_that_was_built_on_paper_computes_what_one_built_here_does(weights):
     """Frequencies of positions are no parameters: no checkpoint brings them."""
     from tests.backbone.published.test_lora import rolled

@@ -26,6 +26,7 @@ from suites.interactive import Interactive
 from suites.latency import Latency
 from suites.vram import Vram
 from tests import published
+from tests.heads import prepared
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 STRATEGIES = list(registry.found("strategies"))
@@ -49,7 +50,8 @@ def drawn(backbone: Backbone, strategy: Strategy, frames: int) -> Tensor:
 
 @pytest.mark.parametrize("name", STRATEGIES)
 def test_every_strategy_draws_frame_by_frame(framewise: Backbone, name: str) -> None:
-    strategy = registry.strategy(name)
+    config = framewise.model.config
+    strategy = prepared(name, config.num_layers, config.num_heads, "self-forcing")
     # 27 latent frames: more than any window, and no multiple of 3 in the second scene.
     script = script_of(framewise, SCENES if strategy.bounded else "a fox", None if strategy.bounded else 5.25)
     assert [cue.start for cue in script.cues] == ([0, 12, 19] if strategy.bounded else [0])
@@ -89,7 +91,7 @@ def test_a_chunk_is_part_of_what_a_model_is(weights: Path, framewise: Backbone) 
     assert not torch.equal(*(drawn(each, registry.strategy("full"), 6) for each in (usual, framewise)))
 
 
-@pytest.mark.parametrize("name", ["self-forcing", "longlive", "wan-1.3b"])
+@pytest.mark.parametrize("name", ["self-forcing", "longlive", "causal-forcing", "sgf", "wan-1.3b"])
 def test_chunks_that_no_published_model_has_are_refused(name: str) -> None:
     for wrong in (0, -1, 2, 4, 21, 1.5, "1", True, None):
         options: dict[str, Any] = {"chunk": wrong}

@@ -1,0 +1,71 @@
+"""Policies against precisions: a heat map of a score, for arms whose policy keeps its frames in fewer bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from reports.arms import Entrant, table_names
+from reports.plots.panels import entered, keep, panels_of, unit
+from reports.plots.strips import INK
+
+EXACT = "exact"
+"""The column of arms that pack nothing."""
+
+
+def grid_of(there: Sequence[tuple[Entrant, pd.DataFrame]]) -> pd.DataFrame:
+    """Return mean scores: a row a policy, a column a precision; empty where no arm packs its policy's frames.
+
+    Parameters
+    ----------
+    there
+        Arms of one table with their scores. An arm packs where it has the knobs `policy` and `store`; its row is the
+        policy's name, and that of exact arms their strategy's. Of several arms in one place the first one counts.
+    """
+    found: dict[tuple[str, str], float] = {}
+    packed = set()
+    for entrant, mine in there:
+        policy, store = entrant.values.get("policy"), entrant.values.get("store")
+        row, column = entrant.strategy, EXACT
+        if isinstance(policy, str) and isinstance(store, str):
+            row, column = policy.strip("[]").partition(".")[0], store
+            packed.add(row)
+        found.setdefault((row, column), float(mine["value"].mean()))
+    rows = dict.fromkeys(row for row, _ in found if row in packed)
+    columns = dict.fromkeys(column for row, column in found if row in packed)
+    ordered = sorted(columns, key=lambda column: column != EXACT)
+    return pd.DataFrame([[found.get((row, each), np.nan) for each in ordered] for row in rows], [*rows], ordered)
+
+
+def heat_map(scored: pd.DataFrame, field: Sequence[Entrant], scenario: str, metric: str, path: Path) -> None:
+    """Draw a score over policies and precisions at the longest videos: a panel for each table of the report.
+
+    Nothing is drawn where no arm packs.
+    """
+    part = scored[(scored["scenario"] == scenario) & (scored["metric"] == metric)]
+    part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()]
+    grids = {name: grid_of(entered(part, field, name)) for name in table_names(field)}
+    grids = {name: grid for name, grid in grids.items() if len(grid)}
+    if not grids:
+        return
+    figure, axes = panels_of(len(grids))
+    lowest, highest = (0.0, 1.0) if unit(part) == "share" else _range(grids.values())
+    for axis, (name, grid) in zip(axes, grids.items(), strict=True):
+        axis.imshow(grid.to_numpy(), cmap="cividis", vmin=lowest, vmax=highest, aspect="auto")
+        axis.set_xticks(range(grid.shape[1]), grid.columns)
+        axis.set_yticks(range(len(grid)), grid.index)
+        axis.set_title(f"{name}: {metric.replace('_', ' ')} ({unit(part)})", loc="left", fontsize=11, color=INK)
+        for (row, column), value in np.ndenumerate(grid.to_numpy()):
+            light = np.isnan(value) or value > lowest + 0.6 * (highest - lowest)
+            text = "n/a" if np.isnan(value) else f"{value:.2f}"
+            axis.text(column, row, text, ha="center", va="center", fontsize=9, color=INK if light else "white")
+    keep(figure, path)
+
+
+def _range(grids: Iterable[pd.DataFrame]) -> tuple[float, float]:
+    values = np.concatenate([grid.to_numpy().ravel() for grid in grids])
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    return low, max(high, low + 1e-12)
