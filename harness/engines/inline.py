@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import torch
+
 from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
+from harness.engines import devices
 from harness.engines.cell_run import SAVE_EVERY, Flight, Progress, Report, describe
 from harness.engines.isolated import Outcome, measured
 from harness.engines.outcome import is_full, outcome_of
 from harness.errors import StoreError
 from harness.provenance.staleness import Codes, stale
-from harness.store.claims import ALONE
+from harness.store.claims import alone
 from harness.store.records import not_finite
 from harness.store.store import Status, Store, Stored
 from harness.suite import CostSuite
 
 POLL = 0.5
 """Seconds between checks of cells that another process has claimed."""
+
+
+TAKEN_OVER = (
+    "this process stood still for so long that another machine has taken over its cell; what it made of it is dropped"
+)
 
 
 Done = Callable[[Cell, Status, str, bool], None]
@@ -40,14 +48,14 @@ def run(
     save_every: float = SAVE_EVERY,
     lossless: bool = False,
     name: str | None = None,
+    threads: int | None = None,
     report: Report = lambda progress: None,
     done: Done = lambda cell, status, reason, kept: None,
 ) -> None:
     """Run the cells that are missing or stale.
 
     If another process has claimed a cell, this process waits for it, and takes the cell over if that process dies.
-    Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: no other cell
-    runs while one is measured.
+    Cells of a `CostSuite` come last, after all other cells of all processes, and on each device one at a time.
 
     Parameters
     ----------
@@ -69,6 +77,8 @@ def run(
         Also keep lossless videos.
     name
         Name of the run, which several processes can share; a cell that one of them has finished is not run again.
+    threads
+        CPU threads with which cells of a `CostSuite` are measured; None for those of this process.
     report
         Called after every chunk.
     done
@@ -76,9 +86,8 @@ def run(
     """
     run_name = name or uuid.uuid4().hex
     due = {each.cell.id: each.attempt for each in survey(store, cells, retry, keep_stale, run_name) if each.due}
-    waiting = [cell for cell in cells if cell.id in due and cell.skip is None]
-    # Encode the prompts of all cells at once: the text encoder may be larger than the model.
-    backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
+    prepare(backbone, (cell for cell in cells if cell.id in due))
+    device = devices.key(backbone.model.device)
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
     kept = {cell.id for cell in cells if cell.id not in due}
     while pending or later:
@@ -88,7 +97,8 @@ def run(
         for cell in pending:
             if cell.id in due:
                 about = {"cell": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "frames": cell.task.frames}
-                with store.claim(ALONE if isinstance(cell.suite, CostSuite) else cell.id, about) as mine:
+                with ExitStack() as stack:
+                    mine = all(stack.enter_context(store.claim(*claim)) for claim in _claims(cell, about, device))
                     if not mine:
                         elsewhere.append(cell)
                         continue
@@ -98,8 +108,11 @@ def run(
                         with _room(store):
                             run_cell(
                                 store, backbone, cell, timeout=timeout, save_every=save_every, lossless=lossless,
-                                name=run_name, report=report,
+                                name=run_name, threads=threads, report=report,
                             )  # fmt: skip
+                    if store.lost(cell.id):
+                        elsewhere.append(cell)
+                        continue
                     del due[cell.id]
             found = store.find(cell.id)
             if found is not None:
@@ -107,6 +120,19 @@ def run(
         pending = elsewhere
         if pending:
             time.sleep(POLL)
+
+
+def prepare(backbone: Backbone, cells: Iterable[Cell]) -> None:
+    """Encode the prompts of all cells at once: the text encoder may be larger than the model."""
+    waiting = [cell for cell in cells if cell.skip is None]
+    backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
+
+
+def _claims(cell: Cell, about: Mapping[str, Any], device: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what a process claims to run a cell: the cell, and before it the device where the cell is measured."""
+    if isinstance(cell.suite, CostSuite):
+        yield alone(device), {}
+    yield cell.id, about
 
 
 @contextmanager
@@ -180,6 +206,7 @@ def run_cell(
     save_every: float = SAVE_EVERY,
     lossless: bool = False,
     name: str = "",
+    threads: int | None = None,
     report: Report = lambda progress: None,
 ) -> None:
     """Run one cell and store it, also if it fails. Parameters are as in `run`.
@@ -188,7 +215,9 @@ def run_cell(
     """
     began = time.monotonic()
     if isinstance(cell.suite, CostSuite) and cell.skip is None:
-        outcome = measured(cell, backbone, timeout, store.flight)
+        device = devices.key(backbone.model.device)
+        with _threads(threads):
+            outcome = measured(cell, backbone, timeout, store.flight / alone(device))
         keep(store, backbone, cell, outcome, name, time.monotonic() - began)
         report(Progress(cell, cell.task.frames))
         return
@@ -212,12 +241,26 @@ def run_cell(
     about["seconds"] = round(time.monotonic() - began, 3)
     if flight.began_in:
         about["began_in"] = flight.began_in
+    if store.lost(cell.id):
+        report(Progress(cell, 0, TAKEN_OVER))
+        return
     store.finish(
         cell.id,
         {**describe(cell, backbone), **about},
         samples if good else (),
         observer.pictures() if good and observer else {},
     )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Set the number of CPU threads of this process while the block runs; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep(

@@ -407,7 +407,16 @@ def test_commands_and_options_are_these() -> None:
         "status": ["folder", "--json"],
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
-            *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--workers", "--equal-budget"),
+            *(
+                "--retry",
+                "--keep-stale",
+                "--timeout",
+                "--save-every",
+                "--threads",
+                "--engine",
+                "--workers",
+                "--equal-budget",
+            ),
             *("--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],

@@ -1,0 +1,77 @@
+"""`horizon run` with several workers, as typed."""
+
+import os
+
+import pytest
+
+from tests.zygote import run
+
+RUN = ("run", "--suite", "drift", "--strategy", "memrope", "--equal-budget", "0", "--threads", "1", "--out", "c")
+FEW = """
+from dataclasses import replace
+from suites.drift import Drift
+tasks = Drift.tasks
+def few(self, backbone, tier, seed=0):
+    steady = [task for task in tasks(self, backbone, tier, seed) if task.scenario.startswith("steady")]
+    return [replace(task, frames=24, rows=task.rows[row : row + 1]) for task in steady for row in range(2)]
+Drift.tasks = few
+from harness.cli import main
+main()
+"""
+"""The command line with cells that take a moment."""
+SPEAKS = """
+import os
+print("on", os.environ.get("CUDA_VISIBLE_DEVICES"), os.environ.get("LOCAL_RANK"), flush=True)
+"""
+
+
+def horizon(*arguments, cwd, code=0, program=FEW, **variables):
+    done = run(["-c", program, *arguments], cwd=cwd, env=os.environ | {"COLUMNS": "120"} | variables)
+    assert done.returncode == code, done.stderr or done.stdout
+    return done.stderr if code == 2 else done.stdout
+
+
+def records(folder):
+    return {path.parent.name: path.read_bytes() for path in folder.glob("c/cells/[!.]*/record.jsonl")}
+
+
+@pytest.fixture(scope="module")
+def inline(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("inline")
+    said = horizon(*RUN, "--engine", "inline", cwd=folder)
+    assert "c: 4 ok" in said
+    return records(folder)
+
+
+def test_a_worker_a_device_makes_the_same_records(inline, tmp_path):
+    said = horizon(*RUN, cwd=tmp_path, program=SPEAKS + FEW, HORIZON_PRETENDED_DEVICES="3")
+    assert said.splitlines()[-1] == "c: 4 ok"
+    assert records(tmp_path) == inline
+    logs = [(tmp_path / f"c/flight/worker-{number}.log").read_text(encoding="utf-8") for number in (1, 2)]
+    assert [log.splitlines()[0] for log in logs] == ["on 1 1", "on 2 2"]
+
+
+def test_a_campaign_names_its_engine(inline, tmp_path):
+    (tmp_path / "a.toml").write_text('engine = "processes"\nworkers = 2\n', encoding="utf-8")
+    horizon(RUN[0], "a.toml", *RUN[1:], cwd=tmp_path)
+    assert records(tmp_path) == inline
+    assert (tmp_path / "c/flight/worker-1.log").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (
+            ["--workers", "3"],
+            "--workers 3: 2 devices can be seen here (0, 1), and each worker needs a device",
+        ),
+        (["--engine", "inline", "--workers", "2"], "--engine inline is one process, not 2; give --engine processes"),
+        (["--engine", "threads"], "engine = 'threads': input should be 'inline'"),
+        (["--workers", "some"], "'some' is neither 'auto' nor a number; allowed: 1 to 256"),
+    ],
+)
+def test_a_mistake_is_one_line(tmp_path, arguments, says):
+    said = horizon(*RUN, *arguments, cwd=tmp_path, code=2, HORIZON_PRETENDED_DEVICES="2")
+    assert says in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "c").exists()
