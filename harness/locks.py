@@ -1,16 +1,19 @@
-"""File locks, which the system releases when the process that holds them ends."""
+"""Locks of files: the system's, which end with the process that holds them, and leases beside them."""
 
 from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
+from harness.leases import Lease, acquire, release
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 """Error numbers of the system where no file can be made."""
@@ -18,9 +21,16 @@ NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.EINVAL)
 """Error numbers of a file system without locks."""
 
 
+POLL = 0.1
+"""Seconds between two attempts to get a lock that another process holds."""
+
+
 @contextmanager
 def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on a file while the block runs.
+    """Hold the lock on a file while the block runs: the system's, where the file system has locks, and a lease.
+
+    The system's lock is free as soon as its holder ends. The lease also counts where locks are refused, or are not seen
+    by other machines (`harness.leases`).
 
     Parameters
     ----------
@@ -37,26 +47,73 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     Raises
     ------
     StoreError
-        The file system has no locks, as some network file systems, or the file cannot be made there.
+        The file cannot be made there.
+    """
+    while True:
+        with leased(path, path.name, {}) as lease:
+            if lease is not None or not wait:
+                yield lease is not None
+                return
+        time.sleep(POLL)
+
+
+@contextmanager
+def leased(path: Path, name: str, facts: Mapping[str, Any]) -> Iterator[Lease | None]:
+    """Hold the system's lock on a file, and the lease on a name in its folder, while the block runs.
+
+    Parameters
+    ----------
+    path
+        The file that is locked.
+    name
+        The name of the lease.
+    facts
+        Facts about the holder for others.
+
+    Yields
+    ------
+    Lease
+        The lease; None where another process holds it or the lock.
     """
     _make(path)
-    held = FileLock(path, timeout=-1 if wait else 0)
+    with _locked(path) as locked:
+        lease = None if locked is False else acquire(path.parent, name, facts, bool(locked))
+        try:
+            yield lease
+        finally:
+            if lease is not None:
+                release(lease)
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[bool | None]:
+    """Hold the system's lock on a file; yield False where another process has it, None where there are no locks."""
+    held = FileLock(path, timeout=0)
     try:
         held.acquire()
     except Timeout:
         yield False
         return
-    except (OSError, NotImplementedError) as error:
-        if isinstance(error, OSError) and error.errno not in NO_LOCKS:
+    except NotImplementedError:
+        yield None
+        return
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
             raise
-        raise StoreError(
-            f"{path.parent}: its file system refuses locks ({getattr(error, 'strerror', None) or error}); give a "
-            "folder on a local disk, or mount it with locks (NFS: without nolock, with lockd running)"
-        ) from None
+        yield None
+        return
     try:
         yield True
     finally:
         held.release()
+
+
+def has_locks(folder: Path) -> bool:
+    """Return whether the file system of a folder locks files, at least for processes of one machine."""
+    path = folder / "probe.lock"
+    _make(path)
+    with _locked(path) as locked:
+        return locked is not None
 
 
 def _make(path: Path) -> None:

@@ -6,8 +6,8 @@ cells/ID/record.jsonl     its samples, one per line
 cells/ID/pictures.npz     some of its pictures
 cells/ID/files/           files that its suite wrote while it ran: videos
 flight/ID.lock            lock of a cell under way, held by the process that runs it
+flight/ID.claim/          the process that runs the cell, since when, and its progress; gone when it is finished
 flight/ID.pt              state from which a cell under way continues after a crash
-flight/ID.json            the process that runs the cell, since when, and its progress
 flight/ID.files/          files that the cell has written so far
 flight/ID.archive/        the archive of its memory, in pieces that its state names
 """
@@ -35,7 +35,7 @@ from harness.films.checks import is_component
 from harness.locks import lock
 from harness.store import records
 from harness.store.archives import Pieces, remove, save, saved
-from harness.store.claims import claim, held, progress
+from harness.store.claims import claim, held, lost, progress
 from harness.store.manifest import check_same, first, joined
 from harness.store.pictures import check_pictures, read_pictures
 from harness.store.records import read_cell, read_manifest, read_record
@@ -163,6 +163,10 @@ class Store:
     def progress(self, cell: str, done: int) -> None:
         """Record how many latent frames are done of a cell that this process has claimed."""
         progress(self.flight, cell, done)
+
+    def lost(self, cell: str) -> bool:
+        """Return whether another process has taken over a cell that this process had claimed."""
+        return lost(self.flight, cell)
 
     def held(self) -> dict[str, dict[str, Any]]:
         """Return the current claims by name: the process (pid, host), the time of the claim, and its further facts."""
