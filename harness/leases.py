@@ -1,6 +1,6 @@
 """Leases: the sole right to a name in a folder that several machines share, also where files cannot be locked.
 
-A lease is a file FOLDER/NAME.claim/N that its holder has created with O_EXCL, which every file system decides for all
+A lease is a file FOLDER/NAME.N that its holder has created with O_EXCL, which every file system decides for all
 machines at once. While it holds the lease, the holder changes the file every `BEAT` seconds; a released lease is
 removed. A process may take over from a holder that has ended, by creating the file with the next number:
 
@@ -56,8 +56,7 @@ class Lease:
     def check(self) -> bool:
         """Return whether this process still holds the lease."""
         if not self.lost:
-            numbers = _numbers(self.path.parent)
-            mine = int(self.path.name)
+            numbers, mine = _numbers(self.path.parent, self.path.stem), _number(self.path)
             self.lost = mine not in numbers or max(numbers) > mine
         return not self.lost
 
@@ -102,20 +101,19 @@ def acquire(folder: Path, name: str, facts: Mapping[str, Any], locked: bool = Fa
     Raises
     ------
     OSError
-        The folder cannot be written into.
+        The folder is missing, or cannot be written into.
     """
-    place = folder / f"{name}.claim"
-    before = _numbers(place)
-    if before and not _ended(place / str(max(before)), locked):
+    before = _numbers(folder, name)
+    if before and not _ended(folder / f"{name}.{max(before)}", locked):
         return None
-    path = place / str(max(before, default=0) + 1)
+    path = folder / f"{name}.{max(before, default=0) + 1}"
     me = {**this_process(), "since": time.time(), "locked": locked, "token": uuid.uuid4().hex}
     if not _create(path, json.dumps({**me, **facts}) + "\n"):
         return None
     lease = Lease(path)
     # Another process may have taken this lease, released it and left its numbers to be used again since the first look.
-    if set(_numbers(place)) - set(before) != {int(path.name)}:
-        _remove(path)
+    if set(_numbers(folder, name)) - set(before) != {_number(path)}:
+        path.unlink(missing_ok=True)
         return None
     _keep_alive(lease)
     return lease
@@ -125,12 +123,10 @@ def release(lease: Lease) -> None:
     """Give a lease back. If it is lost, the files of the present holder stay."""
     with _guard:
         _leases.pop(id(lease), None)
-    mine = int(lease.path.name)
-    for number in _numbers(lease.path.parent) if lease.check() else [mine]:
+    folder, name, mine = lease.path.parent, lease.path.stem, _number(lease.path)
+    for number in _numbers(folder, name) if lease.check() else [mine]:
         if number <= mine:
-            (lease.path.parent / str(number)).unlink(missing_ok=True)
-    with suppress(OSError):
-        lease.path.parent.rmdir()
+            (folder / f"{name}.{number}").unlink(missing_ok=True)
 
 
 def holders(folder: Path) -> dict[str, tuple[dict[str, Any], float]]:
@@ -138,16 +134,20 @@ def holders(folder: Path) -> dict[str, tuple[dict[str, Any], float]]:
 
     The seconds are those of the folder's file system, where this process can write into it.
     """
+    newest: dict[str, int] = {}
+    with suppress(FileNotFoundError):
+        for file in os.listdir(folder):
+            name, _, number = file.rpartition(".")
+            if name and not name.startswith(".") and number.isdecimal():
+                newest[name] = max(newest.get(name, 0), int(number))
     found = {}
-    now = _now(folder)
-    for place in sorted(folder.glob("[!.]*.claim")):
-        numbers = _numbers(place)
-        if numbers:
-            path = place / str(max(numbers))
-            with suppress(OSError, ValueError):
-                said, changed = read(path), path.stat().st_mtime
-                if said and not has_ended(said, locked=False):
-                    found[place.name.removesuffix(".claim")] = (said, max(0.0, now - changed))
+    now = _now(folder) if newest else 0.0
+    for name, last in sorted(newest.items()):
+        path = folder / f"{name}.{last}"
+        with suppress(OSError):
+            said, changed = read(path), path.stat().st_mtime
+            if said and not has_ended(said, locked=False):
+                found[name] = (said, max(0.0, now - changed))
     return found
 
 
@@ -171,39 +171,29 @@ def read(path: Path) -> dict[str, Any]:
 
 def _create(path: Path, text: str) -> bool:
     """Create the file of a lease; return False where another process has just created it."""
-    path.parent.parent.mkdir(parents=True, exist_ok=True)
-    for _ in range(3):
-        with suppress(FileExistsError):
-            path.parent.mkdir()
-        try:
-            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
-            descriptor = os.open(path, flags, 0o644)
-        except FileExistsError:
-            return False
-        except FileNotFoundError:
-            # Another process has just released a lease on this name, with its folder.
-            continue
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(text.encode())
-        except OSError:
-            _remove(path)
-            raise
-        return True
-    return False
-
-
-def _remove(path: Path) -> None:
-    path.unlink(missing_ok=True)
-    with suppress(OSError):
-        path.parent.rmdir()
-
-
-def _numbers(place: Path) -> list[int]:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW
     try:
-        return [int(name) for name in os.listdir(place) if name.isdecimal()]
-    except FileNotFoundError:
-        return []
+        descriptor = os.open(path, flags, 0o644)
+    except FileExistsError:
+        return False
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(text.encode())
+    except OSError:
+        path.unlink(missing_ok=True)
+        raise
+    return True
+
+
+def _number(path: Path) -> int:
+    return int(path.suffix[1:])
+
+
+def _numbers(folder: Path, name: str) -> list[int]:
+    """Return the numbers of the files of a name's leases: that of the present holder, and those of former ones."""
+    start = f"{name}."
+    found = (file.removeprefix(start) for file in os.listdir(folder) if file.startswith(start))
+    return [int(number) for number in found if number.isdecimal()]
 
 
 @dataclass

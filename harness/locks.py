@@ -27,10 +27,7 @@ POLL = 0.1
 
 @contextmanager
 def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
-    """Hold the lock on a file while the block runs: the system's, where the file system has locks, and a lease.
-
-    The system's lock is free as soon as its holder ends. The lease also counts where locks are refused, or are not seen
-    by other machines (`harness.leases`).
+    """Hold the system's lock on a file while the block runs; a lease where the file system has no locks.
 
     Parameters
     ----------
@@ -49,26 +46,32 @@ def lock(path: Path, *, wait: bool = True) -> Iterator[bool]:
     StoreError
         The file cannot be made there.
     """
+    _make(path)
     while True:
-        with leased(path, path.name, {}) as lease:
-            if lease is not None or not wait:
-                yield lease is not None
+        with _locked(path) as locked, _lease(path.parent, path.name, {}, locked, always=False) as lease:
+            mine = lease is not None or bool(locked)
+            if mine or not wait:
+                yield mine
                 return
         time.sleep(POLL)
 
 
 @contextmanager
-def leased(path: Path, name: str, facts: Mapping[str, Any]) -> Iterator[Lease | None]:
-    """Hold the system's lock on a file, and the lease on a name in its folder, while the block runs.
+def shared_lock(
+    path: Path, leases: Path, name: str, facts: Mapping[str, Any], *, wait: bool = False
+) -> Iterator[Lease | None]:
+    """Hold the system's lock on a file and a lease, which counts also where other machines do not see that lock.
 
     Parameters
     ----------
     path
         The file that is locked.
-    name
-        The name of the lease.
+    leases, name
+        The folder of the lease, which is made if it is missing, and its name.
     facts
         Facts about the holder for others.
+    wait
+        Wait while another process holds either of them; otherwise yield None in that case.
 
     Yields
     ------
@@ -76,13 +79,29 @@ def leased(path: Path, name: str, facts: Mapping[str, Any]) -> Iterator[Lease | 
         The lease; None where another process holds it or the lock.
     """
     _make(path)
-    with _locked(path) as locked:
-        lease = None if locked is False else acquire(path.parent, name, facts, bool(locked))
-        try:
-            yield lease
-        finally:
-            if lease is not None:
-                release(lease)
+    # Asked first: making a folder that is there is slow on some file systems.
+    if not leases.is_dir():
+        leases.mkdir(parents=True, exist_ok=True)
+    while True:
+        with _locked(path) as locked, _lease(leases, name, facts, locked, always=True) as lease:
+            if lease is not None or not wait:
+                yield lease
+                return
+        time.sleep(POLL)
+
+
+@contextmanager
+def _lease(
+    folder: Path, name: str, facts: Mapping[str, Any], locked: bool | None, always: bool
+) -> Iterator[Lease | None]:
+    """Hold a lease, if the system's lock is held or there are none; `always`: also beside the lock."""
+    wanted = locked is None or (locked and always)
+    lease = acquire(folder, name, facts, bool(locked)) if wanted else None
+    try:
+        yield lease
+    finally:
+        if lease is not None:
+            release(lease)
 
 
 @contextmanager

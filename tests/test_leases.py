@@ -49,7 +49,7 @@ def test_a_lease_has_one_holder_and_leaves_nothing(tmp_path):
     lease.beat()
     assert holders(tmp_path)["a"][0].items() >= {"cell": "a", "done": 3, "pid": os.getpid()}.items()
     release(lease)
-    assert [path.name for path in tmp_path.iterdir()] == ["b.claim"]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.1"]
     again = acquire(tmp_path, "a", {})
     assert again.check()
 
@@ -98,7 +98,7 @@ def test_what_a_killed_process_of_this_machine_held_is_free_at_once(tmp_path):
     while lease is None and time.monotonic() < deadline:
         # Nobody has waited for it yet: it is there, as a process that has ended.
         lease = acquire(tmp_path, "a", {})
-    assert lease.path.name == "2"
+    assert lease.path.name == "a.2"
     process.join()
     release(lease)
     assert list(tmp_path.iterdir()) == []
@@ -116,7 +116,7 @@ def test_another_machine_takes_over_once_the_holder_is_silent(tmp_path, clock, e
         lease.beat()
     assert waited(clock, other, leases.LEASE - 5) is None
     taken = waited(clock, other, 10)
-    assert taken.path.name == "2"
+    assert taken.path.name == "a.2"
     assert not lease.check()
     release(lease)
     # Its successor holds it still.
@@ -144,8 +144,7 @@ def test_no_clock_that_jumps_loses_a_lease(tmp_path, clock, elsewhere, monkeypat
 
 
 def test_a_holder_that_died_while_it_wrote_is_taken_over(tmp_path, clock):
-    (tmp_path / "a.claim").mkdir()
-    (tmp_path / "a.claim" / "1").touch()
+    (tmp_path / "a.1").touch()
     assert acquire(tmp_path, "a", {}) is None
     assert waited(clock, lambda: acquire(tmp_path, "a", {}), leases.LEASE + 5) is not None
 
@@ -156,15 +155,13 @@ def test_what_was_judged_before_it_was_released_and_taken_again_is_not_taken(tmp
 
     def meanwhile(path, locked):
         elsewhere(release, old)
-        assert elsewhere(leases._create, path, "{}\n")
+        assert elsewhere(leases._create, tmp_path / "a.1", "{}\n")
         return True
 
     monkeypatch.setattr(leases, "_ended", meanwhile)
-    (tmp_path / "a.claim" / "1").rename(tmp_path / "a.claim" / "4")
-    old.path = tmp_path / "a.claim" / "4"
-    monkeypatch.setattr(leases, "_ended", lambda path, locked: meanwhile(path.with_name("1"), locked))
+    old.path = old.path.rename(tmp_path / "a.4")
     assert acquire(tmp_path, "a", {}) is None
-    assert [path.name for path in (tmp_path / "a.claim").iterdir()] == ["1"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.1"]
 
 
 def test_long_files_are_read_in_part(tmp_path):

@@ -9,8 +9,10 @@ from typing import Any
 
 from harness.files import own
 from harness.leases import LEASE, Lease, holders
-from harness.locks import leased
+from harness.locks import shared_lock
 
+CLAIMS = "claims"
+"""Name of the folder of claims within that of locks."""
 _mine: dict[Path, Lease] = {}
 """The claims of this process, by folder and name."""
 
@@ -36,8 +38,7 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
     about
         Facts that other processes can read meanwhile, besides the process, its host and the time of the claim.
     """
-    own(folder, f"{name}.claim")
-    with leased(own(folder, f"{name}.lock"), name, about) as lease:
+    with shared_lock(own(folder, f"{name}.lock"), own(folder, CLAIMS), name, about) as lease:
         if lease is None:
             yield False
             return
@@ -46,6 +47,13 @@ def claim(folder: Path, name: str, about: Mapping[str, Any]) -> Iterator[bool]:
             yield True
         finally:
             del _mine[folder / name]
+
+
+@contextmanager
+def manifest_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock on a campaign's manifest, for processes of all machines, while the block runs."""
+    with shared_lock(own(folder, "manifest.lock"), own(folder, CLAIMS), "manifest", {}, wait=True):
+        yield
 
 
 def progress(folder: Path, name: str, done: int) -> None:
@@ -66,10 +74,7 @@ def held(folder: Path) -> dict[str, dict[str, Any]]:
 
     Claims of other machines that have given no sign of life for long are left out.
     """
-    own(folder.parent, folder.name)
-    for path in folder.glob("[!.]*.claim"):
-        own(folder, path.name)
-    found = holders(folder)
+    found = holders(own(folder, CLAIMS))
     return {name: said for name, (said, silent) in found.items() if silent < LEASE and _is_claim(said)}
 
 

@@ -6,7 +6,7 @@ cells/ID/record.jsonl     its samples, one per line
 cells/ID/pictures.npz     some of its pictures
 cells/ID/files/           files that its suite wrote while it ran: videos
 flight/ID.lock            lock of a cell under way, held by the process that runs it
-flight/ID.claim/          the process that runs the cell, since when, and its progress; gone when it is finished
+flight/claims/ID.N        the process that runs the cell, since when, and its progress; gone when it is finished
 flight/ID.pt              state from which a cell under way continues after a crash
 flight/ID.files/          files that the cell has written so far
 flight/ID.archive/        the archive of its memory, in pieces that its state names
@@ -32,10 +32,9 @@ from torch import Tensor
 from harness.errors import StoreError, shown
 from harness.files import copy, digest, naming, no_links, own, write_text
 from harness.films.checks import is_component
-from harness.locks import lock
 from harness.store import records
 from harness.store.archives import Pieces, remove, save, saved
-from harness.store.claims import claim, held, lost, progress
+from harness.store.claims import claim, held, lost, manifest_lock, progress
 from harness.store.manifest import check_same, first, joined
 from harness.store.pictures import check_pictures, read_pictures
 from harness.store.records import read_cell, read_manifest, read_record
@@ -111,7 +110,7 @@ class Store:
             `when` the run began. Other keys are kept as the first run gave them.
         """
         self._prepare()
-        with lock(self._path("flight", "manifest.lock")):
+        with manifest_lock(self.flight):
             whole = first(manifest)
             (self.environment,) = whole["environments"]
             if self._path(MANIFEST).exists():
@@ -131,7 +130,7 @@ class Store:
     def join(self, manifests: Sequence[Mapping[str, Any]]) -> None:
         """Add the runs of other folders' manifests, with their environments and codes, to this folder's manifest."""
         self._prepare()
-        with lock(self._path("flight", "manifest.lock")):
+        with manifest_lock(self.flight):
             known = [self.manifest()] if self._path(MANIFEST).exists() else []
             whole: dict[str, Any] = reduce(joined, [dict(each) for each in (*known, *manifests)])
             write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")

@@ -89,7 +89,7 @@ def test_a_lock_is_not_taken_through_a_link(tmp_path, victim):
     linked(flight / "a.lock", victim / "file")
     with pytest.raises(StoreError, match="a link to"), claim(flight, "a", {}):
         pass
-    linked(flight / "b.claim", victim)
+    linked(flight / "claims", victim)
     with pytest.raises(StoreError, match="a link to"), claim(flight, "b", {}):
         pass
     with pytest.raises(StoreError, match="a link to"):
