@@ -9,6 +9,7 @@ import os
 import shutil
 import stat
 import tomllib
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -53,6 +54,27 @@ def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 atomically."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_new(path: Path, text: str) -> bool:
+    """Write a text in UTF-8 into a new file, atomically; return False, and write nothing, where a file is there."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            # Some file systems have no links: the file may then be seen before it is complete.
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+            except FileExistsError:
+                return False
+        return True
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from harness import identity, leases
-from harness.leases import acquire, holders, read, release
+from harness.locks import identity, leases
+from harness.locks.leases import acquire, holders, read, release
 
 
 @pytest.fixture

@@ -84,6 +84,12 @@ def run(
             help="Processes that share the cells, a number or auto: one a visible device. --threads is for each.",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="K/N: begin with this part of the cells, then help others. Default: as srun, torchrun or arrays say."
+        ),
+    ] = None,
     equal_budget: Annotated[
         int | None,
         typer.Option(min=0, help="Window in latent frames whose bytes are the equal budget; 0: no such table."),
@@ -114,6 +120,8 @@ def run(
     from harness.cli.dry_run import list_cells
     from harness.cli.engines import Crew, run_cells
     from harness.engines.inline import survey
+    from harness.engines.sharing.agreement import check_code
+    from harness.store.abilities import abilities
     from harness.store.store import Status, Store
 
     given = {
@@ -131,7 +139,7 @@ def run(
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
-    crew = Crew(asked, threads)
+    crew = Crew(asked, threads, shard)
     stage = asked.stage()
     planned = cells(asked, stage)
     _named(asked.baseline, planned, Store(out))
@@ -149,6 +157,9 @@ def run(
     if dry_run:
         list_cells(looks, stage)
         return
+    check_code(store, planned, crew.name if crew.shared else None, told["environment"])
+    if crew.share.count > 1:
+        aside.print(f"part {crew.share.text}; {abilities(store.folder, store.flight)}", soft_wrap=True)
     for line in _plan_in_words(looks):
         console.print(line)
     kept = {look.cell.id for look in looks if not look.due}

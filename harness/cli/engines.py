@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from harness.errors import CampaignError
+from harness.shards import Share, share
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Backbone
@@ -25,13 +26,17 @@ class Crew:
         The campaign.
     threads
         CPU threads of each process as requested; None for the usual number.
+    shard
+        "K/N", the part with which this process begins; None to take it from the environment of a job.
 
     Attributes
     ----------
     name
         Name of the run, which all its processes share.
     worker
-        Whether another process has started this one.
+        Whether another process reports for this one: the one that has started it, or the first one of a job.
+    share
+        Which of the equal processes of a job this one is.
     places
         A place for each process, that of this process first.
     measuring
@@ -43,15 +48,22 @@ class Crew:
         There are more workers than devices, or more than one for an engine of one process.
     """
 
-    def __init__(self, asked: Campaign, threads: int | None) -> None:
+    def __init__(self, asked: Campaign, threads: int | None, shard: str | None = None) -> None:
         import torch
 
-        from harness.engines.devices import Place, given_threads, places
         from harness.engines.processes import run_name
+        from harness.engines.sharing.devices import Place, given_threads, pin, places
 
         started = run_name()
-        self.name, self.worker = started or uuid.uuid4().hex, started is not None
-        if asked.engine == "inline":
+        self.share = share(shard) if started is None else Share()
+        self.name = started or self.share.job or uuid.uuid4().hex
+        self.worker = started is not None or self.share.index > 0
+        engine = asked.engine
+        if self.share.local is not None:
+            pin(asked.device, self.share.local)
+            # A process for each device is there already.
+            engine = engine or ("inline" if asked.workers == "auto" else None)
+        if engine == "inline":
             if asked.workers not in ("auto", 1):
                 raise CampaignError(f"--engine inline is one process, not {asked.workers}; give --engine processes")
             self.places = [Place("", 0)]
@@ -60,14 +72,14 @@ class Crew:
         if threads:
             torch.set_num_threads(threads)
         self.measuring = torch.get_num_threads()
-        share = (given_threads() if self.worker else self.places[0].threads) if threads is None else None
-        if share is not None:
-            torch.set_num_threads(share)
+        fewer = given_threads() if started is not None else self.places[0].threads
+        if threads is None and fewer is not None:
+            torch.set_num_threads(fewer)
 
     @property
     def shared(self) -> bool:
         """Whether several processes run the campaign."""
-        return self.worker or len(self.places) > 1
+        return self.worker or len(self.places) > 1 or self.share.count > 1
 
 
 def run_cells(
@@ -89,10 +101,12 @@ def run_cells(
         Further options of `harness.engines.inline.run`.
     """
     from harness.engines.inline import prepare, run
-    from harness.engines.order import longest_first
     from harness.engines.processes import workers
+    from harness.engines.sharing.order import from_shard, longest_first
 
     planned = [look.cell for look in looks]
+    if crew.shared:
+        planned = from_shard(longest_first(planned), crew.share.index, crew.share.count)
     if len(crew.places) > 1:
         # Workers start when all prompts are encoded: the text encoder needs the memory that they would take.
         prepare(stage, (look.cell for look in looks if look.due))
@@ -100,8 +114,8 @@ def run_cells(
         run(
             store,
             stage,
-            longest_first(planned) if crew.shared else planned,
-            name=crew.name,
+            planned,
+            name=crew.name if crew.shared else None,
             threads=crew.measuring,
             report=ticker.step,
             done=ticker.done,

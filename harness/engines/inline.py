@@ -6,23 +6,25 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import torch
 
 from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
-from harness.engines import devices
 from harness.engines.cell_run import SAVE_EVERY, Flight, Progress, Report, describe
 from harness.engines.isolated import Outcome, measured
 from harness.engines.outcome import is_full, outcome_of
+from harness.engines.sharing import devices
+from harness.engines.sharing.agreement import measures_here
+from harness.engines.survey import Look, survey
 from harness.errors import StoreError
-from harness.provenance.staleness import Codes, stale
 from harness.store.claims import alone
 from harness.store.records import not_finite
-from harness.store.store import Status, Store, Stored
+from harness.store.store import Status, Store
 from harness.suite import CostSuite
+
+__all__ = ["Done", "Look", "keep", "prepare", "run", "run_cell", "survey"]
 
 POLL = 0.5
 """Seconds between checks of cells that another process has claimed."""
@@ -76,7 +78,8 @@ def run(
     lossless
         Also keep lossless videos.
     name
-        Name of the run, which several processes can share; a cell that one of them has finished is not run again.
+        Name of the run, if several processes share it; a cell that one of them has finished is not run again, and all
+        cells of a `CostSuite` are measured by one kind of machine.
     threads
         CPU threads with which cells of a `CostSuite` are measured; None for those of this process.
     report
@@ -93,12 +96,15 @@ def run(
     while pending or later:
         if not pending:
             pending, later = later, []
+            kind = measures_here(store, name, backbone) if name is not None else None
+            if kind is not None:
+                report(Progress(pending[0], 0, f"cells of cost suites are left to machines of one kind: {kind}"))
+                return
         elsewhere = []
         for cell in pending:
             if cell.id in due:
-                about = {"cell": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "frames": cell.task.frames}
                 with ExitStack() as stack:
-                    mine = all(stack.enter_context(store.claim(*claim)) for claim in _claims(cell, about, device))
+                    mine = all(stack.enter_context(store.claim(*claim)) for claim in _claims(cell, device))
                     if not mine:
                         elsewhere.append(cell)
                         continue
@@ -128,11 +134,12 @@ def prepare(backbone: Backbone, cells: Iterable[Cell]) -> None:
     backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
 
 
-def _claims(cell: Cell, about: Mapping[str, Any], device: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _claims(cell: Cell, device: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Yield what a process claims to run a cell: the cell, and before it the device where the cell is measured."""
     if isinstance(cell.suite, CostSuite):
         yield alone(device), {}
-    yield cell.id, about
+    about = {"cell": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "frames": cell.task.frames}
+    yield cell.id, {**about, "code": "" if cell.code is None else cell.code.all.digest}
 
 
 @contextmanager
@@ -147,54 +154,6 @@ def _room(store: Store) -> Iterator[None]:
             f"{error.filename or store.folder}: {error.strerror}; make room there and run the same command again, "
             "which keeps what is finished"
         ) from None
-
-
-@dataclass(frozen=True)
-class Look:
-    """The decision about a cell before a run.
-
-    Parameters
-    ----------
-    cell
-        The cell.
-    state
-        "new", "kept", "stale" (made by other code) or "again" (repeated because of its status).
-    attempt
-        Attempt of the finished cell; "" where there is none.
-    reasons
-        Why it is stale, also for a stale cell that is kept.
-    """
-
-    cell: Cell
-    state: Literal["new", "kept", "stale", "again"]
-    attempt: str = ""
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def due(self) -> bool:
-        """Whether the cell is run."""
-        return self.state != "kept"
-
-
-def survey(
-    store: Store, cells: Sequence[Cell], retry: Sequence[Status] = (), keep_stale: bool = False, name: str = ""
-) -> list[Look]:
-    """Return what `run` would do with each cell, for the same arguments; nothing is run."""
-    codes = store.codes()
-    return [_look(store.find(cell.id), cell, codes, retry, keep_stale, name) for cell in cells]
-
-
-def _look(found: Stored | None, cell: Cell, codes: Codes, retry: Sequence[Status], keep_stale: bool, name: str) -> Look:
-    if found is None:
-        return Look(cell, "new")
-    attempt, about = found.about["attempt"], found.about
-    if name and about.get("run") == name:
-        # Another process of this run has just finished it.
-        return Look(cell, "kept", attempt)
-    reasons = tuple(stale(about, codes, cell.arm.strategy, cell.code))
-    if found.status in retry:
-        return Look(cell, "again", attempt, reasons)
-    return Look(cell, "stale" if reasons and not keep_stale else "kept", attempt, reasons)
 
 
 def run_cell(

@@ -13,8 +13,8 @@ from pathlib import Path
 from subprocess import STDOUT, Popen
 
 from harness.engines.children import child
-from harness.engines.devices import Place
 from harness.engines.lifeline import RUN
+from harness.engines.sharing.devices import Place
 from harness.files import own
 
 EVERY = 0.5

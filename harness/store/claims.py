@@ -1,4 +1,4 @@
-"""Claims on the cells of a campaign's folder, which end with the process that holds them (`harness.leases`)."""
+"""Claims on the cells of a campaign's folder, which end with the process that holds them (`harness.locks.leases`)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.files import own
-from harness.leases import LEASE, Lease, holders
 from harness.locks import shared_lock
+from harness.locks.leases import LEASE, Lease, holders
 
 CLAIMS = "claims"
 """Name of the folder of claims within that of locks."""

@@ -271,6 +271,9 @@ class Store:
             self._path("cells").mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot write to {self.folder}: {error.strerror}; give --out another place") from None
+        for place in (self.flight, self._path("cells")):
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise StoreError(f"cannot write to {place} from here; all machines of a run must be able to")
 
     def _path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from harness.campaign.campaign import make_campaign
 from harness.campaign.expansion import Cell, cells
-from harness.engines.order import from_shard, longest_first, work
+from harness.engines.sharing.order import from_shard, longest_first, work
 from harness.pocket.preset import pocket
 
 SUITES = ("drift", "interactive", "distance", "fairness")

@@ -420,6 +420,10 @@ def test_commands_and_options_are_these() -> None:
             *("--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
         ],
+        "submit": [
+            *("arguments", "--slurm", "--local", "--tasks", "--gpus", "--cpus", "--memory", "--hours", "--partition"),
+            *("--account", "--at-once", "--logs", "--dry-run"),
+        ],
         "compare": ["folders", "--baseline", "--out", "--json"],
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],

@@ -1,6 +1,8 @@
 """`horizon run` with several workers, as typed."""
 
 import os
+import subprocess
+import sys
 
 import pytest
 
@@ -56,6 +58,45 @@ def test_a_campaign_names_its_engine(inline, tmp_path):
     horizon(RUN[0], "a.toml", *RUN[1:], cwd=tmp_path)
     assert records(tmp_path) == inline
     assert (tmp_path / "c/flight/worker-1.log").exists()
+
+
+NO_LOCKS = """
+import errno, fcntl, os
+def refused(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+fcntl.flock = refused
+"""
+SRUN = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "2", "HORIZON_PRETENDED_DEVICES": "2"}
+
+
+def test_tasks_of_a_job_share_a_folder_without_locks(inline, tmp_path):
+    tasks = []
+    for number in range(2):
+        place = {"SLURM_PROCID": str(number), "SLURM_LOCALID": str(number)}
+        command = [sys.executable, "-c", NO_LOCKS + SPEAKS + FEW, *RUN]
+        options = {"cwd": tmp_path, "env": os.environ | SRUN | place, "encoding": "utf-8"}
+        tasks.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **options))
+    said = [task.communicate(timeout=300) for task in tasks]
+    assert [task.returncode for task in tasks] == [0, 0], said
+    assert [out.splitlines()[0] for out, _ in said] == ["on None None"] * 2
+    assert [err.splitlines()[0].partition(";")[0] for _, err in said] == ["part 1/2", "part 2/2"]
+    assert "no locks of files" in said[0][1]
+    assert records(tmp_path) == inline
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "says"),
+    [
+        ({}, ["--shard", "5/4"], "--shard 5/4: write K/N, one of N parts, K from 1 to N, for instance 1/4"),
+        ({"SLURM_PROCID": "2"}, [], "SLURM_PROCID=2 is outside its range; SLURM_NTASKS=2 allows 0 to 1"),
+        ({"SLURM_PROCID": "1", "SLURM_LOCALID": "2"}, [], "process 3 of this machine has no device of its own: 2 can"),
+    ],
+)
+def test_a_job_that_makes_no_sense_is_one_line(tmp_path, variables, arguments, says):
+    said = horizon(*RUN, *arguments, cwd=tmp_path, code=2, **(SRUN | variables))
+    assert says in said
+    assert said.count("\n") == 1
+    assert not (tmp_path / "c").exists()
 
 
 @pytest.mark.parametrize(

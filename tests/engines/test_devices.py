@@ -7,8 +7,8 @@ import torch
 
 from harness.campaign.campaign import make_campaign
 from harness.cli.engines import Crew
-from harness.engines import devices
-from harness.engines.devices import Place, given_threads, key, places, visible
+from harness.engines.sharing import devices
+from harness.engines.sharing.devices import Place, given_threads, key, places, visible
 from harness.errors import CampaignError
 
 

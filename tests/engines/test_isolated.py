@@ -11,9 +11,9 @@ from harness import registry
 from harness.campaign.campaign import make_campaign
 from harness.campaign.expansion import Arm, Cell, cells
 from harness.engines import isolated as measuring
-from harness.engines.devices import key
 from harness.engines.inline import run
 from harness.engines.isolated import Outcome, measured, observed
+from harness.engines.sharing.devices import key
 from harness.pocket.preset import pocket
 from harness.store.claims import alone
 from harness.store.store import Store

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from harness.engines.order import from_shard, longest_first
+from harness.engines.sharing.order import from_shard, longest_first
 from harness.suite import Row, Task
 from suites.fps import Fps
 from tests.benchmarks.makespan import makespan

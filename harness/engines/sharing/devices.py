@@ -13,9 +13,10 @@ import psutil
 import torch
 
 from harness.errors import CampaignError
+from harness.shards import VISIBLE, own_device
 
-VISIBLE, LOCAL, THREADS = "CUDA_VISIBLE_DEVICES", "LOCAL_RANK", "HORIZON_WORKER_THREADS"
-"""Environment variables of a worker: its device, its number on this machine, and its CPU threads."""
+LOCAL, THREADS = "LOCAL_RANK", "HORIZON_WORKER_THREADS"
+"""Environment variables of a worker: its number on this machine, and its CPU threads."""
 PRETENDED = "HORIZON_PRETENDED_DEVICES"
 """Environment variable with a number of devices that a machine without GPUs pretends to have, for tests."""
 Workers = int | Literal["auto"]
@@ -97,6 +98,29 @@ def places(device: str, workers: Workers = "auto", threads: int | None = None) -
         each = max(1, cores() // count)
     names = devices * count if shared else (devices or [""])
     return [Place(name, number, each) for number, name in enumerate(names[:count])]
+
+
+def pin(device: str, local: int) -> None:
+    """Let this process, one of several on its machine, see no GPU but its own. CUDA must not have been used yet.
+
+    Parameters
+    ----------
+    device
+        The campaign's device; one that names a GPU by its number is left as it is.
+    local
+        Number of the process on its machine.
+
+    Raises
+    ------
+    CampaignError
+        There are more processes on the machine than GPUs.
+    """
+    names = visible(device)
+    if device != "cuda" and names == [""]:
+        return
+    name = own_device(local, len(names)) if device in ("cpu", "cuda") else None
+    if name is not None:
+        os.environ[VISIBLE] = name
 
 
 def cores() -> int:

@@ -9,7 +9,7 @@ removed. A process may take over from a holder that has ended, by creating the f
   monotonic clock of the process that waits, from look to look, so that no clock of any machine is compared with
   another one and none that jumps matters.
 
-Beside `harness.identity`, only the standard library is imported here.
+Beside `harness.locks.identity`, only the standard library is imported here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from harness.identity import has_ended, is_neighbour, this_process
+from harness.locks.identity import has_ended, is_neighbour, this_process
 
 BEAT, LEASE = 10.0, 90.0
 """Seconds between two changes of a lease's file, and those without a change after which another machine takes over."""

@@ -13,7 +13,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from harness.errors import StoreError
-from harness.leases import Lease, acquire, release
+from harness.locks.leases import Lease, acquire, release
 
 READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOENT)
 """Error numbers of the system where no file can be made."""
