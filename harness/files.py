@@ -10,7 +10,7 @@ import shutil
 import stat
 import tomllib
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -141,6 +141,15 @@ def own(folder: Path, *parts: str) -> Path:
                 f"{place}: this is a link to {shown(os.readlink(place))}, and links are not followed; move it away"
             )
     return place
+
+
+def own_files(folder: Path, names: Collection[str]) -> None:
+    """Raise StoreError where a folder, or one of these files in it, is a link; fast, for 100,000 folders."""
+    found = [""] if os.path.islink(folder) else []
+    with suppress(OSError), os.scandir(folder) as entries:
+        found += [entry.name for entry in entries if entry.name in names and entry.is_symlink()]
+    for name in found:
+        own(folder.parent, *filter(None, (folder.name, name)))
 
 
 def no_links(folder: Path) -> None:

@@ -30,7 +30,7 @@ import numpy as np
 from torch import Tensor
 
 from harness.errors import StoreError, shown
-from harness.files import copy, digest, naming, no_links, own, write_text
+from harness.files import copy, digest, naming, no_links, own, own_files, write_text
 from harness.films.checks import is_component
 from harness.store import records
 from harness.store.archives import Pieces, remove, save, saved
@@ -79,9 +79,8 @@ class Stored:
 
     def check_pictures(self) -> None:
         """Raise StoreError where `pictures` would, by the headers of the arrays only."""
-        path = self.folder / PICTURES
-        if os.path.lexists(path):
-            check_pictures(path)
+        if os.path.lexists(self.folder / PICTURES):
+            check_pictures(self.folder / PICTURES)
 
 
 class Store:
@@ -150,10 +149,16 @@ class Store:
 
     def cells(self) -> Iterator[Stored]:
         """Yield all finished cells in order of their ids."""
+        for name in self.numbers():
+            yield _stored(self._path("cells", name))
+
+    def numbers(self) -> dict[str, int]:
+        """Return the finished cells in order of their ids, each with a number that changes when it is made again."""
         root = self._path("cells")
-        for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if not folder.name.startswith("."):
-                yield _stored(folder)
+        if not root.is_dir():
+            return {}
+        with os.scandir(root) as entries:
+            return dict(sorted((each.name, each.inode()) for each in entries if not each.name.startswith(".")))
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
         """Claim a cell while the block runs; False where another process has it. The claim of a dead process ends."""
@@ -254,13 +259,10 @@ class Store:
 
     def discard(self, cell: str) -> None:
         """Remove a finished cell."""
-        old = self._path("cells", f".{cell}.{os.getpid()}.old")
-        if os.path.lexists(self._path("cells", cell)):
-            self._path("cells", cell).rename(old)
-            if old.is_symlink():
-                old.unlink()
-            else:
-                shutil.rmtree(old)
+        there, old = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}.old")
+        if os.path.lexists(there):
+            there.rename(old)
+            (os.unlink if old.is_symlink() else shutil.rmtree)(old)
 
     def _prepare(self) -> None:
         """Make the folders for writing. Raises StoreError where that is impossible, or where one of them is a link."""
@@ -285,8 +287,7 @@ def _stored(folder: Path) -> Stored:
         raise StoreError(
             f"{folder.parent}: {shown(folder.name)} is not a name of a cell; move it out of the campaign's folder"
         )
-    for name in ("", CELL, RECORD, PICTURES):
-        own(folder.parent, *filter(None, (folder.name, name)))
+    own_files(folder, (CELL, RECORD, PICTURES))
     return Stored(folder.name, folder, read_cell(folder / CELL))
 
 
