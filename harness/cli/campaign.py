@@ -29,7 +29,7 @@ from harness.cli.console.terminal import (
     print_json,
 )  # fmt: skip
 from harness.cli.console.ticker import Ticker
-from harness.errors import CampaignError
+from harness.errors import CampaignError, CheckpointError, PresetError
 
 if TYPE_CHECKING:
     from harness.campaign.expansion import Cell
@@ -110,14 +110,24 @@ def run(
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep lossless videos.")] = False,
     baseline: BaselineOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells with expected time and disk space; run none.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List the cells with expected time and disk space; run none. --device cuda needs no GPU then.",
+        ),
     ] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run, where there is no GPU: the one to plan for. Default: H100.")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="With --dry-run: a folder of an earlier run on that GPU, whose times are used.")
+    ] = None,
 ) -> None:
     """Run or resume a campaign: strategies under suites, cell by cell. It can be killed at any moment and resumed."""
     from harness.campaign.campaign import make_campaign, read_campaign
     from harness.campaign.expansion import absent, cells, manifest
     from harness.campaign.preflight import warnings
-    from harness.cli.dry_run import list_cells
+    from harness.cli.dry_run import list_cells, plan_campaign
     from harness.cli.engines import Crew, run_cells
     from harness.engines.inline import survey
     from harness.engines.sharing.agreement import check_code
@@ -140,7 +150,14 @@ def run(
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
     crew = Crew(asked, threads, shard)
-    stage = asked.stage()
+    try:
+        stage = asked.stage()
+    except (CheckpointError, PresetError) as error:
+        # A login node plans for GPUs, weights and data that it does not have.
+        if not (dry_run and asked.device.startswith("cuda")):
+            raise
+        plan_campaign(asked, error, gpu, measured)
+        return
     planned = cells(asked, stage)
     _named(asked.baseline, planned, Store(out))
     for line in warnings(planned, stage):
@@ -171,14 +188,7 @@ def run(
     }  # fmt: skip
     with ticker, _stoppable():
         dead = run_cells(crew, store, stage, looks, ticker, options)
-    bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
-    console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
-    if bad:
-        console.print(
-            f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
-        )
-    # Only the process that the user started reports failed cells by its exit code; its workers do not.
-    if (bad and not crew.worker) or dead:
+    if _ended(out, ticker, crew.worker) or dead:
         raise typer.Exit(1)
 
 
@@ -213,6 +223,20 @@ def films(
     console.print(
         f"{path}: {len(found)} films, {sum(film.frames / film.rate for film in found) / 60:.1f} minutes in all"
     )
+
+
+def _ended(out: Path, ticker: Ticker, worker: bool) -> bool:
+    """Print what has become of the cells, and return whether this process reports that some have no numbers.
+
+    Only the process that the user started does so, by its exit code; its workers do not.
+    """
+    bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
+    console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
+    if bad:
+        console.print(
+            f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
+        )
+    return bool(bad) and not worker
 
 
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:

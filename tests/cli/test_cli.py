@@ -410,6 +410,7 @@ def test_commands_and_options_are_these() -> None:
             *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
             *("--shard", "--equal-budget", "--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
+            *("--gpu", "--measured"),
         ],
         "submit": [
             *("arguments", "--slurm", "--local", "--tasks", "--gpus", "--cpus", "--memory", "--hours", "--partition"),

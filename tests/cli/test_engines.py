@@ -1,6 +1,7 @@
 """`horizon run` with several workers, as typed."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -116,3 +117,15 @@ def test_a_mistake_is_one_line(tmp_path, arguments, says):
     assert says in said
     assert said.count("\n") == 1
     assert not (tmp_path / "c").exists()
+
+
+def test_a_login_node_plans_for_gpus_that_it_does_not_have(tmp_path):
+    words = ("run", "--suite", "drift", "--strategy", "sliding_window", "--equal-budget", "0", "--device", "cuda")
+    said = horizon(*words, "--out", "c", "--dry-run", "--gpu", "A100", cwd=tmp_path)
+    assert "time on one A100: the roofline's time times 2.00 (the usual factor" in said
+    assert re.search(r"^4 cells, .* on disk$", said, re.MULTILINE)
+    assert re.search(r"^on several devices, 1: .*, 64: ", said, re.MULTILINE)
+    assert not (tmp_path / "c").exists()
+    said = horizon(*words, "--out", "c", "--dry-run", "--gpu", "H101", cwd=tmp_path, code=2)
+    assert said.startswith("horizon: --gpu H101: unknown (did you mean 'H100'?)")
+    assert "device 'cuda' is not available" in horizon(*words, "--out", "c", cwd=tmp_path, code=2)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import heapq
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from harness.suite import CostSuite
@@ -31,6 +32,14 @@ def longest_first(cells: Sequence[Cell]) -> list[Cell]:
     rest = sorted(set(range(len(groups))) - set(front), key=lambda number: -max(map(work, groups[number])))
     ordered = [cell for number in [*front, *rest] for cell in groups[number]]
     return [*ordered, *(cell for cell in cells if isinstance(cell.suite, CostSuite))]
+
+
+def finish(seconds: Iterable[float], workers: int) -> float:
+    """Return the time at which the last of several workers ends that take pieces of work in this order."""
+    free = [0.0] * workers
+    for each in seconds:
+        heapq.heappush(free, heapq.heappop(free) + each)
+    return max(free)
 
 
 def work(cell: Cell) -> int:
