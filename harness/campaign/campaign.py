@@ -47,7 +47,8 @@ class Campaign(BaseModel):
         The arm with which reports compare the others, NAME or NAME.KNOB=VALUE.
     engine, workers
         Who runs the cells (`harness.engines`), and how many workers: a number, or "auto" for one a visible device.
-        They change no cell.
+    address
+        The cluster of the engine "ray"; one on this machine by default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -71,8 +72,9 @@ class Campaign(BaseModel):
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
     baseline: str | None = None
-    engine: Literal["inline", "processes"] | None = None
+    engine: Literal["inline", "processes", "ray"] | None = None
     workers: Literal["auto"] | int = "auto"
+    address: str | None = None
 
     @field_validator("workers", mode="before")
     @classmethod

@@ -73,8 +73,8 @@ def run(
     engine: Annotated[
         str | None,
         typer.Option(
-            help="Who runs the cells: inline (this process) or processes (a worker a device). Default: processes where "
-            "several devices can be seen."
+            help="Who runs the cells: inline (this process), processes (a worker a device) or ray (a cluster). "
+            "Default: processes where several devices can be seen."
         ),
     ] = None,
     workers: Annotated[
@@ -83,6 +83,9 @@ def run(
             callback=checks.workers_or_auto,
             help="Processes that share the cells, a number or auto: one a visible device. --threads is for each.",
         ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: HOST:PORT of its cluster, or auto. Default: this machine.")
     ] = None,
     shard: Annotated[
         str | None,
@@ -139,7 +142,7 @@ def run(
         "backbone": backbone, "device": device,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
-        "lossless": lossless or None, "baseline": baseline, "engine": engine,
+        "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
         "workers": int(workers) if workers and workers != "auto" else workers,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
@@ -151,7 +154,7 @@ def run(
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
     crew = Crew(asked, threads, shard)
     try:
-        stage = asked.stage()
+        stage = crew.stage()
     except (CheckpointError, PresetError) as error:
         # A login node plans for GPUs, weights and data that it does not have.
         if not (dry_run and asked.device.startswith("cuda")):
@@ -160,7 +163,7 @@ def run(
         return
     planned = cells(asked, stage)
     _named(asked.baseline, planned, Store(out))
-    for line in warnings(planned, stage):
+    for line in warnings(planned, stage) if crew.engine != "ray" else ():
         aside.print(line)
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
     # The name of a folder may be bytes that are not valid text.

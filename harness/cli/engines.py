@@ -1,4 +1,4 @@
-"""Who runs the cells of `horizon run`: this process alone, or workers beside it."""
+"""Who runs the cells of `horizon run`: this process alone, workers beside it, or a cluster of Ray."""
 
 from __future__ import annotations
 
@@ -55,15 +55,20 @@ class Crew:
         from harness.engines.sharing.devices import Place, given_threads, pin, places
 
         started = run_name()
+        self.asked, self.threads = asked, threads
         self.share = share(shard) if started is None else Share()
+        self.engine: str | None = asked.engine
         self.name = started or self.share.job or uuid.uuid4().hex
         self.worker = started is not None or self.share.index > 0
-        engine = asked.engine
         if self.share.local is not None:
             pin(asked.device, self.share.local)
             # A process for each device is there already.
-            engine = engine or ("inline" if asked.workers == "auto" else None)
-        if engine == "inline":
+            self.engine = self.engine or ("inline" if asked.workers == "auto" else None)
+        if asked.address is not None and self.engine != "ray":
+            raise CampaignError(f"--address {asked.address}: only --engine ray has one")
+        if self.engine == "ray":
+            self.places = [Place("", 0)]
+        elif self.engine == "inline":
             if asked.workers not in ("auto", 1):
                 raise CampaignError(f"--engine inline is one process, not {asked.workers}; give --engine processes")
             self.places = [Place("", 0)]
@@ -75,6 +80,14 @@ class Crew:
         fewer = given_threads() if started is not None else self.places[0].threads
         if threads is None and fewer is not None:
             torch.set_num_threads(fewer)
+
+    def stage(self) -> Backbone:
+        """Return the campaign's backbone, opened on its device, or on the CPU of a driver of Ray that has no GPU."""
+        import torch
+
+        if self.engine == "ray" and not torch.cuda.is_available():
+            return self.asked.model_copy(update={"device": "cpu"}).stage()
+        return self.asked.stage()
 
     @property
     def shared(self) -> bool:
@@ -100,6 +113,8 @@ def run_cells(
     options
         Further options of `harness.engines.inline.run`.
     """
+    if crew.engine == "ray":
+        return _on_ray(crew, store, stage, looks, ticker, options)
     from harness.engines.inline import prepare, run
     from harness.engines.processes import workers
     from harness.engines.sharing.order import from_shard, longest_first
@@ -122,3 +137,28 @@ def run_cells(
             **options,
         )
     return team.dead
+
+
+def _on_ray(
+    crew: Crew, store: Store, stage: Backbone, looks: Sequence[Look], ticker: Ticker, options: Mapping[str, Any]
+) -> list[str]:
+    """Run the cells on a cluster of Ray. Parameters are as in `run_cells`."""
+    from harness.campaign.expansion import manifest
+    from harness.engines.ray.driver import run_on_ray
+    from harness.engines.sharing.order import longest_first
+
+    known = {look.cell.id: look for look in looks}
+    planned = [look.cell for look in looks]
+    return run_on_ray(
+        crew.asked.address,
+        crew.asked,
+        crew.threads or 1,
+        store,
+        stage,
+        [known[cell.id] for cell in longest_first(planned)],
+        manifest(crew.asked, stage, planned, store.manifest()["name"]),
+        crew.name,
+        {name: options[name] for name in ("timeout", "save_every", "lossless")},
+        ticker.done,
+        ticker.warn,
+    )

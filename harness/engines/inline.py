@@ -24,7 +24,7 @@ from harness.store.records import not_finite
 from harness.store.store import Status, Store
 from harness.suite import CostSuite
 
-__all__ = ["Done", "Look", "keep", "prepare", "run", "run_cell", "survey"]
+__all__ = ["Done", "Look", "attempt", "keep", "prepare", "run", "run_cell", "survey"]
 
 POLL = 0.5
 """Seconds between checks of cells that another process has claimed."""
@@ -90,7 +90,6 @@ def run(
     run_name = name or uuid.uuid4().hex
     due = {each.cell.id: each.attempt for each in survey(store, cells, retry, keep_stale, run_name) if each.due}
     prepare(backbone, (cell for cell in cells if cell.id in due))
-    device = devices.key(backbone.model.device)
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
     kept = {cell.id for cell in cells if cell.id not in due}
     while pending or later:
@@ -103,29 +102,48 @@ def run(
         elsewhere = []
         for cell in pending:
             if cell.id in due:
-                with ExitStack() as stack:
-                    mine = all(stack.enter_context(store.claim(*claim)) for claim in _claims(cell, device))
-                    if not mine:
-                        elsewhere.append(cell)
-                        continue
-                    # Another process may have finished it between the survey and the claim.
-                    found = store.find(cell.id)
-                    if found is None or found.about["attempt"] == due[cell.id]:
-                        with _room(store):
-                            run_cell(
-                                store, backbone, cell, timeout=timeout, save_every=save_every, lossless=lossless,
-                                name=run_name, threads=threads, report=report,
-                            )  # fmt: skip
-                    if store.lost(cell.id):
-                        elsewhere.append(cell)
-                        continue
-                    del due[cell.id]
+                mine = attempt(
+                    store, backbone, cell, due[cell.id], timeout=timeout, save_every=save_every, lossless=lossless,
+                    name=run_name, threads=threads, report=report,
+                )  # fmt: skip
+                if not mine:
+                    elsewhere.append(cell)
+                    continue
+                del due[cell.id]
             found = store.find(cell.id)
             if found is not None:
                 done(cell, found.status, found.about["reason"], cell.id in kept)
         pending = elsewhere
         if pending:
             time.sleep(POLL)
+
+
+def attempt(store: Store, backbone: Backbone, cell: Cell, before: str, **options: Any) -> bool:
+    """Claim a cell and run it, unless another process has finished it since the survey.
+
+    Parameters
+    ----------
+    store, backbone, cell
+        The campaign's folder, the opened backbone and the cell.
+    before
+        Attempt of the cell that this one replaces; "" for none.
+    **options
+        Options of `run_cell`.
+
+    Returns
+    -------
+    bool
+        Whether the cell is done; False where another process has claimed it, or the device for measuring.
+    """
+    device = devices.key(backbone.model.device)
+    with ExitStack() as stack:
+        if not all(stack.enter_context(store.claim(*claim)) for claim in _claims(cell, device)):
+            return False
+        found = store.find(cell.id)
+        if found is None or found.about["attempt"] == before:
+            with _room(store):
+                run_cell(store, backbone, cell, **options)
+        return not store.lost(cell.id)
 
 
 def prepare(backbone: Backbone, cells: Iterable[Cell]) -> None:

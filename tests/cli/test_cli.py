@@ -408,7 +408,7 @@ def test_commands_and_options_are_these() -> None:
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
             *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
-            *("--shard", "--equal-budget", "--weights", "--size"),
+            *("--address", "--shard", "--equal-budget", "--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
             *("--gpu", "--measured"),
         ],

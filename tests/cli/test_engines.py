@@ -108,7 +108,7 @@ def test_a_job_that_makes_no_sense_is_one_line(tmp_path, variables, arguments, s
             "--workers 3: 2 devices can be seen here (0, 1), and each worker needs a device",
         ),
         (["--engine", "inline", "--workers", "2"], "--engine inline is one process, not 2; give --engine processes"),
-        (["--engine", "threads"], "engine = 'threads': input should be 'inline'"),
+        (["--engine", "threads"], "engine = 'threads': input should be 'inline', 'processes' or 'ray'"),
         (["--workers", "some"], "'some' is neither 'auto' nor a number; allowed: 1 to 256"),
     ],
 )

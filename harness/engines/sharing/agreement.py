@@ -71,11 +71,16 @@ def measures_here(store: Store, name: str, backbone: Backbone) -> str | None:
 
     The first process of a run that measures decides on the kind, so that all speeds of the run belong to one cohort.
     """
-    device = backbone.model.device
-    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu()
-    mine = {"hardware": hardware, "torch": str(torch.__version__), "attention": backbone.attention_kernel}
+    mine = kind_of(backbone)
     known = agreed(store.flight, f"{name}.kind", mine)
     return None if known == mine else ", ".join(map(str, known.values()))
+
+
+def kind_of(backbone: Backbone) -> dict[str, str]:
+    """Return what must be equal for two machines that measure: the device's name, torch, and the attention kernel."""
+    device = backbone.model.device
+    hardware = torch.cuda.get_device_name(device) if device.type == "cuda" else cpu()
+    return {"hardware": hardware, "torch": str(torch.__version__), "attention": backbone.attention_kernel}
 
 
 def agreed(flight: Path, name: str, mine: Mapping[str, Any]) -> dict[str, Any]:
