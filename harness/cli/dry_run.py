@@ -94,9 +94,7 @@ def plan_campaign(asked: Campaign, why: HorizonError, gpu: str | None, measured:
     source = (
         f"as {count} cells in {measured} took" if count else "the usual factor; --measured FOLDER gives a better one"
     )
-    console.print(
-        line(f"time on one {device.name}: the roofline's time times {factor:.2f} ({source})"), soft_wrap=True
-    )
+    console.print(line(f"time on one {device.name}: the roofline's time times {factor:.2f} ({source})"), soft_wrap=True)
     total, disk = sum(each.seconds for each in found), sum(each.disk_bytes for each in found)
     console.print(line(f"{sum(each.cells for each in found):,} cells, {span(total)}, {disk / 1e9:,.1f} GB on disk"))
     lengths = [seconds_of(cell, made[cell.arm.label], device, factor) for cell in longest_first(planned)]
