@@ -22,10 +22,12 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
-"""Names of the environments: Horizon's own, and those of the viewers, whose packages conflict with it or each other."""
+HORIZON, ENGINES, PERCEPTUAL, VBENCH = "horizon", "engines", "perceptual", "vbench"
+"""Names of the environments: Horizon's own, the same with Ray and submitit, and those of the viewers, whose packages
+conflict with it or each other."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
+    ENGINES: ["--editable", ".[dev,ray,slurm]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
     VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
 }
@@ -63,7 +65,7 @@ def prepare(session: nox.Session, name: str) -> Path:
 def _digests(name: str) -> tuple[str, str]:
     """Return the digests of an environment's requirements and of Horizon's entry points in it."""
     content = (ROOT / "constraints.txt").read_bytes() + str(ROOT).encode()
-    if name != HORIZON:
+    if name not in (HORIZON, ENGINES):
         return hashlib.sha256(content + (ROOT / RECIPES[name][-1]).read_bytes()).hexdigest(), "-"
     project = PROJECT["project"]
     needs = [PROJECT["build-system"], project["requires-python"], project["dependencies"]]
@@ -213,9 +215,17 @@ def viewers(session: nox.Session) -> None:
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Test all engines in an environment with Ray and submitit: a cluster of three nodes on this machine, kills of
+    workers, nodes and drivers, and array jobs. What follows -- goes to pytest."""
+    words = ("tests/engines/test_ray.py", "tests/cli/test_submit.py", "tests/cli/test_engines.py")
+    python(session, "pytest", *words, *session.posargs, environment=ENGINES)
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Kill a campaign of one, two and three processes at 50 random moments, and compare its tables with those of an
-    undisturbed run; ten minutes. `-- --kills 200` for more."""
+    undisturbed run; ten minutes. `-- --kills 200` for more, `-- --no-locks` as on a file system without locks."""
     python(session, "tests.faults.kills", *session.posargs)
 
 

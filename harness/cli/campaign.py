@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-import uuid
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +29,7 @@ from harness.cli.console.terminal import (
     print_json,
 )  # fmt: skip
 from harness.cli.console.ticker import Ticker
-from harness.errors import CampaignError
+from harness.errors import CampaignError, CheckpointError, PresetError
 
 if TYPE_CHECKING:
     from harness.campaign.expansion import Cell
@@ -71,12 +70,29 @@ def run(
         int | None,
         typer.Option(callback=checks.threads, help="CPU threads; the last bits of numbers depend on it."),
     ] = None,
-    workers_asked: Annotated[
-        int,
+    engine: Annotated[
+        str | None,
         typer.Option(
-            "--workers", callback=checks.workers, help="Processes that share the cells; --threads is for each of them."
+            help="Who runs the cells: inline (this process), processes (a worker a device) or ray (a cluster). "
+            "Default: processes where several devices can be seen."
         ),
-    ] = 1,
+    ] = None,
+    workers: Annotated[
+        str | None,
+        typer.Option(
+            callback=checks.workers_or_auto,
+            help="Processes that share the cells, a number or auto: one a visible device. --threads is for each.",
+        ),
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option(help="With --engine ray: HOST:PORT of its cluster, or auto. Default: this machine.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option(
+            help="K/N: begin with this part of the cells, then help others. Default: as srun, torchrun or arrays say."
+        ),
+    ] = None,
     equal_budget: Annotated[
         int | None,
         typer.Option(min=0, help="Window in latent frames whose bytes are the equal budget; 0: no such table."),
@@ -97,19 +113,28 @@ def run(
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep lossless videos.")] = False,
     baseline: BaselineOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="List the cells with expected time and disk space; run none.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="List the cells with expected time and disk space; run none. --device cuda needs no GPU then.",
+        ),
     ] = False,
+    gpu: Annotated[
+        str | None, typer.Option(help="With --dry-run, where there is no GPU: the one to plan for. Default: H100.")
+    ] = None,
+    measured: Annotated[
+        Path | None, typer.Option(help="With --dry-run: a folder of an earlier run on that GPU, whose times are used.")
+    ] = None,
 ) -> None:
     """Run or resume a campaign: strategies under suites, cell by cell. It can be killed at any moment and resumed."""
-    import torch
-
     from harness.campaign.campaign import make_campaign, read_campaign
     from harness.campaign.expansion import absent, cells, manifest
     from harness.campaign.preflight import warnings
-    from harness.cli.dry_run import list_cells
-    from harness.engines.inline import run as execute
+    from harness.cli.dry_run import list_cells, plan_campaign
+    from harness.cli.engines import Crew, run_cells
     from harness.engines.inline import survey
-    from harness.engines.processes import run_name, workers
+    from harness.engines.sharing.agreement import check_code
+    from harness.store.abilities import abilities
     from harness.store.store import Status, Store
 
     given = {
@@ -117,7 +142,8 @@ def run(
         "backbone": backbone, "device": device,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
-        "lossless": lossless or None, "baseline": baseline,
+        "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
+        "workers": int(workers) if workers and workers != "auto" else workers,
     }  # fmt: skip
     asked = read_campaign(campaign) if campaign else make_campaign({})
     if seed is not None and seeds is None and isinstance(asked.seeds, tuple):
@@ -126,19 +152,24 @@ def run(
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
-    if threads:
-        torch.set_num_threads(threads)
-    stage = asked.stage()
+    crew = Crew(asked, threads, shard)
+    try:
+        stage = crew.stage()
+    except (CheckpointError, PresetError) as error:
+        # A login node plans for GPUs, weights and data that it does not have.
+        if not (dry_run and asked.device.startswith("cuda")):
+            raise
+        plan_campaign(asked, error, gpu, measured)
+        return
     planned = cells(asked, stage)
     _named(asked.baseline, planned, Store(out))
-    for line in warnings(planned, stage):
+    for line in warnings(planned, stage) if crew.engine != "ray" else ():
         aside.print(line)
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
     # The name of a folder may be bytes that are not valid text.
     told = manifest(asked, stage, planned, os.fsencode(out.name).decode("utf-8", "backslashreplace"))
     store.check(told)
-    name = run_name() or uuid.uuid4().hex
-    looks = survey(store, planned, again, keep_stale, name)
+    looks = survey(store, planned, again, keep_stale, crew.name)
     if not dry_run:
         store.begin(told)
     for line in absent(planned):
@@ -146,34 +177,22 @@ def run(
     if dry_run:
         list_cells(looks, stage)
         return
+    check_code(store, planned, crew.name if crew.shared else None, told["environment"])
+    if crew.share.count > 1:
+        aside.print(f"part {crew.share.text}; {abilities(store.folder, store.flight)}", soft_wrap=True)
     for line in _plan_in_words(looks):
         console.print(line)
     kept = {look.cell.id for look in looks if not look.due}
-    worker = run_name() is not None
     # Workers print no tables: the process that the user started does.
-    ticker = Ticker(planned, kept, aloud=not worker, table=None if worker else Preliminary(out))
-    with ticker, _stoppable(), workers(workers_asked - 1, name, store.flight, ticker.warn):
-        execute(
-            store,
-            stage,
-            planned,
-            retry=again,
-            keep_stale=keep_stale,
-            timeout=timeout,
-            save_every=save_every,
-            lossless=asked.lossless,
-            name=name,
-            report=ticker.step,
-            done=ticker.done,
-        )
-    bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
-    console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
-    if bad:
-        console.print(
-            f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
-        )
-        # Only the process that the user started reports failed cells by its exit code; its workers do not.
-        raise typer.Exit(0 if worker else 1)
+    ticker = Ticker(planned, kept, aloud=not crew.worker, table=None if crew.worker else Preliminary(out))
+    options = {
+        "retry": again, "keep_stale": keep_stale, "timeout": timeout, "save_every": save_every,
+        "lossless": asked.lossless,
+    }  # fmt: skip
+    with ticker, _stoppable():
+        dead = run_cells(crew, store, stage, looks, ticker, options)
+    if _ended(out, ticker, crew.worker) or dead:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -207,6 +226,20 @@ def films(
     console.print(
         f"{path}: {len(found)} films, {sum(film.frames / film.rate for film in found) / 60:.1f} minutes in all"
     )
+
+
+def _ended(out: Path, ticker: Ticker, worker: bool) -> bool:
+    """Print what has become of the cells, and return whether this process reports that some have no numbers.
+
+    Only the process that the user started does so, by its exit code; its workers do not.
+    """
+    bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
+    console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
+    if bad:
+        console.print(
+            f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
+        )
+    return bool(bad) and not worker
 
 
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:

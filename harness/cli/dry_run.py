@@ -5,12 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from harness.cli.console.terminal import console, each_told, table
+from harness.cli.console.pace import span
+from harness.cli.console.terminal import aside, console, each_told, line, table
+from harness.errors import CampaignError, HorizonError, did_you_mean
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from harness.backbone.presets import Backbone
+    from harness.campaign.campaign import Campaign
     from harness.campaign.expansion import Cell
     from harness.engines.inline import Look
+
+DEVICE_COUNTS = (1, 2, 4, 8, 16, 32, 64)
+"""Numbers of devices for which the hours of a campaign are planned."""
 
 
 def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
@@ -41,6 +49,62 @@ def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
         )
     console.print(sheet)
     console.print(f"{len(looks)} cells, about {total / 60:.1f} minutes and {disk / 1e6:.0f} MB from here on")
+
+
+def plan_campaign(asked: Campaign, why: HorizonError, gpu: str | None, measured: Path | None) -> None:
+    """Print what a campaign takes on GPUs that are not here: cells, time, memory, disk, also on several devices.
+
+    Parameters
+    ----------
+    asked
+        The campaign.
+    why
+        The reason why it cannot run here.
+    gpu
+        Name of the GPU; None for an H100.
+    measured
+        Folder of an earlier run on that GPU, whose times a chunk correct the plan's; None for the usual factor.
+    """
+    from harness.campaign.expansion import cells
+    from harness.campaign.on_paper import USUAL, measured_factor, needs, paper, plans, seconds_of
+    from harness.engines.sharing.order import finish, longest_first
+    from harness.plan.device import DEVICES
+    from harness.store.store import Store
+
+    device = DEVICES.get(gpu or "H100")
+    if device is None:
+        raise CampaignError(f"--gpu {gpu}: unknown{did_you_mean(str(gpu), DEVICES)}; known: {', '.join(DEVICES)}")
+    stage = paper(asked)
+    planned = cells(asked, stage)
+    arms = {cell.arm.label: cell.arm for cell in planned}
+    frames: dict[str, int] = {}
+    for cell in planned:
+        if not cell.skip:
+            frames[cell.arm.label] = max(frames.get(cell.arm.label, 0), cell.task.frames)
+    with each_told(list(arms), "planning") as names:
+        made = {label: one for (label, one), _ in zip(plans([*arms.values()], stage, frames), names, strict=True)}
+    factor, count = measured_factor(Store(measured), device, made.get) if measured else (USUAL, 0)
+    found = needs(planned, made, stage, device, factor)
+    sheet = table("strategy", "suite", "cells", "time", "device (GB)", "host (GB)", "disk (GB)", title="on paper")
+    for each in found:
+        sizes = (f"{size / 1e9:,.1f}" for size in (each.peak_bytes, each.archive_bytes, each.disk_bytes))
+        sheet.add_row(each.arm, each.suite, f"{each.cells:,}", span(each.seconds), *sizes)
+    console.print(sheet)
+    aside.print(line(f"planned with shapes only, since it cannot run here: {why}"), soft_wrap=True)
+    source = (
+        f"as {count} cells in {measured} took" if count else "the usual factor; --measured FOLDER gives a better one"
+    )
+    console.print(line(f"time on one {device.name}: the roofline's time times {factor:.2f} ({source})"), soft_wrap=True)
+    total, disk = sum(each.seconds for each in found), sum(each.disk_bytes for each in found)
+    console.print(line(f"{sum(each.cells for each in found):,} cells, {span(total)}, {disk / 1e9:,.1f} GB on disk"))
+    lengths = [seconds_of(cell, made[cell.arm.label], device, factor) for cell in longest_first(planned)]
+    times = (f"{number}: {span(finish(lengths, number))}" for number in DEVICE_COUNTS)
+    console.print(line(f"on several devices, {', '.join(times)}"), soft_wrap=True)
+    most = max((each.peak_bytes for each in found), default=0)
+    if most > device.memory:
+        console.print(
+            line(f"an {device.name} has {device.memory / 1e9:.0f} GB, too few for {most / 1e9:.0f} GB", "red")
+        )
 
 
 def _kind(cell: Cell) -> tuple[str, str, str, int]:

@@ -145,6 +145,9 @@ class Flight:
     def _keep(self, chunk: Chunk) -> None:
         """Save where the cell is, if there is room: a cell that cannot be gone on with is worth more than none."""
         assert self.store is not None
+        if self.store.lost(self.cell.id):
+            # The process that has taken over saves its own state.
+            return
         try:
             self._save(self.store, chunk.state())
             self.store.progress(self.cell.id, chunk.start + chunk.latents.shape[1])

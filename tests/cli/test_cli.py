@@ -404,12 +404,17 @@ def test_commands_and_options_are_these() -> None:
     inner = commands.pop("baseline").commands
     commands |= {f"baseline {name}": command for name, command in inner.items()}
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
-        "status": ["folder", "--json"],
+        "status": ["folder", "--watch", "--json"],
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
-            *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--workers", "--equal-budget"),
-            *("--weights", "--size"),
+            *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
+            *("--address", "--shard", "--equal-budget", "--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
+            *("--gpu", "--measured"),
+        ],
+        "submit": [
+            *("arguments", "--slurm", "--local", "--tasks", "--gpus", "--cpus", "--memory", "--hours", "--partition"),
+            *("--account", "--at-once", "--logs", "--dry-run"),
         ],
         "compare": ["folders", "--baseline", "--out", "--json"],
         "films": ["folder", "--json"],

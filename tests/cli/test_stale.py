@@ -88,7 +88,7 @@ OPENS = "    def open(self, spec):\n"
 def test_workers_that_die_are_told_of_and_their_cells_are_taken_over(acme):
     folder = acme.parent
     edit(acme, OPENS, OPENS + DIES)
-    said = horizon(folder, *BOTH, "--workers", "3")
+    said = horizon(folder, *BOTH, "--workers", "3", code=1)
     for number in (1, 2):
         assert f"worker {number} of 2 ended with 3: no memory left for me (its whole output is in c/flight/" in said
     assert said.splitlines()[-1] == "c: 4 ok"

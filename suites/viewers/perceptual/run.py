@@ -27,6 +27,7 @@ from harness.escaping import terminal
 from harness.files import own
 from harness.films.contract import Film, check_file, read_films, shard
 from harness.films.view_files import OF_FILM, VIEWS, Part, add, due, seen
+from suites.viewers.crew import add_options, placed, spread
 
 VIEWER = "perceptual"
 METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
@@ -66,6 +67,10 @@ def main(words: Sequence[str] | None = None) -> None:
     """Run the command."""
     try:
         asked = _parser().parse_args(words)
+        code = spread(asked, "suites.viewers.perceptual.run", sys.argv[1:] if words is None else words)
+        if code is not None:
+            sys.exit(code)
+        placed(asked)
         for name in asked.metric or ():
             if name not in METRICS:
                 raise StoreError(f"--metric {name}: unknown{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}")
@@ -206,8 +211,7 @@ def _asked(film: Film) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = _Parser("python -m suites.viewers.perceptual.run", description="Measure a campaign's finished videos.")
     parser.add_argument("films", type=Path, metavar="FILMS.JSON", help="the list that horizon films FOLDER wrote")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th film, from the K-th")
+    add_options(parser)
     parser.add_argument(
         "--metric", action="append", metavar="NAME", help=f"one of {', '.join(METRICS)}; may be repeated"
     )

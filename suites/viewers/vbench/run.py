@@ -34,6 +34,7 @@ from harness.files import load_json, own, write_text, write_whole
 from harness.films.checks import FORMAT
 from harness.films.contract import Film, read_films, shard
 from harness.films.view_files import OF_FILM, VIEWS, Part, View, add, due, seen
+from suites.viewers.crew import add_options, placed, spread
 from suites.viewers.vbench import dimensions as needs
 from suites.viewers.vbench.checkout import Asked, check_checkout, read_prompts
 from suites.viewers.vbench.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name
@@ -249,11 +250,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", choices=("custom", "standard"), default="custom")
     parser.add_argument("--checkout", type=Path, help="VBench at the pinned commit, for standard mode; default: VBench")
     parser.add_argument("--dimension", action="append", help="may be repeated; default: all of the mode")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shard", default="1/1", help="K/N: every N-th video, from the K-th, for several processes")
+    add_options(parser)
     parser.add_argument("--work", type=Path, help="folder for clips; default: FOLDER/.vbench; may be deleted")
     words = parser.parse_args(arguments)
     try:
+        code = spread(words, "suites.viewers.vbench.run", sys.argv[1:] if arguments is None else arguments)
+        if code is not None:
+            return code
+        placed(words)
         manner, dimensions = _chosen(words)
         if find_spec("vbench") is None:
             raise CampaignError(f"vbench is not installed here; in an environment of its own: {needs.INSTALL}")
