@@ -53,6 +53,8 @@ class Shown(Watched):
     def recall(self, layer: int, query: Tensor | None, at: At) -> Context:
         with self._wide():
             context = self.inner.recall(layer, self._cast(query), at)
+            # Strategies that are drawn here give all heads one context.
+            assert isinstance(context, Context)
             if layer == 0 and not at.commit:
                 self._note(context)
         return context
