@@ -22,12 +22,13 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
+HORIZON, PERCEPTUAL, VBENCH, QUALITY_MODELS = "horizon", "perceptual", "vbench", "quality"
 """Names of the environments: Horizon's own, and those of the viewers, whose packages conflict with it or each other."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
     VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
+    QUALITY_MODELS: ["--requirement", "suites/viewers/quality/requirements.txt"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
@@ -197,6 +198,19 @@ def perceptual(session: nox.Session) -> None:
 def vbench(session: nox.Session) -> None:
     """Compute VBench-Long of a campaign's films, with the same arguments as `perceptual`."""
     look(session, VBENCH, "suites.viewers.vbench.run")
+
+
+@nox.session
+def quality(session: nox.Session) -> None:
+    """Compute MUSIQ of a campaign's films, and HPSv3 and VideoReward where their packages are, with the same arguments
+    as `perceptual`."""
+    look(session, QUALITY_MODELS, "suites.viewers.quality.run")
+
+
+@nox.session
+def plain(session: nox.Session) -> None:
+    """Compute the measures of a campaign's films that need no other model, with the same arguments as `perceptual`."""
+    look(session, HORIZON, "suites.viewers.plain.run")
 
 
 @nox.session

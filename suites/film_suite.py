@@ -11,6 +11,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.errors import CampaignError
 from harness.suite import Metric, PictureMetric, QualitySuite, Row, Task
+from suites.film_measures.declared import DERIVED, OVER_TIME, PLAIN, QUALITY
 from suites.observers.film import BEGINNING, CURVES
 from suites.picture_metrics import picture_metrics
 from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
@@ -33,7 +34,7 @@ class Filmed(QualitySuite):
     @property
     def further(self) -> dict[str, Metric]:
         pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
-        return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS)
+        return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS) | further_measures()
 
     def instruments(self) -> dict[str, PictureMetric]:
         return picture_metrics()[0]
@@ -91,6 +92,14 @@ class Filmed(QualitySuite):
 def declared(metrics: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
     """Metrics that viewers declare in plain words, because what they import must be little."""
     return {name: Metric(*about) for name, about in metrics.items()}
+
+
+def further_measures() -> dict[str, Metric]:
+    """Return the measures of the viewers `plain` and `quality`, VBench's dimensions over time, and what is derived."""
+    over_time = {
+        f"{name}{OVER_TIME}": (*about[:2], f"by clip: {about[2]}", *about[3:]) for name, about in DIMENSIONS.items()
+    }
+    return declared(PLAIN) | declared(QUALITY) | declared(over_time) | declared(DERIVED)
 
 
 def trends(levels: Mapping[str, Metric]) -> dict[str, Metric]:

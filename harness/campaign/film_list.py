@@ -119,6 +119,8 @@ def _films(cell: Stored) -> list[Film]:
             )
         cues = cues_of(script, boundaries)
         stops = [*(cue.start for cue in cues[1:]), task["frames"]]
+        # Cells that were made before chunks were recorded lack them.
+        first, chunk = cell.about.get("chunk") or (0, 0)
         windows = tuple(Span(pixel(a), pixel(b), b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
         acts = tuple(
             Act(pixel(cue.start), pixel(stop), stop, cue.text, cue.boundary)
@@ -137,6 +139,8 @@ def _films(cell: Stored) -> list[Film]:
                 windows=windows,
                 acts=acts,
                 vbench=row.get("vbench", ""),
+                chunk=pixel(first + chunk) - pixel(first) if chunk else 0,
+                first=pixel(first),
             )
         )
     return found

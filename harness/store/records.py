@@ -150,6 +150,7 @@ class Cell(_Model):
     files: dict[Name, Digest] = {}
     pictures_per_second: Annotated[Finite, Field(gt=0)] | None = None
     pictures_per_latent: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    chunk: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
