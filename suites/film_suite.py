@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,11 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import CampaignError
-from harness.suite import Metric, PictureMetric, QualitySuite, Row, Task
+from harness.memory import Boundary
+from harness.suite import Metric, Onlooker, PictureMetric, QualitySuite, Row, Task
 from suites.film_measures.declared import DERIVED, OVER_TIME, PLAIN, QUALITY
-from suites.observers.film import BEGINNING, CURVES
+from suites.observers.curves import BEGINNING, CURVES
+from suites.observers.elsewhere import Elsewhere
 from suites.picture_metrics import picture_metrics
 from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
 from suites.viewers.perceptual.run import METRICS
@@ -88,6 +90,12 @@ class Filmed(QualitySuite):
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         return None
 
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return "steady" if len(boundaries) == 1 else None
+
+    def onlooker(self, frames: int, rate: float, pixels: Callable[[int], int]) -> Onlooker:
+        return Elsewhere(frames, rate, pixels)
+
 
 def declared(metrics: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
     """Metrics that viewers declare in plain words, because what they import must be little."""
@@ -130,7 +138,11 @@ def without_themselves(scored: pd.DataFrame) -> pd.DataFrame:
 
 def _kind(prompt: Prompt) -> str:
     """What a prompt asks a video for, by its scenes."""
-    kinds = [scene.boundary for scene in prompt.scenes]
+    return kind_of([scene.boundary for scene in prompt.scenes])
+
+
+def kind_of(kinds: Sequence[Boundary]) -> str:
+    """Return the scenario of a film, by how its scenes are entered."""
     if len(kinds) == 1:
         return "steady"
     if "recall" in kinds:

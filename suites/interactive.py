@@ -23,8 +23,8 @@ from harness.backbone.world import KnownWorld
 from harness.memory import Boundary
 from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task
 from suites.film_measures.scored import measured, others
-from suites.film_measures.triggered import TRIGGERED, conditioned_scores
-from suites.film_suite import Filmed, declared, without_themselves
+from suites.film_measures.triggered import LEFT, TRIGGERED, conditioned_scores
+from suites.film_suite import Filmed, declared, kind_of, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
 from suites.observers.truth import true_latents
@@ -71,6 +71,7 @@ SCORES = {
     "recall": Metric("share", "higher", "attributes of the scene that is back, right", 0, 1, Margin(absolute=0.05)),
     "recall_chance": Metric("share", "neither", "the same share of another rollout's scene: chance", 0, 1),
     "reverted": Metric("share", "lower", "attributes that show the first scene instead of the one that is back", 0, 1),
+    LEFT: Metric(*TRIGGERED[LEFT]),
     "constancy": Metric(
         "share", "higher", "what a scene showed once it had settled that it still shows at its end", 0, 1
     ),
@@ -127,6 +128,9 @@ class Interactive(Filmed):
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place) if backbone.world is None else Scenes(backbone, task)
+
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return kind_of(boundaries) if len(boundaries) > 1 else None
 
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         if any(score == "response" for _, score in there):

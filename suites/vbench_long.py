@@ -13,6 +13,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
+from harness.memory import Boundary
 from harness.suite import Column, Display, Metric, Observer, Place, Table, Task
 from suites.film_measures.scored import measured, others
 from suites.film_measures.shown import measure_charts, measure_tables
@@ -69,6 +70,9 @@ class VbenchLong(Filmed):
                 for task in self.filmed(SCENARIO, "steady", backbone, count, seed, frames)
             )
         )
+
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return SCENARIO if len(boundaries) == 1 else None
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place)

@@ -56,9 +56,9 @@ def packages(tmp_path, monkeypatch):
     (home / "align").mkdir()
     (home / "align" / "inference.py").write_text(REWARD, encoding="utf-8")
     monkeypatch.setattr(sys, "path", [str(home), *sys.path])
+    yield home
     for name in ("pyiqa", "hpsv3", "inference"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    return home
+        sys.modules.pop(name, None)
 
 
 def seen(folder):
