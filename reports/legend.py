@@ -19,6 +19,10 @@ TOLD = 6
 """Arms and reasons that a terminal names at most."""
 
 
+STATES = {frozenset({False}): "unpaired", frozenset({True}): "paired by prompt"}
+"""What is said of an imported arm whose columns are all unpaired, or all paired."""
+
+
 @dataclass(frozen=True)
 class Legend:
     """Sentences about a report's tables.

@@ -99,8 +99,9 @@ def examined(path: Path, rate: Fraction | None = None) -> Source:
     turned = transparent = False
     with _opened(path) as (container, stream):
         facts = _facts(path, container, stream)
-        stated = _stated(container, stream)
-        for number, frame in enumerate(_decoded(path, container, stream)):
+        stated, said = _stated(container, stream), stream.average_rate
+        tick = Fraction(stream.time_base)
+        for number, frame in enumerate(container.decode(stream)):
             _check(path, number, frame)
             times.append(_time(path, number, frame))
             turn = turning(frame)
@@ -118,7 +119,7 @@ def examined(path: Path, rate: Fraction | None = None) -> Source:
         raise StoreError(
             f"{path}: the times of its pictures do not rise; write it anew: ffmpeg -i FILE -c:v ffv1 X.mkv"
         )
-    usual, steady = _usual(times)
+    usual, steady = _usual(times, tick, said)
     found = rate or usual
     shown = (times[-1] - begin) + (1 / usual)
     if stated is not None and stated - float(shown) > LACKS and float(shown) < 0.98 * stated:
@@ -141,12 +142,12 @@ def frames(path: Path, source: Source) -> Iterator[Picture]:
     if path.is_dir():
         for file in _files(path):
             with _opened(file) as (container, stream):
-                yield as_shown(next(iter(_decoded(file, container, stream))))
+                yield as_shown(next(iter(container.decode(stream))))
         return
     with _opened(path) as (container, stream):
         waiting: Any = None
         begin, given = Fraction(0), 0
-        for number, frame in enumerate(_decoded(path, container, stream)):
+        for number, frame in enumerate(container.decode(stream)):
             if source.steady:
                 yield as_shown(frame)
                 continue
@@ -186,18 +187,20 @@ def _time(path: Path, number: int, frame: Any) -> Fraction:
     return Fraction(frame.pts * frame.time_base)
 
 
-def _usual(times: list[Fraction]) -> tuple[Fraction, bool]:
-    """Return the rate of pictures at these times, and whether it is constant."""
-    mean = (times[-1] - times[0]) / (len(times) - 1)
+def _usual(times: list[Fraction], tick: Fraction, stated: Fraction | None) -> tuple[Fraction, bool]:
+    """Return the rate of pictures at these times, and whether it is constant.
+
+    tick: seconds to which the file rounds times. stated: the rate that the file states, which counts where times fit.
+    """
+    count = len(times) - 1
+    mean = (times[-1] - times[0]) / count
     gaps = sorted(later - time for time, later in pairwise(times))
-    middle = gaps[len(gaps) // 2]
-    # Containers round times, Matroska to thousandths of a second: no time is off by more than that.
     off = max(abs(time - times[0] - number * mean) for number, time in enumerate(times))
-    steady = off <= max(UNEVEN * mean, Fraction(15, 10000))
-    rate = 1 / (mean if steady else middle)
-    named = min([Fraction(round(rate)), *RATES], key=lambda each: abs(each - rate))
-    close = named > 0 and abs(named - rate) / rate < Fraction(1, 500)
-    found = named if close else rate.limit_denominator(1000)
+    steady = off <= max(UNEVEN * mean, Fraction(3, 2) * tick)
+    gap, doubt = (mean, tick / count) if steady else (gaps[len(gaps) // 2], max(tick, Fraction(1, 1000)))
+    named = [*([stated] if stated else []), Fraction(round(1 / gap)), *RATES]
+    fits = [rate for rate in named if rate > 0 and abs(1 / rate - gap) <= doubt + gap / 10_000]
+    found = fits[0] if fits else (1 / gap).limit_denominator(1000)
     return min(found, Fraction(MOST_RATE)), steady and found <= MOST_RATE
 
 
@@ -260,10 +263,6 @@ def _opened(path: Path) -> Iterator[tuple[Any, Any]]:
         raise StoreError(f"{path}: cannot be read as a video ({words}); copy or export it again") from None
 
 
-def _decoded(path: Path, container: Any, stream: Any) -> Iterator[Any]:
-    yield from container.decode(stream)
-
-
 def _files(folder: Path) -> list[Path]:
     """Return the pictures of a folder in the order of the numbers in their names."""
     found = [each for each in folder.iterdir() if each.suffix.lower() in PICTURES and not each.name.startswith(".")]
@@ -286,7 +285,7 @@ def _of_folder(folder: Path, rate: Fraction | None) -> Source:
     transparent, facts = False, {}
     for file in files:
         with _opened(file) as (container, stream):
-            found = list(_decoded(file, container, stream))
+            found = list(container.decode(stream))
             facts = facts or {**_facts(file, container, stream), "container": "folder"}
         if len(found) != 1:
             raise StoreError(f"{file}: holds {len(found)} pictures; a folder has one in a file")

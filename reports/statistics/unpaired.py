@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -40,7 +41,7 @@ def difference(values: np.ndarray, others: np.ndarray, groups: np.ndarray, scale
     found = apart(_observations(values, groups), _observations(others, groups))
     span = scale.high - scale.low
     low, high = np.clip([found.low, found.high], -span, span)
-    return found._replace(low=float(low), high=float(high))
+    return replace(found, low=float(low), high=float(high))
 
 
 def _observations(values: np.ndarray, groups: np.ndarray) -> np.ndarray:

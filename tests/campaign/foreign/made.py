@@ -96,6 +96,6 @@ def folder(path, shown, suffix=".png"):
 
 
 def uneven():
-    """Times of pictures that are shown for one or three sixteenths of a second, and how often each is, in sixteenths."""
+    """Times of pictures that are shown for one or three sixteenths of a second, and for how many sixteenths each is."""
     long = [1 + 2 * (number % 3 == 0) for number in range(COUNT)]
     return [sum(long[:number]) / 16 for number in range(COUNT)], long

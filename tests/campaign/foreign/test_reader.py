@@ -172,9 +172,9 @@ def test_an_edit_list_is_followed(tmp_path):
 
 
 DAMAGES = {
-    "mp4 without an end": (lambda path: made.cut_off(path), "a.mp4", {}),
-    "mkv without an end": (lambda path: made.cut_off(path), "a.mkv", {}),
-    "webm without an end": (lambda path: made.cut_off(path), "a.webm", {"codec": "libvpx"}),
+    "mp4 without an end": (made.cut_off, "a.mp4", {}),
+    "mkv without an end": (made.cut_off, "a.mkv", {}),
+    "webm without an end": (made.cut_off, "a.webm", {"codec": "libvpx"}),
     "gif without an end": (lambda path: made.cut_off(path, 0.7), "a.gif", {"codec": "gif", "form": "rgb8"}),
     "mov without an end": (lambda path: made.cut_off(path, 0.9), "a.mov", {}),
     "scratched ffv1": (made.scratched, "a.mkv", {"codec": "ffv1", "form": "bgr0"}),
@@ -203,7 +203,7 @@ def test_a_missing_file_and_an_empty_folder_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["h264 mp4", "h264 4:4:4", "h264 with b-frames", "hevc", "hevc 10 bit", "vp9", "ffv1",
-                                  "mpeg4", "full range", "prores"])  # fmt: skip
+                                  "mpeg4", "full range", "vp8"])  # fmt: skip
 def test_pictures_are_those_that_ffmpeg_decodes(tmp_path, kind):
     """Plane by plane, before any conversion of colours."""
     ffmpeg = shutil.which("ffmpeg")
@@ -216,9 +216,8 @@ def test_pictures_are_those_that_ffmpeg_decodes(tmp_path, kind):
     form = decoded[0].format.name
     command = [ffmpeg, "-v", "error", "-i", path, "-f", "rawvideo", "-pix_fmt", form, "-"]
     raw = subprocess.run(command, check=True, capture_output=True).stdout
-    own = b"".join(frame.to_ndarray().tobytes() for frame in decoded)
     if form != "bgr0":
-        assert own == raw
+        assert b"".join(frame.to_ndarray().tobytes() for frame in decoded) == raw
     # And what is read is the conversion of these very frames.
     _, found = read(path)
     assert near(found, [frame.to_ndarray(format="rgb24") for frame in decoded]) == 0
