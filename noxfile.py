@@ -263,6 +263,13 @@ def card(session: nox.Session) -> None:
 
 
 @nox.session
+def trust(session: nox.Session) -> None:
+    """Hold measures of films against the pocket's truth: which of them rank memories as identity, motion and recall do.
+    Two hours for all arms; `-- --rows 8 --frames 60` is a taste."""
+    python(session, "tests.benchmarks.trust", *session.posargs)
+
+
+@nox.session
 def film(session: nox.Session) -> None:
     """Make the moving picture at the top of README.md, docs/pictures/four.png; a minute."""
     python(session, "tests.benchmarks.front_film", *session.posargs)

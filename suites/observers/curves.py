@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.suite import Margin, Metric, Sample
-from suites.observers.ssim_pairs import ssim_of_pairs
+from suites.observers.ssim_pairs import SsimOfPairs
 from suites.picture_metrics import changes, period, picture_metrics
 
 BEGINNING = 21
@@ -74,6 +74,7 @@ class Curves:
         self.recent: Tensor | None = None  # the last pictures, reduced, for the guard
         self.steps: list[list[Tensor]] = [[], []]  # change inside of chunks, and across their boundaries
         self.reference: Tensor | None = None
+        self.pairs: SsimOfPairs | None = None
         self.shown = 0
         self.taken: list[Sample] = []
 
@@ -164,7 +165,8 @@ class Curves:
         """Return the mean of a picture metric over all pairs of pictures of the window and of the beginning, [B]."""
         assert self.reference is not None
         if self.by_pairs and name == "ssim":
-            return ssim_of_pairs(run, self.reference)
+            self.pairs = self.pairs or SsimOfPairs(self.reference)
+            return self.pairs(run)
         pairs = [metric(run, one[:, None].expand_as(run)) for one in self.reference.unbind(1)]
         return torch.stack(pairs).mean((0, 2)).cpu()
 

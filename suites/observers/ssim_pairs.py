@@ -13,39 +13,43 @@ FIRST, SECOND = 0.01**2, 0.03**2
 """The constants of Wang et al. 2004 for values 0 to 1."""
 
 
-def ssim_of_pairs(pictures: Tensor, references: Tensor) -> Tensor:
-    """Return the mean structural similarity over all pairs of pictures and references.
+class SsimOfPairs:
+    """Structural similarity of pictures to some references, which are looked at once.
 
     It is that of `suites.picture_metrics.Ssim`. What belongs to a picture or to a reference alone is computed once, and
-    the window is applied row by row and column by column: twelve times as fast for five references.
+    the window is applied row by row and column by column: ten times as fast for five references.
 
     Parameters
     ----------
-    pictures
-        [B, T, 3, H, W] in 0..1.
     references
-        [B, R, 3, H, W].
-
-    Returns
-    -------
-    Tensor
-        [B], on the CPU.
+        [B, R, 3, H, W] in 0..1.
     """
-    found = []
-    for shown, known in zip(pictures, references, strict=True):
-        about = [(one, mean := _blurred(one), _blurred(one * one) - mean * mean) for one in known]
-        total = 0.0
-        for picture in shown:
-            mean = _blurred(picture)
-            spread = (_blurred(picture * picture) - mean * mean).clamp(min=0)
-            for one, its_mean, its_spread in about:
-                both = mean * its_mean
-                together = _blurred(picture * one) - both
-                upper = (2 * both + FIRST) * (2 * together + SECOND)
-                lower = (mean**2 + its_mean**2 + FIRST) * (spread + its_spread.clamp(min=0) + SECOND)
-                total += float((upper / lower).mean())
-        found.append(total / (len(shown) * len(known)))
-    return torch.tensor(found)
+
+    def __init__(self, references: Tensor) -> None:
+        self.known = [[(one, *_moments(one)) for one in row] for row in references]
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the mean over all pairs of pictures [B, T, 3, H, W] and references; [B], on the CPU."""
+        found = []
+        for shown, known in zip(pictures, self.known, strict=True):
+            total = 0.0
+            for picture in shown:
+                mean, spread = _moments(picture)
+                for one, its_mean, its_spread in known:
+                    both = mean * its_mean
+                    together = _blurred(picture * one).sub_(both).mul_(2).add_(SECOND)
+                    upper = both.mul_(2).add_(FIRST).mul_(together)
+                    lower = (mean * mean).add_(its_mean * its_mean).add_(FIRST)
+                    lower.mul_((spread + its_spread).add_(SECOND))
+                    total += float(upper.div_(lower).mean())
+            found.append(total / (len(shown) * len(known)))
+        return torch.tensor(found)
+
+
+def _moments(picture: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and variance under the window, [3, H, W] each."""
+    mean = _blurred(picture)
+    return mean, _blurred(picture * picture).sub_(mean * mean).clamp_(min=0)
 
 
 def _blurred(values: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from harness.registry import strategy
 from harness.suite import Place, Row, Task
 from harness.verify.bench import Workbench
 from suites.observers.film import Camera, edges
-from suites.observers.ssim_pairs import ssim_of_pairs
+from suites.observers.ssim_pairs import SsimOfPairs
 from suites.picture_metrics import Ssim, period
 from tests.rollout.test_sample import frames_in
 
@@ -180,4 +180,4 @@ def test_ssim_of_all_pairs_together_is_that_of_each_pair():
     blurred = torch.nn.functional.avg_pool2d(shown[0], 5, 1, 2)[None]
     for one, other in ((shown, known), (blurred, known), (blurred, blurred[:, :2]), (torch.ones_like(shown), known)):
         expected = torch.stack([Ssim()(one, each[:, None].expand_as(one)) for each in other.unbind(1)]).mean((0, 2))
-        assert ssim_of_pairs(one, other).tolist() == pytest.approx(expected.tolist(), abs=1e-5)
+        assert SsimOfPairs(other)(one).tolist() == pytest.approx(expected.tolist(), abs=1e-5)

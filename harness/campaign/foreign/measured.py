@@ -22,7 +22,7 @@ from harness.suite import QualitySuite, Sample
 
 NEAR = 0.03
 """Part by which a film may be longer or shorter than a usual length and counts as one of that length."""
-BLOCK = 16
+BLOCK = 8
 """Most pictures that are measured at once."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -50,6 +50,11 @@ class Looks:
 
 def looked_at(film: Film) -> Looks:
     """Read a film. Raises StoreError for a damaged video."""
+    return looks_of(film, pictures(film.path, range(film.frames)))
+
+
+def looks_of(film: Film, shown: Iterable[tuple[int, Picture]]) -> Looks:
+    """Return what is kept of a film, of all its pictures with their numbers, in order."""
     measured = {frame for span in film.windows for frame in middles(span.start, span.end, film.rate)}
     ends = {span.end - 1 for span in film.windows}
     every = max(1, math.ceil(film.frames / MOST))
@@ -57,7 +62,7 @@ def looked_at(film: Film) -> Looks:
     spread = np.full(film.frames, np.nan)
     levels: dict[int, tuple[float, float, float, float]] = {}
     before: Picture | None = None
-    for number, picture in pictures(film.path, range(film.frames)):
+    for number, picture in shown:
         small, mean = reduced(picture)
         luminance[number] = float(mean @ LUMA)
         if number % every == 0:
