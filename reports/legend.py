@@ -132,13 +132,16 @@ def legend_of(
 
 def _imported(rows: pd.DataFrame, field: Sequence[Entrant], stores: Sequence[Store]) -> str:
     """Return what films made elsewhere are, and whether they are compared rollout by rollout."""
+    # Of numbers that no other arm has, there is nothing to pair.
+    column = ["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"]
+    beside = rows[rows.groupby(column)["arm"].transform("nunique") > 1] if len(rows) else rows
     told, several = [], len({arm.label for arm in field}) > 1
     for arm in (arm for arm in field if arm.strategy == IMPORTED):
         mine = [cell.about for store in stores for cell in cells_of(store) if cell.about.get("arm") == arm.label]
         facts = [about[IMPORTED] for about in mine if about.get(IMPORTED)]
         rates = sorted({f"{fact['rate']:g}" for fact in facts if "rate" in fact}, key=float)
         uneven = sum(bool(fact.get("sampled_by_time")) for fact in facts)
-        states = set(rows.loc[rows["arm"] == arm.label, "paired"])
+        states = set(beside.loc[beside["arm"] == arm.label, "paired"])
         words = [
             f"{arm.label}: {len({fact['file'] for fact in facts})} films, {' and '.join(rates)} pictures a second",
             *([f"{uneven} of a variable rate"] if uneven else []),

@@ -71,7 +71,7 @@ SCORES = {
     "recall": Metric("share", "higher", "attributes of the scene that is back, right", 0, 1, Margin(absolute=0.05)),
     "recall_chance": Metric("share", "neither", "the same share of another rollout's scene: chance", 0, 1),
     "reverted": Metric("share", "lower", "attributes that show the first scene instead of the one that is back", 0, 1),
-    LEFT: Metric(*TRIGGERED[LEFT]),
+    **declared({LEFT: TRIGGERED[LEFT]}),
     "constancy": Metric(
         "share", "higher", "what a scene showed once it had settled that it still shows at its end", 0, 1
     ),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -16,8 +16,8 @@ class Elsewhere:
     """Sees one film. frames: its latent frames; rate: pictures a second; pixels: pictures of so many latent frames."""
 
     def __init__(self, frames: int, rate: float, pixels: Callable[[int], int]) -> None:
-        self.ends = edges(frames)
-        self.curves, self.strip = Curves(self.ends, rate, pixels, by_pairs=True), Strip(frames)
+        self.ends: Sequence[int] = edges(frames)
+        self.curves, self.strip = Curves(edges(frames), rate, pixels, by_pairs=True), Strip(frames)
 
     def see(self, pictures: Tensor, start: int, stop: int, border: bool) -> None:
         """Take in a block of pictures [1, T, 3, H, W] in 0..1."""

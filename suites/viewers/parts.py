@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+from numpy.typing import NDArray
+
 from harness.films.view_files import Part
 from suites.film_measures.declared import LAGS, lag_name
 from suites.film_measures.repetition import loop
@@ -11,7 +14,9 @@ from suites.film_measures.similarity import anchoring, lag_curve, returned, to_f
 from suites.film_measures.windows import Values
 
 
-def whole(metric: str, features: str, vectors: Values, at: int, step: float, raw: Values | None = None) -> Part:
+def whole(
+    metric: str, features: str, vectors: Values, at: int, step: float, raw: NDArray[np.floating] | None = None
+) -> Part:
     """Return a measure of a whole film.
 
     Parameters
@@ -30,7 +35,7 @@ def whole(metric: str, features: str, vectors: Values, at: int, step: float, raw
         What loops are looked for in, where that is not `vectors`.
     """
     name = metric.removesuffix(f"_{features}")
-    signal = vectors if raw is None else raw
+    signal: NDArray[np.floating] = vectors if raw is None else raw
     if name.startswith("lag_"):
         lag = next(each for each in LAGS if lag_name(each, features) == metric)
         value = float(lag_curve(vectors, step, [lag])[0])

@@ -4,10 +4,10 @@
 
 Every arm rolls out the same worlds: those of the suite drift ("steady": a true first chunk is carried on), and those of
 interactive in which a scene comes back ("recall-21"). Of each rollout the true identity, motion or recall is known; the
-measures see its pictures only. The table has Spearman's rank correlation of arm means, of a measure and of a truth, with
-the 95 % interval of a bootstrap over worlds; its sign is turned where less of a measure is better, so that +1 is full
-agreement. Arms that are finished are kept in `--out` and not rolled out again; an arm whose weights do not fit is left
-out, and named.
+measures see its pictures only. The table has Spearman's rank correlation of arm means, of a measure and of a truth,
+with the 95 % interval of a bootstrap over worlds; its sign is turned where less of a measure is better, so that +1 is
+full agreement. Arms that are finished are kept in `--out` and not rolled out again; an arm whose weights do not fit is
+left out, and named.
 """
 
 from __future__ import annotations
@@ -37,9 +37,12 @@ from suites.viewers.plain.tracks import looks_of
 
 ARMS = (
     "full", "sliding_window", "sliding_window.window=6", "sliding_window.window=21", "attention_sink",
-    "attention_sink.sink=1", "attention_sink.window=21", "attention_sink.positions=absolute", "rolling_sink", "ema_sink",
-    "memrope", "infinity_rope", "deep_forcing", "echo_forcing", "memflow", "longlive_rag", "videomla", "echo_infinity",
+    "attention_sink.sink=1", "attention_sink.window=21", "attention_sink.positions=absolute", "rolling_sink",
+    "ema_sink", "memrope", "infinity_rope", "deep_forcing", "echo_forcing", "memflow", "longlive_rag", "videomla",
+    "echo_infinity",
 )  # fmt: skip
+Worlds = Sequence[Mapping[str, float]]
+"""Measures and truths of each world."""
 TRUTHS = {"identity": "unsaid_identity", "motion": "motion", "recall": "recall"}
 """Names in the table, and of the true scores."""
 BATCH, DRAWS = 8, 1000
@@ -86,8 +89,7 @@ def _batch(backbone: Any, strategy: Any, suite: Any, task: Task) -> list[dict[st
     shown = []
     chunks = [(given, 0)] if given is not None else []
     with torch.inference_mode():
-        for chunk in rollout_of(backbone, strategy, task, given=given):
-            chunks.append((chunk.latents, chunk.start))
+        chunks.extend((chunk.latents, chunk.start) for chunk in rollout_of(backbone, strategy, task, given=given))
         for latents, start in chunks:
             observer.see(latents, start)
             shown.append(decode(latents.float().cpu()))
@@ -104,9 +106,7 @@ def _batch(backbone: Any, strategy: Any, suite: Any, task: Task) -> list[dict[st
     ]
 
 
-def correlations(
-    arms: Mapping[str, Mapping[str, Sequence[Mapping[str, float]]]], seed: int = 0
-) -> list[dict[str, Any]]:
+def correlations(arms: Mapping[str, Mapping[str, Worlds]], seed: int = 0) -> list[dict[str, Any]]:
     """Return for each measure and truth the rank correlation over arms, with its interval.
 
     Parameters

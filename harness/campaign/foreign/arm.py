@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from multiprocessing import get_context
 from pathlib import Path
@@ -92,9 +92,9 @@ def import_films(
     folder = Folder(store, asked.name)
     paired = count = 0
     with tempfile.TemporaryDirectory(dir=_scratch(store)) as scratch:
-        common = {"suites": suites, "lengths": lengths, "latent": latent, "rate": asked.rate, "seconds": asked.seconds}
+        usual = Job(films[0], "", suites, lengths, latent, asked.rate, asked.seconds, asked.chunk, Path(scratch))
         jobs = [
-            Job(path=film, text=each.text, chunk=asked.chunk, workspace=Path(scratch, str(place)), **common)
+            replace(usual, path=film, text=each.text, workspace=Path(scratch, str(place)))
             for place, (film, each) in enumerate(zip(films, told, strict=True))
         ]
         try:

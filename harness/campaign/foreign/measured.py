@@ -15,7 +15,8 @@ import numpy as np
 from harness import registry
 from harness.errors import HorizonError, PromptError, StoreError
 from harness.files import digest
-from harness.films.reader import Picture, Source, examined, frames
+from harness.films.reader import Source, examined, frames
+from harness.films.upright import Picture
 from harness.memory import Boundary
 from harness.rollout.script import is_script, parse_script
 from harness.suite import QualitySuite, Sample
