@@ -6,10 +6,10 @@ import os
 import sys
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -33,7 +33,9 @@ from harness.cli.console.ticker import Ticker
 from harness.errors import CampaignError
 
 if TYPE_CHECKING:
+    from harness.campaign.campaign import Campaign
     from harness.campaign.expansion import Cell
+    from harness.campaign.papers import Paper
     from harness.engines.inline import Look
     from harness.store.store import Status, Store
 
@@ -96,6 +98,10 @@ def run(
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep lossless videos.")] = False,
     baseline: BaselineOption = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(help="A paper's table, shown beside its numbers; options override it. A wrong name lists all."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="List the cells with expected time and disk space; run none.")
     ] = False,
@@ -103,7 +109,6 @@ def run(
     """Run or resume a campaign: strategies under suites, cell by cell. It can be killed at any moment and resumed."""
     import torch
 
-    from harness.campaign.campaign import make_campaign, read_campaign
     from harness.campaign.expansion import absent, cells, manifest
     from harness.campaign.preflight import warnings
     from harness.cli.dry_run import list_cells
@@ -119,10 +124,7 @@ def run(
         "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
         "lossless": lossless or None, "baseline": baseline,
     }  # fmt: skip
-    asked = read_campaign(campaign) if campaign else make_campaign({})
-    if seed is not None and seeds is None and isinstance(asked.seeds, tuple):
-        raise CampaignError(f"--seed {seed}: {campaign} lists its seeds; give --seeds too, to count from this seed")
-    asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
+    asked, table = _asked(campaign, paper, given)
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
@@ -136,6 +138,8 @@ def run(
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
     # The name of a folder may be bytes that are not valid text.
     told = manifest(asked, stage, planned, os.fsencode(out.name).decode("utf-8", "backslashreplace"))
+    if table is not None:
+        told["asked"]["paper"] = table.model_dump(mode="json")
     store.check(told)
     name = run_name() or uuid.uuid4().hex
     looks = survey(store, planned, again, keep_stale, name)
@@ -168,6 +172,8 @@ def run(
         )
     bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
     console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
+    for command in () if table is None or worker else table.viewers:
+        console.print(f"Measure the films: {command.replace('FOLDER', str(out))}", soft_wrap=True)
     if bad:
         console.print(
             f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
@@ -207,6 +213,23 @@ def films(
     console.print(
         f"{path}: {len(found)} films, {sum(film.frames / film.rate for film in found) / 60:.1f} minutes in all"
     )
+
+
+def _asked(campaign: Path | None, paper: str | None, given: Mapping[str, Any]) -> tuple[Campaign, Paper | None]:
+    """Return the campaign of a file or of a paper's table, with the options that were given; and the table."""
+    from harness.campaign.campaign import make_campaign, read_campaign
+    from harness.campaign.papers import read_paper
+
+    if paper is not None and campaign is not None:
+        raise CampaignError(f"--paper {paper}: is a campaign of its own; leave {campaign} out")
+    values, table = read_paper(paper) if paper is not None else ({}, None)
+    asked = read_campaign(campaign) if campaign else make_campaign(values, f"--paper {paper}")
+    if given["seed"] is not None and given["seeds"] is None and isinstance(asked.seeds, tuple):
+        raise CampaignError(
+            f"--seed {given['seed']}: {campaign} lists its seeds; give --seeds too, to count from this seed"
+        )
+    options = {key: value for key, value in given.items() if value is not None}
+    return make_campaign({**asked.model_dump(), **options}), table
 
 
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:

@@ -195,7 +195,7 @@ def _usual(times: list[Fraction], tick: Fraction, stated: Fraction | None) -> tu
     count = len(times) - 1
     mean = (times[-1] - times[0]) / count
     gaps = sorted(later - time for time, later in pairwise(times))
-    off: Fraction = max(abs(time - times[0] - number * mean) for number, time in enumerate(times))
+    off = max(Fraction(abs(time - times[0] - number * mean)) for number, time in enumerate(times))
     steady = off <= max(UNEVEN * mean, Fraction(3, 2) * tick)
     gap, doubt = (mean, tick / count) if steady else (gaps[len(gaps) // 2], max(tick, Fraction(1, 1000)))
     named = [*([stated] if stated else []), Fraction(round(1 / gap)), *RATES]
