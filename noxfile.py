@@ -221,6 +221,7 @@ def viewers(session: nox.Session) -> None:
         "tests/suites/viewers/test_video_file.py",
         "tests/suites/viewers/test_flow.py",
         "tests/suites/viewers/test_perceptual.py",
+        "tests/suites/viewers/test_structure.py",
     )
     python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
     python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)

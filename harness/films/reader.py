@@ -29,7 +29,7 @@ AS_THEY_ARE = (".mp4", ".mkv", ".webm", ".mov")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 HDR = {16: "PQ", 18: "HLG"}
 """Transfer functions of high dynamic range, by their numbers in ITU-T H.273."""
-UNEVEN = 0.02
+UNEVEN = Fraction(1, 50)
 """Part of the usual time between pictures by which times may differ at a constant rate; containers round them."""
 LACKS = 0.5
 """Seconds by which a film may end before the length that its file states."""
@@ -195,7 +195,7 @@ def _usual(times: list[Fraction], tick: Fraction, stated: Fraction | None) -> tu
     count = len(times) - 1
     mean = (times[-1] - times[0]) / count
     gaps = sorted(later - time for time, later in pairwise(times))
-    off = max(Fraction(abs(time - times[0] - number * mean)) for number, time in enumerate(times))
+    off = max(abs(time - times[0] - number * mean) for number, time in enumerate(times))
     steady = off <= max(UNEVEN * mean, Fraction(3, 2) * tick)
     gap, doubt = (mean, tick / count) if steady else (gaps[len(gaps) // 2], max(tick, Fraction(1, 1000)))
     named = [*([stated] if stated else []), Fraction(round(1 / gap)), *RATES]

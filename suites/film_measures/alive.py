@@ -6,6 +6,7 @@ summary measures that Horizon recommends are therefore multiplied by the share o
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,8 +29,8 @@ UNLIKE, LARGE = 0.3, 0.02
 """Pictures `BETWEEN` apart that are correlated less and change more than this have nothing to do with each other."""
 OFTEN = 0.5
 """Jumps a second from which a video is nothing but jumps."""
-SHORT = 1.0
-"""Seconds below which a window is too short to tell jumps from churning."""
+AROUND = 10.0
+"""Seconds, around the middle of a window, in which jumps are counted: a film may have two cuts in a short time."""
 
 
 @dataclass(frozen=True)
@@ -94,9 +95,9 @@ def alive(track: Track, windows: Sequence[tuple[int, int]]) -> list[float]:
 
 def churning(track: Track, start: int, end: int) -> bool:
     """Return whether the pictures from `start` to before `end` are new ones all the time."""
-    seconds = (end - start) / track.rate
-    jumps = int((track.changes[max(start - 1, 0) : end - 1] > JUMP).sum())
-    if seconds >= SHORT and jumps >= max(2, OFTEN * seconds):
+    more = max(0, math.ceil((AROUND * track.rate - (end - start)) / 2))
+    around = track.changes[max(start - 1 - more, 0) : end - 1 + more]
+    if int((around > JUMP).sum()) >= max(2, OFTEN * len(around) / track.rate):
         return True
     part = track.layout[start // track.every : -(-end // track.every)]
     apart = max(1, round(BETWEEN / track.step))

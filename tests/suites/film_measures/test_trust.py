@@ -42,7 +42,7 @@ def test_correlations_are_spearman_s_turned_to_agreement():
     assert (rows["kept_contrast", "identity"]["arms"], rows["kept_contrast", "identity"]["worlds"]) == (14, 20)
     # A measure that is the same for all arms says nothing.
     assert np.isnan(rows["cuts", "identity"]["rho"])
-    assert "| `kept_contrast` | +0." in table(list(rows.values()))
+    assert "| `kept_contrast` | +1." in table(list(rows.values()))
 
 
 def test_measures_of_pictures_are_those_of_a_film():
