@@ -22,7 +22,8 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HORIZON, ENGINES, PERCEPTUAL, VBENCH = "horizon", "engines", "perceptual", "vbench"
+HORIZON, ENGINES = "horizon", "engines"
+PERCEPTUAL, VBENCH, QUALITY_MODELS = "perceptual", "vbench", "quality"
 """Names of the environments: Horizon's own, the same with Ray and submitit, and those of the viewers, whose packages
 conflict with it or each other."""
 RECIPES = {
@@ -30,6 +31,7 @@ RECIPES = {
     ENGINES: ["--editable", ".[dev,ray,slurm]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
     VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
+    QUALITY_MODELS: ["--requirement", "suites/viewers/quality/requirements.txt"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
@@ -202,6 +204,19 @@ def vbench(session: nox.Session) -> None:
 
 
 @nox.session
+def quality(session: nox.Session) -> None:
+    """Compute MUSIQ of a campaign's films, and HPSv3 and VideoReward where their packages are, with the same arguments
+    as `perceptual`."""
+    look(session, QUALITY_MODELS, "suites.viewers.quality.run")
+
+
+@nox.session
+def plain(session: nox.Session) -> None:
+    """Compute the measures of a campaign's films that need no other model, with the same arguments as `perceptual`."""
+    look(session, HORIZON, "suites.viewers.plain.run")
+
+
+@nox.session
 def viewers(session: nox.Session) -> None:
     """Test the viewers in their environments, including VBench's own package; ten minutes the first time."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
@@ -209,6 +224,7 @@ def viewers(session: nox.Session) -> None:
         "tests/suites/viewers/test_video_file.py",
         "tests/suites/viewers/test_flow.py",
         "tests/suites/viewers/test_perceptual.py",
+        "tests/suites/viewers/test_structure.py",
     )
     python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
     python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
@@ -256,6 +272,13 @@ def recorded(session: nox.Session) -> None:
 def card(session: nox.Session) -> None:
     """Make the figures and filmstrips of docs/pocket.md, which show the pocket's quality; a quarter of an hour."""
     python(session, "tests.benchmarks.pocket_card", *session.posargs)
+
+
+@nox.session
+def trust(session: nox.Session) -> None:
+    """Hold measures of films against the pocket's truth: which of them rank memories as identity, motion and recall do.
+    Two hours for all arms; `-- --rows 8 --frames 60` is a taste."""
+    python(session, "tests.benchmarks.trust", *session.posargs)
 
 
 @nox.session

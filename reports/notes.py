@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from harness.campaign.campaign import EQUAL
 from harness.memory.budget import readable
 from harness.provenance.staleness import Today, summary
+from harness.store.manifest import IMPORTED
 from harness.store.store import Store
 from reports.arms import Entrant, cells_of, knobs_text
 from reports.sheet import Sheet
@@ -61,6 +62,8 @@ def with_budget(tables: Iterable[str], field: Sequence[Entrant]) -> list[str]:
 
 def cached(runner: Entrant, table: str) -> str:
     """Return the cached kB of an arm, marked where they are off the budget of the table."""
+    if runner.strategy == IMPORTED:
+        return "n/a"
     off = table == EQUAL and runner.budget_note is not None
     return f"{runner.cache_bytes / 1000:.0f}{f' {OFF}' if off else ''}"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,7 @@ from reports.arms import Entrant, table_names
 from reports.columns import Placed, Shown
 from reports.notes import cached, notes, with_budget
 from reports.sheet import Sheet, column, number
+from reports.statistics.baseline import named
 from reports.statistics.comparison import Comparison
 
 Lengths = Mapping[tuple[str, str], Sequence[int]]
@@ -22,8 +24,8 @@ def sheets(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown:
     """Return the main tables: one for each table of arms and each length of videos."""
     columns = shown.main()
     made: list[Sheet] = []
-    named = [table for table in table_names(field) if table in set(found.rows["table"])]
-    for table in with_budget(named, field) if columns else ():
+    there = [table for table in table_names(field) if table in set(found.rows["table"])]
+    for table in with_budget(there, field) if columns else ():
         # One column must not mix milliseconds of two machines.
         one_cohort = len({cohort for entrant in field for cohort in entrant.by_cohort}) <= 1
         for title, placed in _by_length(table, columns, found.rows, lengths):
@@ -108,6 +110,48 @@ def differences(found: Comparison, headline: Placed | None) -> list[str]:
             f"against {row.baseline} after {row.horizon_seconds:g} s, n={row.count}, p={row.p_adjusted:.2g}: {verdict}"
         )
     return lines
+
+
+def paper_sheets(found: Comparison, field: Sequence[Entrant], asked: Mapping[str, Any]) -> list[Sheet]:
+    """Return the table of the paper that a campaign was made from; none for other campaigns.
+
+    Ours are means with intervals in the paper's unit, at the length that the paper's row names, else at the longest;
+    "n/a" where nothing was measured yet.
+    """
+    paper = asked.get("paper")
+    if not paper:
+        return []
+    metrics = list(dict.fromkeys(name for row in paper["rows"] for name in row["theirs"]))
+    rows = found.rows[found.rows["scenario"] == paper["scenario"]]
+    seconds = dict(zip(rows["horizon_latent_frames"], rows["horizon_seconds"], strict=True))
+    sheet = Sheet(f"{paper['title']}: theirs and ours", [])
+    lengths = ["" if row["frames"] is None else f", {seconds.get(row['frames'], 0):g} s" for row in paper["rows"]]
+    sheet.add("strategy", [f"{row['arm']}{length}" for row, length in zip(paper["rows"], lengths, strict=True)])
+    for metric in metrics:
+        name = metric.replace("_", " ")
+        sheet.add(f"{name}, theirs", [_spelled(row["theirs"].get(metric)) for row in paper["rows"]])
+        ours = [_ours(rows, field, row, metric, paper["shares_in_per_cent"]) for row in paper["rows"]]
+        sheet.add(f"{name}, ours", ours)
+    sheet.notes = [f"Theirs: {paper['source']}.", *([f"Prompts: {paper['prompts']}."] if paper["prompts"] else [])]
+    sheet.notes += [f"What differs: {each}" for each in paper["differs"]]
+    return [sheet]
+
+
+def _ours(rows: pd.DataFrame, field: Sequence[Entrant], row: Mapping[str, Any], metric: str, per_cent: bool) -> str:
+    labels = {entrant.label for entrant in named(field, row["arm"])}
+    mine = rows[rows["arm"].isin(labels) & (rows["metric"] == metric) & rows["mean"].notna()]
+    if row["frames"]:
+        mine = mine[mine["horizon_latent_frames"] == row["frames"]]
+    if mine.empty:
+        return "n/a"
+    best = mine.sort_values("horizon_latent_frames").iloc[-1]
+    scale = 100 if per_cent and best["unit"] == "share" else 1
+    mean, low, high = (scale * best[name] for name in ("mean", "low", "high"))
+    return _spelled(mean) + (f" [{_spelled(low)}, {_spelled(high)}]" if np.isfinite([low, high]).all() else "")
+
+
+def _spelled(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _within(rows: pd.DataFrame, field: Sequence[Entrant], table: str) -> tuple[pd.DataFrame, list[Entrant]]:

@@ -28,7 +28,7 @@ from reports.legend import Legend, legend_of
 from reports.notes import HANDICAPPED, STALE, handicapped_arms, mark, stale_arms
 from reports.plots.all import draw_all
 from reports.pool import Snapshot
-from reports.quality import differences, sheets, suite_sheets
+from reports.quality import differences, paper_sheets, sheets, suite_sheets
 from reports.sheet import Sheet
 from reports.statistics.comparison import Comparison
 from reports.statistics.ranking import matrices
@@ -73,6 +73,7 @@ def render(
         raise StoreError(f"{place} is a campaign's folder and holds its own report; give --out another place")
     cohorts = cohorts_of(*stores)
     shown = [
+        *paper_sheets(found, runners, now.manifest["asked"]),
         *sheets(found, runners, lengths, show),
         *suite_sheets(found, runners, now.table, lengths, show),
         *cost_sheets(found, runners, cohorts, show),

@@ -22,6 +22,9 @@ from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld, Prompts
 from harness.memory import Boundary
 from harness.suite import HORIZONS, Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
+from suites.film_measures.scored import measured, others
+from suites.film_measures.shown import measure_charts, measure_tables
+from suites.film_measures.windows import overlaps, weighted_mean
 from suites.film_suite import Filmed, trends, without_themselves
 from suites.observers.film import Camera
 from suites.observers.probe import Watch
@@ -169,7 +172,9 @@ class Drift(Filmed):
                 curve("occlusion", "unsaid_identity"),
                 Chart("steady-survival", "survival", "steady", "survival"),
                 Chart("steady-precision", "precision", "steady", "unsaid_identity"),
+                *(measure_charts("steady") if filmed else ()),
             ),
+            tables=measure_tables(there) if filmed else (),
             filmstrips=("steady", "evolve", "intermittent", "occlusion"),
             headline=headline,
             notes=(about,) if filmed else (),
@@ -177,6 +182,12 @@ class Drift(Filmed):
         )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        made, found = measured(samples), self._scores(others(samples))
+        return pd.concat([found, made], ignore_index=True) if len(made) else found
+
+    def _scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
@@ -192,7 +203,7 @@ class Drift(Filmed):
                 continue
             within, here = ends <= horizon, values[rows]
             early, late = (
-                _overlaps(ends, *span) for span in ((0, AT_ENDS * horizon), ((1 - AT_ENDS) * horizon, horizon))
+                overlaps(ends, *span) for span in ((0, AT_ENDS * horizon), ((1 - AT_ENDS) * horizon, horizon))
             )
             metric = about["metric"].to_numpy()[rows]
             part = about[rows].assign(horizon_latent_frames=horizon, horizon_seconds=horizon * rate[rows])
@@ -202,9 +213,9 @@ class Drift(Filmed):
             ) -> None:
                 scored.append(part[which].assign(metric=name, at_frame=horizon, value=numbers[which]))
 
-            level = _mean(here, late)
+            level = weighted_mean(here, late)
             scored.append(part.assign(at_frame=horizon, value=level))
-            contrast = level - _mean(here, early)
+            contrast = level - weighted_mean(here, early)
             slope = _slope(ends[within], here[:, within]) / rate[rows] * 60
             for name in (*TRACKED, *SEEN_LATER):
                 score(f"{name}_contrast", metric == name, contrast)
@@ -236,19 +247,6 @@ def _task(world: KnownWorld, scenario: str, seeds: Sequence[int], frames: int) -
         # A curtain falls smoothly; what is behind it comes back.
         boundaries[2::2] = ["recall"] * len(boundaries[2::2])
     return Task(scenario, frames, 0 if scenario == "steady-text" else GIVEN, rows, tuple(boundaries))
-
-
-def _overlaps(ends: np.ndarray, after: float, until: float) -> np.ndarray:
-    """Return how many latent frames of each window lie between two times; `ends` are the times at which windows end."""
-    starts = np.concatenate(([0], ends[:-1]))
-    return np.clip(np.minimum(ends, until) - np.maximum(starts, after), 0, None)
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean of each row's finite values; NaN where there is none."""
-    there = np.where(np.isfinite(values), weights, 0.0)
-    total = there.sum(1)
-    return np.where(total > 0, (np.nan_to_num(values) * there).sum(1) / np.maximum(total, 1e-9), np.nan)
 
 
 def _slope(ends: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -22,7 +22,9 @@ from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld
 from harness.memory import Boundary
 from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task
-from suites.film_suite import Filmed, without_themselves
+from suites.film_measures.scored import measured, others
+from suites.film_measures.triggered import LEFT, TRIGGERED, conditioned_scores
+from suites.film_suite import Filmed, declared, kind_of, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
 from suites.observers.truth import true_latents
@@ -69,6 +71,7 @@ SCORES = {
     "recall": Metric("share", "higher", "attributes of the scene that is back, right", 0, 1, Margin(absolute=0.05)),
     "recall_chance": Metric("share", "neither", "the same share of another rollout's scene: chance", 0, 1),
     "reverted": Metric("share", "lower", "attributes that show the first scene instead of the one that is back", 0, 1),
+    **declared({LEFT: TRIGGERED[LEFT]}),
     "constancy": Metric(
         "share", "higher", "what a scene showed once it had settled that it still shows at its end", 0, 1
     ),
@@ -97,6 +100,10 @@ class Interactive(Filmed):
     def metrics(self) -> Mapping[str, Metric]:
         return CURVES | SCORES
 
+    @property
+    def further(self) -> dict[str, Metric]:
+        return super().further | declared(TRIGGERED)
+
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         world = backbone.world
         if world is None:
@@ -122,6 +129,9 @@ class Interactive(Filmed):
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place) if backbone.world is None else Scenes(backbone, task)
 
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return kind_of(boundaries) if len(boundaries) > 1 else None
+
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         if any(score == "response" for _, score in there):
             columns: tuple[Column, ...] = (
@@ -129,6 +139,8 @@ class Interactive(Filmed):
                 Column(SIX, "leakage_12", "old scene stays"),
                 Column("hardcut-21", "leakage_12", "after a cut"),
                 Column("recall-21", "recall", "back after 5 s"),
+                Column("recall-21", "recall_if_left", "of those that had left", on_terminal=False),
+                Column("recall-21", "recall_asked", "that had left", on_terminal=False),
                 Column("recall-84", "recall", "after 21 s"),
                 Column("return-second-21", "recall", "second scene back"),
                 Column("return-second-of-four-21", "recall", "second of four"),
@@ -143,6 +155,8 @@ class Interactive(Filmed):
                 Column("hardcut", "clip_old", "of the old prompt"),
                 Column("recall", "recall_dino", "back (DINO)"),
                 Column("recall", "recall_dino_chance", "by chance"),
+                Column("recall", "recall_dino_if_left", "of those that had left (DINO)", on_terminal=False),
+                Column("recall", "recall_asked", "that had left", on_terminal=False),
                 Column("six", "clip_score_scene", "six scenes"),
             )
             switches = Table("prompt switches", columns)
@@ -158,11 +172,14 @@ class Interactive(Filmed):
         """A rollout's mean over its switches of every score."""
         import pandas as pd
 
-        scored = samples[samples["metric"].isin({**SCORES, **self.further})].dropna(subset="value")
+        made = [part for part in (measured(samples), conditioned_scores(samples)) if len(part)]
+        plain = others(samples)
+        scored = plain[plain["metric"].isin({**SCORES, **self.further})].dropna(subset="value")
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         mean = scored.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
         # A horizon's scores are those of the whole video.
-        return without_themselves(pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"])))
+        whole = without_themselves(pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"])))
+        return pd.concat([whole, *made], ignore_index=True) if made else whole
 
 
 def median_response(samples: pd.DataFrame) -> str:

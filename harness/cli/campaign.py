@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
@@ -32,8 +31,9 @@ from harness.cli.console.ticker import Ticker
 from harness.errors import CampaignError, CheckpointError, PresetError
 
 if TYPE_CHECKING:
+    from harness.campaign.campaign import Campaign
     from harness.campaign.expansion import Cell
-    from harness.engines.inline import Look
+    from harness.campaign.papers import Paper
     from harness.store.store import Status, Store
 
 
@@ -112,6 +112,10 @@ def run(
     ] = None,
     lossless: Annotated[bool, typer.Option("--lossless", help="Also keep lossless videos.")] = False,
     baseline: BaselineOption = None,
+    paper: Annotated[
+        str | None,
+        typer.Option(help="A paper's table, shown beside its numbers; options override it. A wrong name lists all."),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -127,10 +131,9 @@ def run(
     ] = None,
 ) -> None:
     """Run or resume a campaign: strategies under suites, cell by cell. It can be killed at any moment and resumed."""
-    from harness.campaign.campaign import make_campaign, read_campaign
     from harness.campaign.expansion import absent, cells, manifest
     from harness.campaign.preflight import warnings
-    from harness.cli.dry_run import list_cells, plan_campaign
+    from harness.cli.dry_run import list_cells, plan_campaign, plan_in_words
     from harness.cli.engines import Crew, run_cells
     from harness.engines.inline import survey
     from harness.engines.sharing.agreement import check_code
@@ -145,10 +148,7 @@ def run(
         "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
         "workers": int(workers) if workers and workers != "auto" else workers,
     }  # fmt: skip
-    asked = read_campaign(campaign) if campaign else make_campaign({})
-    if seed is not None and seeds is None and isinstance(asked.seeds, tuple):
-        raise CampaignError(f"--seed {seed}: {campaign} lists its seeds; give --seeds too, to count from this seed")
-    asked = make_campaign({**asked.model_dump(), **{key: value for key, value in given.items() if value is not None}})
+    asked, table = _asked(campaign, paper, given)
     unknown = set(retry or ()) - set(get_args(Status))
     if unknown:
         raise CampaignError(f"--retry {', '.join(sorted(unknown))}: allowed: {', '.join(get_args(Status))}")
@@ -168,6 +168,8 @@ def run(
     store, again = Store(out), cast("tuple[Status, ...]", tuple(retry or ()))
     # The name of a folder may be bytes that are not valid text.
     told = manifest(asked, stage, planned, os.fsencode(out.name).decode("utf-8", "backslashreplace"))
+    if table is not None:
+        told["asked"]["paper"] = table.model_dump(mode="json")
     store.check(told)
     looks = survey(store, planned, again, keep_stale, crew.name)
     if not dry_run:
@@ -180,7 +182,7 @@ def run(
     check_code(store, planned, crew.name if crew.shared else None, told["environment"])
     if crew.share.count > 1:
         aside.print(f"part {crew.share.text}; {abilities(store.folder, store.flight)}", soft_wrap=True)
-    for line in _plan_in_words(looks):
+    for line in plan_in_words(looks):
         console.print(line)
     kept = {look.cell.id for look in looks if not look.due}
     # Workers print no tables: the process that the user started does.
@@ -191,6 +193,8 @@ def run(
     }  # fmt: skip
     with ticker, _stoppable():
         dead = run_cells(crew, store, stage, looks, ticker, options)
+    for command in () if table is None or crew.worker else table.viewers:
+        console.print(f"Measure the films: {command.replace('FOLDER', str(out))}", soft_wrap=True)
     if _ended(out, ticker, crew.worker) or dead:
         raise typer.Exit(1)
 
@@ -242,6 +246,23 @@ def _ended(out: Path, ticker: Ticker, worker: bool) -> bool:
     return bool(bad) and not worker
 
 
+def _asked(campaign: Path | None, paper: str | None, given: Mapping[str, Any]) -> tuple[Campaign, Paper | None]:
+    """Return the campaign of a file or of a paper's table, with the options that were given; and the table."""
+    from harness.campaign.campaign import make_campaign, read_campaign
+    from harness.campaign.papers import read_paper
+
+    if paper is not None and campaign is not None:
+        raise CampaignError(f"--paper {paper}: is a campaign of its own; leave {campaign} out")
+    values, table = read_paper(paper) if paper is not None else ({}, None)
+    asked = read_campaign(campaign) if campaign else make_campaign(values, f"--paper {paper}")
+    if given["seed"] is not None and given["seeds"] is None and isinstance(asked.seeds, tuple):
+        raise CampaignError(
+            f"--seed {given['seed']}: {campaign} lists its seeds; give --seeds too, to count from this seed"
+        )
+    options = {key: value for key, value in given.items() if value is not None}
+    return make_campaign({**asked.model_dump(), **options}), table
+
+
 def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     """Raise UnknownNameError, before the first frame, for a baseline that is not the name of an arm."""
     from harness.store.store import MANIFEST
@@ -255,26 +276,6 @@ def _named(baseline: str | None, planned: Sequence[Cell], store: Store) -> None:
     # By label, since an arm of this run may be in the folder too.
     arms = {arm["label"]: arm for arm in [*there, *(arm.asked() for arm in planned_arms)]}
     choose([entrant_of(arm) for arm in arms.values()], baseline)
-
-
-def _plan_in_words(looks: Sequence[Look]) -> list[str]:
-    """Return lines about the cells before a run: "12 kept, 3 stale: strategies/memrope changed"."""
-    from harness.provenance.staleness import summary
-
-    counts = Counter(look.state for look in looks)
-    if counts["new"] != len(looks):
-        reasons = summary([reason for look in looks if look.state == "stale" for reason in look.reasons])
-        words = [
-            f"{counts[state]} {state}{f': {reasons}' if state == 'stale' else ''}"
-            for state in ("kept", "again", "new", "stale")
-            if counts[state]
-        ]
-        old = [look for look in looks if look.state == "kept" and look.reasons]
-        kept = [
-            f"{len(old)} of the kept cells are stale: {summary([reason for look in old for reason in look.reasons])}"
-        ]
-        return [", ".join(words), *(kept if old else [])]
-    return []
 
 
 @contextmanager

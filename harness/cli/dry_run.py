@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -109,3 +110,23 @@ def plan_campaign(asked: Campaign, why: HorizonError, gpu: str | None, measured:
 
 def _kind(cell: Cell) -> tuple[str, str, str, int]:
     return cell.arm.label, cell.suite.name, cell.task.scenario, cell.task.frames
+
+
+def plan_in_words(looks: Sequence[Look]) -> list[str]:
+    """Return lines about the cells before a run: "12 kept, 3 stale: strategies/memrope changed"."""
+    from harness.provenance.staleness import summary
+
+    counts = Counter(look.state for look in looks)
+    if counts["new"] != len(looks):
+        reasons = summary([reason for look in looks if look.state == "stale" for reason in look.reasons])
+        words = [
+            f"{counts[state]} {state}{f': {reasons}' if state == 'stale' else ''}"
+            for state in ("kept", "again", "new", "stale")
+            if counts[state]
+        ]
+        old = [look for look in looks if look.state == "kept" and look.reasons]
+        kept = [
+            f"{len(old)} of the kept cells are stale: {summary([reason for look in old for reason in look.reasons])}"
+        ]
+        return [", ".join(words), *(kept if old else [])]
+    return []

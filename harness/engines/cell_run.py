@@ -206,5 +206,6 @@ def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
         "seconds_per_latent_frame": 1 / backbone.latents_per_second,
         "pictures_per_second": backbone.codec.frames_per_second if backbone.codec else None,
         "pictures_per_latent": backbone.pictures_per_latent,
+        "chunk": [1 if backbone.independent_first_frame else backbone.chunk, backbone.chunk],
         "task": asdict(cell.task),
     }

@@ -39,8 +39,9 @@ PLUMBING = (
     "harness.shards", "harness.store", "harness.suite",
 )  # fmt: skip
 """Modules and packages that find, declare, check, store or show something, and compute no number."""
-LOOKED_AT_LATER = ("suites.viewers",)
-"""Packages that read finished films in their own environments; each view records its own protocol."""
+LOOKED_AT_LATER = ("suites.viewers", "suites.film_measures")
+"""Packages that read finished films in their own environments, whose views record their protocols, and that make scores
+when a report is read."""
 
 
 @dataclass(frozen=True)

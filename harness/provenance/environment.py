@@ -30,6 +30,20 @@ TOLD = ("container", "chunk")
 def environment(backbone: Backbone) -> dict[str, Any]:
     """Return the facts that can explain a difference between two machines."""
     return {
+        **machine_facts(),
+        "gpu": _gpu(backbone.model.device),
+        "device": str(backbone.model.device),
+        "attention": backbone.attention_kernel,
+        "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "compile": False,
+        **({"files": dict(backbone.files)} if backbone.files else {}),
+        **{key: backbone.options[key] for key in TOLD if key in backbone.options},
+    }
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return the facts of a machine and its software that do not depend on a backbone."""
+    return {
         "machine": platform.node(),
         "code": git_state(Path(__file__).parents[2]),
         "plugins": _plugins(),
@@ -40,13 +54,6 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpu": _gpu(backbone.model.device),
-        "device": str(backbone.model.device),
-        "attention": backbone.attention_kernel,
-        "dtype": str(backbone.model.dtype).removeprefix("torch."),
-        "compile": False,
-        **({"files": dict(backbone.files)} if backbone.files else {}),
-        **{key: backbone.options[key] for key in TOLD if key in backbone.options},
     }
 
 

@@ -131,15 +131,18 @@ class Scenes:
             for place in range(2, length, 3):
                 take("new_scene", span.start + place + 1, follows[:, place])
                 take("old_scene", span.start + place + 1, stays[:, place])
+            there = (right & (confidence >= SURE)) | ~news[:, None]
+            followed = there.all(-1)
+            any_news = news.any(1)
+            if span.kind != "recall" and any(later.kind == "recall" for later in spans[number:]):
+                # What is never left cannot be remembered: memory can be asked where this is 1.
+                take("left", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))
             if len(spans) < MANY and number < len(spans) - 1:
                 continue  # a way to the switch that the scenario is about
             for frames in LEAKS:
                 if frames <= length:
                     take(f"leakage_{frames}", span.start, stays[:, frames - 3 : frames].mean(1))
             take("leakage_chance", span.start, other[:, SETTLED:].mean(1))
-            there = (right & (confidence >= SURE)) | ~news[:, None]
-            followed = there.all(-1)
-            any_news = news.any(1)
             until = torch.where(followed.any(1), followed.int().argmax(1) + 1, length).float()
             take("response", span.start, until.masked_fill(~any_news, torch.nan))
             take("responded", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))

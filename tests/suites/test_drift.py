@@ -11,7 +11,8 @@ from harness import registry
 from harness.pocket.world import CLOTH, look
 from harness.suite import Row, Task
 from reports.tables import suite_named
-from suites.drift import _lost, _mean, _overlaps, _slope
+from suites.drift import _lost, _slope
+from suites.film_measures.windows import overlaps, weighted_mean
 from suites.observers.probe import Watch, edges
 from suites.observers.truth import truth_of
 from tests.suites import fake
@@ -202,11 +203,11 @@ def test_windows_without_a_number_do_not_count():
     assert _slope(ends, np.array([[1.0, np.nan, 0.0], [np.nan] * 3]))[0] == pytest.approx(-1 / 21)
     assert np.isnan(_slope(ends, np.array([[np.nan] * 3]))[0])
     assert _lost(ends, np.array([[1.0, np.nan, np.nan]])) == [9]
-    assert _overlaps(ends, 0, 1).tolist() == [1, 0, 0]
-    weights = _overlaps(ends, 8, 25)
+    assert overlaps(ends, 0, 1).tolist() == [1, 0, 0]
+    weights = overlaps(ends, 8, 25)
     assert weights.tolist() == [1, 12, 4]
-    assert _mean(np.array([[1.0, 0.0, np.nan], [np.nan] * 3]), weights)[0] == pytest.approx(1 / 13)
-    assert np.isnan(_mean(np.array([[np.nan] * 3]), weights)[0])
+    assert weighted_mean(np.array([[1.0, 0.0, np.nan], [np.nan] * 3]), weights)[0] == pytest.approx(1 / 13)
+    assert np.isnan(weighted_mean(np.array([[np.nan] * 3]), weights)[0])
 
 
 def test_the_last_15_percent_are_the_last_15_percent():

@@ -13,6 +13,7 @@ import torch
 from harness.films import contract, view_files
 from harness.films.contract import Act, Film, Span
 from harness.films.view_files import Part
+from suites.viewers import watching
 from suites.viewers.perceptual import networks
 from suites.viewers.perceptual import run as perceptual
 from suites.viewers.perceptual.features import Features, features
@@ -206,7 +207,7 @@ def test_a_second_run_does_nothing(film, models, tmp_path, monkeypatch, capsys):
     look(tmp_path, models)
     assert capsys.readouterr().err == f"1/1 one: {', '.join(PICTURES)}\n"
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    monkeypatch.setattr(perceptual, "check", lambda film: pytest.fail("it was looked at again"))
+    monkeypatch.setattr(watching, "check", lambda film: pytest.fail("it was looked at again"))
     look(tmp_path, models)
     assert capsys.readouterr().err == "1/1 one: nothing to look at\n"
     assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()} == before

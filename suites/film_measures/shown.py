@@ -1,0 +1,93 @@
+"""How reports show the measures of films: the recommended ones, those of the field, lag curves."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from harness.suite import Chart, Column, Table, curve
+from suites.film_measures.declared import CLIP, DINO, LAGS, PICTURES, lag_name
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+FEATURES = (PICTURES, DINO, CLIP)
+RECOMMENDED, FIELD = "Summary measures", "Measures of the field (a video that stands still wins most of them)"
+"""Titles of the two tables."""
+SINGLE = {
+    **{f"stuck_{features}": f"stuck, {features}" for features in FEATURES},
+    **{f"loop_{features}": f"loop, {features}" for features in FEATURES},
+    **{f"returned_{features}": f"came back, {features}" for features in FEATURES},
+    **{lag_name(2, features): f"lag 2 s, {features}" for features in FEATURES},
+    "clip_f": "CLIP-F",
+    "cuts": "cuts",
+    "pulse": "pulse",
+    "chunk_flow": "chunk flow",
+}
+FAMILIES = {"delta_drift_15_": "drift 15 %", "vde_normalised_": "VDE"}
+"""Headings by name, and by the beginning of a name."""
+
+
+def measure_tables(there: Collection[tuple[str, str]]) -> tuple[Table, ...]:
+    """Return the tables of measures of films.
+
+    Parameters
+    ----------
+    there
+        Scenario and score of all numbers that a report has of a suite.
+    """
+    known = _headings(there, {"alive": "alive"}, {"kept_": "keeps", "resembles_": "like its beginning"})
+    field = _headings(there, SINGLE, FAMILIES)
+    return tuple(Table(title, columns) for title, columns in ((RECOMMENDED, known), (FIELD, field)) if columns)
+
+
+def _headings(
+    there: Collection[tuple[str, str]], single: dict[str, str], families: dict[str, str]
+) -> tuple[Column, ...]:
+    names = sorted({score for _, score in there})
+    scores = {name: heading for name, heading in single.items() if name in names} | {
+        name: f"{heading}, {name.removeprefix(prefix).replace('_', ' ')}"
+        for prefix, heading in families.items()
+        for name in names
+        if name.startswith(prefix)
+    }
+    found = [(scenario, name) for scenario in sorted({each for each, _ in there}) for name in scores]
+    alone = len({scenario for scenario, name in found if (scenario, name) in there}) == 1
+    return tuple(
+        Column(scenario, name, scores[name] + ("" if alone else f" ({scenario})"))
+        for scenario, name in found
+        if (scenario, name) in there
+    )
+
+
+def measure_charts(scenario: str) -> tuple[Chart, ...]:
+    """Return the charts of measures over time, and of lag curves; those without numbers are not drawn."""
+    return (
+        curve(scenario, "alive"),
+        curve(scenario, "to_first_pictures"),
+        curve(scenario, "imaging_quality_over_time"),
+        curve(scenario, "aesthetic_quality_over_time"),
+        Chart(f"{scenario}-lags", partial(_draw_lags, scenario=scenario)),
+    )
+
+
+def _draw_lags(samples: pd.DataFrame, path: Path, scenario: str) -> None:
+    """Draw mean cosines over lags, a panel for each kind of features; without lags no file is made."""
+    from matplotlib.figure import Figure
+
+    rows = samples[samples["scenario"] == scenario]
+    names = set(rows["metric"].unique())
+    kinds = [kind for kind in FEATURES if names & {lag_name(lag, kind) for lag in LAGS}]
+    if not kinds:
+        return
+    figure = Figure(figsize=(5 * len(kinds), 3.6), layout="constrained")
+    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
+    for panel, kind in zip(panels, kinds, strict=True):
+        for arm, mine in rows.groupby("arm", observed=True):
+            means = [mine.loc[mine["metric"] == lag_name(lag, kind), "value"].mean() for lag in LAGS]
+            panel.plot(LAGS, means, marker="o", markersize=3, label=str(arm))
+        panel.set(xscale="log", xlabel="seconds between pictures", ylabel="mean cosine", title=f"{scenario}, {kind}")
+    panels[0].legend(fontsize=7)
+    figure.savefig(path, dpi=120)
