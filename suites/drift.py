@@ -27,9 +27,9 @@ from suites.film_measures.shown import measure_charts, measure_tables
 from suites.film_measures.windows import overlaps, weighted_mean
 from suites.film_suite import Filmed, trends, without_themselves
 from suites.observers.film import Camera
+from suites.observers.picture_metrics import picture_metrics
 from suites.observers.probe import Watch
 from suites.observers.truth import true_latents
-from suites.picture_metrics import picture_metrics
 from suites.prompts.known import accumulate, evolve, half_said, intermittent, occlusion
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from harness.suite import Metric, Onlooker, PictureMetric, QualitySuite, Row, Ta
 from suites.film_measures.declared import DERIVED, OVER_TIME, PLAIN, QUALITY
 from suites.observers.curves import BEGINNING, CURVES
 from suites.observers.elsewhere import Elsewhere
-from suites.picture_metrics import picture_metrics
+from suites.observers.picture_metrics import picture_metrics
 from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
 from suites.viewers.perceptual.run import METRICS
 from suites.viewers.vbench.scores import DIMENSIONS

@@ -12,9 +12,9 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
+from suites.observers.picture_metrics import changes, period, picture_metrics
 from suites.observers.states import States, share
 from suites.observers.truth import truth_of
-from suites.picture_metrics import changes, period, picture_metrics
 
 FIRST = 9
 """Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""

@@ -14,8 +14,8 @@ from harness.backbone.presets import Backbone
 from harness.backbone.world import UNSURE, agreed
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
+from suites.observers.picture_metrics import changes
 from suites.observers.truth import truth_of
-from suites.picture_metrics import changes
 
 SURE = 0.9
 """Confidence of the probe from which a switch counts as followed."""

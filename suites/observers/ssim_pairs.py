@@ -16,8 +16,8 @@ FIRST, SECOND = 0.01**2, 0.03**2
 class SsimOfPairs:
     """Structural similarity of pictures to some references, which are looked at once.
 
-    It is that of `suites.picture_metrics.Ssim`. What belongs to a picture or to a reference alone is computed once, and
-    the window is applied row by row and column by column: ten times as fast for five references.
+    It is that of `suites.observers.picture_metrics.Ssim`. What belongs to a picture or to a reference alone is computed
+    once, and the window is applied row by row and column by column: ten times as fast for five references.
 
     Parameters
     ----------

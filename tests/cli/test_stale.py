@@ -137,7 +137,8 @@ def test_a_newly_installed_metric_changes_no_id_and_makes_nothing_stale(acme):
     horizon(folder, *RUN, "--strategy", "mine")
     points = folder / "acme-1.0.dist-info" / "entry_points.txt"
     points.write_text(
-        points.read_text(encoding="utf-8") + "[horizon.metrics]\nanother = suites.picture_metrics:Sharpness\n",
+        points.read_text(encoding="utf-8")
+        + "[horizon.metrics]\nanother = suites.observers.picture_metrics:Sharpness\n",
         encoding="utf-8",
     )
     assert horizon(folder, *RUN, "--strategy", "mine").splitlines() == ["2 kept", "c: 2 ok"]

@@ -76,7 +76,7 @@ EDITS = {
     "suites.interactive": cells(suites=("interactive",)),
     "suites.fps": cells(suites=("fps",)),
     # The registered picture metrics.
-    "suites.picture_metrics": cells(suites=("drift", "interactive")),
+    "suites.observers.picture_metrics": cells(suites=("drift", "interactive")),
     "harness.memory.terms": cells(),
     "harness.rollout.loop": cells(),
     "harness.rollout.noise": cells(),

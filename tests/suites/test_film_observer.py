@@ -12,8 +12,8 @@ from harness.registry import strategy
 from harness.suite import Place, Row, Task
 from harness.verify.bench import Workbench
 from suites.observers.film import Camera, edges
+from suites.observers.picture_metrics import Ssim, period
 from suites.observers.ssim_pairs import SsimOfPairs
-from suites.picture_metrics import Ssim, period
 from tests.rollout.test_sample import frames_in
 
 RATE, HEIGHT, WIDTH = 16.0, 24, 32

@@ -3,7 +3,7 @@ import torch
 
 from harness import registry
 from harness.suite import Metric, PictureMetric
-from suites.picture_metrics import ColourDistance, Sharpness, Ssim, changes, period, picture_metrics
+from suites.observers.picture_metrics import ColourDistance, Sharpness, Ssim, changes, period, picture_metrics
 
 
 @pytest.fixture
