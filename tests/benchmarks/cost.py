@@ -37,7 +37,6 @@ LATENT_SIZE = (32, 32)
 FRAME_TOKENS = 256
 CHUNK = 3
 PASSES = 5
-ENDLESS = 3_000_000
 Lengths = tuple[tuple[tuple[int, int], ...], ...]
 """Heads and the latent frames that they attend to, of each group in each layer."""
 CLASSES = Path(tempfile.gettempdir()) / "horizon-cost-classes.json"
@@ -152,15 +151,15 @@ def whole(window: int) -> Lengths:
 
 
 def stream(
-    case: Case, backbone: Backbone, lengths: dict[int, tuple[tuple[int, int], ...]] | None = None
+    case: Case, backbone: Backbone, rounds: int, lengths: dict[int, tuple[tuple[int, int], ...]] | None = None
 ) -> Iterator[Chunk]:
-    """A rollout of a case that does not end before the rounds do. lengths: gets what heads attend to."""
+    """A rollout of a case, a chunk a round after its warm-up. lengths: gets what heads attend to."""
     chosen = strategy(case.strategy, **case.knobs)
     return rollout(
         backbone,
         chosen if lengths is None else watched(chosen, partial(Seen, lengths=lengths)),
         prompts=torch.randn(1, 12, CONFIG.text_dim, dtype=case.dtype),
-        latent_frames=CHUNK * 40 if case.strategy == "full" else ENDLESS,
+        latent_frames=CHUNK * (case.warm_up + rounds),
         latent_size=LATENT_SIZE,
         noise=PairedNoise([(0, "cost")]),
         compile=case.compile,
@@ -185,7 +184,9 @@ def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float],
     """Cases of one mode with their ratios, and the seconds of their bare loops; all in turns, round by round."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).to(cases[0].dtype).requires_grad_(False))
     seen: list[dict[int, tuple[tuple[int, int], ...]]] = [{} for _ in cases]
-    streams = [stream(case, backbone, None if case.windows else each) for case, each in zip(cases, seen, strict=True)]
+    streams = [
+        stream(case, backbone, rounds, None if case.windows else each) for case, each in zip(cases, seen, strict=True)
+    ]
     for case, running in zip(cases, streams, strict=True):
         for _ in range(case.warm_up):
             next(running)

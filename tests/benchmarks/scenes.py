@@ -24,15 +24,15 @@ from tests.benchmarks.cost import CONFIG, Case, interval, seconds, stream
 WINDOW = 21
 WARM_UP = 10
 CASES = [
-    Case("sliding_window", {"window": WINDOW}, WINDOW, False, torch.float32, None),
-    Case("echo_forcing", {}, WINDOW, False, torch.float32, 1.25),
+    Case("sliding_window", {"window": WINDOW}, (WINDOW,), False, torch.float32, None),
+    Case("echo_forcing", {}, (WINDOW,), False, torch.float32, 1.25),
 ]
 
 
 def ratios(rounds: int) -> list[float]:
     """Seconds of an Echo-Forcing chunk over those of a plain window of the same size, round by round."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).requires_grad_(False))
-    streams = [stream(case, backbone) for case in CASES]
+    streams = [stream(case, backbone, WARM_UP + rounds) for case in CASES]
     for running in streams:
         for _ in range(WARM_UP):
             next(running)

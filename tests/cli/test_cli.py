@@ -446,4 +446,8 @@ def test_commands_and_options_are_these() -> None:
             *("--offload", "--container", "--chunk", "--out"),
         ],
         "train": ["what", "--backbone", "--stage", "--out", "--seed", "--device", "--threads", "--install"],
+        "calibrate": [
+            *("what", "--backbone", "--rollouts", "--seed", "--device", "--weights", "--size", "--tiling"),
+            *("--offload", "--container", "--chunk", "--out", "--install"),
+        ],
     }
