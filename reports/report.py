@@ -114,7 +114,7 @@ def render(
 def _tables(
     place: Path, table: pd.DataFrame, found: Comparison, runners: Sequence[Entrant]
 ) -> tuple[list[Path], list[str]]:
-    """Write the machine-readable tables: all samples, all numbers, all pairs; return them and the lines of table.csv."""
+    """Write the tables for machines: all samples, all numbers, all pairs; return them and the lines of table.csv."""
     costs = pd.DataFrame([{"arm": r.label, "cache_bytes": r.cache_bytes, "chunk_ms": _chunk(r)} for r in runners])
     rows = found.rows.merge(costs, on="arm", how="left")
     paths = [place / name for name in ("table.csv", "pairs.csv", "records.parquet")]
@@ -133,7 +133,7 @@ def _csv(frame: pd.DataFrame) -> str:
 
 
 def _pictures(plots: Sequence[Path], show: Shown) -> list[tuple[str, Path]]:
-    """Return title and file of the pictures that the page cannot draw itself: those that suites draw, and filmstrips."""
+    """Return title and file of the pictures that the page cannot draw: those that suites draw, and filmstrips."""
     own_drawing = {chart.name for each in show.displays.values() for chart in each.charts if callable(chart.kind)}
     return [
         (path.stem.replace("-", " "), path)

@@ -49,7 +49,7 @@ function compare(table, told) {
       const mark = $(".mark", cell), range = $(".range", cell) ?? cell.appendChild(el("span", { className: "range" })), value = $(".value", cell), off = found.get(place);
       value.dataset.text ??= value.textContent; range.dataset.text ??= range.textContent;
       const sign = off && off[4] && column.better !== "neither" ? ((off[0] > 0) === (column.better === "higher") ? "▲" : "▼") : "";
-      const plus = each => each == null ? "" : (each > 0 ? "+" : "") + number(each);
+      const plus = each => each == null ? "" : (each > 0 ? "+" : "") + String(+each.toPrecision(2));
       mark.textContent = sign; mark.className = "mark " + (sign === "▲" ? "up" : sign ? "down" : "");
       const differs = state.mode === "differences";
       value.textContent = differs ? (off ? plus(off[0]) : place === base ? "0" : "") : value.dataset.text;
@@ -88,7 +88,16 @@ async function keep(text, what) {
 }
 
 // Charts
-const dashes = { solid: "", dash: "6px,4px" };
+const wide = (rank, many) => 2 + Math.min(3.5, 9 / Math.max(1, many - 1)) * (many - 1 - rank);
+const ticks = (values, most = 5) => {
+  const low = Math.min(...values), high = Math.max(...values), found = [];
+  for (const steps of [[1, 1.5, 2, 3, 4, 5, 7], [1, 2, 5], [1]]) {
+    found.length = 0;
+    for (let power = Math.floor(Math.log10(low)); power <= Math.ceil(Math.log10(high)); power++) for (const step of steps) { const at = step * 10 ** power; if (at >= low * 0.8 && at <= high * 1.25) found.push(at); }
+    if (found.length <= most) break;
+  }
+  return { tickmode: "array", tickvals: found, ticktext: found.map(at => at.toLocaleString("en", { maximumSignificantDigits: 3 })) };
+};
 function legendGroups(panels) {
   const key = new Map();
   panels.forEach((panel, number) => panel.groups.forEach(group => group.forEach(place => { const label = panel.arms[place].arm; key.set(label, `${key.get(label) ?? ""}|${number}:${group[0]}`); })));
@@ -123,12 +132,12 @@ function traces(chart, panel) {
       const each = panel.arms[place], look = arms.get(each.arm), pale = state.arm && state.arm !== each.arm && !shown.some(other => panel.arms[other].arm === state.arm);
       const text = each.x.map((_, at) => hover(each, at, chart)), common = { x: each.x, y: each.y, text, hoverinfo: "text", meta: each.arm, opacity: pale ? 0.2 : 1 };
       if (chart.kind === "price") {
-        made.push({ ...common, mode: "markers", marker: { color: look.colour, symbol: look.mark + (each.note ? "-open" : ""), size: 11 + 7 * (shown.length - 1 - rank), line: { width: 2, color: look.colour } },
+        made.push({ ...common, mode: "markers", marker: { color: look.colour, symbol: look.mark + (each.note ? "-open" : ""), size: 9 + 2 * wide(rank, shown.length) - 4 + 2, line: { width: 2, color: look.colour } },
           error_y: each.lo[0] == null ? undefined : { type: "data", symmetric: false, array: [each.hi[0] - each.y[0]], arrayminus: [each.y[0] - each.lo[0]], color: look.colour, thickness: 1.4, width: 4 } });
         return;
       }
       if ((few || state.arm === each.arm) && each.lo.length && !pale) made.push(band(each, look, chart.kind === "survival"));
-      made.push({ ...common, mode: chart.kind === "survival" || chart.kind === "waits" ? "lines" : "lines+markers", connectgaps: false, marker: { size: chart.kind === "multiples" ? 3 : 4.5, color: look.colour }, line: { color: look.colour, width: 2 + 3.5 * (shown.length - 1 - rank), dash: look.dash, shape: chart.kind === "survival" ? "hv" : "linear" } });
+      made.push({ ...common, mode: chart.kind === "survival" || chart.kind === "waits" ? "lines" : "lines+markers", connectgaps: false, marker: { size: chart.kind === "multiples" ? 3 : 4.5, color: look.colour }, line: { color: look.colour, width: wide(rank, shown.length), dash: look.dash, shape: chart.kind === "survival" ? "hv" : "linear" } });
       if (each.paper != null) made.push({ x: [each.x[0], each.x.at(-1)], y: [each.paper, each.paper], mode: "lines", line: { color: look.colour, width: 1, dash: "dot" }, hoverinfo: "skip" });
     });
   }
@@ -138,15 +147,16 @@ function traces(chart, panel) {
   }
   return made;
 }
-function layout(chart, panel, wide) {
+function layout(chart, panel, across) {
   const ink = css("--ink"), pale = css("--pale"), line = css("--line"), small = chart.kind === "multiples", scenes = chart.scenes ?? [];
   const axis = { color: ink, gridcolor: line, zeroline: false, linecolor: line, ticks: "outside", tickcolor: line, automargin: true, fixedrange: true };
-  const log = chart.kind === "price" || chart.logx, title = (text, size = 12) => ({ text: safe(text), font: { size, color: pale }, standoff: 6 });
-  const room = Math.max(1, Math.floor(wide / 90)), every = Math.ceil(scenes.length / room);
+  const log = chart.kind === "price" || chart.logx, title = (text, size = 12) => ({ text: (across < 420 ? text.replace(/(.{14,28}?)[ ]/g, "$1\n").split("\n") : [text]).map(safe).join(across < 420 && text.length > 40 ? "<br>" : " "), font: { size, color: pale }, standoff: 6 });
+  const spots = side => panel.arms.flatMap(each => each[side].filter(value => value > 0));
+  const room = Math.max(1, Math.floor(across / 90)), every = Math.ceil(scenes.length / room);
   return { paper_bgcolor: "#0000", plot_bgcolor: "#0000", font: { family: "system-ui, sans-serif", size: 12, color: ink }, showlegend: false, hovermode: "closest", hoverlabel: { bgcolor: css("--paper"), bordercolor: pale, font: { color: ink, size: 13 }, align: "left" },
     margin: { l: small ? 34 : 52, r: 12, t: scenes.length ? 24 : 8, b: small ? 34 : 46 },
-    xaxis: { ...axis, type: log ? "log" : "linear", title: title(chart.kind === "price" ? panel.title : chart.x, small ? 11 : 12), dtick: log ? "D2" : undefined, rangemode: log ? undefined : "tozero" },
-    yaxis: { ...axis, type: chart.logy ? "log" : "linear", dtick: chart.logy ? "D2" : undefined, title: small ? undefined : title(chart.y), range: chart.range ? [chart.range[0] - 0.02 * chart.range[1], chart.range[1] * 1.03] : undefined },
+    xaxis: { ...axis, type: log ? "log" : "linear", title: title(chart.kind === "price" ? panel.title : chart.x, small ? 11 : 12), ...(log ? ticks(spots("x"), across < 500 ? 5 : 9) : {}), rangemode: log ? undefined : "tozero" },
+    yaxis: { ...axis, type: chart.logy ? "log" : "linear", ...(chart.logy ? ticks(spots("y"), 8) : {}), title: small ? undefined : title(chart.y), range: chart.range ? [chart.range[0] - 0.02 * chart.range[1], chart.range[1] * 1.03] : undefined },
     shapes: scenes.flatMap((scene, place) => [...(place % 2 ? [{ type: "rect", xref: "x", yref: "paper", x0: scene.from, x1: scene.to, y0: 0, y1: 1, fillcolor: pale, opacity: 0.13, line: { width: 0 }, layer: "below" }] : []), ...(place ? [{ type: "line", xref: "x", yref: "paper", x0: scene.from, x1: scene.from, y0: 0, y1: 1, line: { width: 1, dash: "dot", color: pale }, layer: "below" }] : [])]),
     annotations: scenes.flatMap((scene, place) => scene.name && place % every === (every > 1 ? 1 % every : 0) ? [{ x: scene.from, y: 1, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, text: safe(scene.name), font: { size: 11, color: pale } }] : []) };
 }
@@ -215,7 +225,7 @@ function open(arm, like = {}, place = null) {
   if (!$("#rollout").open) $("#rollout").showModal();
   if (curve) {
     const line = row => ({ arm, name: row === at[0] ? "this rollout" : "", x: curve.x, y: curve.arms[arm][row], lo: [], hi: [], n: curve.x.map(() => 1) });
-    const chart = { kind: "curve", title: curve.metric, x: "seconds of video", y: "", scenes: block.scripts[at[0]].length > 1 ? block.scripts[at[0]].map(([from], place, all) => ({ from, to: all[place + 1]?.[0] ?? block.seconds, name: "" })) : [] }, panel = { arms: [line(at[0])], groups: [[0]], title: "", n: "" };
+    const chart = { kind: "curve", title: curve.metric, x: "seconds of video", y: "", range: curve.range, scenes: block.scripts[at[0]].length > 1 ? block.scripts[at[0]].map(([from], place, all) => ({ from, to: all[place + 1]?.[0] ?? block.seconds, name: "" })) : [] }, panel = { arms: [line(at[0])], groups: [[0]], title: "", n: "" };
     const others = block.at[arm].filter(([row]) => row !== at[0] && curve.arms[arm][row]).map(([row]) => ({ x: curve.x, y: curve.arms[arm][row], mode: "lines", line: { color: css("--line"), width: 1 }, hoverinfo: "skip" }));
     const target = $(".plot", left), keptArm = state.arm; state.arm = ""; Plotly.react(target, [...others, ...traces(chart, panel)], layout(chart, panel, target.clientWidth), { responsive: true, displayModeBar: false }); state.arm = keptArm;
     target.setAttribute("role", "img"); target.setAttribute("aria-label", `${curve.metric} of this rollout over the video, the others of the arm behind it`);

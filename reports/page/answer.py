@@ -82,19 +82,22 @@ def _longest(order: pd.DataFrame, best: Sequence[str], column: Placed, marked: M
 
 def _price(best: Sequence[str], tied: Sequence[str], field: Sequence[Entrant], marked: Mapping[str, str]) -> str:
     arms = {entrant.label: entrant for entrant in field}
-    first = arms[best[0]]
     sizes = {label: arm.cache_bytes for label, arm in arms.items() if np.isfinite(arm.cache_bytes)}
-    if first.label not in sizes:
+    priced = [label for label in best if label in sizes]
+    if not priced:
         return "What that costs was not measured."
+    first = arms[min(priced, key=lambda label: sizes[label])]
+    least_of = ", the least of them" if len(best) > 1 else ""
     timing = next(iter(first.by_cohort.values()), None) if len(first.by_cohort) == 1 else None
     pace = f" and {timing.chunk_ms:.0f} ms a chunk (indicative)" if timing else ""
-    text = f"{first.label} takes {sizes[first.label] / 1000:,.0f} kB of cache{pace}"
+    text = f"{first.label} takes {sizes[first.label] / 1000:,.0f} kB of cache{pace}{least_of}"
     cheaper = [label for label in tied if sizes.get(label, np.inf) < 0.99 * sizes[first.label]]
     if cheaper:
         least = min(cheaper, key=lambda label: sizes[label])
         share = sizes[least] / sizes[first.label]
-        name = _named([least], marked)
-        return f"{text}; {name} is not told apart from it and takes {100 * share:.0f} % of that cache."
+        return (
+            f"{text}; {_named([least], marked)} is not told apart from it and takes {100 * share:.0f} % of that cache."
+        )
     return f"{text}; no arm with less cache is on a level with it."
 
 
@@ -106,13 +109,12 @@ def _apart(order: pd.DataFrame, best: Sequence[str], tied: Sequence[str]) -> str
     if not tied:
         return f"All {behind} other arms are significantly behind {lead}." if behind else "All arms are alike."
     names = _named(tied, {})
-    verb = "is" if len(tied) == 1 else "are"
-    rest = f"; {behind} {'arm is' if behind == 1 else 'arms are'} significantly behind" if behind else ""
-    return f"Not told apart from {lead}: {names}, which {verb} within its uncertainty{rest}."
+    rest = f"; {behind} {'other arm is' if behind == 1 else 'others are'} significantly behind" if behind else ""
+    return f"Not told apart from {lead}: {names}{rest}."
 
 
 def _named(labels: Sequence[str], marked: Mapping[str, str]) -> str:
     told = [f"{label} ({marked[label]})" if label in marked else label for label in labels]
     if len(told) > FEW:
-        return f"{', '.join(told[:FEW - 1])} and {len(told) - FEW + 1} more"
+        return f"{', '.join(told[: FEW - 1])} and {len(told) - FEW + 1} more"
     return " and ".join(filter(None, (", ".join(told[:-1]), told[-1])))

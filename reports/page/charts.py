@@ -87,7 +87,13 @@ def _about(suite: str, metric: str) -> tuple[str, str, list[float] | None]:
     found = suite_named(suite).metric_named(metric)
     if found is None:
         return "", "", None
-    return found.about, found.unit, [0, 1] if found.unit == "share" and found.low == 0 else None
+    return found.about, found.unit, bounds_of(suite, metric)
+
+
+def bounds_of(suite: str, metric: str) -> list[float] | None:
+    """Return the range in which a metric is drawn: that of a share; None for what has no natural range."""
+    found = suite_named(suite).metric_named(metric)
+    return [0, 1] if found is not None and found.unit == "share" and found.low == 0 else None
 
 
 def _title(scenario: str, metric: str) -> str:
@@ -206,9 +212,7 @@ def _switches(
         found, panels = curves_of(part, there), []
         for number, span in enumerate(spans):
             first, last = span["from"] / rate, span["to"] / rate
-            within = {
-                label: (points[:, 0] > first) & (points[:, 0] <= last) for label, points in found.points.items()
-            }
+            within = {label: (points[:, 0] > first) & (points[:, 0] <= last) for label, points in found.points.items()}
             cut = Curves(
                 {label: found.points[label][some] for label, some in within.items() if some.any()},
                 found.names,

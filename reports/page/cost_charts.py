@@ -112,7 +112,7 @@ def price(
     panels = [_points(part, cost, label, cheap, marked) for cost, label, cheap in costs]
     unit = "s" if first["unit"] == "s" else first["unit"]
     return {
-        "id": "price", "kind": "price", "title": "What quality costs", "suite": column.suite,
+        "id": "price", "name": "price", "kind": "price", "title": "What quality costs", "suite": column.suite,
         "scenario": column.column.scenario, "metric": column.column.score,
         "y": f"{column.column.heading}{'' if unit == 's' else f' ({unit})'} after {first['horizon_seconds']:g} s",
         "range": [0, float(first["horizon_seconds"])] if unit == "s" else [0, 1] if unit == "share" else None,

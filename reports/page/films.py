@@ -49,9 +49,7 @@ def films(stores: Sequence[Snapshot], shown: Shown, place: Path, inline: int = I
 def _in_order(cells: Iterable[Stored], declared: Sequence[tuple[str, str]]) -> list[Stored]:
     places = {each: number for number, each in enumerate(declared)}
     done = [cell for cell in cells if cell.status == "ok"]
-    return sorted(
-        done, key=lambda cell: places.get((cell.about["suite"], cell.about["task"]["scenario"]), len(places))
-    )
+    return sorted(done, key=lambda cell: places.get((cell.about["suite"], cell.about["task"]["scenario"]), len(places)))
 
 
 def _films(cell: Stored) -> Iterator[tuple[int, Path]]:

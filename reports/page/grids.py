@@ -16,7 +16,13 @@ from reports.statistics.comparison import Comparison
 from reports.tables import suite_named
 
 BETTER = {"higher": "higher is better", "lower": "lower is better", "neither": "neither direction is better"}
-UNITS = {"share": "a share from 0 to 1", "1": "a plain number", "s": "in seconds", "B": "in bytes", "ms": "in milliseconds"}
+UNITS = {
+    "share": "a share from 0 to 1",
+    "1": "a plain number",
+    "s": "in seconds",
+    "B": "in bytes",
+    "ms": "in milliseconds",
+}
 BEST, TIED = "best", "tied"
 
 
@@ -59,12 +65,13 @@ class Cell:
 
 @dataclass
 class Head:
-    """A heading. sentence: what stands in the column."""
+    """A heading. sentence: what stands in the column. ranked: whether cells say which arms are best."""
 
     text: str
     count: str = ""
     sentence: str = ""
     better: str = "neither"
+    ranked: bool = False
 
 
 @dataclass
@@ -150,6 +157,7 @@ def _fill(
     head.better = str(next(iter(mine["better"]), "neither"))
     head.sentence = sentence(metric, key, next(iter(mine["horizon_seconds"]), None), head.better)
     ranks = ranked(mine, pairs)
+    head.ranked = bool(ranks)
     means = dict(zip(mine["arm"], mine["mean"], strict=True))
     for label, row in zip(labels, rows, strict=True):
         row[place].value = short(means[label]) if label in means else None
@@ -162,7 +170,8 @@ def sentence(metric: Metric | None, key: Key, seconds: float | None, better: str
     unit = UNITS.get(metric.unit, f"in {metric.unit}") if metric else ""
     length = "" if seconds is None else f", at videos of {seconds:g} s"
     told = f"{about[:1].upper()}{about[1:]}"
-    return f"{told} ({', '.join(filter(None, (unit, BETTER[better])))}); suite {key.suite}, scenario {key.scenario}{length}."
+    facts = ", ".join(filter(None, (unit, BETTER[better])))
+    return f"{told} ({facts}); suite {key.suite}, scenario {key.scenario}{length}."
 
 
 def ranked(mine: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, str]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 SALT = 25_084
 """With it, the colours of the strategies that ship are as different as the hash allows."""
-LIGHTNESS, CHROMA = (0.53, 0.645), 0.15
+LIGHTNESS, CHROMA = (0.53, 0.63), 0.15
 """OKLCH: both lightnesses have a contrast of at least 3 to the light and to the dark paper."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
 MARKS = ("circle", "square", "diamond", "cross", "triangle-up", "triangle-down", "pentagon", "star")

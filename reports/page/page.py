@@ -153,6 +153,6 @@ def _runs(now: Evaluation) -> list[dict[str, Any]]:
         for cell in cells_of(store):
             digest = cell.about["environment"]
             number = environments.index(digest) + 1 if digest in environments else 0
-            counts = found.setdefault((cell.about["suite"], f"{store.manifest()['name']} {number}"), {})
+            counts = found.setdefault((cell.about["suite"], f"{store.manifest()['name']}, environment {number}"), {})
             counts[cell.status] = counts.get(cell.status, 0) + 1
     return [{"suite": suite, "where": where, "counts": counts} for (suite, where), counts in sorted(found.items())]

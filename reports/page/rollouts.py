@@ -16,6 +16,7 @@ from harness.store.store import RECORD, Stored
 from harness.suite import Row
 from reports.arms import Entrant, cells_of, knobs_text
 from reports.columns import Shown
+from reports.page.charts import bounds_of
 from reports.page.values import short
 from reports.plots.interactive import SHOWN
 from reports.pool import Snapshot
@@ -150,7 +151,8 @@ class _Block:
                 arms[str(label)] = [
                     [short(value, 3) for value in row] if np.isfinite(row).any() else None for row in values
                 ]
-            yield {"metric": name, "x": [short(end * self.rate) for end in ends], "arms": arms}
+            x = [short(end * self.rate) for end in ends]
+            yield {"metric": name, "x": x, "range": bounds_of(self.suite, name), "arms": arms}
 
     def _scores(self, scores: pd.DataFrame, shown: Shown) -> Iterable[Mapping[str, Any]]:
         """Yield each score that a table of the report shows, with its value by arm and rollout."""

@@ -72,7 +72,12 @@ def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]
     every = [number for each in counts.values() for number in each]
     low, high = min(every, default=0), max(every, default=0)
     count = f"n={low}" if low == high else f"n={low} to {high}"
-    return Curves({label: np.array(each) for label, each in points.items()}, names, count, {label: np.array(each) for label, each in counts.items()})
+    return Curves(
+        {label: np.array(each) for label, each in points.items()},
+        names,
+        count,
+        {label: np.array(each) for label, each in counts.items()},
+    )
 
 
 def _scale(part: pd.DataFrame) -> Scale:
