@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -22,12 +23,14 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
-"""Names of the environments: Horizon's own, and those of the viewers, whose packages conflict with it or each other."""
+HORIZON, PERCEPTUAL, VBENCH, PAGE = "horizon", "perceptual", "vbench", "page"
+"""Names of the environments: Horizon's own, those of the viewers, whose packages conflict with it or each other, and
+that of a browser."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
     VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
+    PAGE: ["--requirement", "tests/page/requirements.txt"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
@@ -210,6 +213,18 @@ def viewers(session: nox.Session) -> None:
     )
     python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
     python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Test the page of a report in a browser, Debian's chromium (apt-get install chromium); five minutes.
+    Arguments after -- go to pytest; HORIZON_PICTURES=write makes the pictures again that it is compared with."""
+    folder = Path(session.create_tmp()).resolve() / "showcase"
+    shutil.rmtree(folder, ignore_errors=True)
+    python(session, "tests.page.showcase", str(folder), "4")
+    python(session, "harness.cli", "compare", str(folder))
+    words = ("pytest", "-p", "no:cacheprovider", "--confcutdir", "tests/page", "tests/page", *session.posargs)
+    python(session, *words, environment=PAGE, HORIZON_PAGE=str(folder))
 
 
 @nox.session

@@ -57,7 +57,8 @@ function compare(table, told) {
       cell.title = off ? `${plus(off[0])} [${plus(off[1])}, ${plus(off[2])}] against ${state.baseline}, p = ${number(off[3])}` : "";
     });
   }
-  if (state.baseline !== data.baseline && $("#marks")) $("#marks").textContent = `▲ better, ▼ worse than ${state.baseline} in the same table: significant at 0.05 after the correction for all pairs of arms in the column.`;
+  const marks = $("#marks"); marks.dataset.text ??= marks.textContent;
+  marks.textContent = state.baseline === data.baseline ? marks.dataset.text : !state.baseline ? "No marks: no baseline is chosen." : `▲ better, ▼ worse than ${state.baseline} in the same table: significant at 0.05 after the correction for all pairs of arms in the column.`;
 }
 function sort(head) {
   const body = $("tbody", head.closest("table")), place = head.cellIndex, first = place && head.dataset.better !== "lower" ? "descending" : "ascending";
@@ -73,7 +74,7 @@ function copied(table, kind) {
   const rows = [...table.tBodies[0].rows].filter(row => !row.hidden), told = data.tables[table.id];
   if (kind === "csv" && told.columns.length) return [told.csv.head, ...rows.flatMap(row => told.csv.arms[row.dataset.arm] ?? [])].join("\n") + "\n";
   const words = cell => [".value", ".range", ".mark", ".rank"].map(part => $(part, cell)?.textContent.trim()).filter(Boolean).join(" ");
-  const heads = [...table.tHead.rows[0].cells].map(head => [$(".sort", head).textContent, $(".of", head)?.textContent].filter(Boolean).join(", "));
+  const heads = [...table.tHead.rows[0].cells].map(head => [$(".sort", head).textContent, $(".n", head)?.textContent].filter(Boolean).join(", "));
   const lines = rows.map(row => [...row.cells].map((cell, place) => place ? words(cell) : cell.textContent.trim()));
   if (kind === "csv") return [heads, ...lines].map(line => line.map(text => /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text).join(",")).join("\n") + "\n";
   if (kind === "md") return [heads, heads.map((_, place) => place ? "---:" : "---"), ...lines].map(line => `| ${line.map(text => text.replace(/([|`*<\\])/g, "\\$1")).join(" | ")} |`).join("\n") + "\n";

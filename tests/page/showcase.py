@@ -1,6 +1,6 @@
 """A campaign as large as the default one, made up: every strategy under the default suites, with small films.
 
-    python -m tests.page.showcase FOLDER
+    python -m tests.page.showcase FOLDER [ROWS]
 
 Prompts, seeds and true pictures are those of the suites; how well each arm keeps a scene is invented.
 """
@@ -165,4 +165,4 @@ def _film(store: Store, cell: str, backbone, task: Task, lasts: float):
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]))
+    make(Path(sys.argv[1]), rows=int(sys.argv[2]) if len(sys.argv) > 2 else None)
