@@ -67,15 +67,13 @@ class Told:
     csv: Sequence[str]
 
 
-def page(now: Evaluation, told: Told, place: Path, reload: bool = False) -> str:
+def page(now: Evaluation, told: Told, place: Path) -> str:
     """Return the page as HTML.
 
     Parameters
     ----------
     place
         The folder into which it will be written; films and records are addressed from there.
-    reload
-        Whether the page asks the server that it came from for a newer one (`horizon compare --serve`).
     """
     marked = _marked(now, told.handicapped)
     tables = grids(told.sheets, told.labels, now.found, told.csv)
@@ -104,7 +102,7 @@ def page(now: Evaluation, told: Told, place: Path, reload: bool = False) -> str:
         pictures=[(title, inline(path)) for title, path in told.pictures if not (filmed and "filmstrips" in title)],
         baseline=now.found.baseline.name, runs=_runs(now), known=has_known_world(now.manifest["asked"]),
         data=Markup(script(data)), css=asset("page.css"), code=asset("page.js"),
-        library=asset("vendor/plotly-basic.min.js"), reload=reload,
+        library=asset("vendor/plotly-basic.min.js"),
     )  # fmt: skip
 
 

@@ -71,11 +71,9 @@ def test_a_heading_sorts_and_sorts_back(opened):
     assert values == sorted(values, reverse=True)
     head.locator(".sort").press("Enter")
     assert head.get_attribute("aria-sort") == "ascending"
-    took = page.evaluate(
-        "() => { const head = document.querySelector('#table-0 th:nth-child(4)'), times = []; for (let i = 0; i < 7; i++)"
-        " { const began = performance.now(); sort(head); document.body.offsetHeight; times.push(performance.now() - began); }"
-        " return times.sort((a, b) => a - b)[3]; }"
-    )
+    page.evaluate("head = document.querySelector('#table-0 th:nth-child(4)')")
+    once = "() => { const began = performance.now(); sort(head); head.offsetHeight; return performance.now() - began }"
+    took = sorted(page.evaluate(once) for _ in range(7))[3]
     assert took <= 100
 
 
@@ -205,9 +203,7 @@ def test_all_films_play_in_step(opened):
     page.locator("#films").scroll_into_view_if_needed()
     page.wait_for_function("() => [...document.querySelectorAll('#grid video')].length === 14")
     page.wait_for_function("() => [...document.querySelectorAll('#grid video')].every(film => film.readyState >= 2)")
-    page.evaluate(
-        "() => { const time = document.getElementById('time'); time.value = 30; time.dispatchEvent(new Event('input')); }"
-    )
+    page.locator("#time").fill("30")
     page.wait_for_function(
         "() => [...document.querySelectorAll('#grid video')].every(film => Math.abs(film.currentTime - 30) < .6)"
     )
