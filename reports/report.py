@@ -40,7 +40,7 @@ POOLED = Path("runs/pooled")
 
 @np.errstate(over="ignore", invalid="ignore")  # Numbers near the largest float have no finite mean or spread.
 def render(
-    *folders: Path, out: Path | None = None, baseline: str | None = None
+    *folders: Path, out: Path | None = None, baseline: str | None = None, copy_films: bool = False
 ) -> tuple[list[Path], list[Sheet], Legend]:
     """Write the report of one campaign, or of several that differ in their seeds only.
 
@@ -52,6 +52,8 @@ def render(
         Folder of the report; by default beside the records of a single campaign, and `POOLED` for several.
     baseline
         The arm with which the others are compared; by default that of the campaign, or `sliding_window`.
+    copy_films
+        Whether films that do not fit into the page are copied beside it, so that the report's folder can be moved.
 
     Returns
     -------
@@ -99,7 +101,7 @@ def render(
             handicapped=handicapped, cohorts=cohorts, csv=lines,
         )  # fmt: skip
         pages = [place / "report.html", place / "report.md"]
-        write_text(pages[0], page(now, told, place))
+        write_text(pages[0], page(now, told, place, copy_films))
         write_text(pages[1], _markdown().get_template("report.md.j2").render(**text))
     except StoreError:
         # Reading failed; another place to write to would not help.

@@ -1,4 +1,4 @@
-"""The command line: `horizon run | status | compare | merge | gate | baseline | plan | list | describe | verify | ...`.
+"""The command line: `horizon run | status | compare | board | merge | gate | baseline | plan | list | describe | verify | ...`.
 
 Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
 error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
@@ -16,14 +16,14 @@ import traceback
 import typer
 
 from harness import escaping
-from harness.cli import campaign, gate, make, plan, show, status
+from harness.cli import campaign, gate, make, plan, publish, show, status
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
 
-__all__ = ["app", "campaign", "gate", "main", "make", "plan", "show", "status"]
+__all__ = ["app", "campaign", "gate", "main", "make", "plan", "publish", "show", "status"]
 
 
 def main() -> None:

@@ -1,15 +1,10 @@
-"use strict";
-const data = JSON.parse(document.getElementById("data").textContent);
-const $ = (query, at = document) => at.querySelector(query), $$ = (query, at = document) => [...at.querySelectorAll(query)];
 const arms = new Map(data.arms.map(arm => [arm.label, arm]));
 const state = { hidden: new Set(), filter: "", baseline: data.baseline, arm: "", mode: "numbers", metric: "", scene: "" };
-const el = (tag, props = {}, ...inside) => { const made = Object.assign(document.createElement(tag), props); made.append(...inside); return made; };
 const option = (value, text = value) => el("option", { value, textContent: text });
 const visible = label => !state.hidden.has(label) && label.toLowerCase().includes(state.filter);
 const safe = text => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;");
 const number = value => value == null ? "" : String(+value.toPrecision(3));
 const css = name => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-const say = text => { $("#said").textContent = text; clearTimeout(say.timer); say.timer = setTimeout(() => $("#said").textContent = "", 2500); };
 
 // Addresses: #arm=…&metric=…&baseline=…&scene=…
 function read() {
@@ -60,34 +55,6 @@ function compare(table, told) {
   const marks = $("#marks"); marks.dataset.text ??= marks.textContent;
   marks.textContent = state.baseline === data.baseline ? marks.dataset.text : !state.baseline ? "No marks: no baseline is chosen." : `▲ better, ▼ worse than ${state.baseline} in the same table: significant at 0.05 after the correction for all pairs of arms in the column.`;
 }
-function sort(head) {
-  const body = $("tbody", head.closest("table")), place = head.cellIndex, first = place && head.dataset.better !== "lower" ? "descending" : "ascending";
-  const way = head.ariaSort ? (head.ariaSort === "ascending" ? "descending" : "ascending") : first, sign = way === "ascending" ? 1 : -1;
-  $$("th", head.parentNode).forEach(each => each.removeAttribute("aria-sort")); head.setAttribute("aria-sort", way);
-  const key = row => { const cell = row.cells[place]; return cell.dataset.v !== undefined ? +cell.dataset.v : place ? null : cell.textContent; };
-  const less = (a, b) => a === b ? 0 : a === null ? 1 : b === null ? -1 : sign * (typeof a === "number" ? a - b : a.localeCompare(b));
-  body.append(...[...body.rows].map(row => [key(row), row]).sort((a, b) => less(a[0], b[0])).map(pair => pair[1]));
-}
-const TEX = { "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "▲": "$\\blacktriangle$", "▼": "$\\blacktriangledown$", "●": "$\\bullet$", "○": "$\\circ$", "†": "$\\dagger$", "·": "$\\cdot$" };
-const tex = text => text.replace(/[\\~^▲▼●○†·&%$#_{}]/g, each => TEX[each] ?? "\\" + each);
-function copied(table, kind) {
-  const rows = [...table.tBodies[0].rows].filter(row => !row.hidden), told = data.tables[table.id];
-  if (kind === "csv" && told.columns.length) return [told.csv.head, ...rows.flatMap(row => told.csv.arms[row.dataset.arm] ?? [])].join("\n") + "\n";
-  const words = cell => [".value", ".range", ".mark", ".rank"].map(part => $(part, cell)?.textContent.trim()).filter(Boolean).join(" ");
-  const heads = [...table.tHead.rows[0].cells].map(head => [$(".sort", head).textContent, $(".n", head)?.textContent].filter(Boolean).join(", "));
-  const lines = rows.map(row => [...row.cells].map((cell, place) => place ? words(cell) : cell.textContent.trim()));
-  if (kind === "csv") return [heads, ...lines].map(line => line.map(text => /[",\n]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text).join(",")).join("\n") + "\n";
-  if (kind === "md") return [heads, heads.map((_, place) => place ? "---:" : "---"), ...lines].map(line => `| ${line.map(text => text.replace(/([|`*<\\])/g, "\\$1")).join(" | ")} |`).join("\n") + "\n";
-  const line = cells => cells.map(tex).join(" & ") + " \\\\";
-  return ["% needs the packages booktabs and amssymb", `\\begin{tabular}{l${"r".repeat(heads.length - 1)}}`, "\\toprule", line(heads), "\\midrule", ...lines.map(line), "\\bottomrule", "\\end{tabular}"].join("\n") + "\n";
-}
-async function keep(text, what) {
-  try { await navigator.clipboard.writeText(text); } catch {
-    const area = document.body.appendChild(el("textarea", { value: text })); area.select(); document.execCommand("copy"); area.remove();
-  }
-  say(`${what} copied`);
-}
-
 // Charts
 const wide = (rank, many) => 2 + Math.min(3.5, 9 / Math.max(1, many - 1)) * (many - 1 - rank);
 const ticks = (values, most = 5) => {
@@ -236,12 +203,9 @@ function open(arm, like = {}, place = null) {
 // Controls
 document.addEventListener("click", event => {
   const button = event.target.closest("button"); if (!button) return;
-  if (button.matches(".sort")) sort(button.closest("th"));
-  if (button.matches("[data-copy]")) keep(copied($("table", button.closest(".sheet")), button.dataset.copy), button.textContent);
   if (button.matches("tr[data-arm] .arm")) { state.arm = button.closest("tr").dataset.arm; const first = data.tables[button.closest("table").id]; update(); open(state.arm, data.charts[0] ?? first); }
 });
 document.addEventListener("toggle", event => {
-  if (event.target.matches(".about") && event.newState === "open") { const at = event.target.previousElementSibling.getBoundingClientRect(), box = event.target.getBoundingClientRect(); event.target.style.left = `${Math.max(8, Math.min(at.left, innerWidth - box.width - 8))}px`; event.target.style.top = `${at.bottom + 6 + box.height > innerHeight ? at.top - box.height - 6 : at.bottom + 6}px`; }
   if (event.target.matches(".numbers") && event.target.open && !$("table", event.target)) numbers(event.target);
 }, true);
 $$(".chip input").forEach(box => box.onchange = () => { if (box.checked) state.hidden.delete(box.value); else state.hidden.add(box.value); update(); });
@@ -249,7 +213,7 @@ $("#filter").oninput = event => { state.filter = event.target.value.toLowerCase(
 $("#baseline").append(option("", "none"), ...data.arms.map(arm => option(arm.label))); $("#baseline").onchange = event => { state.baseline = event.target.value; update(); };
 $("#mode").onchange = event => { state.mode = event.target.value; update(); };
 $("#all").onclick = () => { state.hidden.clear(); update(); }; $("#none").onclick = () => { data.arms.forEach(arm => state.hidden.add(arm.label)); update(); };
-$("#theme").onclick = () => { const dark = getComputedStyle(document.documentElement).colorScheme === "dark"; document.documentElement.dataset.theme = dark ? "light" : "dark"; update(); };
+new MutationObserver(update).observe(document.documentElement, { attributeFilter: ["data-theme"] });
 matchMedia("(prefers-color-scheme: dark)").onchange = update;
 $("#close").onclick = () => $("#rollout").close();
 $("#which-arm").onchange = event => { const block = blocks[$("#which-block").value]; open(event.target.value, block, +$("#which-row").value); };

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from harness.files import copy as copy_file
 from harness.films.small import NAME
 from harness.store.store import Stored
 from reports.arms import cells_of
@@ -19,7 +20,9 @@ INLINE = 2_000_000
 """Bytes of small films inside of a page."""
 
 
-def films(stores: Sequence[Snapshot], shown: Shown, place: Path, inline: int = INLINE) -> dict[str, Any]:
+def films(
+    stores: Sequence[Snapshot], shown: Shown, place: Path, inline: int = INLINE, copy: bool = False
+) -> dict[str, Any]:
     """Return the films of a report's cells by "CELL:ROW": a data address, or the address of a file beside the page.
 
     Films of scenarios that the suites declare for filmstrips come first.
@@ -30,6 +33,8 @@ def films(stores: Sequence[Snapshot], shown: Shown, place: Path, inline: int = I
         The page's folder.
     inline
         Bytes of small films that become part of the page.
+    copy
+        Whether the others are copied into the folder `films` of the page's folder.
     """
     found: dict[str, Any] = {}
     left = inline
@@ -42,7 +47,10 @@ def films(stores: Sequence[Snapshot], shown: Shown, place: Path, inline: int = I
                 left -= size
                 found[f"{cell.id}:{row}"] = "data:video/mp4;base64," + base64.b64encode(path.read_bytes()).decode()
             else:
-                found[f"{cell.id}:{row}"] = quote(Path(os.path.relpath(path, place)).as_posix())
+                beside = place / "films" / f"{cell.id}-{path.name}" if copy else path
+                if copy:
+                    copy_file(path, beside)
+                found[f"{cell.id}:{row}"] = quote(Path(os.path.relpath(beside, place)).as_posix())
     return found
 
 

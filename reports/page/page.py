@@ -67,13 +67,15 @@ class Told:
     csv: Sequence[str]
 
 
-def page(now: Evaluation, told: Told, place: Path) -> str:
+def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> str:
     """Return the page as HTML.
 
     Parameters
     ----------
     place
         The folder into which it will be written; films and records are addressed from there.
+    copy_films
+        Whether films that do not fit into the page are copied beside it.
     """
     marked = _marked(now, told.handicapped)
     tables = grids(told.sheets, told.labels, now.found, told.csv)
@@ -92,7 +94,7 @@ def page(now: Evaluation, told: Told, place: Path) -> str:
         "tables": {grid.name: grid.data for grid in tables},
         "charts": [*([costs] if costs else []), *drawn],
         "rollouts": rollouts(now.stores, now.table, now.scored, now.arms, now.show, place),
-        "films": films(now.stores, now.show, place),
+        "films": films(now.stores, now.show, place, copy=copy_films),
         "filmstrips": [[suite, name] for suite, each in now.show.displays.items() for name in each.filmstrips],
     }
     filmed = bool(data["films"])
@@ -102,6 +104,7 @@ def page(now: Evaluation, told: Told, place: Path) -> str:
         pictures=[(title, inline(path)) for title, path in told.pictures if not (filmed and "filmstrips" in title)],
         baseline=now.found.baseline.name, runs=_runs(now), known=has_known_world(now.manifest["asked"]),
         data=Markup(script(data)), css=asset("page.css"), code=asset("page.js"),
+            table_code=asset("table.js"),
         library=asset("vendor/plotly-basic.min.js"),
     )  # fmt: skip
 
