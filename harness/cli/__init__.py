@@ -1,4 +1,4 @@
-"""The command line: `horizon run | status | compare | board | share | merge | gate | plan | list | describe | verify | ...`.
+"""The command line: `horizon run | status | compare | board | share | merge | gate | plan | list | verify | ...`.
 
 Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
 error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
