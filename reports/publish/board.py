@@ -108,7 +108,8 @@ def overview(entries: Sequence[Entry]) -> Grid:
         "Each column is compared within its own campaign: ● best, ○ not told apart from the best; ▲ better, ▼ worse "
         "than its baseline."
     )
-    heads, columns = [Head("strategy", "", "The arm: a strategy with its knobs.")], []
+    heads = [Head("strategy", "", "The arm: a strategy with its knobs.")]
+    columns: list[dict[str, Cell]] = []
     for entry in entries:
         column = deciding(entry.now.found, entry.now.show)
         part = pd.DataFrame() if column is None else first_table(column, entry.now.found.rows)

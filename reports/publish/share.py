@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from harness import escaping
 from harness.errors import StoreError
@@ -96,10 +95,12 @@ def results(now: Evaluation, name: str) -> str:
     The file is for the repository of the model that ran, whose page then shows the numbers.
     """
     column = deciding(now.found, now.show)
-    part = pd.DataFrame() if column is None else first_table(column, now.found.rows)
+    if column is None:
+        return "[]\n"
+    part = first_table(column, now.found.rows)
     when = str(now.manifest["runs"][-1]["when"])[:10]
     lines = []
-    for row in part.itertuples() if column is not None else ():
+    for row in part.itertuples():
         if not row.count:
             continue
         task = f"{column.suite}-{column.column.scenario}-{column.column.score}"
