@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -22,16 +23,17 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HORIZON, ENGINES = "horizon", "engines"
+HORIZON, ENGINES, PAGE = "horizon", "engines", "page"
 PERCEPTUAL, VBENCH, QUALITY_MODELS = "perceptual", "vbench", "quality"
-"""Names of the environments: Horizon's own, the same with Ray and submitit, and those of the viewers, whose packages
-conflict with it or each other."""
+"""Names of the environments: Horizon's own, the same with Ray and submitit, that of a browser, and those of the
+viewers, whose packages conflict with it or each other."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
     ENGINES: ["--editable", ".[dev,ray,slurm]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
     VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
     QUALITY_MODELS: ["--requirement", "suites/viewers/quality/requirements.txt"],
+    PAGE: ["--requirement", "tests/page/requirements.txt"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
@@ -236,6 +238,18 @@ def engines(session: nox.Session) -> None:
     workers, nodes and drivers, and array jobs. What follows -- goes to pytest."""
     words = ("tests/engines/test_ray.py", "tests/cli/test_submit.py", "tests/cli/test_engines.py")
     python(session, "pytest", *words, *session.posargs, environment=ENGINES)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Test the page of a report in a browser, Debian's chromium (apt-get install chromium); five minutes.
+    Arguments after -- go to pytest; HORIZON_PICTURES=write makes the pictures again that it is compared with."""
+    folder = Path(session.create_tmp()).resolve() / "showcase"
+    shutil.rmtree(folder, ignore_errors=True)
+    python(session, "tests.page.showcase", str(folder), "4")
+    python(session, "harness.cli", "compare", str(folder))
+    words = ("pytest", "-p", "no:cacheprovider", "--confcutdir", "tests/page", "tests/page", *session.posargs)
+    python(session, *words, environment=PAGE, HORIZON_PAGE=str(folder))
 
 
 @nox.session

@@ -10,7 +10,7 @@ import pandas as pd
 
 from reports.arms import Entrant
 from reports.columns import Placed, Shown, scores_in
-from reports.sheet import Sheet, Spell, column, number
+from reports.sheet import Key, Sheet, Spell, column, number
 from reports.statistics.comparison import Comparison
 
 
@@ -44,13 +44,16 @@ def _fill(sheet: Sheet, rows: pd.DataFrame, field: Sequence[Entrant], columns: S
     sheet.add("strategy", arms)
     for placed in columns:
         part = placed.of(rows)
+        longest = part["horizon_latent_frames"].max()
         # An arm stands in several tables with the same numbers, and is compared in the first one.
-        part = part[part["horizon_latent_frames"] == part["horizon_latent_frames"].max()].drop_duplicates("arm")
+        part = part[part["horizon_latent_frames"] == longest].drop_duplicates("arm")
         unit = set(part["unit"])
         small = bool((part["mean"] < 1000).all())
         spell = _bytes if any(each.startswith("B") for each in unit) else number(1 if small else 0)
         cells, count = column(part, arms, spell, placed.column.absent)
-        sheet.add(placed.column.heading, cells, count, placed.column.on_terminal)
+        cohort = next(iter(part["cohort"]), "")
+        key = Key(placed.suite, placed.column.scenario, placed.column.score, longest, cohort) if len(part) else None
+        sheet.add(placed.column.heading, cells, count, placed.column.on_terminal, key)
 
 
 def _quality_timings(field: Sequence[Entrant], cohorts: Mapping[str, str]) -> list[Sheet]:

@@ -12,7 +12,7 @@ from harness.campaign.campaign import PUBLISHED
 from reports.arms import Entrant, table_names
 from reports.columns import Placed, Shown
 from reports.notes import cached, notes, with_budget
-from reports.sheet import Sheet, column, number
+from reports.sheet import Key, Sheet, column, number
 from reports.statistics.baseline import named
 from reports.statistics.comparison import Comparison
 
@@ -30,7 +30,7 @@ def sheets(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown:
         one_cohort = len({cohort for entrant in field for cohort in entrant.by_cohort}) <= 1
         for title, placed in _by_length(table, columns, found.rows, lengths):
             part, arms = _within(found.rows, field, table)
-            sheet = Sheet(title, [])
+            sheet = Sheet(title, [], table=table)
             sheet.add("strategy", [arm.label for arm in arms])
             sheet.add("cache (kB)", [cached(arm, table) for arm in arms])
             if one_cohort:
@@ -60,7 +60,7 @@ def suite_sheets(
         if not entered:
             continue
         for title, placed in _by_length(block.title, columns, part, few) or [(block.title, [])] * switched:
-            sheet = Sheet(block.title if longest else title, [])
+            sheet = Sheet(block.title if longest else title, [], table=PUBLISHED)
             sheet.add("strategy", [arm.label for arm in entered])
             for suite, table in block.tables:
                 if table.switches:
@@ -192,7 +192,8 @@ def _fill(sheet: Sheet, part: pd.DataFrame, arms: Sequence[Entrant], columns: Se
         mine = mine[mine["horizon_latent_frames"] == frames]
         spell = number(0 if set(mine["unit"]) == {"s"} else 2)
         cells, count = column(mine, labels, spell, placed.column.absent)
-        sheet.add(placed.column.heading, cells, count, placed.column.on_terminal)
+        key = Key(placed.suite, placed.column.scenario, placed.column.score, frames)
+        sheet.add(placed.column.heading, cells, count, placed.column.on_terminal, key)
 
 
 def _only(arm: Entrant, name: str) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,13 +17,32 @@ Spell = Callable[[float, float, float, int], str]
 """Function that writes a mean with both ends of its interval (NaN where it has none), and extra digits, as text."""
 
 
+class Key(NamedTuple):
+    """The numbers behind a column: one score of one scenario at one length of videos, on one cohort."""
+
+    suite: str
+    scenario: str
+    metric: str
+    frames: int
+    cohort: str = ""
+
+    def of(self, rows: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of `Comparison.rows` or `Comparison.pairs` that belong to this column, of all tables."""
+        names = ("suite", "scenario", "metric", "horizon_latent_frames", "cohort")
+        chosen = np.ones(len(rows), bool)
+        for name, value in zip(names, self, strict=True):
+            chosen &= (rows[name] == value).to_numpy()
+        return rows[chosen]
+
+
 @dataclass
 class Sheet:
     """One table of a report: a heading, its columns, and one row an arm.
 
     counts: number of rollouts behind each column ("n=32"), empty for columns that are not over rollouts; the list is
     empty in a table without counts. notes: remarks for the reader. aside: indices of columns that a terminal does not
-    show.
+    show. table: the arms' table, where all rows are of one. keys: what is behind each column; None for a column without
+    intervals.
     """
 
     title: str
@@ -32,8 +51,12 @@ class Sheet:
     counts: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     aside: set[int] = field(default_factory=set)
+    table: str = ""
+    keys: list[Key | None] = field(default_factory=list)
 
-    def add(self, head: str, cells: Sequence[str], count: str = "", on_terminal: bool = True) -> None:
+    def add(
+        self, head: str, cells: Sequence[str], count: str = "", on_terminal: bool = True, key: Key | None = None
+    ) -> None:
         """Add a column, one cell a row. on_terminal: False for a column that only the pages show."""
         if not on_terminal:
             self.aside.add(len(self.heads))
@@ -43,6 +66,7 @@ class Sheet:
             row.append(cell)
         self.heads.append(head)
         self.counts.append(count)
+        self.keys.append(key)
 
     @property
     def titles(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""The command line: `horizon run | submit | import | score | status | compare | merge | gate | plan | list | ...`.
+"""The command line: `horizon run | import | score | status | compare | board | share | gate | plan | list | ...`.
 
 Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
 error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
@@ -16,14 +16,16 @@ import traceback
 import typer
 
 from harness import escaping
-from harness.cli import calibrate, campaign, foreign, gate, make, plan, show, status, submit
+from harness.cli import calibrate, campaign, foreign, gate, make, plan, publish, show, status, submit
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
 
-__all__ = ["app", "calibrate", "campaign", "foreign", "gate", "main", "make", "plan", "show", "status", "submit"]
+__all__ = [
+    "app", "calibrate", "campaign", "foreign", "gate", "main", "make", "plan", "publish", "show", "status", "submit",
+]  # fmt: skip
 
 
 def main() -> None:

@@ -42,7 +42,7 @@ def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths, show
             for key in ((row.arm, row.other), (row.other, row.arm)):
                 compared[key] += 1
         counted = pairs[["suite", "scenario", "metric"]].drop_duplicates()
-        sheet = Sheet(f"pairwise wins, {table}", [])
+        sheet = Sheet(f"pairwise wins, {table}", [], table=table)
         sheet.add("strategy", [f"{number} {arm}" for number, arm in enumerate(arms, 1)])
         for number, other in enumerate(arms, 1):
             cells = ["·" if arm == other else str(wins[arm, other]) if compared[arm, other] else "" for arm in arms]
