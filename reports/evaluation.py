@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from reports.arms import Entrant, entrants
-from reports.columns import Shown, shown_of
 from reports.pool import Snapshot, opened, united
-from reports.quality import Lengths
+from reports.sheets.columns import Shown, shown_of
+from reports.sheets.quality import Lengths
 from reports.statistics.comparison import Comparison, compared, whole_lengths
 from reports.tables import scores, tidy
 

@@ -12,7 +12,7 @@ import pandas as pd
 from harness.store.manifest import IMPORTED, has_known_world
 from harness.store.store import Store
 from reports.arms import Entrant, cells_of, knobs_text
-from reports.columns import Shown
+from reports.sheets.columns import Shown
 from reports.statistics.comparison import MOST, Comparison
 
 TOLD = 6

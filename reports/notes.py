@@ -10,7 +10,7 @@ from harness.provenance.staleness import Today, summary
 from harness.store.manifest import IMPORTED
 from harness.store.store import Store
 from reports.arms import Entrant, cells_of, knobs_text
-from reports.sheet import Sheet
+from reports.sheets.sheet import Sheet
 from reports.statistics.comparison import Comparison
 from reports.tables import suite_named
 

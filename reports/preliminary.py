@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from reports.evaluation import evaluate
-from reports.quality import sheets
-from reports.sheet import Sheet
+from reports.sheets.quality import sheets
+from reports.sheets.sheet import Sheet
 
 
 @np.errstate(over="ignore", invalid="ignore")  # Numbers near the largest float have no finite mean or spread.

@@ -20,16 +20,16 @@ from harness.files import own, write_open, write_text
 from harness.store.manifest import has_known_world
 from harness.store.store import MANIFEST, Store
 from reports.arms import Entrant, cohorts_of
-from reports.columns import Shown
-from reports.cost import cost_sheets
 from reports.evaluation import evaluate
 from reports.legend import Legend, legend_of
 from reports.notes import HANDICAPPED, STALE, handicapped_arms, mark, stale_arms
 from reports.page.page import Told, page
 from reports.plots.all import draw_all
 from reports.pool import Snapshot
-from reports.quality import differences, paper_sheets, sheets, suite_sheets
-from reports.sheet import Sheet
+from reports.sheets.columns import Shown
+from reports.sheets.cost import cost_sheets
+from reports.sheets.quality import differences, paper_sheets, sheets, suite_sheets
+from reports.sheets.sheet import Sheet
 from reports.statistics.comparison import Comparison
 from reports.statistics.ranking import matrices
 from reports.tables import troubles

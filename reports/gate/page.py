@@ -14,9 +14,9 @@ import numpy as np
 from harness.escaping import markdown as plain
 from harness.escaping import markdown_row, xml
 from harness.files import write_text
-from reports.cost import in_bytes
 from reports.gate.verdicts import EXIT, Finding, Verdict
-from reports.sheet import Sheet
+from reports.sheets.cost import in_bytes
+from reports.sheets.sheet import Sheet
 
 SIGNS = {
     "pass": "✓", "improved": "▲", "no_baseline": "+", "inconclusive": "?", "mismatch": "≠", "infra_error": "!",

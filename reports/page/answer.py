@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from reports.arms import Entrant
-from reports.columns import Placed, Shown
 from reports.page.grids import BEST, TIED, ranked
+from reports.sheets.columns import Placed, Shown
 from reports.statistics.comparison import Comparison
 from reports.tables import suite_named
 

@@ -12,13 +12,13 @@ from harness.campaign.campaign import PUBLISHED
 from harness.store.store import Stored
 from harness.suite import Chart
 from reports.arms import Entrant, table_names
-from reports.columns import Shown
 from reports.page import cost_charts
 from reports.page.values import short
 from reports.plots.curves import Curves, curves_of
 from reports.plots.drift import common_rows
 from reports.plots.interactive import SHOWN
 from reports.plots.panels import entered
+from reports.sheets.columns import Shown
 from reports.statistics.bounded import wilson
 from reports.tables import suite_named
 

@@ -10,11 +10,11 @@ import pandas as pd
 
 from harness.suite import Chart
 from reports.arms import Entrant, table_names
-from reports.columns import Placed
-from reports.cost import speeds
 from reports.page.answer import first_table
 from reports.page.values import short
 from reports.plots.panels import entered
+from reports.sheets.columns import Placed
+from reports.sheets.cost import speeds
 from reports.statistics.bounded import Scale, bounded_interval
 
 SHARES = np.linspace(0.005, 0.995, 100)

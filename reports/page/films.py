@@ -13,8 +13,8 @@ from harness.files import copy as copy_file
 from harness.films.small import NAME
 from harness.store.store import Stored
 from reports.arms import cells_of
-from reports.columns import Shown
 from reports.pool import Snapshot
+from reports.sheets.columns import Shown
 
 INLINE = 2_000_000
 """Bytes of small films inside of a page."""

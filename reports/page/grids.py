@@ -11,7 +11,7 @@ import pandas as pd
 
 from harness.suite import Metric
 from reports.page.values import short
-from reports.sheet import Key, Sheet
+from reports.sheets.sheet import Key, Sheet
 from reports.statistics.comparison import Comparison
 from reports.tables import suite_named
 

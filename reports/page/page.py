@@ -24,7 +24,7 @@ from reports.page.grids import Grid, grids
 from reports.page.look import look
 from reports.page.rollouts import rollouts
 from reports.page.values import script
-from reports.sheet import Sheet
+from reports.sheets.sheet import Sheet
 
 ASSETS = Path(__file__).parent.parent / "html"
 

@@ -15,11 +15,11 @@ from harness.store.manifest import seeds_of
 from harness.store.store import RECORD, Stored
 from harness.suite import Row
 from reports.arms import Entrant, cells_of, knobs_text
-from reports.columns import Shown
 from reports.page.charts import bounds_of
 from reports.page.values import short
 from reports.plots.interactive import SHOWN
 from reports.pool import Snapshot
+from reports.sheets.columns import Shown
 
 MOST = 64
 """Most rollouts of a scenario that the page has of each arm; records.parquet has all."""

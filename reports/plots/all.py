@@ -10,13 +10,13 @@ import pandas as pd
 
 from harness.store.store import Store, Stored
 from reports.arms import Entrant
-from reports.columns import Placed, Shown
-from reports.cost import speeds
 from reports.plots import cost as cost_plots
 from reports.plots import drift as drift_plots
 from reports.plots import interactive as interactive_plots
 from reports.plots import precision as precision_plots
 from reports.plots.panels import Cast, cast
+from reports.sheets.columns import Placed, Shown
+from reports.sheets.cost import speeds
 from reports.statistics.comparison import Comparison
 
 

@@ -22,7 +22,7 @@ from reports.page.answer import answer, deciding, first_table
 from reports.page.grids import Cell, Grid, Head, ranked, sentence
 from reports.page.page import asset, templates
 from reports.report import render
-from reports.sheet import Key, Sheet, number
+from reports.sheets.sheet import Key, Sheet, number
 from reports.statistics.comparison import marked
 from reports.tables import suite_named
 

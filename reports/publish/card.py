@@ -10,7 +10,7 @@ from reports.evaluation import Evaluation
 from reports.legend import Legend
 from reports.notes import handicapped_arms
 from reports.page.answer import answer
-from reports.sheet import Sheet
+from reports.sheets.sheet import Sheet
 
 MANY = 4
 """Most tables on a card; the report has all."""

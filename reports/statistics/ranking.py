@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.arms import Entrant, table_names
-from reports.columns import Shown
-from reports.quality import Lengths
-from reports.sheet import Sheet
+from reports.sheets.columns import Shown
+from reports.sheets.quality import Lengths
+from reports.sheets.sheet import Sheet
 from reports.statistics.comparison import Comparison
 
 MOST = 16

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.report import render
-from reports.sheet import Sheet
+from reports.sheets.sheet import Sheet
 
 COLUMNS = (
     ("as published", "cache (kB)", "cache (kB)"),

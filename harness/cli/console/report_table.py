@@ -10,7 +10,7 @@ from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from harness.cli.console.sheet import Sheet as Shown
-    from reports.sheet import Sheet
+    from reports.sheets.sheet import Sheet
 
 WIDE = 28
 """Most characters of an arm's name in one line of a table."""

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from reports.arms import Entrant
-from reports.columns import Placed, Shown, scores_in
-from reports.sheet import Key, Sheet, Spell, column, number
+from reports.sheets.columns import Placed, Shown, scores_in
+from reports.sheets.sheet import Key, Sheet, Spell, column, number
 from reports.statistics.comparison import Comparison
 
 

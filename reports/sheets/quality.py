@@ -10,9 +10,9 @@ import pandas as pd
 
 from harness.campaign.campaign import PUBLISHED
 from reports.arms import Entrant, table_names
-from reports.columns import Placed, Shown
 from reports.notes import cached, notes, with_budget
-from reports.sheet import Key, Sheet, column, number
+from reports.sheets.columns import Placed, Shown
+from reports.sheets.sheet import Key, Sheet, column, number
 from reports.statistics.baseline import named
 from reports.statistics.comparison import Comparison
 
