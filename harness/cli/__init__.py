@@ -16,10 +16,11 @@ import traceback
 import typer
 
 from harness import escaping
-from harness.cli import calibrate, campaign, foreign, gate, make, plan, publish, show, status, submit
+from harness.cli import calibrate, foreign, gate, make, plan, publish, show
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
+from harness.cli.runs import campaign, status, submit
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
 

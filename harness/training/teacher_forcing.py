@@ -22,7 +22,7 @@ from harness.backbone.wan import CausalWan
 from harness.memory import At
 from harness.registry import strategy
 from harness.rollout.passes import Passes
-from harness.training.arranged import Arranged, Arrangement, unturned
+from harness.training.contexts.arranged import Arranged, Arrangement, unturned
 
 
 def spelled_out(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
-from harness.training.arranged import Arrangement, Draw
-from harness.training.arrangements import arrange
 from harness.training.clips import Clips, Source
-from harness.training.remembered import DrawStrategy, flow_behind
+from harness.training.contexts.arranged import Arrangement, Draw
+from harness.training.contexts.arrangements import arrange
+from harness.training.contexts.remembered import DrawStrategy, flow_behind
 from harness.training.schedule import Exercise, Stage
 from harness.training.teacher_forcing import Teacher
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from harness.backbone.presets import Backbone
 from harness.memory import At
 from harness.rollout.passes import Passes
-from harness.training.arranged import Draw
+from harness.training.contexts.arranged import Draw
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.trainer import FlowLearner, forced_flow

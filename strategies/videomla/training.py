@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from harness.backbone.layout import LaidOut, room
 from harness.backbone.presets import Backbone
 from harness.backbone.rope import Rope
-from harness.training.arranged import Draw
+from harness.training.contexts.arranged import Draw
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.teacher_forcing import Forced, Teacher

@@ -7,7 +7,7 @@ import pytest
 
 from harness import cli
 from harness.campaign.status import status
-from harness.cli import status as shown
+from harness.cli.runs import status as shown
 from harness.store.store import Store
 from tests import toy
 

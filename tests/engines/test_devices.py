@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from harness.campaign.campaign import make_campaign
-from harness.cli.engines import Crew
+from harness.cli.runs.engines import Crew
 from harness.engines.sharing import devices
 from harness.engines.sharing.devices import Place, given_threads, key, places, visible
 from harness.errors import CampaignError

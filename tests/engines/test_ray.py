@@ -30,7 +30,7 @@ def test_without_ray_the_engine_says_what_to_install(monkeypatch):
 
 
 def test_ray_is_imported_only_if_asked_for():
-    code = "import sys, harness.cli, harness.cli.engines, harness.engines.ray.driver; print('ray' in sys.modules)"
+    code = "import sys, harness.cli, harness.cli.runs.engines, harness.engines.ray.driver; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
     assert done.stdout.strip() == "False"
 

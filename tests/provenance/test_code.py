@@ -84,7 +84,7 @@ EDITS = {
     "harness.engines.isolated": cells(suites=("fps",)),
     "harness.pocket.world": cells(backbones=("pocket",)),
     "harness.backbone.published.vae": cells(backbones=("self-forcing",)),
-    "harness.cli.campaign": set(),
+    "harness.cli.runs.campaign": set(),
     "harness.store.store": set(),
     "harness.errors": set(),
     "suites.viewers.perceptual.similarity": set(),

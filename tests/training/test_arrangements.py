@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from harness.training.arrangements import Policy, arrange, draw_policy
+from harness.training.contexts.arrangements import Policy, arrange, draw_policy
 
 CHUNK, TOKENS, HEADS, SLOTS, CHUNKS = 3, 4, (4, 8), 9, 6
 HEARD = torch.tensor([[0, 0, 1, 1, 1, 2]])

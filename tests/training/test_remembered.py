@@ -12,7 +12,7 @@ from harness.pocket.recipe import Trainer
 from harness.pocket.training.clips import clips
 from harness.pocket.training.memories import DRAWN
 from harness.pocket.world import film, script
-from harness.training.remembered import flow_behind
+from harness.training.contexts.remembered import flow_behind
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.teacher_forcing import Teacher
 from harness.training.trainer import replace

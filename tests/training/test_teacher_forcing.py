@@ -9,7 +9,7 @@ from harness.backbone.sampler import Sampler, to_noisy
 from harness.backbone.wan import WanConfig
 from harness.memory import At, MemorySpec
 from harness.rollout.passes import Passes
-from harness.training.arrangements import Policy, arrange
+from harness.training.contexts.arrangements import Policy, arrange
 from harness.training.teacher_forcing import LED, Teacher, spelled_out
 
 CONFIG = WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=3, text_dim=7, text_len=5, freq_dim=16)

@@ -25,7 +25,7 @@ from harness.training.clips import Clips
 from harness.training.teacher_forcing import LED, attending, spelled_out
 
 if TYPE_CHECKING:
-    from harness.training.arranged import Draw
+    from harness.training.contexts.arranged import Draw
 
 ALIKE = 0.15
 """Squared difference of a slot's values to those of a past frame, in units of that frame's own difference to the mean

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from harness.training.arranged import Arrangement
+from harness.training.contexts.arranged import Arrangement
 
 Random = np.random.Generator
 WHOLE = 0.6

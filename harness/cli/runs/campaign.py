@@ -133,8 +133,8 @@ def run(
     """Run or resume a campaign: strategies under suites, cell by cell. It can be killed at any moment and resumed."""
     from harness.campaign.expansion import absent, cells, manifest
     from harness.campaign.preflight import warnings
-    from harness.cli.dry_run import list_cells, plan_campaign, plan_in_words
-    from harness.cli.engines import Crew, run_cells
+    from harness.cli.runs.dry_run import list_cells, plan_campaign, plan_in_words
+    from harness.cli.runs.engines import Crew, run_cells
     from harness.engines.inline import survey
     from harness.engines.sharing.agreement import check_code
     from harness.store.abilities import abilities
