@@ -11,18 +11,13 @@ from harness import registry
 from harness.measure.counting import counted, sketched, weighed
 from harness.plan.planning import _chunk
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
+from tests.lanes import pushed
 
 PUSHED = ("attention_sink", "echo_infinity", "videomla")
 """Strategies that a push counts: a plain one, one whose memory computes, one with layers of its own."""
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if name in PUSHED else pytest.mark.nightly)
-        for name in sorted(registry.found("strategies"))
-    ],
-)
+@pytest.mark.parametrize("name", pushed(sorted(registry.found("strategies")), *PUSHED))
 def test_operations_are_those_of_torchs_counter(name):
     """In a chunk of every strategy, on meta: a CPU's attention kernel is not in torch's table."""
     with torch.device("meta"):

@@ -16,6 +16,7 @@ from harness.memory import At, Entries, Layout, MemorySpec, Strategy
 from harness.memory.scored import Scored, ScoredMemory, Tokens, choose, take, tokens
 from harness.registry import strategy
 from strategies.videomla.layout import LatentLayout
+from tests.lanes import pushed
 
 HEADS, CHANNELS, GRID = 2, 6, (2, 2)
 SIZE = GRID[0] * GRID[1]
@@ -213,7 +214,7 @@ def full_size(dtype: torch.dtype, frames: int, asked: int) -> Tokens:
     return Tokens(layout, each, at, empty(1, asked * size, 12, 128), asking)
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=str)
+@pytest.mark.parametrize("dtype", pushed([torch.bfloat16, torch.float32], torch.bfloat16), ids=str)
 def test_scores_at_full_size_take_little_memory(dtype: torch.dtype) -> None:
     seen = full_size(dtype, 21, 6)
     with weighed() as count:

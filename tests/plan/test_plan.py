@@ -15,6 +15,7 @@ from harness.plan.device import DEVICES, Device, here
 from harness.plan.planning import _chunk, plan
 from harness.pocket.preset import pocket
 from harness.rollout import passes, rollout
+from tests.lanes import pushed
 from tests.toy import backbone as toy
 
 WAN = wan_1_3b("meta")
@@ -77,7 +78,13 @@ def test_the_work_of_a_memory_whose_size_repeats_is_that_of_its_mean_chunk():
     assert swings == pytest.approx(sum(windows) / 2, rel=1e-6)
 
 
-@pytest.mark.parametrize("name", sorted(registry.found("strategies")))
+@pytest.mark.parametrize(
+    "name",
+    pushed(
+        sorted(registry.found("strategies")),
+        *("full", "attention_sink", "deep_forcing", "forcing_kv", "quantized", "videomla"),
+    ),
+)
 def test_planned_contexts_are_the_allocated_ones(name, monkeypatch):
     """And what is held is checked by `verify`, to the byte."""
     allocated = []

@@ -21,6 +21,7 @@ from strategies.echo_forcing.compression import Calibration, Scoring
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.scenes import idf, recall_frame, recall_jump, similar, telling, words
 from tests.cases import cases
+from tests.lanes import pushed
 from tests.oracle import echo_forcing as oracle
 
 CASES = cases(25)
@@ -167,11 +168,7 @@ KNOBS = [
 ]
 
 
-# The first is what `verify` runs at the defaults; a push has two of the others.
-NIGHTLY = [pytest.param(text, marks=pytest.mark.nightly) for text in (KNOBS[0], *KNOBS[3:])]
-
-
-@pytest.mark.parametrize("text", [*KNOBS[1:3], *NIGHTLY])
+@pytest.mark.parametrize("text", pushed(KNOBS, *KNOBS[1:3]))
 def test_every_knob_keeps_what_a_memory_owes(text: str) -> None:
     broken = [finding for finding in verify(parse_strategy(text)[1]) if finding.state == "fail"]
     assert not broken

@@ -225,6 +225,7 @@ def test_the_sample_of_query_rows_is_the_same_in_every_video() -> None:
     assert all(len(rows) == 4 and rows.min() >= 0 and rows.max() < 12 for rows in drawn[0])
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", ["dummy_forcing", "forcing_kv"])
 def test_plans_at_wan_size(name: str) -> None:
     """Less work and fewer bytes than a window of 12, and no more for a longer video."""

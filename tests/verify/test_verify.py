@@ -27,6 +27,7 @@ from harness.verify import byte_invariants, invariants
 from harness.verify import run as machine
 from harness.verify.bench import Workbench
 from harness.verify.run import CHECKS, Finding, verify
+from tests.lanes import pushed
 
 LONG = 10
 CHUNKS = 5  # of a rollout of a broken memory: one to fill its window, then four
@@ -100,6 +101,20 @@ MODES = {
     "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4": NOT_FULL,
 }
 """The invariants that do not apply; to the other strategies, with their default knobs, all of them do."""
+PUSHED = (
+    "attention_sink.window=9,positions=absolute,on_switch=recache",
+    "attention_sink.window=9,pinned_at=6,on_switch=flush",
+    "deep_forcing.compression=false,sink=14",
+    "memrope.window=9,pooling=adaptive,accumulator=cache",
+    "sliding_window.window=3",
+    "longlive_rag.sink=3,memory=3,exclude=1,on_switch=recache",
+    "memflow.window=9,sink=1,bank=2,on_switch=zero_sink",
+    "dummy_forcing.start=2,context=3,sink=2,rows=sampled",
+    "forcing_kv.on_switch=keep,patches=2,start=3",
+    "quantized.policy=memrope,store=int4,exact_sink=true,exact_recent=true",
+    "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4",
+)
+"""Those that a push verifies."""
 
 
 @pytest.mark.parametrize("name", sorted(found("strategies")))
@@ -108,7 +123,7 @@ def test_registered_strategy_keeps_every_invariant(name: str) -> None:
 
 
 @pytest.mark.usefixtures("quick")
-@pytest.mark.parametrize("text", MODES)
+@pytest.mark.parametrize("text", pushed(MODES, *PUSHED))
 def test_mode_keeps_every_invariant(text: str) -> None:
     assert_sound(parse_strategy(text)[1], MODES[text])
 

@@ -27,6 +27,7 @@ from suites.latency import Latency
 from suites.vram import Vram
 from tests import published
 from tests.heads import prepared
+from tests.lanes import pushed
 
 pytestmark = pytest.mark.usefixtures("own_cache")
 STRATEGIES = list(registry.found("strategies"))
@@ -103,7 +104,7 @@ def test_chunks_that_no_published_model_has_are_refused(name: str) -> None:
     assert registry.backbone(name, device="meta", chunk=1).chunk == 1
 
 
-@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("name", pushed(STRATEGIES, "attention_sink", "deep_forcing", "videomla"))
 def test_what_a_frame_costs_is_planned_for_every_strategy(weights: Path, name: str) -> None:
     strategy, plans = registry.strategy(name), []
     for chunk in (1, 3):
