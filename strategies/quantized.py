@@ -31,18 +31,17 @@ from harness.memory import (
     MemorySpec,
     PromptSwitch,
     Strategy,
-    Weights,
 )
 from harness.memory.budget import META, fitted, readable
 from harness.memory.packed import Packing, Store, check_packing, packed, restored
-from harness.memory.proxy import Watched
+from harness.memory.proxy import Watched, Wrapping
 
 if TYPE_CHECKING:
-    from harness.backbone.presets import Backbone
+    pass
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantized(Strategy):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class Quantized(Wrapping):
     """Another strategy whose frames are kept in 8 or 4 bits with scales.
 
     policy: which frames are kept: another strategy, or as text NAME or NAME.KNOB=VALUE; several knobs in brackets on
@@ -71,74 +70,34 @@ class Quantized(Strategy):
             name = registry.name_of(self.policy)
             raise KnobError(f"quantized: policy {name} holds frames by head, all packed alike; leave exact_recent out")
 
-    def __repr__(self) -> str:
-        """Return the recorded form, with the policy as text; saved states are found by it."""
-        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.knobs().items())})"
+    @property
+    def wrapped(self) -> Strategy:
+        return self.policy
 
     def parts(self) -> dict[str, Strategy]:
         return {"policy": self.policy}
-
-    @property
-    def reads_query(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.policy.reads_query
-
-    @property
-    def by_heads(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.policy.by_heads
-
-    @property
-    def reads_commit_query(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.policy.reads_commit_query
-
-    @property
-    def footprint_is_most(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.policy.footprint_is_most
-
-    @property
-    def switch_note(self) -> str:
-        return self.policy.switch_note
-
-    @property
-    def bounded(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.policy.bounded
 
     @property
     def starts_as_full(self) -> bool:
         """False: it attends to packed frames."""
         return False
 
-    @property
-    def kept_sink(self) -> int:
-        return self.policy.kept_sink
-
     def cached(self, spec: MemorySpec) -> MemorySpec:
-        return replace(self.policy.cached(spec), store=self.store)
+        return replace(super().cached(spec), store=self.store)
 
     def open(self, spec: MemorySpec) -> Memory:
-        inner = self.policy.open(self.cached(spec))
+        inner = super().open(spec)
         sink = self.policy.kept_sink if self.exact_sink else 0
         return _Packing(self.cached(spec), inner, sink=sink, recent=self.exact_recent)
 
     def footprint(self, spec: MemorySpec, frames: int) -> int:
-        return self.policy.footprint(self.cached(spec), frames) + self.exact_bytes(spec, frames)
+        return super().footprint(spec, frames) + self.exact_bytes(spec, frames)
 
     def exact_bytes(self, spec: MemorySpec, frames: int) -> int:
         """Return the bytes beyond the policy's own, after so many committed frames: those of frames that stay exact."""
         frame, short = (each.bytes(spec.frame_tokens) for each in (self.policy.cached(spec), self.cached(spec)))
         sink = min(frames, self.policy.kept_sink) * (frame - short) if self.exact_sink else 0
         return sink + self.exact_recent * min(frames, spec.chunk) * frame
-
-    def period(self, spec: MemorySpec) -> int:
-        return self.policy.period(self.cached(spec))
-
-    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
-        return self.policy.archive_bytes(self.cached(spec), frames)
-
-    def scene_bytes(self, spec: MemorySpec) -> int:
-        return self.policy.scene_bytes(self.cached(spec))
-
-    def position_limit(self, spec: MemorySpec) -> int | None:
-        return self.policy.position_limit(self.cached(spec))
 
     def at_budget(self, spec: MemorySpec, budget: int) -> Quantized:
         """Return the policy at these bytes, which hold more frames in fewer bits; what stays exact counts in full."""
@@ -155,12 +114,6 @@ class Quantized(Strategy):
 
     def resized(self, spec: MemorySpec, frames: int) -> Quantized:
         return replace(self, policy=self.policy.resized(self.cached(spec), frames))
-
-    def adapt(self, backbone: Backbone) -> Backbone:
-        return self.policy.adapt(backbone)
-
-    def weights(self, backbone: Backbone) -> Weights | None:
-        return self.policy.weights(backbone)
 
 
 class _Packing(Watched):

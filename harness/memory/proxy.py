@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -73,7 +74,83 @@ class Watched(Memory):
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
-class WatchedStrategy(Strategy):
+class Wrapping(Strategy):
+    """A strategy around another one: what it does not say itself, the other one says.
+
+    Sizes and positions are asked for with the spec in which this strategy keeps frames (`cached`).
+    """
+
+    @property
+    @abstractmethod
+    def wrapped(self) -> Strategy:
+        """The other strategy."""
+
+    def __repr__(self) -> str:
+        """Return the recorded form, with strategies in knobs as text; saved states are found by it."""
+        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.knobs().items())})"
+
+    @property
+    def reads_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.wrapped.reads_query
+
+    @property
+    def by_heads(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.wrapped.by_heads
+
+    @property
+    def reads_commit_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.wrapped.reads_commit_query
+
+    @property
+    def footprint_is_most(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.wrapped.footprint_is_most
+
+    @property
+    def bounded(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
+        return self.wrapped.bounded
+
+    @property
+    def starts_as_full(self) -> bool:
+        return self.wrapped.starts_as_full
+
+    @property
+    def switch_note(self) -> str:
+        return self.wrapped.switch_note
+
+    @property
+    def kept_sink(self) -> int:
+        return self.wrapped.kept_sink
+
+    def adapt(self, backbone: Backbone) -> Backbone:
+        return self.wrapped.adapt(backbone)
+
+    def weights(self, backbone: Backbone) -> Weights | None:
+        return self.wrapped.weights(backbone)
+
+    def cached(self, spec: MemorySpec) -> MemorySpec:
+        return self.wrapped.cached(spec)
+
+    def open(self, spec: MemorySpec) -> Memory:
+        return self.wrapped.open(self.cached(spec))
+
+    def footprint(self, spec: MemorySpec, frames: int) -> int:
+        return self.wrapped.footprint(self.cached(spec), frames)
+
+    def period(self, spec: MemorySpec) -> int:
+        return self.wrapped.period(self.cached(spec))
+
+    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
+        return self.wrapped.archive_bytes(self.cached(spec), frames)
+
+    def scene_bytes(self, spec: MemorySpec) -> int:
+        return self.wrapped.scene_bytes(self.cached(spec))
+
+    def position_limit(self, spec: MemorySpec) -> int | None:
+        return self.wrapped.position_limit(self.cached(spec))
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
+class WatchedStrategy(Wrapping):
     """A strategy that is what another one is, with an eye on its memories.
 
     Parameters
@@ -94,67 +171,15 @@ class WatchedStrategy(Strategy):
         return repr(self.inner)
 
     @property
+    def wrapped(self) -> Strategy:
+        return self.inner
+
+    @property
     def paper(self) -> str:  # type: ignore[override]  # the other strategy's, not the class's
         return self.inner.paper
 
-    @property
-    def reads_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
-        return self.inner.reads_query
-
-    @property
-    def by_heads(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
-        return self.inner.by_heads
-
-    @property
-    def reads_commit_query(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
-        return self.inner.reads_commit_query
-
-    @property
-    def footprint_is_most(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
-        return self.inner.footprint_is_most
-
-    @property
-    def bounded(self) -> bool:  # type: ignore[override]  # the other strategy's, not the class's
-        return self.inner.bounded
-
-    @property
-    def starts_as_full(self) -> bool:
-        return self.inner.starts_as_full
-
-    def adapt(self, backbone: Backbone) -> Backbone:
-        return self.inner.adapt(backbone)
-
-    def weights(self, backbone: Backbone) -> Weights | None:
-        return self.inner.weights(backbone)
-
     def open(self, spec: MemorySpec) -> Memory:
-        return self.watch(self.inner.open(spec))
-
-    def footprint(self, spec: MemorySpec, frames: int) -> int:
-        return self.inner.footprint(spec, frames)
-
-    def period(self, spec: MemorySpec) -> int:
-        return self.inner.period(spec)
-
-    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
-        return self.inner.archive_bytes(spec, frames)
-
-    def scene_bytes(self, spec: MemorySpec) -> int:
-        return self.inner.scene_bytes(spec)
-
-    def position_limit(self, spec: MemorySpec) -> int | None:
-        return self.inner.position_limit(spec)
-
-    @property
-    def switch_note(self) -> str:
-        return self.inner.switch_note
-
-    @property
-    def kept_sink(self) -> int:
-        return self.inner.kept_sink
-
-    def cached(self, spec: MemorySpec) -> MemorySpec:
-        return self.inner.cached(spec)
+        return self.watch(super().open(spec))
 
     def parts(self) -> Mapping[str, Strategy]:
         return self.inner.parts()

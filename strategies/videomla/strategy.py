@@ -20,6 +20,7 @@ from harness.backbone.wan import CausalWan
 from harness.errors import KnobError
 from harness.memory import Memory, MemorySpec, Strategy, Weights
 from harness.memory.budget import META
+from harness.memory.proxy import Wrapping
 from harness.training.weights import Purpose, Trained, read, shipped
 from strategies.videomla.attention import Evaluation, LatentAttention, Sizes
 from strategies.videomla.initial import RECIPE, UNTRAINED, fill
@@ -31,8 +32,8 @@ WEIGHTS = Path(__file__).parent / "weights"
 _adapted: Kept[CausalWan] = Kept()
 
 
-@dataclass(frozen=True, kw_only=True)
-class VideoMLA(Strategy):
+@dataclass(frozen=True, kw_only=True, repr=False)
+class VideoMLA(Wrapping):
     """A low-rank latent cache, under the paper's sink and window or any other token policy.
 
     policy: which frames of the cache are kept: another strategy, or as text NAME or NAME.KNOB=VALUE; several knobs in
@@ -75,10 +76,6 @@ class VideoMLA(Strategy):
             raise KnobError(f"videomla: policy {name} has no knob window; leave window out")
         _ = self.kept  # Raises now, not at `open`, for a window that the policy does not allow.
 
-    def __repr__(self) -> str:
-        """Return the recorded form, with the policy as text; saved states are found by it."""
-        return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in self.knobs().items())})"
-
     @cached_property
     def kept(self) -> Strategy:
         """The policy with its window."""
@@ -87,44 +84,17 @@ class VideoMLA(Strategy):
         changed: dict[str, Any] = {"window": self.window}
         return replace(self.policy, **changed)
 
+    @property
+    def wrapped(self) -> Strategy:
+        return self.kept
+
     def parts(self) -> dict[str, Strategy]:
         return {"policy": self.kept}
-
-    @property
-    def reads_query(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.kept.reads_query
-
-    @property
-    def bounded(self) -> bool:  # type: ignore[override]  # the policy's, not the class's
-        return self.kept.bounded
-
-    @property
-    def starts_as_full(self) -> bool:
-        return self.kept.starts_as_full
 
     def open(self, spec: MemorySpec) -> Memory:
         if not isinstance(spec.layout, LatentLayout):
             raise KnobError("videomla: the memory was opened for a dense backbone; take the spec of adapt(backbone)")
-        return self.kept.open(spec)
-
-    def footprint(self, spec: MemorySpec, frames: int) -> int:
-        return self.kept.footprint(spec, frames)
-
-    def period(self, spec: MemorySpec) -> int:
-        return self.kept.period(spec)
-
-    def archive_bytes(self, spec: MemorySpec, frames: int) -> int:
-        return self.kept.archive_bytes(spec, frames)
-
-    def scene_bytes(self, spec: MemorySpec) -> int:
-        return self.kept.scene_bytes(spec)
-
-    @property
-    def kept_sink(self) -> int:
-        return self.kept.kept_sink
-
-    def position_limit(self, spec: MemorySpec) -> int | None:
-        return self.kept.position_limit(spec)
+        return super().open(spec)
 
     def at_budget(self, spec: MemorySpec, budget: int) -> VideoMLA:
         """Return the policy at these bytes; the latents keep the width that they were trained with."""

@@ -99,7 +99,8 @@ def test_causal_forcing_s_long_videos_are_read_in_place_of_its_short_ones(own):
 def test_what_a_model_was_published_with_can_be_opened():
     for each in BY_NAME.values():
         _, strategy = registry.parse_strategy(each.recommended)
-        strategy.open(registry.backbone(each.name, device="meta").memory_spec())
+        memory = strategy.open(registry.backbone(each.name, device="meta").memory_spec())
+        assert memory.capacity == strategy.knobs()["window"] - 3
 
 
 def test_a_model_that_was_built_on_paper_computes_what_one_built_here_does(weights):
