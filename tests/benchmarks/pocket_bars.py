@@ -1,7 +1,8 @@
 """The bars of a pocket in training, on few rollouts: can it draw what it sees, and is it fair to every memory?
 
 `python -m tests.benchmarks.pocket_bars FOLDER [--stage NAME] [--rows N] [--fairness]` reads the running mean of the
-weights out of a stage's latest checkpoint and prints JSON. Without a folder the shipped weights are measured.
+weights out of a stage's latest checkpoint and prints a line of JSON for each part as it comes. Without a folder the
+shipped weights are measured.
 
 Everything happens inside the trained range of 36 frames. "kept": nothing is said after a true first chunk. "evolve":
 three attributes change at frame 9 and the prompt falls silent at frame 18. "return": another scene at 9, the first one
@@ -12,7 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -87,39 +88,33 @@ def shares(
     return judge(probe, pictures[:, -READ:]).whole == meant, meant >= 0, scripts
 
 
-def ability(backbone: Backbone, probe: Probe, rows: int) -> dict[str, dict[str, float]]:
+def ability(backbone: Backbone, probe: Probe, rows: int) -> Iterator[tuple[str, dict[str, float]]]:
     """Full attention: every attribute's share, changed and unchanged ones apart."""
-    answers = {}
     for scenario in SCENARIOS:
         right, counts, scripts = shares(backbone, probe, "full", scenario, rows)
         if scenario == "evolve":
             new = torch.tensor([[name in scenes[1].saying.said for name in JUDGED] for scenes in scripts])
-            answers["evolve, changed"] = _by_name(right, counts & new)
-            answers["evolve, unchanged"] = _by_name(right, counts & ~new)
+            yield "evolve, changed", _by_name(right, counts & new)
+            yield "evolve, unchanged", _by_name(right, counts & ~new)
         elif scenario in ("smooth", "hardcut"):
             new = torch.tensor([[name in scenes[1].saying.said for name in JUDGED] for scenes in scripts])
-            answers[f"{scenario}, said"] = _by_name(right, counts & new)
+            yield f"{scenario}, said", _by_name(right, counts & new)
         else:
-            answers[scenario] = _by_name(right, counts)
-    return answers
+            yield scenario, _by_name(right, counts)
 
 
 def fairness(
     backbone: Backbone, probe: Probe, rows: int, strategies: Sequence[str], scenarios: Sequence[str]
-) -> dict[str, dict[str, float]]:
-    """The mean over attributes and scenarios of every strategy, divided by that of full attention."""
-    scores: dict[str, dict[str, float]] = {}
+) -> Iterator[tuple[str, dict[str, float]]]:
+    """The mean over attributes of every strategy in each scenario, divided by that of full attention."""
+    whole: dict[str, float] = {}
     for strategy in ("full", *strategies):
         found = {}
         for scenario in scenarios:
             right, counts, _ = shares(backbone, probe, strategy, scenario, rows)
             found[scenario] = float(right[counts].float().mean())
-        scores[strategy] = found
-    whole = scores["full"]
-    return {
-        name: {scenario: round(found[scenario] / whole[scenario], 3) for scenario in scenarios}
-        for name, found in scores.items()
-    }
+        whole = whole or found
+        yield strategy, {scenario: round(found[scenario] / whole[scenario], 3) for scenario in scenarios}
 
 
 def opened(folder: Path, stage: str) -> Backbone:
@@ -152,14 +147,14 @@ def main() -> None:
     backbone = opened(args.folder, args.stage) if args.folder else preset.pocket()
     reader = Probe().requires_grad_(False).eval()
     preset.restore(reader, args.probe or preset.WEIGHTS / "probe.safetensors")
+    found = (
+        fairness(backbone, reader, args.rows, args.strategies, args.scenarios)
+        if args.fairness
+        else ability(backbone, reader, args.rows)
+    )
     with torch.inference_mode():
-        found = (
-            fairness(backbone, reader, args.rows, args.strategies, args.scenarios)
-            if args.fairness
-            else ability(backbone, reader, args.rows)
-        )
-    for name, row in found.items():
-        print(f"{name:32}", json.dumps(row), flush=True)
+        for name, row in found:
+            print(f"{name:32}", json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":
