@@ -20,7 +20,7 @@ from harness.backbone.presets import Backbone
 from harness.provenance.code import is_checkout, source_file
 from harness.provenance.reader import DIGITS
 
-PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
+PACKAGES = ("horizon-bench", "torch", "numpy", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
 """Options of a backbone that name locations and do not affect the numbers."""
 TOLD = ("container", "chunk")

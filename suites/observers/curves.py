@@ -14,7 +14,7 @@ from torch import Tensor
 
 from harness.suite import Margin, Metric, Sample
 from suites.observers.picture_metrics import changes, period, picture_metrics
-from suites.observers.ssim_pairs import SsimOfPairs
+from suites.observers.structural import SsimOfPairs
 
 BEGINNING = 21
 """Latent frames (5 s, Self-Forcing's training length) whose pictures are the reference for all later ones."""

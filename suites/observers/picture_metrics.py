@@ -7,6 +7,7 @@ from torch import Tensor
 
 from harness import registry
 from harness.suite import Metric, PictureMetric
+from suites.observers.structural import structural_similarity
 
 
 class Sharpness(PictureMetric):
@@ -30,19 +31,12 @@ class ColourDistance(PictureMetric):
 
 
 class Ssim(PictureMetric):
-    """Structural similarity (Wang et al. 2004), over windows of 7 pixels."""
+    """Structural similarity (Wang et al. 2004) under a Gaussian window of 11 pixels."""
 
     metric = Metric("1", "higher", "similarity to the true scene drawn where the object is", -1, 1)
 
     def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
-        # Imported here, because it takes a second to load and most processes do not need it.
-        from torchmetrics.functional.image import structural_similarity_index_measure
-
-        flat = structural_similarity_index_measure(
-            pictures.flatten(0, -4), reference.flatten(0, -4), data_range=1.0, kernel_size=7, reduction="none"
-        )
-        assert isinstance(flat, Tensor)
-        return flat.reshape(pictures.shape[:-3])
+        return structural_similarity(pictures, reference)
 
 
 def picture_metrics() -> tuple[dict[str, PictureMetric], dict[str, str]]:

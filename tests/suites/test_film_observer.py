@@ -13,7 +13,7 @@ from harness.suite import Place, Row, Task
 from harness.verify.bench import Workbench
 from suites.observers.film import Camera, edges
 from suites.observers.picture_metrics import Ssim, period
-from suites.observers.ssim_pairs import SsimOfPairs
+from suites.observers.structural import SsimOfPairs
 from tests.rollout.test_sample import frames_in
 
 RATE, HEIGHT, WIDTH = 16.0, 24, 32
