@@ -48,8 +48,7 @@ KINDS: dict[str, tuple[Boundary, ...]] = {
 BACK_TO = {"return-second": 2, "return-second-of-four": 2}
 """The number of the scene to which a scenario returns, where it is not the first."""
 QUICK = {
-    "smooth": (12, 0), "hardcut": (12, 0), "forget": (12, 0), "recall": (12, 8), "return-second": (12, 0),
-    "return-second-of-four": (12, 0), "six": (8, 0),
+    "smooth": (8, 0), "hardcut": (8, 0), "recall": (12, 0), "return-second": (12, 0), "six": (6, 0),
 }  # fmt: skip
 """Rollouts of each scenario with scenes of 21 and of 84 latent frames."""
 GATE = {"recall": (16, 0)}
@@ -122,6 +121,9 @@ class Interactive(Filmed):
             for length, rows in zip((21, 84), counts, strict=True)
             if rows
         ]
+
+    def at_equal_budget(self, task: Task, tier: str) -> bool:
+        return tier != "quick"
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         return true_latents(backbone, task, task.given) if task.given else None

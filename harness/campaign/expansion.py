@@ -157,13 +157,11 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                 f"none of {campaign.prompts} fits suite {suite.name}: drift and vbench_long take prompts of one scene, "
                 "interactive those of several; give --suite, or another file"
             )
-        for row in (row for task in tasks for row in task.rows):
-            if not 0 <= row.seed <= LARGEST_ROLLOUT_SEED:
-                raise CampaignError(
-                    f"suite {suite.name} gives a rollout the seed {row.seed}; allowed: 0 to {LARGEST_ROLLOUT_SEED}"
-                )
+        _check_seeds(suite, tasks)
         for task in tasks:
             for arm, code in zip(chosen, codes[suite.name], strict=True):
+                if arm.tables == (EQUAL,) and not suite.at_equal_budget(task, campaign.tier):
+                    continue
                 for part, skip in _parts(arm, task, backbone):
                     what = {
                         "backbone": backbone.name,
@@ -183,6 +181,14 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     )
     random.Random(first).shuffle(cost)
     return [*quality, *sorted(cost, key=lambda cell: cell.task.rows[0].seed)]
+
+
+def _check_seeds(suite: Suite, tasks: Sequence[Task]) -> None:
+    for row in (row for task in tasks for row in task.rows):
+        if not 0 <= row.seed <= LARGEST_ROLLOUT_SEED:
+            raise CampaignError(
+                f"suite {suite.name} gives a rollout the seed {row.seed}; allowed: 0 to {LARGEST_ROLLOUT_SEED}"
+            )
 
 
 def absent(planned: Sequence[Cell]) -> list[str]:

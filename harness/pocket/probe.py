@@ -21,6 +21,7 @@ SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
 """Attributes that one picture shows; motion and speed take several."""
 OF_OBJECT = ("shape", "colour", "size")
 CROP = 20  # pixels; the largest object takes 16
+SLAB = 64  # pictures that are read together: beyond it a processor's cache no longer holds what is computed of them
 STILL = 1.0  # pixels a frame along an axis below which an object does not move; half of the lower speed
 
 
@@ -96,7 +97,9 @@ class Probe(nn.Module):
     def read(self, pixels: Tensor) -> Reading:
         """Read pictures [..., 3, 32, 32] in 0..1."""
         lead = pixels.shape[:-3]
-        odds, places, presence = self(pixels.flatten(0, -4).to(self.grid))
+        parts = [self(part) for part in pixels.flatten(0, -4).to(self.grid).split(SLAB)]
+        odds = {name: torch.cat([part[0][name] for part in parts]) for name in SEEN}
+        places, presence = torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
         likely = [odds[name].softmax(-1).max(-1) for name in SEEN]
         confidence = torch.stack([each.values for each in likely], -1)
         values = torch.stack([each.indices for each in likely], -1)

@@ -160,6 +160,23 @@ class Suite(ABC):
             In the order in which they run.
         """
 
+    def at_equal_budget(self, task: Task, tier: str) -> bool:
+        """Return whether arms that stand in the table of the equal budget only run a task, too; by default all do.
+
+        Parameters
+        ----------
+        task
+            One of `tasks`.
+        tier
+            The tier that it is of.
+
+        Returns
+        -------
+        bool
+            False where the task belongs to the methods as they are published.
+        """
+        return True
+
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         """Return how a report shows this suite; by default a table with a column for every scenario and score.
 

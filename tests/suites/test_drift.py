@@ -98,7 +98,7 @@ def test_behind_a_curtain_nothing_counts(backbone):
 
 def asked(backbone, scenario, rows=6):
     """A few rollouts of a scenario."""
-    task = next(task for task in suite_named("drift").tasks(backbone, "quick") if task.scenario == scenario)
+    task = next(task for task in suite_named("drift").tasks(backbone, "full") if task.scenario == scenario)
     return replace(task, rows=task.rows[:rows])
 
 
@@ -167,7 +167,11 @@ def test_every_strategy_gets_the_same_tasks_and_no_training_clip(backbone):
         seeds, others = ({row.seed for task in some for row in task.rows} for some in (tasks, other))
         assert not seeds & others
         assert max(seeds | others) < 2**62
-    assert sum(len(task.rows) for task in suite.tasks(backbone, "quick") if task.frames == 240) == 64
+    quick = suite.tasks(backbone, "quick")
+    assert [(task.scenario, len(task.rows), suite.at_equal_budget(task, "quick")) for task in quick] == [
+        ("steady", 6, True), ("steady", 6, True), ("evolve", 12, False), ("occlusion", 12, False),
+    ]  # fmt: skip
+    assert all(suite.at_equal_budget(task, "full") for task in suite.tasks(backbone, "full"))
 
 
 def table(curve, frames=240, metric="unsaid_identity"):

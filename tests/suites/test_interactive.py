@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,8 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def tasks(backbone):
-    return {task.scenario: task for task in Interactive().tasks(backbone, "quick")}
+    found = Interactive().tasks(backbone, "full")
+    return {task.scenario: replace(task, rows=task.rows[:12]) for task in found}
 
 
 def shown(backbone, task, *change):
@@ -147,6 +150,9 @@ def test_tasks_are_as_said(backbone):
     names = ("smooth", "hardcut", "forget", "recall", "return-second", "return-second-of-four", "six")
     assert set(full) == {f"{name}-{length}" for name in names for length in (21, 84)}
     assert set(quick) < set(full)
+    assert [len(task.rows) for task in quick.values()] == [8, 8, 12, 12, 6]
+    assert not any(suite.at_equal_budget(task, "quick") for task in quick.values())
+    assert all(suite.at_equal_budget(task, "full") for task in full.values())
     assert suite.tasks(backbone, "day") == list(full.values())
     assert {len(task.rows) for task in full.values()} == {64}
     six = quick["six-21"]
@@ -157,7 +163,7 @@ def test_tasks_are_as_said(backbone):
     assert six.rows[0].script[4][1] == "back to a thing"
     other = suite.tasks(backbone, "quick", seed=1)
     assert {row.seed for row in other[0].rows}.isdisjoint(row.seed for row in quick["smooth-21"].rows)
-    assert suite.given(backbone, six).shape == (8, 3, 16, 8, 8)
+    assert suite.given(backbone, six).shape == (6, 3, 16, 8, 8)
 
 
 def test_changes_are_changes(backbone):
