@@ -419,10 +419,10 @@ def test_commands_and_options_are_these() -> None:
         "compare": ["folders", "--baseline", "--out", "--serve", "--port", "--json"],
         "board": ["folders", "--out", "--title", "--json"],
         "share": ["folder", "--to", "--license", "--private"],
-        **dict.fromkeys(
-            ("import", "score"),
-            ["films", "--name", "--prompts", "--out", "--suite", "--rate", "--seconds", "--chunk", "--workers"],
-        ),
+        **{
+            name: ["films", "--name", "--prompts", "--out", "--suite", "--rate", "--seconds", "--chunk", "--workers"]
+            for name in ("import", "score")
+        },
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [

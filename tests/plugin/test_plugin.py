@@ -126,8 +126,8 @@ def test_plugin_that_says_what_it_is_at_a_budget_stands_there_and_one_that_does_
     assert arms(tmp_path, "spoken", "silent") == [
         "spoken | as published | None | None",
         f"spoken.room=9 | equal budget | {held(9)} | None",
-        f"silent | as published | {held(9)} | Silent holds {held(6) / 1000:.0f} kB and does not say what it is at other "
-        "bytes; it can, by a method resized or at_budget of its own",
+        f"silent | as published | {held(9)} | Silent holds {held(6) / 1000:.0f} kB and does not say what it is at "
+        "other bytes; it can, by a method resized or at_budget of its own",
     ]
 
 
