@@ -42,7 +42,7 @@ def test_the_invariants_on_the_page_are_those_that_are_run() -> None:
 def test_python_in_the_readme_runs() -> None:
     (code,) = blocks("README.md", "python")
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, encoding="utf-8", check=True)
-    assert done.stdout.splitlines()[-1] == "57 torch.Size([1, 3, 16, 6, 6])"
+    assert done.stdout.splitlines()[-1] == "57 torch.Size([1, 3, 16, 8, 8])"
 
 
 def test_ci_runs_the_command_of_the_readme() -> None:

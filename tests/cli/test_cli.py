@@ -409,14 +409,20 @@ def test_commands_and_options_are_these() -> None:
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
             *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
             *("--address", "--shard", "--equal-budget", "--weights", "--size"),
-            *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
-            *("--gpu", "--measured"),
+            *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--paper"),
+            *("--dry-run", "--gpu", "--measured"),
         ],
         "submit": [
             *("arguments", "--slurm", "--local", "--tasks", "--gpus", "--cpus", "--memory", "--hours", "--partition"),
             *("--account", "--at-once", "--logs", "--dry-run"),
         ],
-        "compare": ["folders", "--baseline", "--out", "--json"],
+        "compare": ["folders", "--baseline", "--out", "--serve", "--port", "--json"],
+        "board": ["folders", "--out", "--title", "--json"],
+        "share": ["folder", "--to", "--license", "--private"],
+        **{
+            name: ["films", "--name", "--prompts", "--out", "--suite", "--rate", "--seconds", "--chunk", "--workers"]
+            for name in ("import", "score")
+        },
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [

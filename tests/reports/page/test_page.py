@@ -95,7 +95,7 @@ def test_films_are_inside_and_each_belongs_to_a_rollout(folder, page):
 
 
 def test_beyond_the_room_films_are_addressed_beside_the_page(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "films", lambda *a: pages_films(*a, inline=20_000))
+    monkeypatch.setattr(pages, "films", lambda *a, **k: pages_films(*a, inline=20_000, **k))
     from reports.page.films import films as pages_films
 
     render(folder, out=tmp_path / "away")
