@@ -40,7 +40,7 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
     return {
         "short": Stage("short", (Phase(1500, mixture(TOKENS, 0.6)),), 5e-3, 2e-3, 0.4, first_lesson=4_000_000),
         "streaming": Stage(
-            "streaming", (Phase(1200, mixture(2 * TOKENS, 0.35)),), 3e-3, 1.2e-3, 0.3, first_lesson=5_000_000
+            "streaming", (Phase(600, mixture(2 * TOKENS, 0.35)),), 3e-3, 1.2e-3, 0.3, first_lesson=5_000_000
         ),
     }
 
