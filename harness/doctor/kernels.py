@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
@@ -57,7 +58,7 @@ def _compiled(device: torch.device) -> None:
 
 
 WORKS: Mapping[str, Work] = {
-    **{name: lambda device, backend=backend: _attend(backend, device) for name, backend in BACKENDS.items()},
+    **{name: partial(_attend, backend) for name, backend in BACKENDS.items()},
     "flash-attn": _flash_attn,
     "bfloat16": _bfloat16,
     "fp8": _fp8,
