@@ -1,9 +1,9 @@
-"""A CUDA device without a GPU: its tensors have shapes, types and a device, and no contents; those of the host are real.
+"""A CUDA device without a GPU: its tensors have shapes, types and a device, and no contents; the host's are real.
 
-Torch's `FakeTensorMode` computes the shapes and refuses operations on tensors of two devices. `Host` beside it plays the
-host: it computes what is on the CPU, answers reads of the device with zeros, and refuses a wait for the device where
-there must be none. A torch that is built without CUDA lacks one thing only, the guard that remembers the present device;
-a guard that does nothing is compiled for it, which takes seconds.
+Torch's `FakeTensorMode` computes the shapes and refuses operations on tensors of two devices. `Host` beside it plays
+the host: it computes what is on the CPU, answers reads of the device, and refuses a wait for the device where there
+must be none. A torch that is built without CUDA lacks one thing only, the guard that remembers the present device; a
+guard that does nothing is compiled for it, which takes seconds.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
@@ -31,7 +32,6 @@ from torch.utils._pytree import tree_leaves, tree_map
 from harness.rollout.passes import Passes
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("harness/", "strategies/", "suites/", "reports/")
 BYTES = 80 * 10**9
 """Bytes of the pretended device."""
 GUARD = """
@@ -80,6 +80,7 @@ class Host(TorchDispatchMode):
         target = torch.device(kwargs.get("device") or "cpu")
         if func in PINNED:
             return args[0] if func is PINNED[0] else False
+        kwargs.pop("pin_memory", None)
         if not on_device and target.type != "cuda":
             with unset_fake_temporarily():
                 return func(*args, **kwargs)
@@ -114,7 +115,8 @@ class Host(TorchDispatchMode):
         if func is aten.equal.default:
             return True
         dtype = args[0].dtype
-        return False if dtype == torch.bool else 0.0 if dtype.is_floating_point else 0
+        # True is what checks for finite numbers hope for.
+        return True if dtype == torch.bool else 0.0 if dtype.is_floating_point else 0
 
     def _wait(self, what: str, freely: object) -> None:
         if freely:
@@ -139,17 +141,14 @@ class Host(TorchDispatchMode):
 
 
 def _line() -> str:
-    """The innermost line of the packages that runs now, "strategies/memrope.py:12"; of the tests if there is none."""
-    frame, found = sys._getframe(1), "?"
+    """Return the innermost line of this project that runs now, "strategies/memrope.py:12"; "?" where there is none."""
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         path = Path(frame.f_code.co_filename)
-        if path.is_relative_to(ROOT) and path != Path(__file__):
-            here = f"{path.relative_to(ROOT)}:{frame.f_lineno}"
-            if here.startswith(PACKAGES):
-                return here
-            found = here if found == "?" else found
-        frame = frame.f_back  # type: ignore[assignment]
-    return found
+        if path.is_relative_to(ROOT) and path != Path(__file__) and ".nox" not in path.parts:
+            return f"{path.relative_to(ROOT)}:{frame.f_lineno}"
+        frame = frame.f_back
+    return "?"
 
 
 @contextmanager
