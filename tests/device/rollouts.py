@@ -57,12 +57,10 @@ def roll(stage: Backbone, strategy: Strategy, *, rows: int = 1, chunks: int = CH
         "switches": switches,
     }
     state: State | None = None
-    done = 0
     for chunk in rollout(stage, strategy, **given | options):
         assert chunk.latents.device.type == stage.model.device.type
         assert chunk.latents.dtype == stage.model.dtype
-        done += 1
-        if done == options.get("stop") or chunk.start + stage.chunk == frames:
+        if chunk.start + stage.chunk == frames:
             state = chunk.state()
     assert state is not None
     return state

@@ -33,7 +33,7 @@ def test_a_tensor_on_the_cpu_in_recall_is_found() -> None:
 
 
 def test_a_number_that_is_read_in_remember_is_found() -> None:
-    with rollouts.cuda("sliding_window"), pytest.raises(WaitError, match="local_scalar_dense.*tests/device"):
+    with rollouts.cuda("sliding_window"), pytest.raises(WaitError, match=r"local_scalar_dense.*tests/device"):
         rollouts.roll(rollouts.backbone(), rollouts.mistaken(rollouts.Reading), chunks=3)
 
 
