@@ -107,7 +107,7 @@ def tests(session: nox.Session) -> None:
     """Run all tests in parallel, then lint and types. Arguments after -- go to pytest."""
     # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
     # Reading or writing a text without a named encoding is an error (PEP 597).
-    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly", *session.posargs)
+    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly and not dry", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
     session.notify("lint")
     session.notify("types")
@@ -118,6 +118,19 @@ def nightly(session: nox.Session) -> None:
     """The tests that take long, which `tests` leaves out. What follows -- goes to pytest."""
     words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "nightly", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
+
+
+@nox.session(name="cuda-dry")
+def cuda_dry(session: nox.Session) -> None:
+    """Run all strategies, films and cost suites on a pretended CUDA device, without a GPU. HORIZON_DRY_PYTHON names
+    another Python, for instance one with a torch that is built for CUDA; needed is none. What follows -- goes to
+    pytest."""
+    words = ("pytest", "--numprocesses", "auto", "--dist", "worksteal", "tests/device")
+    other = os.environ.get("HORIZON_DRY_PYTHON")
+    if other:
+        session.run(other, "-m", *words, *session.posargs, external=True, env={"PYTHONPATH": str(ROOT)})
+    else:
+        python(session, *words, *session.posargs)
 
 
 @nox.session

@@ -1,4 +1,4 @@
-"""The command line: `horizon run | import | score | status | compare | board | share | gate | plan | list | ...`.
+"""The command line: `horizon run | import | score | status | compare | share | gate | plan | doctor | list | ...`.
 
 Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
 error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
@@ -16,7 +16,7 @@ import traceback
 import typer
 
 from harness import escaping
-from harness.cli import calibrate, foreign, gate, make, plan, publish, show
+from harness.cli import calibrate, doctor, foreign, gate, make, plan, publish, show
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
@@ -25,7 +25,8 @@ from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
 
 __all__ = [
-    "app", "calibrate", "campaign", "foreign", "gate", "main", "make", "plan", "publish", "show", "status", "submit",
+    "app", "calibrate", "campaign", "doctor", "foreign", "gate", "main", "make", "plan", "publish", "show", "status",
+    "submit",
 ]  # fmt: skip
 
 
