@@ -132,8 +132,19 @@ function plot(place, chart, panel, label) {
   place.setAttribute("role", "img"); place.setAttribute("aria-label", label);
   Plotly.react(place, traces(chart, panel), layout(chart, panel, place.clientWidth), { responsive: true, displayModeBar: false });
 }
+function heat(chart, panel) {
+  const values = panel.arms.map(each => each.y[0]), [low, high] = chart.range ?? [Math.min(...values), Math.max(...values)];
+  const cell = (row, column) => {
+    const each = panel.arms.find(each => each.row === row && each.column === column && visible(each.arm)); if (!each) return el("td", { textContent: "" });
+    const made = el("td", {}, el("button", { type: "button", className: "value", title: each.arm, textContent: number(each.y[0]), onclick: () => open(each.arm, chart) }), el("span", { className: "range", textContent: each.lo[0] != null ? `[${number(each.lo[0])}, ${number(each.hi[0])}]` : "" }));
+    made.style.setProperty("--w", (each.y[0] - low) / (high - low || 1)); return made;
+  };
+  const head = text => el("th", { scope: "col", textContent: text }), rows = panel.rows.map(row => el("tr", {}, el("th", { scope: "row", textContent: row }), ...panel.columns.map(column => cell(row, column))));
+  return el("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: `${chart.title}, ${panel.title}` }, el("table", { className: "heat" }, el("thead", {}, el("tr", {}, head("policy"), ...panel.columns.map(head))), el("tbody", {}, ...rows)));
+}
 function draw(figure) {
   const chart = data.charts.find(each => each.id === figure.dataset.chart), place = $(".panels", figure), single = chart.kind === "multiples" || chart.kind === "price";
+  if (chart.kind === "precision") { figure.classList.add("drawn"); place.replaceChildren(...chart.panels.map(panel => el("div", { className: "panel" }, el("h4", { textContent: `${panel.title}, ${panel.n}` }), heat(chart, panel)))); return; }
   if (!figure.classList.contains("drawn")) place.append(...chart.panels.map(panel => el("div", { className: "panel" }, ...(chart.kind === "price" ? [] : [el("h4", { textContent: `${panel.title}${single ? "" : `, ${panel.n}`}` })]), el("div", { className: "plot" }))));
   figure.classList.add("drawn"); $$(".legend", figure).forEach(each => each.remove());
   if (single) place.before(legend(chart.panels));
