@@ -62,7 +62,8 @@ def gate(
     threads: Annotated[int, typer.Option(callback=checks.threads, help="CPU threads of each process.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if the result is inconclusive, too.")] = False,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.folder, help="Folder of gate.md, junit.xml, gate.json. Default: RUN.")
+        Path | None,
+        typer.Option(callback=checks.folder, help="Folder of gate.md, gate.html, junit.xml, gate.json. Default: RUN."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -146,7 +147,7 @@ def aa(
         shown.add_row(*row)
     console.print(shown)
     console.print(headline(found))
-    console.print(", ".join(str(path) for path in written), style="dim")
+    console.print(", ".join(str(path) for path in written), style="dim", soft_wrap=True)
 
 
 @app.command()
@@ -175,7 +176,7 @@ def history(
             levels = f"{step.before:,.4g} to {step.after:,.4g} {each.unit}"
             shown.add_row(what, step.run, step.commit, levels, line(step.told, "red" if step.worse else "green"))
     console.print(shown if shown.row_count else f"{len(runs)} runs, {len(series)} series: no step")
-    console.print(f"{place}", style="dim")
+    console.print(f"{place}", style="dim", soft_wrap=True)
 
 
 @baselines.command()
@@ -294,4 +295,4 @@ def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
     for note in verdict.notes:
         console.print(f"differs from the baseline: {note}", style="dim")
     console.print(headline(verdict), style=COLOURS.get(verdict.state))
-    console.print(", ".join(str(path) for path in written), style="dim")
+    console.print(", ".join(str(path) for path in written), style="dim", soft_wrap=True)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
 from rich.status import Status
@@ -17,7 +18,7 @@ from rich.table import Column
 from rich.text import Text
 
 from harness.cli.console.pace import Pace
-from harness.cli.console.sheet import Sheet
+from harness.cli.console.sheet import BOUNDLESS, Sheet
 from harness.escaping import terminal
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -27,11 +28,23 @@ class Screen(Console):
     """A console for text from docstrings, knobs, names and exceptions, including those of plug-ins.
 
     No text is interpreted as markup or as a control sequence of the terminal. A `str` is always printed as one line; a
-    text of several lines is a `Text`.
+    text of several lines is a `Text`. In a pipe or a file no line is broken, unless COLUMNS or `width` says how wide it
+    may be.
     """
 
     def __init__(self, **options: Any) -> None:
+        self._limited = "width" in options or os.environ.get("COLUMNS", "").isdigit()
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Characters of a line, and lines."""
+        found = super().size
+        return found if self._limited or self.is_terminal else ConsoleDimensions(BOUNDLESS, found.height)
+
+    @size.setter
+    def size(self, value: tuple[int, int]) -> None:
+        self._width, self._height = value
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(terminal(text), **options)
