@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import checks
-from harness.cli.console.terminal import Json, app, aside, console, line, print_json, table
+from harness.cli.console.terminal import Json, app, aside, console, each_told, line, print_json, table
 from harness.errors import BaselineError, CampaignError
 from harness.files import load_json
 
@@ -125,14 +125,12 @@ def aa(
     tree = trees.tree(Path(__file__).parents[2])
     # Another digest for the same code, so that each side runs its quality suites separately.
     sides = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
-    for number in range(1, runs + 1):
-        run = out / str(number)
-        if not (run / "gate.json").exists():
-            aside.print(f"run {number} of {runs}")
-            verdict = _measured(
-                Rounds(run, sides, _workers(), 1), _campaign(campaign, None), None, margins, 60 * minutes
-            )
-            put(verdict, run)
+    left = [run for run in map(str, range(1, runs + 1)) if not (out / run / "gate.json").exists()]
+    with each_told(left, "run") as numbers:
+        for number in numbers:
+            asked = _campaign(campaign, None)
+            verdict = _measured(Rounds(out / number, sides, _workers(), 1), asked, None, margins, 60 * minutes)
+            put(verdict, out / number)
     done = sorted(run.parent for run in out.glob("*/gate.json"))
     pairs = [(read(run / HEAD), read(run / BASE)) for run in done]
     states = [_judged(head, base, margins).state for head, base in pairs]

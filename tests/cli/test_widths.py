@@ -63,6 +63,16 @@ def test_a_table_is_split_only_if_its_names_do_not_fit():
     assert blocks([(10, 10, 10), (90, 90, 90), (5, 5, 5)], 40) == [[0, 1], [0, 2]]
 
 
+def test_very_long_names_leave_room_for_what_they_mean():
+    sheet = table("metric", "unit", "what it is")
+    sheet.add_row("vde_normalised_aesthetic_quality_over_time", "as measured", "a sentence of several words " * 3)
+    sheet.add_row("unsaid_identity", "share", "attributes that only the memory knows " * 3)
+    rows = printed(sheet, width=60).splitlines()
+    assert max(map(len, rows)) <= 60
+    assert rows[0].split() == ["metric", "unit", "what", "it", "is"]
+    assert any(row.startswith("unsaid_identity ") and "share" in row for row in rows)
+
+
 def test_a_part_of_a_name_is_broken_only_where_nothing_else_is_left():
     assert cut(line("memrope.window=9"), 14).plain == "memrope.\nwindow=9"
     assert cut(line("attention_sink"), 10).plain == "attention_\nsink"

@@ -23,7 +23,9 @@ WORD = re.compile(r"\S+(?: [^\w\s](?!\S))*")
 JOINT = re.compile(r"(?<=[,/.:])(?=[A-Za-z])")
 """A position at which a name of several parts may be broken: "memrope.window=9,sink=1"."""
 SEAM = re.compile(r"(?<=[=_-])(?=[A-Za-z])")
-"""A position at which a part is broken if not even one column beside it fits: "attention_sink"."""
+"""A position at which a part is broken if it is very long, or if not even one column beside it fits."""
+LONG = 28
+"""Most characters of a part of a name that is never broken while one column beside it fits: "attention_sink"."""
 BOUNDLESS = 100_000
 """Characters of a line where nothing limits it."""
 
@@ -202,7 +204,8 @@ def _needs(cells: Sequence[Text]) -> tuple[int, int, int]:
     """Return the widths of the longest part of a name, the longest word and the longest line of a column."""
     rows = [row for cell in cells for row in cell.plain.split("\n")]
     words = [word for row in rows for word in WORD.findall(row)]
-    parts = [part for word in words for part in JOINT.split(word)]
+    whole = [part for word in words for part in JOINT.split(word)]
+    parts = [each for part in whole for each in (SEAM.split(part) if len(part) > LONG else [part])]
     longest = [max(map(cell_len, some), default=0) for some in (parts, words, rows)]
     return longest[0], longest[1], longest[2]
 

@@ -58,7 +58,7 @@ def test_every_strategy_has_a_sign_for_every_number(slower):
     }  # fmt: skip
     text = markdown(slower)
     assert "| videomla | ✓ | ✗ | ✓ |" in text
-    assert "- videomla: chunk\\_p50\\_ms in switches: worse by +" in text
+    assert "- videomla: chunk_p50_ms in switches: worse by +" in text
     assert "<summary>all 6 numbers</summary>" in text
 
 
