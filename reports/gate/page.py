@@ -94,7 +94,7 @@ def html(verdict: Verdict) -> str:
         *(f"Differs from the baseline: {note}" for note in verdict.notes),
     ]
     title = f"Gate: {SIGNS[verdict.state]} {verdict.state.replace('_', ' ')}"
-    return webpage(verdict, title, [*lines, RULE], _row, HEADS, SIGNS)
+    return webpage(verdict, title, lines, RULE, _row, HEADS, SIGNS)
 
 
 def markdown(verdict: Verdict) -> str:

@@ -71,6 +71,7 @@ def webpage(
     verdict: Verdict,
     title: str,
     lines: Sequence[str],
+    note: str,
     rows: Callable[[Finding], list[str]],
     heads: Sequence[str],
     signs: dict[State, str],
@@ -81,12 +82,15 @@ def webpage(
     ----------
     title, lines
         Of the page, and what stands below it.
+    note
+        Below the table of all findings.
     rows, heads
         Write the cells of a finding, a sign first, and their headings.
     signs
         Of the states.
     """
     grids = [_overview(verdict, signs, rows), _all(verdict, heads, rows)]
+    grids[1].sheet.notes.append(note)
     found = templates().get_template("board.html.j2").render(
         title=title, subtitle=lines[0], sentences=[*lines[1:]], grids=[grid for grid in grids if grid.rows],
         campaigns=[], css=asset("page.css"), code=asset("table.js"),
@@ -115,7 +119,7 @@ def _all(verdict: Verdict, heads: Sequence[str], rows: Callable[[Finding], list[
     made = []
     for each in findings:
         texts = rows(each)
-        values = {5: each.base, 6: each.head, 7: each.loss.mean, 0: -float(WORST_FIRST.index(each.state))}
+        values = {5: each.base, 6: each.head, 7: each.loss.mean, 0: float(WORST_FIRST.index(each.state))}
         cells = [Cell(texts[at], _finite(values.get(at))) for at in order]
         cells[1].text = f"{texts[0]} {each.state.replace('_', ' ')}"
         made.append(cells)

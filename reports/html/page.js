@@ -240,6 +240,9 @@ if ($("#scene") && scenes.length) {
   $("#play").onclick = () => play($("#play").textContent === "Play"); $("#time").oninput = event => { play(false); seek(+event.target.value); }; $("#speed").onchange = () => play($("#play").textContent === "Pause");
 }
 const seen = new IntersectionObserver(entries => entries.forEach(entry => { if (entry.isIntersecting) { seen.unobserve(entry.target); if (entry.target.id === "grid") show(scenes.find(scene => scene.name === state.scene) ?? scenes[0]); else draw(entry.target); } }), { rootMargin: "600px" });
-addEventListener("beforeprint", () => $$("figure.chart:not(.drawn)").forEach(draw));
+// Paper is light: charts take their colours when they are drawn.
+let theme;
+addEventListener("beforeprint", () => { theme = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; $$("figure.chart").forEach(draw); });
+addEventListener("afterprint", () => { if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme; });
 addEventListener("hashchange", () => { read(); update(); });
 read(); update(); $$("figure.chart").forEach(figure => seen.observe(figure)); if ($("#grid") && scenes.length) seen.observe($("#grid"));

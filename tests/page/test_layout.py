@@ -33,13 +33,14 @@ def test_rows_are_whole_pixels_so_that_no_line_disappears_under_the_first_column
 
 
 def test_print_has_every_chart_and_no_controls(opened):  # noqa: F811
-    page = opened(794)
+    page = opened(794, "dark")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert page.locator("figure.chart:not(.drawn)").count() == 0
     assert not page.locator("#bar").is_visible()
     assert not page.locator(".copy").first.is_visible()
     assert page.evaluate("document.documentElement.scrollWidth") <= 794
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
 def test_a_heat_map_is_a_table_whose_cells_open_rollouts(opened):  # noqa: F811
