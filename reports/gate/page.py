@@ -73,7 +73,8 @@ def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
     """Return the gate's table: findings other than a pass, and one line for all new numbers of a strategy; with
     `everything`, all findings, including those that are not gated."""
     made = Sheet("", list(HEADS))
-    for state in (*LOUD, *(["pass"] if everything else [])):
+    states: tuple[State, ...] = (*LOUD, "pass") if everything else LOUD
+    for state in states:
         shown = [each for each in verdict.findings if each.state == state and (everything or each.margin.gated)]
         if state == "no_baseline" and not everything:
             new = Counter(finding.arm for finding in shown)
