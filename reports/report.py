@@ -97,7 +97,8 @@ def render(
         against = differences(found, show.headline)
         text = _told(stores, now.manifest, shown, against, plots, legend, found.baseline.name)
         told = Told(
-            sheets=shown, labels=labels, legend=legend, differences=against, pictures=_pictures(plots, show),
+            sheets=shown, labels=labels, legend=legend, differences=against, drawings=_drawings(plots, show),
+            filmstrips=[(_words(path), path) for path in plots if path.stem.endswith("-filmstrips")],
             troubles=text["troubles"], protocols=text["protocols"], environments=text["environments"], stale=stale,
             handicapped=handicapped, cohorts=cohorts, csv=lines,
         )  # fmt: skip
@@ -133,14 +134,14 @@ def _csv(frame: pd.DataFrame) -> str:
     return str(cells.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
-def _pictures(plots: Sequence[Path], show: Shown) -> list[tuple[str, Path]]:
-    """Return title and file of the pictures that the page cannot draw: those that suites draw, and filmstrips."""
-    own_drawing = {chart.name for each in show.displays.values() for chart in each.charts if callable(chart.kind)}
-    return [
-        (path.stem.replace("-", " "), path)
-        for path in plots
-        if path.stem in own_drawing or path.stem.endswith("-filmstrips")
-    ]
+def _drawings(plots: Sequence[Path], show: Shown) -> dict[str, Path]:
+    """Return the files of the charts that suites draw by themselves, by the charts' names."""
+    names = {chart.name for each in show.displays.values() for chart in each.charts if callable(chart.kind)}
+    return {path.stem: path for path in plots if path.stem in names}
+
+
+def _words(plot: Path) -> str:
+    return plot.stem.replace("-", " ")
 
 
 def _chunk(entrant: Entrant) -> float:
@@ -167,7 +168,7 @@ def _told(
         "sheets": shown,
         "legend": legend,
         "differences": against,
-        "plots": [(path.stem.replace("-", " "), path.name) for path in plots],
+        "plots": [(_words(path), path.name) for path in plots],
         "troubles": troubles(*stores),
         "protocols": _protocols(stores),
         "known": has_known_world(asked),

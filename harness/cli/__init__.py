@@ -1,7 +1,8 @@
 """The command line: `horizon run | import | score | status | compare | share | gate | plan | doctor | list | ...`.
 
-Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
-error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
+Exit codes: 0 for success; 1 for a negative result, such as failed cells, a worker that died, a broken invariant or a
+regression; 2 for an error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a
+traceback).
 """
 
 from __future__ import annotations

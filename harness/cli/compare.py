@@ -50,7 +50,7 @@ def compare(
     for sheet in filter(on_terminal, sheets):
         print_sheet(sheet)
     console.print(legend.short, style="dim")
-    console.print(f"{written[0]}")
+    console.print(f"{written[0]}", soft_wrap=True)
 
 
 def _serve(folders: list[Path], out: Path | None, baseline: str | None, port: int) -> None:

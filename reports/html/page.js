@@ -115,25 +115,40 @@ function traces(chart, panel) {
   }
   return made;
 }
+function named(scenes, across) {  // Those whose names have room: the shaded ones first, since names of others tell less.
+  const wide = (across - 64) / Math.max(...scenes.map(scene => scene.to)), taken = [];
+  [...scenes.keys()].sort((a, b) => b % 2 - a % 2 || a - b).forEach(place => { const scene = scenes[place], from = scene.from * wide, to = from + 6.2 * scene.name.length + 8; if (scene.name && taken.every(each => to <= each[0] || from >= each[1])) taken.push([from, to, scene]); });
+  return taken.map(each => each[2]);
+}
 function layout(chart, panel, across) {
   const ink = css("--ink"), pale = css("--pale"), line = css("--line"), small = chart.kind === "multiples", scenes = chart.scenes ?? [];
   const axis = { color: ink, gridcolor: line, zeroline: false, linecolor: line, ticks: "outside", tickcolor: line, automargin: true, fixedrange: true };
   const log = chart.kind === "price" || chart.logx, title = (text, size = 12) => ({ text: (across < 420 ? text.replace(/(.{14,28}?)[ ]/g, "$1\n").split("\n") : [text]).map(safe).join(across < 420 && text.length > 40 ? "<br>" : " "), font: { size, color: pale }, standoff: 6 });
   const spots = side => panel.arms.flatMap(each => each[side].filter(value => value > 0));
-  const room = Math.max(1, Math.floor(across / 90)), every = Math.ceil(scenes.length / room);
   return { paper_bgcolor: "#0000", plot_bgcolor: "#0000", font: { family: "system-ui, sans-serif", size: 12, color: ink }, showlegend: false, hovermode: "closest", hoverlabel: { bgcolor: css("--paper"), bordercolor: pale, font: { color: ink, size: 13 }, align: "left" },
     margin: { l: small ? 34 : 52, r: 12, t: scenes.length ? 24 : 8, b: small ? 34 : 46 },
     xaxis: { ...axis, type: log ? "log" : "linear", title: title(chart.kind === "price" ? panel.title : chart.x, small ? 11 : 12), ...(log ? ticks(spots("x"), across < 500 ? 5 : 9) : {}), rangemode: log ? undefined : "tozero" },
     yaxis: { ...axis, type: chart.logy ? "log" : "linear", ...(chart.logy ? ticks(spots("y"), 8) : {}), title: small ? undefined : title(chart.y), range: chart.range ? [chart.range[0] - 0.02 * chart.range[1], chart.range[1] * 1.03] : undefined },
     shapes: scenes.flatMap((scene, place) => [...(place % 2 ? [{ type: "rect", xref: "x", yref: "paper", x0: scene.from, x1: scene.to, y0: 0, y1: 1, fillcolor: pale, opacity: 0.13, line: { width: 0 }, layer: "below" }] : []), ...(place ? [{ type: "line", xref: "x", yref: "paper", x0: scene.from, x1: scene.from, y0: 0, y1: 1, line: { width: 1, dash: "dot", color: pale }, layer: "below" }] : [])]),
-    annotations: scenes.flatMap((scene, place) => scene.name && place % every === (every > 1 ? 1 % every : 0) ? [{ x: scene.from, y: 1, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, text: safe(scene.name), font: { size: 11, color: pale } }] : []) };
+    annotations: named(scenes, across).map(scene => ({ x: scene.from, y: 1, yref: "paper", xanchor: "left", yanchor: "bottom", showarrow: false, text: safe(scene.name), font: { size: 11, color: pale } })) };
 }
 function plot(place, chart, panel, label) {
   place.setAttribute("role", "img"); place.setAttribute("aria-label", label);
   Plotly.react(place, traces(chart, panel), layout(chart, panel, place.clientWidth), { responsive: true, displayModeBar: false });
 }
+function heat(chart, panel) {
+  const values = panel.arms.map(each => each.y[0]), [low, high] = chart.range ?? [Math.min(...values), Math.max(...values)];
+  const cell = (row, column) => {
+    const each = panel.arms.find(each => each.row === row && each.column === column && visible(each.arm)); if (!each) return el("td", { textContent: "" });
+    const made = el("td", {}, el("button", { type: "button", className: "value", title: each.arm, textContent: number(each.y[0]), onclick: () => open(each.arm, chart) }), el("span", { className: "range", textContent: each.lo[0] != null ? `[${number(each.lo[0])}, ${number(each.hi[0])}]` : "" }));
+    made.style.setProperty("--w", (each.y[0] - low) / (high - low || 1)); return made;
+  };
+  const head = text => el("th", { scope: "col", textContent: text }), rows = panel.rows.map(row => el("tr", {}, el("th", { scope: "row", textContent: row }), ...panel.columns.map(column => cell(row, column))));
+  return el("div", { className: "wide", tabIndex: 0, role: "region", ariaLabel: `${chart.title}, ${panel.title}` }, el("table", { className: "heat" }, el("thead", {}, el("tr", {}, head("policy"), ...panel.columns.map(head))), el("tbody", {}, ...rows)));
+}
 function draw(figure) {
   const chart = data.charts.find(each => each.id === figure.dataset.chart), place = $(".panels", figure), single = chart.kind === "multiples" || chart.kind === "price";
+  if (chart.kind === "precision") { figure.classList.add("drawn"); place.replaceChildren(...chart.panels.map(panel => el("div", { className: "panel" }, el("h4", { textContent: `${panel.title}, ${panel.n}` }), heat(chart, panel)))); return; }
   if (!figure.classList.contains("drawn")) place.append(...chart.panels.map(panel => el("div", { className: "panel" }, ...(chart.kind === "price" ? [] : [el("h4", { textContent: `${panel.title}${single ? "" : `, ${panel.n}`}` })]), el("div", { className: "plot" }))));
   figure.classList.add("drawn"); $$(".legend", figure).forEach(each => each.remove());
   if (single) place.before(legend(chart.panels));
@@ -171,7 +186,7 @@ function show(scene) {
   play(false); state.scene = scene.name; $("#scene").value = scene.name; $("#time").max = scene.block.seconds; $("#script").textContent = told(scene.block.scripts[scene.place]);
   $("#grid").replaceChildren(...data.arms.filter(arm => filmOf(scene.block, arm.label, scene.place)).map(arm => {
     const video = el("video", { muted: true, playsInline: true, preload: "auto", src: filmOf(scene.block, arm.label, scene.place) }); video.style.setProperty("--c", arm.colour); video.setAttribute("aria-label", `${arm.label}, ${scene.name}`);
-    const figure = el("figure", {}, video, el("figcaption", {}, el("button", { type: "button", textContent: arm.label, onclick: () => open(arm.label, scene.block, scene.place) }))); figure.dataset.arm = arm.label; figure.hidden = !visible(arm.label); return figure;
+    const figure = el("figure", {}, video, el("figcaption", {}, el("button", { type: "button", onclick: () => open(arm.label, scene.block, scene.place) }, ...arm.label.split(/(?<=[._,=])/).flatMap(part => [part, el("wbr")])))); figure.dataset.arm = arm.label; figure.hidden = !visible(arm.label); return figure;
   }));
   seek(0); write();
 }
@@ -225,6 +240,9 @@ if ($("#scene") && scenes.length) {
   $("#play").onclick = () => play($("#play").textContent === "Play"); $("#time").oninput = event => { play(false); seek(+event.target.value); }; $("#speed").onchange = () => play($("#play").textContent === "Pause");
 }
 const seen = new IntersectionObserver(entries => entries.forEach(entry => { if (entry.isIntersecting) { seen.unobserve(entry.target); if (entry.target.id === "grid") show(scenes.find(scene => scene.name === state.scene) ?? scenes[0]); else draw(entry.target); } }), { rootMargin: "600px" });
-addEventListener("beforeprint", () => $$("figure.chart:not(.drawn)").forEach(draw));
+// Paper is light: charts take their colours when they are drawn.
+let theme;
+addEventListener("beforeprint", () => { theme = document.documentElement.dataset.theme; document.documentElement.dataset.theme = "light"; $$("figure.chart").forEach(draw); });
+addEventListener("afterprint", () => { if (theme) document.documentElement.dataset.theme = theme; else delete document.documentElement.dataset.theme; });
 addEventListener("hashchange", () => { read(); update(); });
 read(); update(); $$("figure.chart").forEach(figure => seen.observe(figure)); if ($("#grid") && scenes.length) seen.observe($("#grid"));

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from harness.store.store import Stored
 from harness.suite import Chart
 from reports.arms import Entrant, table_names
 from reports.page import cost_charts
+from reports.page.summary_charts import heat, profile
 from reports.page.values import short
 from reports.plots.curves import Curves, curves_of
 from reports.plots.drift import common_rows
@@ -29,20 +30,43 @@ LONG = 26
 
 
 def charts(
-    table: pd.DataFrame, scored: pd.DataFrame, field: Sequence[Entrant], cells: Sequence[Stored], shown: Shown
+    table: pd.DataFrame,
+    scored: pd.DataFrame,
+    rows: pd.DataFrame,
+    field: Sequence[Entrant],
+    cells: Sequence[Stored],
+    shown: Shown,
+    drawings: Collection[str] = (),
 ) -> list[dict[str, Any]]:
-    """Return the charts that the suites declare and for which there are numbers; those that draw themselves are left
-    to the pictures of the report."""
+    """Return the charts that the suites declare and for which there are numbers, in the suites' order.
+
+    Parameters
+    ----------
+    table, scored, rows
+        All samples, the suites' scores of them, and the numbers of the comparison.
+    drawings
+        Names of the charts that suites have drawn by themselves; they have no panels.
+    """
     made: list[dict[str, Any]] = []
     for suite, chart in ((suite, chart) for suite, each in shown.displays.items() for chart in each.charts):
         samples, mine = table[table["suite"] == suite], scored[scored["suite"] == suite]
         here = samples[samples["scenario"] == chart.scenario]
-        if chart.kind == "curve":
+        if callable(chart.kind):
+            made += [_chart(suite, chart, "drawing", _words(chart.name))] if chart.name in drawings else []
+        elif chart.kind == "curve":
             made += _curve(here, field, cells, suite, chart)
         elif chart.kind == "survival":
             made += _survival(mine, field, suite, chart)
         elif chart.kind == "switches":
             made += _switches(here, field, cells, suite, chart)
+        elif chart.kind == "precision":
+            title = f"{_words(chart.metric)} by policy and bits of kept frames, {chart.scenario}"
+            panels = heat(rows, field, suite, chart)
+            made += [_chart(suite, chart, "precision", title, panels=panels)] if panels else []
+        elif chart.kind == "profile":
+            panels = profile(rows, field, suite, chart)
+            axes: dict[str, Any] = {"x": chart.across, "y": chart.up, "logx": True}
+            made += [_chart(suite, chart, "profile", _words(chart.name), panels=panels, **axes)] if panels else []
         elif chart.kind == "waits":
             made += cost_charts.waits(samples, field, chart)
         elif chart.kind == "cost" and not any(each["name"] == chart.name for each in made):
@@ -96,9 +120,18 @@ def bounds_of(suite: str, metric: str) -> list[float] | None:
     return [0, 1] if found is not None and found.unit == "share" and found.low == 0 else None
 
 
-def _title(scenario: str, metric: str) -> str:
-    words = metric.replace("_", " ")
-    return f"{words[:1].upper()}{words[1:]}, {scenario}"
+def _words(name: str) -> str:
+    words = name.replace("_", " ").replace("-", " ")
+    return f"{words[:1].upper()}{words[1:]}"
+
+
+def _chart(suite: str, chart: Chart, kind: str, title: str, **more: Any) -> dict[str, Any]:
+    """Return the data of a chart, whose metric says what it is about and its range unless `more` does."""
+    about, unit, bounds = _about(suite, chart.metric)
+    return {
+        "name": chart.name, "kind": kind, "title": title, "about": about, "suite": suite, "scenario": chart.scenario,
+        "metric": chart.metric, "x": "", "y": unit, "range": bounds, "panels": [], "scenes": [], **more,
+    }  # fmt: skip
 
 
 def _curve(
@@ -116,15 +149,10 @@ def _curve(
             panels.append({"title": table, "n": found.count, "arms": _lines(found, ends, rate)})
     if not panels:
         return []
-    about, unit, bounds = _about(suite, chart.metric)
-    return [
-        {
-            "name": chart.name, "kind": "curve", "title": _title(chart.scenario, chart.metric), "about": about,
-            "suite": suite, "scenario": chart.scenario, "metric": chart.metric, "x": "seconds of video",
-            "y": f"{chart.metric.replace('_', ' ')} ({unit})", "range": bounds, "panels": panels,
-            "scenes": scenes(cells, suite, chart.scenario),
-        }
-    ]  # fmt: skip
+    up = f"{chart.metric.replace('_', ' ')} ({_about(suite, chart.metric)[1]})"
+    shaded = scenes(cells, suite, chart.scenario)
+    title = f"{_words(chart.metric)}, {chart.scenario}"
+    return [_chart(suite, chart, "curve", title, x="seconds of video", y=up, panels=panels, scenes=shaded)]
 
 
 def _lines(found: Curves, ends: np.ndarray, rate: float, begin: float = 0) -> list[dict[str, Any]]:
@@ -187,14 +215,8 @@ def _survival(scored: pd.DataFrame, field: Sequence[Entrant], suite: str, chart:
             panels.append({"title": table, "n": f"n={lines[0]['n'][0]}", "arms": lines})
     if not panels:
         return []
-    about, _, _ = _about(suite, chart.metric)
-    return [
-        {
-            "name": chart.name, "kind": "survival", "title": f"Survival, {chart.scenario}", "about": about,
-            "suite": suite, "scenario": chart.scenario, "metric": chart.metric, "x": "seconds of video",
-            "y": "rollouts that are still themselves (share)", "range": [0, 1], "panels": panels, "scenes": [],
-        }
-    ]  # fmt: skip
+    axes: dict[str, Any] = {"x": "seconds of video", "y": "rollouts that are still themselves (share)"}
+    return [_chart(suite, chart, "survival", f"Survival, {chart.scenario}", range=[0, 1], panels=panels, **axes)]
 
 
 def _switches(

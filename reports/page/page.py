@@ -41,8 +41,10 @@ class Told:
         Explanations of the tables.
     differences
         The headline's differences to the baseline, in words.
-    pictures
-        Title and file of each picture that a suite draws by itself, and of filmstrips.
+    drawings
+        Files of the charts that suites draw by themselves, by the charts' names.
+    filmstrips
+        Title and file of each picture of filmstrips.
     troubles, protocols, environments
         Cells without a result; how viewers measured; where the cells ran.
     stale, handicapped
@@ -57,7 +59,8 @@ class Told:
     labels: Sequence[Sequence[str]]
     legend: Legend
     differences: Sequence[str]
-    pictures: Sequence[tuple[str, Path]]
+    drawings: Mapping[str, Path]
+    filmstrips: Sequence[tuple[str, Path]]
     troubles: Sequence[tuple[str, str, str]]
     protocols: Sequence[tuple[str, str]]
     environments: Sequence[Mapping[str, Any]]
@@ -80,7 +83,7 @@ def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> 
     marked = _marked(now, told.handicapped)
     tables = grids(told.sheets, told.labels, now.found, told.csv)
     cells = [cell for store in now.stores for cell in cells_of(store)]
-    drawn = charts(now.table, now.scored, now.arms, cells, now.show)
+    drawn = charts(now.table, now.scored, now.found.rows, now.arms, cells, now.show, told.drawings)
     costs = price(deciding(now.found, now.show), now.found.rows, now.arms, told.cohorts, marked)
     arms = [
         {"label": arm.label, "strategy": arm.strategy, **look(arm.strategy, arm.label)._asdict(),
@@ -101,7 +104,8 @@ def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> 
     return templates().get_template("report.html.j2").render(
         manifest=now.manifest, asked=now.manifest["asked"], arms=arms, told=told, legend=told.legend, grids=tables,
         sentences=answer(now.found, now.arms, now.show, marked), charts=drawn, price=costs, filmed=filmed,
-        pictures=[(title, inline(path)) for title, path in told.pictures if not (filmed and "filmstrips" in title)],
+        pictures=[(title, inline(path)) for title, path in told.filmstrips if not filmed],
+        drawings={name: inline(path) for name, path in told.drawings.items()},
         baseline=now.found.baseline.name, runs=_runs(now), known=has_known_world(now.manifest["asked"]),
         data=Markup(script(data)), css=asset("page.css"), code=asset("page.js"),
             table_code=asset("table.js"),

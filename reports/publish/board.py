@@ -89,8 +89,8 @@ def board(folders: Sequence[Path], out: Path, title: str = "Which memory keeps a
         pages.append(written[0])
     campaigns = [_campaign(entry) for entry in entries]
     told = {
-        "title": title, "subtitle": f"{len(entries)} campaigns, made by Horizon", "grids": [overview(entries)],
-        "campaigns": campaigns, "css": asset("page.css"), "code": asset("table.js"),
+        "title": title, "subtitle": f"{len(entries)} campaigns, made by Horizon", "sentences": [],
+        "grids": [overview(entries)], "campaigns": campaigns, "css": asset("page.css"), "code": asset("table.js"),
     }  # fmt: skip
     index = out / "index.html"
     write_text(index, templates().get_template("board.html.j2").render(**told))

@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from harness.suite import Chart, Column, Table, curve
 from suites.film_measures.declared import CLIP, DINO, LAGS, PICTURES, lag_name
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEATURES = (PICTURES, DINO, CLIP)
 RECOMMENDED, FIELD = "Summary measures", "Measures of the field (a video that stands still wins most of them)"
@@ -69,25 +63,11 @@ def measure_charts(scenario: str) -> tuple[Chart, ...]:
         curve(scenario, "to_first_pictures"),
         curve(scenario, "imaging_quality_over_time"),
         curve(scenario, "aesthetic_quality_over_time"),
-        Chart(f"{scenario}-lags", partial(_draw_lags, scenario=scenario)),
-    )
-
-
-def _draw_lags(samples: pd.DataFrame, path: Path, scenario: str) -> None:
-    """Draw mean cosines over lags, a panel for each kind of features; without lags no file is made."""
-    from matplotlib.figure import Figure
-
-    rows = samples[samples["scenario"] == scenario]
-    names = set(rows["metric"].unique())
-    kinds = [kind for kind in FEATURES if names & {lag_name(lag, kind) for lag in LAGS}]
-    if not kinds:
-        return
-    figure = Figure(figsize=(5 * len(kinds), 3.6), layout="constrained")
-    panels = figure.subplots(1, len(kinds), squeeze=False)[0]
-    for panel, kind in zip(panels, kinds, strict=True):
-        for arm, mine in rows.groupby("arm", observed=True):
-            means = [mine.loc[mine["metric"] == lag_name(lag, kind), "value"].mean() for lag in LAGS]
-            panel.plot(LAGS, means, marker="o", markersize=3, label=str(arm))
-        panel.set(xscale="log", xlabel="seconds between pictures", ylabel="mean cosine", title=f"{scenario}, {kind}")
-    panels[0].legend(fontsize=7)
-    figure.savefig(path, dpi=120)
+        *(
+            Chart(
+                f"{scenario}-lags-{features}", "profile", scenario, across="seconds between the pictures of a pair",
+                points=tuple((lag, lag_name(lag, features)) for lag in LAGS), up=f"mean cosine, {features}",
+            )
+            for features in FEATURES
+        ),
+    )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
+from harness.cli.console.sheet import BOUNDLESS
 from harness.cli.console.terminal import console, line, lines, table
 from harness.escaping import terminal
 
@@ -38,7 +39,8 @@ def on_terminal(sheet: Sheet) -> bool:
 def fitted(sheet: Sheet, width: int) -> list[Shown]:
     """Return a report's table as one or several tables that fit a terminal, each with the arms' names.
 
-    An interval is printed below its mean, and a count below its heading. Columns in `aside` are on the page only.
+    An interval is printed below its mean, and a count below its heading; where nothing limits the width, beside it.
+    Columns in `aside` are on the page only.
 
     Parameters
     ----------
@@ -47,6 +49,8 @@ def fitted(sheet: Sheet, width: int) -> list[Shown]:
     width
         Characters of a line.
     """
+    if width >= BOUNDLESS:
+        return [_whole(sheet)]
     counts = sheet.counts or [""] * len(sheet.heads)
     columns = []
     for place, head in enumerate(sheet.heads):
@@ -60,7 +64,8 @@ def fitted(sheet: Sheet, width: int) -> list[Shown]:
             titles = [*wrap(terminal(head), max(widest, 1)), *([counts[place]] if counts[place] else [])]
             columns.append(("\n".join(titles), cells, widest))
     first, *rest = columns
-    name = min(first[2], WIDE)
+    room = width - sum(column[2] + BETWEEN for column in rest)
+    name = min(first[2], max(WIDE, room))
     blocks: list[list[tuple[str, list[str], int]]] = [[]]
     left = width - name
     for column in rest:
@@ -72,8 +77,17 @@ def fitted(sheet: Sheet, width: int) -> list[Shown]:
     made = []
     for block in blocks:
         shown = table(lines(first[0]), *(lines(head) for head, *_ in block))
-        shown.columns[0].max_width = WIDE
+        shown.columns[0].max_width = name
         for place, label in enumerate(first[1]):
             shown.add_row(line(label, "bold"), *(lines(cells[place]) for _, cells, _ in block))
         made.append(shown)
     return made
+
+
+def _whole(sheet: Sheet) -> Shown:
+    """Return a report's table with every cell on one line."""
+    places = [place for place in range(len(sheet.heads)) if place not in sheet.aside]
+    shown = table(*(line(sheet.titles[place]) for place in places))
+    for row in sheet.rows:
+        shown.add_row(*(line(row[place]) for place in places))
+    return shown

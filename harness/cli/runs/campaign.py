@@ -195,6 +195,9 @@ def run(
         dead = run_cells(crew, store, stage, looks, ticker, options)
     for command in () if table is None or crew.worker else table.viewers:
         console.print(f"Measure the films: {command.replace('FOLDER', str(out))}", soft_wrap=True)
+    if dead:
+        died = f"{len(dead)} worker{'s' * (len(dead) > 1)} ended with an error; others took their cells over"
+        console.print(f"{died}: exit code 1", style="yellow", soft_wrap=True)
     if _ended(out, ticker, crew.worker) or dead:
         raise typer.Exit(1)
 
@@ -238,11 +241,11 @@ def _ended(out: Path, ticker: Ticker, worker: bool) -> bool:
     Only the process that the user started does so, by its exit code; its workers do not.
     """
     bad = {status: count for status, count in ticker.counts.items() if status not in ("ok", "skipped") and count}
-    console.print(f"{out}: " + ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count))
+    counts = ", ".join(f"{count} {status}" for status, count in ticker.counts.items() if count)
+    console.print(f"{out}: {counts}", soft_wrap=True)
     if bad:
-        console.print(
-            f"The reasons are in {out}/cells; to run these again, give the same command with --retry {next(iter(bad))}"
-        )
+        retry = f"to run these again, give the same command with --retry {next(iter(bad))}"
+        console.print(f"The reasons are in {out}/cells; {retry}", soft_wrap=True)
     return bool(bad) and not worker
 
 
