@@ -69,11 +69,7 @@ class Suite(ABC):
 
     @property
     def further(self) -> Mapping[str, Metric]:
-        """Metrics that are no part of a cell's name.
-
-        Those that some backbones only give, and those that viewers read off finished videos later, in environments of
-        their own, which changes nothing about the videos.
-        """
+        """Metrics that are no part of a cell's name: of some backbones only, or read off finished videos by viewers."""
         return {}
 
     @property
@@ -161,20 +157,7 @@ class Suite(ABC):
         """
 
     def at_equal_budget(self, task: Task, tier: str) -> bool:
-        """Return whether arms that stand in the table of the equal budget only run a task, too; by default all do.
-
-        Parameters
-        ----------
-        task
-            One of `tasks`.
-        tier
-            The tier that it is of.
-
-        Returns
-        -------
-        bool
-            False where the task belongs to the methods as they are published.
-        """
+        """Return whether arms that are only in the table of the equal budget run a task of a tier; by default yes."""
         return True
 
     def display(self, there: Collection[tuple[str, str]]) -> Display:

@@ -13,49 +13,13 @@ from pathlib import Path
 
 import pytest
 
-playwright = pytest.importorskip("playwright.sync_api")
-FOLDER = os.environ.get("HORIZON_PAGE", "")
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.skipif(not FOLDER, reason="HORIZON_PAGE names no campaign: nox -s page"),
-    pytest.mark.skipif(CHROMIUM is None, reason="no chromium: apt-get install chromium"),
-]
+from tests.page.chromium import FOLDER, NEEDED
+
+pytestmark = NEEDED
 PICTURES = Path(__file__).parent / "pictures"
 WIDTHS = (360, 1300, 2560)
 SMALL, APART = 200, 12.0
 """Width in pixels of a committed picture, and the mean difference of grey values (of 255) that fonts may make."""
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with playwright.sync_playwright() as play:
-        made = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield made
-        made.close()
-
-
-@pytest.fixture
-def opened(browser):
-    """Opens the page; at the end it must have asked for nothing but itself, and complained of nothing."""
-    contexts, complaints, requests = [], [], []
-
-    def made(width=1300, scheme="light", address=""):
-        context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme)
-        contexts.append(context)
-        context.grant_permissions(["clipboard-read", "clipboard-write"])
-        page = context.new_page()
-        page.on("console", lambda line: complaints.append(line.text) if line.type in ("error", "warning") else None)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto((Path(FOLDER).resolve() / "report.html").as_uri() + address)
-        page.wait_for_selector(".drawn .main-svg")
-        return page
-
-    yield made
-    for context in contexts:
-        context.close()
-    assert complaints == []
-    assert [url for url in requests if not url.startswith(("data:", "blob:")) and "report.html" not in url] == []
 
 
 def labels(page, table="table-0"):

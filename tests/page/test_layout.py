@@ -2,7 +2,9 @@
 
 import pytest
 
-from tests.page.test_browser import browser, opened, pytestmark  # noqa: F401
+from tests.page.chromium import NEEDED
+
+pytestmark = NEEDED
 
 DRAW = "document.querySelectorAll('figure.chart:not(.drawn)').forEach(draw)"
 PANEL = """{ title: "equal budget", rows: ["memrope"], columns: ["exact", "int8"], arms: [
@@ -10,7 +12,7 @@ PANEL = """{ title: "equal budget", rows: ["memrope"], columns: ["exact", "int8"
 
 
 @pytest.mark.parametrize("width", [360, 768, 1300, 2560])
-def test_names_of_scenes_do_not_lie_on_each_other(opened, width):  # noqa: F811
+def test_names_of_scenes_do_not_lie_on_each_other(opened, width):
     page = opened(width)
     page.evaluate(DRAW)
     page.wait_for_timeout(300)
@@ -24,7 +26,7 @@ def test_names_of_scenes_do_not_lie_on_each_other(opened, width):  # noqa: F811
 
 
 @pytest.mark.parametrize("width", [360, 1300])
-def test_rows_are_whole_pixels_so_that_no_line_disappears_under_the_first_column(opened, width):  # noqa: F811
+def test_rows_are_whole_pixels_so_that_no_line_disappears_under_the_first_column(opened, width):
     page = opened(width)
     heights = page.eval_on_selector_all(
         "#table-0 tbody tr", "rows => rows.map(row => row.getBoundingClientRect().height)"
@@ -32,7 +34,7 @@ def test_rows_are_whole_pixels_so_that_no_line_disappears_under_the_first_column
     assert all(height == round(height) for height in heights)
 
 
-def test_print_has_every_chart_and_no_controls(opened):  # noqa: F811
+def test_print_has_every_chart_and_no_controls(opened):
     page = opened(794, "dark")
     page.emulate_media(media="print")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -43,7 +45,7 @@ def test_print_has_every_chart_and_no_controls(opened):  # noqa: F811
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
 
 
-def test_a_heat_map_is_a_table_whose_cells_open_rollouts(opened):  # noqa: F811
+def test_a_heat_map_is_a_table_whose_cells_open_rollouts(opened):
     page = opened()
     page.evaluate(f"document.querySelector('main').append(heat({{ title: 'bits', range: [0, 1] }}, {PANEL}))")
     assert page.locator(".heat tbody tr").first.inner_text().split() == ["memrope", "0.9", "[0.8,", "0.95]"]

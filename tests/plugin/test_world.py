@@ -41,7 +41,7 @@ def test_suites_ask_what_the_world_has(backbone):
     six = next(task for task in Interactive().tasks(backbone, "quick") if task.scenario == "six-21")
     assert [prompt.split()[0] for _, prompt in six.rows[0].script] == ["any", "now", "cut", "now", "back", "cut"]
     (forced,) = Distance().tasks(backbone, "quick")
-    assert len(forced.rows) == 32
+    assert len(forced.rows) == 16
     assert VbenchLong().remedy(backbone) == (
         "measures real videos, but those of halves are drawings of 8 pixels: give --backbone self-forcing"
     )

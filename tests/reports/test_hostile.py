@@ -22,7 +22,7 @@ from harness.plan.planning import plan
 from harness.suite import Margin, Metric
 from reports.gate.evidence import save as keep
 from reports.gate.history import draw, load, steps
-from reports.gate.page import write
+from reports.gate.page import sheet, write
 from reports.gate.policy import read_policy, written
 from reports.gate.verdicts import judge
 from reports.plots.plan import picture
@@ -184,10 +184,10 @@ def test_a_gate_is_the_same_page_whatever_things_are_called(tmp_path, run):
                                                                          strict=True)}  # fmt: skip
         return judge(head, base, policy)
 
-    own = ["<details><summary>everything</summary>", "</details>"]
     shapes = []
     for number, text in enumerate(("words", NAME, *(text.replace("\ud800", "") for text in TEXTS[:3]))):
         verdict = judged(text)
+        own = [f"<details><summary>all {len(sheet(verdict, everything=True).rows)} numbers</summary>", "</details>"]
         folder = tmp_path / str(number)
         write(verdict, folder)
         made = (folder / "gate.md").read_text(encoding="utf-8")

@@ -55,8 +55,9 @@ def test_tasks_end_within_the_trained_range_and_the_truth_scores_best(backbone, 
 def test_full_attention_is_measured_in_the_same_rollouts(backbone):
     task = asked(backbone, "kept")
     full = registry.strategy("full")
-    chunks = rollout_of(backbone, full, task, given=Fairness().given(backbone, task))
-    found = shown(backbone, task, torch.cat([chunk.latents for chunk in chunks], 1))
+    given = Fairness().given(backbone, task)
+    chunks = rollout_of(backbone, full, task, given=given)
+    found = shown(backbone, task, torch.cat([given, *(chunk.latents for chunk in chunks)], 1))
     assert found["right"] == found["right_full"]
 
 

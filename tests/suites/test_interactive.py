@@ -195,7 +195,7 @@ def test_every_sample_is_of_a_metric_within_its_bounds(backbone, tasks):
     watch = Scenes(backbone, tasks["six-21"])
     generator = torch.Generator().manual_seed(0)
     for start in range(0, 126, 3):
-        watch.see(torch.randn(8, 3, 16, 8, 8, generator=generator), start)
+        watch.see(torch.randn(12, 3, 16, 8, 8, generator=generator), start)
     seen = set()
     for sample in watch.samples():
         assert isinstance(sample, Sample)

@@ -316,8 +316,8 @@ def test_a_repository_is_found_in_the_cache_of_its_library(models, alone, tmp_pa
 
 
 def test_torchvision_weights_that_are_absent_name_their_place_and_command(alone, monkeypatch, tmp_path):
-    monkeypatch.setattr("suites.viewers.perceptual.lpips_distance.lacking", lambda **packages: None)
-    monkeypatch.setattr("suites.viewers.perceptual.flow.lacking", lambda **packages: None)
+    monkeypatch.setattr(sys.modules[Lpips.__module__], "lacking", lambda **packages: None)
+    monkeypatch.setattr(sys.modules[Flow.__module__], "lacking", lambda **packages: None)
     place = tmp_path / "torch home" / "hub" / "checkpoints"
     for instrument, name in (
         (Lpips("cpu"), "alexnet-owt-7be5be79.pth"),
