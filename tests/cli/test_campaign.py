@@ -136,11 +136,11 @@ def test_several_seeds_in_one_folder(ran, tmp_path):
     subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
     said = horizon("run", *ARMS, "--seeds", "2", "--out", "c", "--threads", "1", cwd=tmp_path)
     assert said.splitlines()[0] == "10 kept, 10 new"
-    assert said.splitlines()[-1] == "c: 24 ok"
+    assert said.splitlines()[-1] == "c: 20 ok"
     # What is there is a campaign of these seeds, whatever is asked for next.
     assert "10 kept" in horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
     asked = json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["asked"]
-    assert (asked["seed"], asked["seeds"], len(asked["cells"])) == (0, [0, 1], 24)
+    assert (asked["seed"], asked["seeds"], len(asked["cells"])) == (0, [0, 1], 20)
     assert "n=6" in horizon("compare", "c", cwd=tmp_path)
     assert "seeds 0, 1" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
 
