@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import random
+import shutil
 import sys
 import tomllib
 from pathlib import Path
@@ -22,18 +23,23 @@ nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
 ROOT = Path(__file__).parent
-HORIZON, PERCEPTUAL, VBENCH = "horizon", "perceptual", "vbench"
-"""Names of the environments: Horizon's own, and those of the viewers, whose packages conflict with it or each other."""
+HORIZON, ENGINES, PAGE = "horizon", "engines", "page"
+PERCEPTUAL, VBENCH, QUALITY_MODELS = "perceptual", "vbench", "quality"
+"""Names of the environments: Horizon's own, the same with Ray and submitit, that of a browser, and those of the
+viewers, whose packages conflict with it or each other."""
 RECIPES = {
     HORIZON: ["--editable", ".[dev]"],
+    ENGINES: ["--editable", ".[dev,ray,slurm]"],
     PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
     VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
+    QUALITY_MODELS: ["--requirement", "suites/viewers/quality/requirements.txt"],
+    PAGE: ["--requirement", "tests/page/requirements.txt"],
 }
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Default options of `horizon run`, which later options override. Cells of the pocket are small: one process per core
 computes nearly twice as much as one process on two cores."""
-QUALITY, COST = ("drift", "interactive", "distance"), ("fps", "latency", "vram")
+QUALITY, COST = ("drift", "interactive", "distance", "fairness"), ("fps", "latency", "vram")
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
@@ -63,7 +69,7 @@ def prepare(session: nox.Session, name: str) -> Path:
 def _digests(name: str) -> tuple[str, str]:
     """Return the digests of an environment's requirements and of Horizon's entry points in it."""
     content = (ROOT / "constraints.txt").read_bytes() + str(ROOT).encode()
-    if name != HORIZON:
+    if name not in (HORIZON, ENGINES):
         return hashlib.sha256(content + (ROOT / RECIPES[name][-1]).read_bytes()).hexdigest(), "-"
     project = PROJECT["project"]
     needs = [PROJECT["build-system"], project["requires-python"], project["dependencies"]]
@@ -101,7 +107,7 @@ def tests(session: nox.Session) -> None:
     """Run all tests in parallel, then lint and types. Arguments after -- go to pytest."""
     # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
     # Reading or writing a text without a named encoding is an error (PEP 597).
-    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly", *session.posargs)
+    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly and not dry", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
     session.notify("lint")
     session.notify("types")
@@ -112,6 +118,19 @@ def nightly(session: nox.Session) -> None:
     """The tests that take long, which `tests` leaves out. What follows -- goes to pytest."""
     words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "nightly", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
+
+
+@nox.session(name="cuda-dry")
+def cuda_dry(session: nox.Session) -> None:
+    """Run all strategies, films and cost suites on a pretended CUDA device, without a GPU. HORIZON_DRY_PYTHON names
+    another Python, for instance one with a torch that is built for CUDA; needed is none. What follows -- goes to
+    pytest."""
+    words = ("pytest", "--numprocesses", "auto", "--dist", "worksteal", "tests/device")
+    other = os.environ.get("HORIZON_DRY_PYTHON")
+    if other:
+        session.run(other, "-m", *words, *session.posargs, external=True, env={"PYTHONPATH": str(ROOT)})
+    else:
+        python(session, *words, *session.posargs)
 
 
 @nox.session
@@ -200,6 +219,19 @@ def vbench(session: nox.Session) -> None:
 
 
 @nox.session
+def quality(session: nox.Session) -> None:
+    """Compute MUSIQ of a campaign's films, and HPSv3 and VideoReward where their packages are, with the same arguments
+    as `perceptual`."""
+    look(session, QUALITY_MODELS, "suites.viewers.quality.run")
+
+
+@nox.session
+def plain(session: nox.Session) -> None:
+    """Compute the measures of a campaign's films that need no other model, with the same arguments as `perceptual`."""
+    look(session, HORIZON, "suites.viewers.plain.run")
+
+
+@nox.session
 def viewers(session: nox.Session) -> None:
     """Test the viewers in their environments, including VBench's own package; ten minutes the first time."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
@@ -207,15 +239,36 @@ def viewers(session: nox.Session) -> None:
         "tests/suites/viewers/test_video_file.py",
         "tests/suites/viewers/test_flow.py",
         "tests/suites/viewers/test_perceptual.py",
+        "tests/suites/viewers/test_structure.py",
     )
     python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
     python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
 
 
 @nox.session
+def engines(session: nox.Session) -> None:
+    """Test all engines in an environment with Ray and submitit: a cluster of three nodes on this machine, kills of
+    workers, nodes and drivers, and array jobs. What follows -- goes to pytest."""
+    words = ("tests/engines/test_ray.py", "tests/cli/test_submit.py", "tests/cli/test_engines.py")
+    python(session, "pytest", *words, *session.posargs, environment=ENGINES)
+
+
+@nox.session
+def page(session: nox.Session) -> None:
+    """Test the page of a report in a browser, Debian's chromium (apt-get install chromium); five minutes.
+    Arguments after -- go to pytest; HORIZON_PICTURES=write makes the pictures again that it is compared with."""
+    folder = Path(session.create_tmp()).resolve() / "showcase"
+    shutil.rmtree(folder, ignore_errors=True)
+    python(session, "tests.page.showcase", str(folder), "4")
+    python(session, "harness.cli", "compare", str(folder))
+    words = ("pytest", "-p", "no:cacheprovider", "--confcutdir", "tests/page", "tests/page", *session.posargs)
+    python(session, *words, environment=PAGE, HORIZON_PAGE=str(folder))
+
+
+@nox.session
 def faults(session: nox.Session) -> None:
     """Kill a campaign of one, two and three processes at 50 random moments, and compare its tables with those of an
-    undisturbed run; ten minutes. `-- --kills 200` for more."""
+    undisturbed run; ten minutes. `-- --kills 200` for more, `-- --no-locks` as on a file system without locks."""
     python(session, "tests.faults.kills", *session.posargs)
 
 
@@ -246,6 +299,13 @@ def recorded(session: nox.Session) -> None:
 def card(session: nox.Session) -> None:
     """Make the figures and filmstrips of docs/pocket.md, which show the pocket's quality; a quarter of an hour."""
     python(session, "tests.benchmarks.pocket_card", *session.posargs)
+
+
+@nox.session
+def trust(session: nox.Session) -> None:
+    """Hold measures of films against the pocket's truth: which of them rank memories as identity, motion and recall do.
+    Two hours for all arms; `-- --rows 8 --frames 60` is a taste."""
+    python(session, "tests.benchmarks.trust", *session.posargs)
 
 
 @nox.session

@@ -9,7 +9,8 @@ import os
 import shutil
 import stat
 import tomllib
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
@@ -53,6 +54,27 @@ def write_open(path: Path, write: Callable[[IO[bytes]], Any]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text in UTF-8 atomically."""
     write_whole(path, lambda beside: beside.write_text(text, encoding="utf-8"))
+
+
+def write_new(path: Path, text: str) -> bool:
+    """Write a text in UTF-8 into a new file, atomically; return False, and write nothing, where a file is there."""
+    beside = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        try:
+            os.link(beside, path)
+        except FileExistsError:
+            return False
+        except OSError:
+            # Some file systems have no links: the file may then be seen before it is complete.
+            try:
+                with path.open("x", encoding="utf-8") as file:
+                    file.write(text)
+            except FileExistsError:
+                return False
+        return True
+    finally:
+        beside.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -119,6 +141,15 @@ def own(folder: Path, *parts: str) -> Path:
                 f"{place}: this is a link to {shown(os.readlink(place))}, and links are not followed; move it away"
             )
     return place
+
+
+def own_files(folder: Path, names: Collection[str]) -> None:
+    """Raise StoreError where a folder, or one of these files in it, is a link; fast, for 100,000 folders."""
+    found = [""] if os.path.islink(folder) else []
+    with suppress(OSError), os.scandir(folder) as entries:
+        found += [entry.name for entry in entries if entry.name in names and entry.is_symlink()]
+    for name in found:
+        own(folder.parent, *filter(None, (folder.name, name)))
 
 
 def no_links(folder: Path) -> None:

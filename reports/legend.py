@@ -7,15 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 
-from harness.store.manifest import has_known_world
+from harness.store.manifest import IMPORTED, has_known_world
 from harness.store.store import Store
 from reports.arms import Entrant, cells_of, knobs_text
-from reports.columns import Shown
+from reports.sheets.columns import Shown
 from reports.statistics.comparison import MOST, Comparison
 
 TOLD = 6
 """Arms and reasons that a terminal names at most."""
+
+
+STATES = {frozenset({False}): "unpaired", frozenset({True}): "paired by prompt"}
+"""What is said of an imported arm whose columns are all unpaired, or all paired."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,9 @@ class Legend:
         How numbers are computed where arms lack rollouts; empty where no arm does.
     stale
         Arms with cells made by other code than the current one, and what changed; empty where there are none.
+    handicapped
+        Arms that the model puts at a disadvantage, and their shares of full attention's score; empty where there are
+        none.
     without
         Arms with cells without numbers, and the reasons; the pages list each cell. Empty where there are none.
     """
@@ -46,17 +54,28 @@ class Legend:
     paired: str
     incomplete: str
     stale: str = ""
+    handicapped: str = ""
     without: str = ""
+    imported: str = ""
+    """Arms of films made elsewhere: what they are, and whether they are paired."""
 
     @property
     def short(self) -> str:
         """The sentences that a terminal shows."""
-        parts = (self.numbers, self.marks, *self.unmarked, self.incomplete, self.stale, self.without)
+        parts = (
+            self.numbers, self.marks, *self.unmarked, self.imported, self.incomplete, self.stale, self.handicapped,
+            self.without,
+        )  # fmt: skip
         return " ".join(filter(None, parts))
 
 
 def legend_of(
-    found: Comparison, field: Sequence[Entrant], stores: Sequence[Store], stale: Mapping[str, str], show: Shown
+    found: Comparison,
+    field: Sequence[Entrant],
+    stores: Sequence[Store],
+    stale: Mapping[str, str],
+    handicapped: Mapping[str, str],
+    show: Shown,
 ) -> Legend:
     """Return the explanations of a report's tables."""
     rows, baseline = found.rows, found.baseline
@@ -105,8 +124,48 @@ def legend_of(
         paired=paired,
         incomplete=incomplete,
         stale=" ".join(f"Stale, made by other code: {labels} ({why})." for why, labels in whys.items()),
+        handicapped=_handicapped(handicapped),
         without=_without(field, stores),
+        imported=_imported(rows, field, stores),
     )
+
+
+def _imported(rows: pd.DataFrame, field: Sequence[Entrant], stores: Sequence[Store]) -> str:
+    """Return what films made elsewhere are, and whether they are compared rollout by rollout."""
+    # Of numbers that no other arm has, there is nothing to pair.
+    column = ["table", "suite", "scenario", "horizon_latent_frames", "metric", "cohort"]
+    beside = rows[rows.groupby(column)["arm"].transform("nunique") > 1] if len(rows) else rows
+    told, several = [], len({arm.label for arm in field}) > 1
+    for arm in (arm for arm in field if arm.strategy == IMPORTED):
+        mine = [cell.about for store in stores for cell in cells_of(store) if cell.about.get("arm") == arm.label]
+        facts = [about[IMPORTED] for about in mine if about.get(IMPORTED)]
+        rates = sorted({f"{fact['rate']:g}" for fact in facts if "rate" in fact}, key=float)
+        uneven = sum(bool(fact.get("sampled_by_time")) for fact in facts)
+        states = set(beside.loc[beside["arm"] == arm.label, "paired"])
+        words = [
+            f"{arm.label}: {len({fact['file'] for fact in facts})} films, {' and '.join(rates)} pictures a second",
+            *([f"{uneven} of a variable rate"] if uneven else []),
+            *(
+                ["unpaired" if states == {False} else "paired by prompt" if states == {True} else "partly paired"]
+                if several
+                else []
+            ),
+        ]
+        told.append(", ".join(words))
+    if not told:
+        return ""
+    return (
+        f"Films made elsewhere, sampled by time ({'; '.join(told)}): they share prompts with other arms at most, not "
+        "noise. Unpaired arms have means over their own prompts and are compared by Welch's test."
+    )
+
+
+def _handicapped(arms: Mapping[str, str]) -> str:
+    """Which arms the model puts at a disadvantage."""
+    if not arms:
+        return ""
+    told = "; ".join(f"{label} ({where})" for label, where in arms.items())
+    return f"Handicapped by this model, share of the score of full attention with nothing forgotten: {told}."
 
 
 def _without(field: Sequence[Entrant], stores: Sequence[Store]) -> str:

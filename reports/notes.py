@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from harness.campaign.campaign import EQUAL
 from harness.memory.budget import readable
 from harness.provenance.staleness import Today, summary
+from harness.store.manifest import IMPORTED
 from harness.store.store import Store
 from reports.arms import Entrant, cells_of, knobs_text
-from reports.sheet import Sheet
+from reports.sheets.sheet import Sheet
+from reports.statistics.comparison import Comparison
+from reports.tables import suite_named
 
-STALE = " (stale)"
-"""Suffix of a stale arm's name."""
+STALE, HANDICAPPED = " (stale)", " (handicapped)"
+"""Suffixes of arms' names."""
 
 
 def stale_arms(stores: Sequence[Store], field: Sequence[Entrant]) -> dict[str, str]:
@@ -29,13 +32,23 @@ def stale_arms(stores: Sequence[Store], field: Sequence[Entrant]) -> dict[str, s
     return {label: summary(found) for label, found in reasons.items()}
 
 
-def mark(sheets: Sequence[Sheet], stale: Mapping[str, str]) -> None:
-    """Mark the stale arms of tables, whose first column holds labels, or numbers and labels in a matrix."""
+def handicapped_arms(found: Comparison) -> dict[str, str]:
+    """Return where the model puts an arm at a disadvantage, and by how much, by the label of the arm."""
+    reasons: dict[str, list[str]] = {}
+    for row in found.rows.itertuples():
+        metric = suite_named(str(row.suite)).metric_named(str(row.metric))
+        if metric is not None and metric.handicap is not None and row.mean < metric.handicap:
+            reasons.setdefault(str(row.arm), []).append(f"{row.scenario} {row.mean:.2f}")
+    return {label: ", ".join(dict.fromkeys(where)) for label, where in reasons.items()}
+
+
+def mark(sheets: Sequence[Sheet], labels: Collection[str], suffix: str) -> None:
+    """Append a suffix to some arms of tables, whose first column holds labels, or numbers and labels in a matrix."""
     for sheet in sheets:
         for row in sheet.rows:
             number, _, label = row[0].partition(" ")
-            if row[0] in stale or (number.isdigit() and label in stale):
-                row[0] += STALE
+            if row[0] in labels or (number.isdigit() and label in labels):
+                row[0] += suffix
 
 
 OFF = "†"
@@ -49,6 +62,8 @@ def with_budget(tables: Iterable[str], field: Sequence[Entrant]) -> list[str]:
 
 def cached(runner: Entrant, table: str) -> str:
     """Return the cached kB of an arm, marked where they are off the budget of the table."""
+    if runner.strategy == IMPORTED:
+        return "n/a"
     off = table == EQUAL and runner.budget_note is not None
     return f"{runner.cache_bytes / 1000:.0f}{f' {OFF}' if off else ''}"
 

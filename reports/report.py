@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -18,21 +16,23 @@ from markupsafe import Markup
 from harness import escaping
 from harness.campaign.film_list import protocols
 from harness.errors import StoreError
-from harness.files import own, write_open, write_text, write_whole
+from harness.files import own, write_open, write_text
 from harness.store.manifest import has_known_world
 from harness.store.store import MANIFEST, Store
-from reports.arms import Entrant, cohorts_of, entrants
-from reports.columns import shown_of
-from reports.cost import cost_sheets
+from reports.arms import Entrant, cohorts_of
+from reports.evaluation import evaluate
 from reports.legend import Legend, legend_of
-from reports.notes import mark, stale_arms
+from reports.notes import HANDICAPPED, STALE, handicapped_arms, mark, stale_arms
+from reports.page.page import Told, page
 from reports.plots.all import draw_all
-from reports.pool import Snapshot, opened, united
-from reports.quality import differences, sheets, suite_sheets
-from reports.sheet import Sheet
-from reports.statistics.comparison import Comparison, compared, whole_lengths
+from reports.pool import Snapshot
+from reports.sheets.columns import Shown
+from reports.sheets.cost import cost_sheets
+from reports.sheets.quality import differences, paper_sheets, sheets, suite_sheets
+from reports.sheets.sheet import Sheet
+from reports.statistics.comparison import Comparison
 from reports.statistics.ranking import matrices
-from reports.tables import scores, tidy, troubles
+from reports.tables import troubles
 
 POOLED = Path("runs/pooled")
 """Folder of the report of several campaigns, unless another one is given."""
@@ -40,7 +40,7 @@ POOLED = Path("runs/pooled")
 
 @np.errstate(over="ignore", invalid="ignore")  # Numbers near the largest float have no finite mean or spread.
 def render(
-    *folders: Path, out: Path | None = None, baseline: str | None = None
+    *folders: Path, out: Path | None = None, baseline: str | None = None, copy_films: bool = False
 ) -> tuple[list[Path], list[Sheet], Legend]:
     """Write the report of one campaign, or of several that differ in their seeds only.
 
@@ -52,6 +52,8 @@ def render(
         Folder of the report; by default beside the records of a single campaign, and `POOLED` for several.
     baseline
         The arm with which the others are compared; by default that of the campaign, or `sliding_window`.
+    copy_films
+        Whether films that do not fit into the page are copied beside it, so that the report's folder can be moved.
 
     Returns
     -------
@@ -65,33 +67,44 @@ def render(
     UnknownNameError
         For a baseline that is not the name of any arm.
     """
-    stores = opened(folders)
     place = out or (folders[0] if len(folders) == 1 else POOLED)
+    now = evaluate(folders, baseline)
+    stores, found, runners, lengths, show = now.stores, now.found, now.arms, now.lengths, now.show
     own(place, "plots")
     if (place / MANIFEST).exists() and [place.resolve()] != [folder.resolve() for folder in folders]:
         raise StoreError(f"{place} is a campaign's folder and holds its own report; give --out another place")
-    manifest, table, runners = united(stores), tidy(*stores), entrants(*stores)
-    scored, cohorts = scores(table), cohorts_of(*stores)
-    found = compared(scored, runners, manifest["asked"]["baseline"] if baseline is None else baseline)
-    lengths = whole_lengths(table)
-    show = shown_of(found.rows)
+    cohorts = cohorts_of(*stores)
     shown = [
+        *paper_sheets(found, runners, now.manifest["asked"]),
         *sheets(found, runners, lengths, show),
-        *suite_sheets(found, runners, table, lengths, show),
+        *suite_sheets(found, runners, now.table, lengths, show),
         *cost_sheets(found, runners, cohorts, show),
         *matrices(found, runners, lengths, show),
     ]
+    labels = [[row[0] for row in sheet.rows] for sheet in shown]
     stale = stale_arms(stores, runners)
-    mark(shown, stale)
+    handicapped = handicapped_arms(found)
+    mark(shown, set(stale) & set(handicapped), HANDICAPPED + STALE)
+    mark(shown, stale, STALE)
+    mark(shown, handicapped, HANDICAPPED)
     # Checked first, so that nothing is written of a report that cannot be finished.
     for cell in (cell for store in stores for cell in store.cells()):
         cell.check_pictures()
     try:
-        written = _tables(place, table, found, runners)
-        plots = draw_all(place / "plots", stores[0], table, scored, found, runners, cohorts, show)
-        legend = legend_of(found, runners, stores, stale, show)
+        written, lines = _tables(place, now.table, found, runners)
+        plots = draw_all(place / "plots", stores[0], now.table, now.scored, found, runners, cohorts, show)
+        legend = legend_of(found, runners, stores, stale, handicapped, show)
         against = differences(found, show.headline)
-        pages = _pages(place, _told(stores, manifest, shown, against, plots, legend, found.baseline.name))
+        text = _told(stores, now.manifest, shown, against, plots, legend, found.baseline.name)
+        told = Told(
+            sheets=shown, labels=labels, legend=legend, differences=against, drawings=_drawings(plots, show),
+            filmstrips=[(_words(path), path) for path in plots if path.stem.endswith("-filmstrips")],
+            troubles=text["troubles"], protocols=text["protocols"], environments=text["environments"], stale=stale,
+            handicapped=handicapped, cohorts=cohorts, csv=lines,
+        )  # fmt: skip
+        pages = [place / "report.html", place / "report.md"]
+        write_text(pages[0], page(now, told, place, copy_films))
+        write_text(pages[1], _markdown().get_template("report.md.j2").render(**text))
     except StoreError:
         # Reading failed; another place to write to would not help.
         raise
@@ -100,17 +113,35 @@ def render(
     return [*pages, *written, *plots], shown, legend
 
 
-def _tables(place: Path, table: pd.DataFrame, found: Comparison, runners: Sequence[Entrant]) -> list[Path]:
-    """Write the machine-readable tables: all samples, all numbers, all pairs."""
+def _tables(
+    place: Path, table: pd.DataFrame, found: Comparison, runners: Sequence[Entrant]
+) -> tuple[list[Path], list[str]]:
+    """Write the tables for machines: all samples, all numbers, all pairs; return them and the lines of table.csv."""
     costs = pd.DataFrame([{"arm": r.label, "cache_bytes": r.cache_bytes, "chunk_ms": _chunk(r)} for r in runners])
     rows = found.rows.merge(costs, on="arm", how="left")
     paths = [place / name for name in ("table.csv", "pairs.csv", "records.parquet")]
-    for path, frame in zip(paths, (rows, found.pairs), strict=False):
-        words = frame.select_dtypes(exclude="number")
-        cells = frame.assign(**{name: words[name].map(escaping.csv_cell) for name in words})
-        write_whole(path, partial(cells.to_csv, index=False, float_format="%.6g"))
+    texts = [_csv(frame) for frame in (rows, found.pairs)]
+    for path, text in zip(paths, texts, strict=False):
+        write_text(path, text)
     write_open(paths[-1], table.to_parquet)
-    return paths
+    return paths, texts[0].removesuffix("\n").split("\n")
+
+
+def _csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV, one line a row: texts have no line breaks."""
+    words = frame.select_dtypes(exclude="number")
+    cells = frame.assign(**{name: words[name].map(escaping.csv_cell) for name in words})
+    return str(cells.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
+
+
+def _drawings(plots: Sequence[Path], show: Shown) -> dict[str, Path]:
+    """Return the files of the charts that suites draw by themselves, by the charts' names."""
+    names = {chart.name for each in show.displays.values() for chart in each.charts if callable(chart.kind)}
+    return {path.stem: path for path in plots if path.stem in names}
+
+
+def _words(plot: Path) -> str:
+    return plot.stem.replace("-", " ")
 
 
 def _chunk(entrant: Entrant) -> float:
@@ -137,25 +168,12 @@ def _told(
         "sheets": shown,
         "legend": legend,
         "differences": against,
-        "plots": [(path.stem.replace("-", " "), path.name, _inline(path)) for path in plots],
+        "plots": [(_words(path), path.name) for path in plots],
         "troubles": troubles(*stores),
         "protocols": _protocols(stores),
         "known": has_known_world(asked),
         "baseline": baseline,
     }
-
-
-def _pages(place: Path, told: dict[str, Any]) -> list[Path]:
-    made = []
-    for name, pages in (("report.html", _html()), ("report.md", _markdown())):
-        write_text(place / name, pages.get_template(f"{name}.j2").render(**told))
-        made.append(place / name)
-    return made
-
-
-def _html() -> Environment:
-    """Return the templates in which every expression is escaped for HTML."""
-    return Environment(finalize=_visible, autoescape=True, **_TEMPLATES)
 
 
 def _markdown() -> Environment:
@@ -165,10 +183,6 @@ def _markdown() -> Environment:
     pages.filters["row"] = lambda cells: Markup(escaping.markdown_row(cells))
     pages.filters["address"] = lambda name: Markup(quote(name))
     return pages
-
-
-def _visible(value: Any) -> Any:
-    return escaping.visible(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _as_markdown(value: Any) -> Any:
@@ -195,7 +209,3 @@ def _protocols(stores: Sequence[Store]) -> list[tuple[str, str]]:
         for metric, how in metrics.items()
     ]
     return list(dict.fromkeys(found))
-
-
-def _inline(path: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()

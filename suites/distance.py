@@ -19,13 +19,14 @@ from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.rollout.task_rollout import rollout_of
 from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
-from suites.observers.truth import half_said, true_latents
+from suites.observers.truth import true_latents
+from suites.prompts.known import half_said
 
 if TYPE_CHECKING:
     import pandas as pd
 
 FIRST_SEED = 60_000
-ROWS, ROWS_WITHOUT_TRUTH = 32, 8
+ROWS, QUICK_ROWS, ROWS_WITHOUT_TRUTH = 32, 16, 8
 """Rollouts in a known world, and on other backbones, which are larger."""
 LARGE = 10**8
 """Number of parameters from which a model draws one row at a time."""
@@ -55,7 +56,8 @@ class Distance(QualitySuite):
         # Videos never exceed the trained length, so longer tiers add nothing.
         frames = backbone.trained_frames // backbone.chunk * backbone.chunk
         world = backbone.world
-        numbers = range(ROWS if world is not None else ROWS_WITHOUT_TRUTH)
+        known = QUICK_ROWS if tier == "quick" else ROWS
+        numbers = range(known if world is not None else ROWS_WITHOUT_TRUTH)
         seeds = [FIRST_SEED + 1000 * seed + number for number in numbers]
         texts = [backbone.prompts[number % len(backbone.prompts)] for number in numbers]
         if world is not None:
@@ -65,6 +67,9 @@ class Distance(QualitySuite):
         large = sum(x.numel() for x in backbone.model.parameters()) >= LARGE
         batches = [(row,) for row in rows] if large else [rows]
         return [Task("forced", frames, 0, batch, forced=True) for batch in batches]
+
+    def at_equal_budget(self, task: Task, tier: str) -> bool:
+        return tier != "quick"
 
     def given(self, backbone: Backbone, task: Task) -> Tensor:
         def clips() -> Tensor:

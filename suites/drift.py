@@ -1,8 +1,10 @@
 """Drift: does a video stay itself, for how long, and what of it goes first?
 
 Scenarios: "steady" (a true first chunk is carried on, nothing is said: only the memory knows what it shows),
-"steady-said" (the same, half of it said), "steady-text" (from text alone, half said) and "occlusion" (a curtain hides
-the scene for longer than any window, then rises). Shorter horizons are prefixes of one rollout.
+"steady-said" (the same, half of it said), "steady-text" (from text alone, half said), "evolve" (a few attributes change
+after 5 s, and from 10 s on nothing is said: the latest state counts, not the first), "accumulate" (one attribute after
+the other changes: all that was ever said counts), "intermittent" (a curtain hides the scene most of the time) and
+"occlusion" (a curtain hides it once, for longer than any window). Shorter horizons are prefixes of one rollout.
 
 Of other backbones no truth is known: their rollouts from text ("steady") are filmed, and compared with their own first
 five seconds.
@@ -10,19 +12,25 @@ five seconds.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
+from harness.backbone.world import KnownWorld, Prompts
+from harness.memory import Boundary
 from harness.suite import HORIZONS, Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
+from suites.film_measures.scored import measured, others
+from suites.film_measures.shown import measure_charts, measure_tables
+from suites.film_measures.windows import overlaps, weighted_mean
 from suites.film_suite import Filmed, trends, without_themselves
 from suites.observers.film import Camera
+from suites.observers.picture_metrics import picture_metrics
 from suites.observers.probe import Watch
-from suites.observers.truth import half_said, true_latents
-from suites.picture_metrics import picture_metrics
+from suites.observers.truth import true_latents
+from suites.prompts.known import accumulate, evolve, half_said, intermittent, occlusion
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,6 +38,8 @@ if TYPE_CHECKING:
 AT_ENDS = 0.15
 """Part of a horizon that counts as its beginning, and as its end."""
 FIRST_SEED = 20_000
+GIVEN = 3
+"""True latent frames with which the scenarios begin."""
 LOST = 0.5
 """Identity below which, if it does not come back, a video is no longer itself."""
 
@@ -40,6 +50,10 @@ LEVELS = {
     "identity": Metric("share", "higher", "attributes of the pictures, still right", 0, 1),
     "said_identity": Metric("share", "higher", "attributes that the prompt says, right", 0, 1),
     "identity_*": Metric("share", "higher", "frames with the right value of this attribute", 0, 1),
+    "latest": Metric("share", "higher", "changed attributes that show their latest value", 0, 1),
+    "reverted": Metric("share", "lower", "changed attributes that show an earlier value", 0, 1),
+    "latest_chance": Metric("share", "neither", "the same share of another rollout's latest values: chance", 0, 1),
+    "unchanged": Metric("share", "higher", "attributes that never changed, still right", 0, 1),
     "motion": Metric("share", "higher", "steps that lead as far as they should", 0, 1, Margin(absolute=0.1)),
     "presence": Metric("share", "higher", "frames that show the object", 0, 1),
     "guard": Metric("share", "higher", "not blank, frozen or looped: 0 voids identity", 0, 1),
@@ -52,6 +66,21 @@ TRACKED = ("unsaid_identity", "identity", "ssim")
 """Levels of which contrast and slope are scored."""
 SEEN_LATER = ("psnr", "lpips", "dino", "clip", "clip_score")
 """The same, of those that are `further`."""
+ROWS: Mapping[str, Mapping[str, int]] = {
+    "gate": {"steady": 16},
+    "quick": {"steady": 12, "evolve": 12, "occlusion": 12},
+    "full": {"steady": 64, "evolve": 64, "accumulate": 64, "intermittent": 64, "occlusion": 64, "steady-said": 32,
+             "steady-text": 32},
+    "long": {"steady": 8, "steady-said": 4, "steady-text": 4},
+    "day": {"steady": 4},
+}  # fmt: skip
+"""Rollouts of each scenario in a known world."""
+EARLY = 6
+"""Rollouts of the first scenario of tier "quick" that are a cell of their own, so that arms can be compared early."""
+HORIZON = {"gate": 240, "quick": 240, "full": 960, "long": 14_400, "day": 345_600}
+"""Latent frames of the scenarios without an end of their own."""
+MINUTE, COVERED = 240, 84
+"""Latent frames of the scenarios whose scene changes or comes and goes, and of the one with a single curtain."""
 STEADY = {"gate": (120, 2), "quick": (120, 8), "full": (240, 32), "long": (960, 16), "day": (14_400, 2)}
 """Latent frames, and prompts, of backbones whose truth is not known, and which are a thousand times as slow."""
 
@@ -60,7 +89,7 @@ class Drift(Filmed):
     """Identity, motion and looks of a video over its length, against a known truth or against its own beginning."""
 
     name = "drift"
-    version = "2"
+    version = "3"
     tiers = ("gate", "quick", "full", "long", "day")
 
     @property
@@ -83,27 +112,19 @@ class Drift(Filmed):
             frames, count = STEADY[tier]
             return self.filmed("steady", "steady", backbone, count, seed, frames)
         self.only_own(backbone)
-        frames, rows, covered = {
-            "gate": (240, (16, 0, 0, 0), 0),
-            "quick": (240, (32, 16, 16, 16), 84),
-            "full": (960, (64, 32, 32, 64), 84),
-            "long": (14_400, (8, 4, 4, 0), 0),
-            "day": (345_600, (4, 0, 0, 0), 0),
-        }[tier]
-        seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows))]
-        steady, said, text, hidden = (seeds[:count] for count in rows)
-        silent = world.prompt({})
-        curtain = ((0, silent), (18, world.curtain or ""), (51, world.prompt({}, "recall")))
-        tasks = [
-            Task("steady", frames, 3, tuple(Row(each, ((0, silent),)) for each in steady)),
-            Task("steady-said", frames, 3, tuple(Row(each, ((0, half_said(world, each)),)) for each in said)),
-            # Motion is said, so that a video which stands still cannot pass for one that chose to.
-            Task(
-                "steady-text", frames, 0, tuple(Row(each, ((0, half_said(world, each, motion=True)),)) for each in text)
-            ),
-            Task("occlusion", covered, 3, tuple(Row(each, curtain) for each in hidden), ("smooth", "smooth", "recall")),
-        ]
-        return [task for task in tasks if task.rows and (world.curtain or task.scenario != "occlusion")]
+        rows = ROWS[tier]
+        frames = HORIZON[tier]
+        seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows.values()))]
+        shown = [name for name in rows if world.curtain is not None or name not in ("occlusion", "intermittent")]
+        parts = [(name, seeds[: rows[name]]) for name in shown]
+        if tier == "quick":
+            (first, early), *others = parts
+            parts = [(first, early[:EARLY]), (first, early[EARLY:]), *others]
+        return [_task(world, scenario, part, frames) for scenario, part in parts]
+
+    def at_equal_budget(self, task: Task, tier: str) -> bool:
+        # A quick campaign has minutes: at other bytes it asks what the first scenario asks.
+        return tier != "quick" or task.scenario == "steady"
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         return true_latents(backbone, task, task.given) if task.given else None
@@ -120,6 +141,10 @@ class Drift(Filmed):
             Column("steady", "identity", "identity", on_terminal=False),
             Column("steady", "survival", "itself for (s)"),
             Column("steady", "motion", "motion", on_terminal=False),
+            Column("evolve", "latest", "latest state"),
+            Column("evolve", "reverted", "went back", on_terminal=False),
+            Column("accumulate", "latest", "all that was said"),
+            Column("intermittent", "unsaid_identity", "seen rarely"),
             Column("steady-text", "identity", "identity, from text", on_terminal=False),
             Column("occlusion", "unsaid_identity", "after an occlusion"),
         )
@@ -145,17 +170,28 @@ class Drift(Filmed):
             columns=(*(films if filmed else known), *(Column("steady", name, name.replace("_", " ")) for name in more)),
             charts=(
                 *(curve("steady", name) for name in curves + more),
+                curve("evolve", "latest"),
+                curve("accumulate", "latest"),
+                curve("intermittent", "unsaid_identity"),
                 curve("occlusion", "unsaid_identity"),
                 Chart("steady-survival", "survival", "steady", "survival"),
                 Chart("steady-precision", "precision", "steady", "unsaid_identity"),
+                *(measure_charts("steady") if filmed else ()),
             ),
-            filmstrips=("steady", "occlusion"),
+            tables=measure_tables(there) if filmed else (),
+            filmstrips=("steady", "evolve", "intermittent", "occlusion"),
             headline=headline,
             notes=(about,) if filmed else (),
             order=0,
         )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
+        import pandas as pd
+
+        made, found = measured(samples), self._scores(others(samples))
+        return pd.concat([found, made], ignore_index=True) if len(made) else found
+
+    def _scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         import pandas as pd
 
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
@@ -171,7 +207,7 @@ class Drift(Filmed):
                 continue
             within, here = ends <= horizon, values[rows]
             early, late = (
-                _overlaps(ends, *span) for span in ((0, AT_ENDS * horizon), ((1 - AT_ENDS) * horizon, horizon))
+                overlaps(ends, *span) for span in ((0, AT_ENDS * horizon), ((1 - AT_ENDS) * horizon, horizon))
             )
             metric = about["metric"].to_numpy()[rows]
             part = about[rows].assign(horizon_latent_frames=horizon, horizon_seconds=horizon * rate[rows])
@@ -181,9 +217,9 @@ class Drift(Filmed):
             ) -> None:
                 scored.append(part[which].assign(metric=name, at_frame=horizon, value=numbers[which]))
 
-            level = _mean(here, late)
+            level = weighted_mean(here, late)
             scored.append(part.assign(at_frame=horizon, value=level))
-            contrast = level - _mean(here, early)
+            contrast = level - weighted_mean(here, early)
             slope = _slope(ends[within], here[:, within]) / rate[rows] * 60
             for name in (*TRACKED, *SEEN_LATER):
                 score(f"{name}_contrast", metric == name, contrast)
@@ -194,17 +230,27 @@ class Drift(Filmed):
         return without_themselves(found).reset_index(drop=True)
 
 
-def _overlaps(ends: np.ndarray, after: float, until: float) -> np.ndarray:
-    """Return how many latent frames of each window lie between two times; `ends` are the times at which windows end."""
-    starts = np.concatenate(([0], ends[:-1]))
-    return np.clip(np.minimum(ends, until) - np.maximum(starts, after), 0, None)
-
-
-def _mean(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Return the weighted mean of each row's finite values; NaN where there is none."""
-    there = np.where(np.isfinite(values), weights, 0.0)
-    total = there.sum(1)
-    return np.where(total > 0, (np.nan_to_num(values) * there).sum(1) / np.maximum(total, 1e-9), np.nan)
+def _task(world: KnownWorld, scenario: str, seeds: Sequence[int], frames: int) -> Task:
+    """Return the task of a scenario."""
+    scripts: list[Prompts]
+    if scenario == "occlusion":
+        scripts, frames = [occlusion(world)] * len(seeds), COVERED
+    elif scenario == "intermittent":
+        scripts, frames = [intermittent(world, MINUTE)] * len(seeds), MINUTE
+    elif scenario in ("evolve", "accumulate"):
+        make = evolve if scenario == "evolve" else accumulate
+        scripts, frames = [make(world, seed) for seed in seeds], MINUTE
+    elif scenario == "steady":
+        scripts = [((0, world.prompt({})),)] * len(seeds)
+    else:
+        # Without a true beginning motion is said, so that a video which stands still cannot pass for one that chose to.
+        scripts = [((0, half_said(world, seed, motion=scenario == "steady-text")),) for seed in seeds]
+    rows = tuple(Row(seed, tuple(script)) for seed, script in zip(seeds, scripts, strict=True))
+    boundaries: list[Boundary] = ["smooth"] * len(scripts[0])
+    if scenario in ("occlusion", "intermittent"):
+        # A curtain falls smoothly; what is behind it comes back.
+        boundaries[2::2] = ["recall"] * len(boundaries[2::2])
+    return Task(scenario, frames, 0 if scenario == "steady-text" else GIVEN, rows, tuple(boundaries))
 
 
 def _slope(ends: np.ndarray, values: np.ndarray) -> np.ndarray:

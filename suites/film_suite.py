@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,9 +10,12 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import CampaignError
-from harness.suite import Metric, PictureMetric, QualitySuite, Row, Task
-from suites.observers.film import BEGINNING, CURVES
-from suites.picture_metrics import picture_metrics
+from harness.memory import Boundary
+from harness.suite import Metric, Onlooker, PictureMetric, QualitySuite, Row, Task
+from suites.film_measures.declared import DERIVED, OVER_TIME, PLAIN, QUALITY
+from suites.observers.curves import BEGINNING, CURVES
+from suites.observers.elsewhere import Elsewhere
+from suites.observers.picture_metrics import picture_metrics
 from suites.prompts import Prompt, PromptSet, built_in, first, from_file, script
 from suites.viewers.perceptual.run import METRICS
 from suites.viewers.vbench.scores import DIMENSIONS
@@ -33,7 +36,7 @@ class Filmed(QualitySuite):
     @property
     def further(self) -> dict[str, Metric]:
         pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
-        return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS)
+        return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS) | further_measures()
 
     def instruments(self) -> dict[str, PictureMetric]:
         return picture_metrics()[0]
@@ -87,10 +90,24 @@ class Filmed(QualitySuite):
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         return None
 
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return "steady" if len(boundaries) == 1 else None
+
+    def onlooker(self, frames: int, rate: float, pixels: Callable[[int], int]) -> Onlooker:
+        return Elsewhere(frames, rate, pixels)
+
 
 def declared(metrics: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
     """Metrics that viewers declare in plain words, because what they import must be little."""
     return {name: Metric(*about) for name, about in metrics.items()}
+
+
+def further_measures() -> dict[str, Metric]:
+    """Return the measures of the viewers `plain` and `quality`, VBench's dimensions over time, and what is derived."""
+    over_time = {
+        f"{name}{OVER_TIME}": (*about[:2], f"by clip: {about[2]}", *about[3:]) for name, about in DIMENSIONS.items()
+    }
+    return declared(PLAIN) | declared(QUALITY) | declared(over_time) | declared(DERIVED)
 
 
 def trends(levels: Mapping[str, Metric]) -> dict[str, Metric]:
@@ -121,7 +138,11 @@ def without_themselves(scored: pd.DataFrame) -> pd.DataFrame:
 
 def _kind(prompt: Prompt) -> str:
     """What a prompt asks a video for, by its scenes."""
-    kinds = [scene.boundary for scene in prompt.scenes]
+    return kind_of([scene.boundary for scene in prompt.scenes])
+
+
+def kind_of(kinds: Sequence[Boundary]) -> str:
+    """Return the scenario of a film, by how its scenes are entered."""
     if len(kinds) == 1:
         return "steady"
     if "recall" in kinds:

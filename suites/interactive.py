@@ -3,7 +3,8 @@
 Every rollout begins with a true first chunk and "a thing", so that all of the first scene is known and none of it said.
 Scenarios: "smooth" (a few attributes change), "hardcut" (to another scene, half of it said), "forget" (to another
 scene, nothing of it said: nothing of the old one may stay), "recall" (away and back; nothing of what comes back is
-said) and "six" (six scenes in a row). The number behind the name is the length of a scene in latent frames.
+said), "return-second" and "return-second-of-four" (three or four scenes, then back to the second by its number) and
+"six" (six scenes in a row). The number behind the name is the length of a scene in latent frames.
 
 Of other backbones no truth is known: scenes of ten seconds each ("smooth", "hardcut", "recall", "six") are filmed, and
 viewers read off how well each scene shows its prompt, how much it shows the prompt before, and what came back.
@@ -21,10 +22,13 @@ from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld
 from harness.memory import Boundary
 from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task
-from suites.film_suite import Filmed, without_themselves
+from suites.film_measures.scored import measured, others
+from suites.film_measures.triggered import LEFT, TRIGGERED, conditioned_scores
+from suites.film_suite import Filmed, declared, kind_of, without_themselves
 from suites.observers.film import Camera
 from suites.observers.scenes import LEAKS, Scenes
-from suites.observers.truth import half, true_latents
+from suites.observers.truth import true_latents
+from suites.prompts.known import half
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,10 +40,16 @@ KINDS: dict[str, tuple[Boundary, ...]] = {
     "hardcut": ("hardcut",),
     "forget": ("hardcut",),
     "recall": ("hardcut", "recall"),
+    "return-second": ("hardcut", "hardcut", "recall"),
+    "return-second-of-four": ("hardcut", "hardcut", "hardcut", "recall"),
     "six": ("smooth", "hardcut", "smooth", "recall", "hardcut"),
 }
 """How the scenes after the first are entered."""
-QUICK = {"smooth": (16, 0), "hardcut": (16, 0), "forget": (16, 0), "recall": (16, 16), "six": (8, 0)}
+BACK_TO = {"return-second": 2, "return-second-of-four": 2}
+"""The number of the scene to which a scenario returns, where it is not the first."""
+QUICK = {
+    "smooth": (8, 0), "hardcut": (8, 0), "recall": (12, 0), "return-second": (12, 0), "six": (6, 0),
+}  # fmt: skip
 """Rollouts of each scenario with scenes of 21 and of 84 latent frames."""
 GATE = {"recall": (16, 0)}
 CURVES = {
@@ -57,10 +67,10 @@ SCORES = {
         for frames in LEAKS
     },
     "leakage_chance": Metric("share", "neither", "the same share of the old scene of another rollout: chance", 0, 1),
-    "recall": Metric(
-        "share", "higher", "attributes of the first scene that are right when it is back", 0, 1, Margin(absolute=0.05)
-    ),
-    "recall_chance": Metric("share", "neither", "the same share of another rollout's first scene: chance", 0, 1),
+    "recall": Metric("share", "higher", "attributes of the scene that is back, right", 0, 1, Margin(absolute=0.05)),
+    "recall_chance": Metric("share", "neither", "the same share of another rollout's scene: chance", 0, 1),
+    "reverted": Metric("share", "lower", "attributes that show the first scene instead of the one that is back", 0, 1),
+    **declared({LEFT: TRIGGERED[LEFT]}),
     "constancy": Metric(
         "share", "higher", "what a scene showed once it had settled that it still shows at its end", 0, 1
     ),
@@ -82,12 +92,16 @@ class Interactive(Filmed):
     """Prompt switches of every kind, read off with the probe of a known world, or off films."""
 
     name = "interactive"
-    version = "1"
+    version = "2"
     tiers = ("gate", "quick", "full", "long", "day")
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
         return CURVES | SCORES
+
+    @property
+    def further(self) -> dict[str, Metric]:
+        return super().further | declared(TRIGGERED)
 
     def tasks(self, backbone: Backbone, tier: str, seed: int = 0) -> list[Task]:
         world = backbone.world
@@ -108,11 +122,17 @@ class Interactive(Filmed):
             if rows
         ]
 
+    def at_equal_budget(self, task: Task, tier: str) -> bool:
+        return tier != "quick"
+
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
         return true_latents(backbone, task, task.given) if task.given else None
 
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place) if backbone.world is None else Scenes(backbone, task)
+
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return kind_of(boundaries) if len(boundaries) > 1 else None
 
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         if any(score == "response" for _, score in there):
@@ -121,7 +141,12 @@ class Interactive(Filmed):
                 Column(SIX, "leakage_12", "old scene stays"),
                 Column("hardcut-21", "leakage_12", "after a cut"),
                 Column("recall-21", "recall", "back after 5 s"),
+                Column("recall-21", "recall_if_left", "of those that had left", on_terminal=False),
+                Column("recall-21", "recall_asked", "that had left", on_terminal=False),
                 Column("recall-84", "recall", "after 21 s"),
+                Column("return-second-21", "recall", "second scene back"),
+                Column("return-second-of-four-21", "recall", "second of four"),
+                Column("return-second-21", "reverted", "first scene instead", on_terminal=False),
             )
             # How fast a switch is followed is read off with a probe, frame by frame.
             switches = Table("prompt switches", columns, summaries=(("median response", median_response),))
@@ -132,6 +157,8 @@ class Interactive(Filmed):
                 Column("hardcut", "clip_old", "of the old prompt"),
                 Column("recall", "recall_dino", "back (DINO)"),
                 Column("recall", "recall_dino_chance", "by chance"),
+                Column("recall", "recall_dino_if_left", "of those that had left (DINO)", on_terminal=False),
+                Column("recall", "recall_asked", "that had left", on_terminal=False),
                 Column("six", "clip_score_scene", "six scenes"),
             )
             switches = Table("prompt switches", columns)
@@ -147,11 +174,14 @@ class Interactive(Filmed):
         """A rollout's mean over its switches of every score."""
         import pandas as pd
 
-        scored = samples[samples["metric"].isin({**SCORES, **self.further})].dropna(subset="value")
+        made = [part for part in (measured(samples), conditioned_scores(samples)) if len(part)]
+        plain = others(samples)
+        scored = plain[plain["metric"].isin({**SCORES, **self.further})].dropna(subset="value")
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         mean = scored.groupby(keys, observed=True, sort=False)["value"].mean().reset_index()
         # A horizon's scores are those of the whole video.
-        return without_themselves(pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"])))
+        whole = without_themselves(pd.DataFrame(mean.assign(at_frame=mean["horizon_latent_frames"])))
+        return pd.concat([whole, *made], ignore_index=True) if made else whole
 
 
 def median_response(samples: pd.DataFrame) -> str:
@@ -175,7 +205,10 @@ def _task(world: KnownWorld, name: str, length: int, seeds: range) -> Task:
     for seed in seeds:
         said = _SAID[name](world, seed)
         entered = (None, *KINDS[name])
-        prompts = [world.prompt(each, boundary) for each, boundary in zip(said, entered, strict=True)]
+        prompts = [
+            world.prompt(each, boundary, BACK_TO.get(name) if boundary == "recall" else None)
+            for each, boundary in zip(said, entered, strict=True)
+        ]
         rows.append(Row(seed, tuple((number * length, prompt) for number, prompt in enumerate(prompts))))
     boundaries: tuple[Boundary, ...] = ("smooth", *KINDS[name])
     return Task(f"{name}-{length}", len(boundaries) * length, GIVEN, tuple(rows), boundaries)
@@ -189,6 +222,11 @@ def _changed(world: KnownWorld, seed: int) -> Said:
     return world.changed(world.draw(seed), seed, 1)
 
 
+def _second(world: KnownWorld, seed: int, scenes: int) -> list[Said]:
+    """A; B and other scenes, of which everything is stated; back to B."""
+    return [{}, *(world.draw(seed, number) for number in range(1, scenes)), {}]
+
+
 def _six(world: KnownWorld, seed: int) -> list[Said]:
     """A; A changed; B; B changed; back to A; C. All of B and C is stated, so that every change is known."""
     second, third = world.draw(seed, 1), world.draw(seed, 2)
@@ -200,6 +238,8 @@ _SAID: dict[str, Callable[[KnownWorld, int], Sequence[Said]]] = {
     "hardcut": lambda world, seed: [{}, half(world, seed, 1)],
     "forget": lambda world, seed: [{}, {}],
     "recall": lambda world, seed: [{}, half(world, seed, 1), {}],
+    "return-second": lambda world, seed: _second(world, seed, 3),
+    "return-second-of-four": lambda world, seed: _second(world, seed, 4),
     "six": _six,
 }
 """What the prompt of each scene states."""

@@ -13,7 +13,10 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from harness.backbone.presets import Backbone
+from harness.memory import Boundary
 from harness.suite import Column, Display, Metric, Observer, Place, Table, Task
+from suites.film_measures.scored import measured, others
+from suites.film_measures.shown import measure_charts, measure_tables
 from suites.film_suite import Filmed, declared, without_themselves
 from suites.observers.film import Camera
 from suites.viewers.vbench.scores import DIMENSIONS, SCORES, scores
@@ -68,6 +71,9 @@ class VbenchLong(Filmed):
             )
         )
 
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        return SCENARIO if len(boundaries) == 1 else None
+
     def observer(self, backbone: Backbone, task: Task, place: Place) -> Observer:
         return Camera(backbone, task, place)
 
@@ -88,13 +94,19 @@ class VbenchLong(Filmed):
             "overall_consistency": "overall",
         }
         columns = tuple(Column(SCENARIO, score, heading) for score, heading in headings.items())
-        return Display(tables=(Table("VBench-Long", columns),), filmstrips=(SCENARIO,), order=30)
+        return Display(
+            tables=(Table("VBench-Long", columns), *measure_tables(there)),
+            charts=measure_charts(SCENARIO),
+            filmstrips=(SCENARIO,),
+            order=30,
+        )
 
     def scores(self, samples: pd.DataFrame) -> pd.DataFrame:
         """Return the dimensions of each film at its end with the film's scores, and the scores that need all films of
         an arm."""
         import pandas as pd
 
+        made, samples = measured(samples), others(samples)
         seen = samples[samples["metric"].isin(self.further)].dropna(subset="value")
         keys = [name for name in samples.columns if name not in ("at_frame", "value")]
         last = seen.sort_values("at_frame").groupby(keys, observed=True, sort=False)["value"].last().reset_index()
@@ -102,7 +114,7 @@ class VbenchLong(Filmed):
         # Films of one arm are grouped, whichever machine made them.
         single = ("prompt", "seed", "cell", "repeat", "code", "environment", "cohort", "campaign")
         arm = [name for name in film if name not in single]
-        made, shared = [last], _shared(last, arm)
+        parts, shared = [last], _shared(last, arm)
         for group, rows in last.groupby(arm, observed=True, sort=False):
             own = {key: _scores(part) for key, part in rows.groupby(film, observed=True, sort=False)}
             about: dict[str, object] = dict.fromkeys((name for name in single if name in film), "")
@@ -111,11 +123,12 @@ class VbenchLong(Filmed):
             both = rows[[film in shared.get(group, {film}) for film in zip(rows["prompt"], rows["seed"], strict=True)]]
             for name, value in _scores(both).items():
                 if all(name in found for found in own.values()):
-                    made += [_row(dict(zip(film, key, strict=True)), name, found[name]) for key, found in own.items()]
+                    parts += [_row(dict(zip(film, key, strict=True)), name, found[name]) for key, found in own.items()]
                 else:
-                    made.append(_row(about, name, value))
-        found = pd.concat(made, ignore_index=True)
-        return without_themselves(pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"])))
+                    parts.append(_row(about, name, value))
+        found = pd.concat(parts, ignore_index=True)
+        scored = without_themselves(pd.DataFrame(found.assign(at_frame=found["horizon_latent_frames"])))
+        return pd.concat([scored, made], ignore_index=True) if len(made) else scored
 
 
 def _shared(last: pd.DataFrame, arm: Sequence[str]) -> dict[tuple[object, ...], set[tuple[str, int]]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from harness.errors import StoreError
-from harness.locks import lock
+from harness.locks import has_locks, lock
 from harness.store.claims import held
 from harness.store.store import Store
 from tests import toy
@@ -20,22 +20,21 @@ def test_a_lock_is_held_once_and_freed(tmp_path):
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.EOPNOTSUPP])
-def test_a_file_system_without_locks_is_named_with_what_helps(tmp_path, monkeypatch, number):
-    (tmp_path / "flight").mkdir()
-    (tmp_path / "flight" / "a.json").write_text("{}", encoding="utf-8")
-
+def test_a_file_system_without_locks_is_used_by_leases(tmp_path, monkeypatch, number):
     def refused(*_):
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(fcntl, "flock", refused)
-    manifest = {"name": "x", "asked": {**toy.ASKED, "cells": []}, "environment": {}}
-    for act in (
-        lambda: Store(tmp_path).begin(manifest),
-        lambda: Store(tmp_path).claim("a").__enter__(),
-        lambda: held(tmp_path / "flight"),
-    ):
-        with pytest.raises(StoreError, match=r"its file system refuses locks \(.*\); give a folder on a local disk"):
-            act()
+    store = Store(tmp_path)
+    store.begin({"name": "x", "asked": {**toy.ASKED, "cells": []}, "environment": {}})
+    with store.claim("a") as mine, store.claim("a") as other:
+        assert (mine, other) == (True, False)
+        assert held(tmp_path / "flight").keys() == {"a"}
+    with lock(tmp_path / "a.lock") as mine, lock(tmp_path / "a.lock", wait=False) as second:
+        assert (mine, second) == (True, False)
+    assert not has_locks(tmp_path)
+    monkeypatch.undo()
+    assert has_locks(tmp_path)
 
 
 @pytest.mark.parametrize("wait", [True, False])

@@ -20,7 +20,7 @@ from pathlib import Path
 
 HEAVY = (
     "torch", "numpy", "pandas", "pyarrow.parquet", "scipy.stats", "matplotlib.pyplot", "av", "safetensors.torch",
-    "torchmetrics", "pydantic", "rich.console", "typer", "jinja2", "einops", "filelock",
+    "pydantic", "rich.console", "typer", "jinja2", "einops", "filelock",
 )  # fmt: skip
 MODELS = ("transformers.models.umt5.modeling_umt5", "transformers.models.t5", "diffusers.models.autoencoders")
 """What the published backbones take beside."""

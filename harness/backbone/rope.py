@@ -38,7 +38,7 @@ def head_radians(head_dim: int) -> tuple[Tensor, Tensor, Tensor]:
 def token_radians(head_dim: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Frequencies of the three axes of a dense Wan head on a device, kept for the process."""
     with torch.inference_mode(False):
-        time, height, width = (axis.to(device) for axis in head_radians(head_dim))
+        time, height, width = (axis.to(device, non_blocking=True) for axis in head_radians(head_dim))
     return time, height, width
 
 

@@ -112,7 +112,9 @@ class KnownWorld(Protocol):
         """
         ...
 
-    def changed(self, look: Mapping[str, str], seed: int, turn: int) -> Mapping[str, str]:
+    def changed(
+        self, look: Mapping[str, str], seed: int, turn: int, names: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
         """Return new values for a few attributes of a scene.
 
         Parameters
@@ -123,6 +125,8 @@ class KnownWorld(Protocol):
             Of the rollout.
         turn
             Number of the change in its rollout.
+        names
+            Which attributes change; None for some that the seed draws.
 
         Returns
         -------
@@ -131,7 +135,7 @@ class KnownWorld(Protocol):
         """
         ...
 
-    def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None) -> str:
+    def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None, number: int | None = None) -> str:
         """Return the prompt that states some attributes.
 
         Parameters
@@ -140,6 +144,9 @@ class KnownWorld(Protocol):
             Values by attribute; the prompt leaves all others open.
         boundary
             How the scene is entered; None for the first scene of a video.
+        number
+            The number of the scene in its script, from 1, where the prompt is to name it: a return to a scene that its
+            attributes do not tell from others.
 
         Returns
         -------
@@ -154,22 +161,27 @@ class KnownWorld(Protocol):
         ...
 
     def said(self, prompt: str) -> Mapping[str, str]:
-        """Return the values that a prompt states.
-
-        Parameters
-        ----------
-        prompt
-            A prompt of this world.
-
-        Returns
-        -------
-        mapping
-            Values by attribute.
+        """Return the values that a prompt states, by attribute.
 
         Raises
         ------
         PromptError
             For a prompt that this world does not understand.
+        """
+        ...
+
+    def check(self, prompts: Prompts) -> None:
+        """Raise PromptError for prompts that cannot follow one another in a video.
+
+        Parameters
+        ----------
+        prompts
+            The prompts of one video.
+
+        Raises
+        ------
+        PromptError
+            For a prompt that this world does not understand, and a return to a scene that was never there.
         """
         ...
 
@@ -230,18 +242,7 @@ class KnownWorld(Protocol):
         ...
 
     def moves(self, values: Tensor) -> Tensor:
-        """Return whether an object with these attributes moves.
-
-        Parameters
-        ----------
-        values
-            Int64 [B, attributes].
-
-        Returns
-        -------
-        Tensor
-            Bool [B]; false where it is not known.
-        """
+        """Return whether an object with attributes [B, attributes] moves, bool [B]; false where it is not known."""
         ...
 
     def steps(self, reading: Reading, values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
@@ -13,7 +13,7 @@ from harness.backbone.request import BackboneRequest
 from harness.campaign.options import backbone_request, computing
 from harness.errors import CampaignError, did_you_mean
 from harness.files import read_toml
-from harness.limits import LARGEST_SEED, MOST_SEEDS
+from harness.limits import LARGEST_SEED, MOST_SEEDS, MOST_WORKERS
 from harness.plan.budget import USUAL_WINDOW
 from harness.store.records import told
 
@@ -45,6 +45,10 @@ class Campaign(BaseModel):
         Also keep lossless videos.
     baseline
         The arm with which reports compare the others, NAME or NAME.KNOB=VALUE.
+    engine, workers
+        Who runs the cells (`harness.engines`), and how many workers: a number, or "auto" for one a visible device.
+    address
+        The cluster of the engine "ray"; one on this machine by default.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -68,6 +72,17 @@ class Campaign(BaseModel):
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
     baseline: str | None = None
+    engine: Literal["inline", "processes", "ray"] | None = None
+    workers: Literal["auto"] | int = "auto"
+    address: str | None = None
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _check_workers(cls, value: Any) -> Any:
+        """Raise ValueError for a value that is neither a number of workers nor "auto"."""
+        if value != "auto" and not (type(value) is int and 1 <= value <= MOST_WORKERS):
+            raise ValueError(f"must be a number of workers, 1 to {MOST_WORKERS}, or 'auto'")
+        return value
 
     @field_validator("seeds", mode="before")
     @classmethod

@@ -124,9 +124,12 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     of cost suites follow, repeat by repeat; within a repeat, suites and arms are in random order, so that disturbances
     of the machine affect all of them alike.
 
+    A backbone with shapes only (device "meta") gives the same cells with ids of their own, for planning.
+
     Raises CampaignError for a tier, prompts or a seed that a suite does not allow, or a suite that cannot run on the
     backbone.
     """
+    on_paper = backbone.model.device.type == "meta"
     suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
     took = [suite.take(Path(campaign.prompts)) for suite in suites.values()] if campaign.prompts is not None else [True]
     if not any(took):
@@ -136,10 +139,10 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     for name, suite in suites.items():
         if campaign.tier not in suite.tiers:
             raise CampaignError(f"suite {name} has no tier {campaign.tier!r}; allowed: {', '.join(suite.tiers)}")
-        remedy = suite.remedy(backbone)
+        remedy = None if on_paper else suite.remedy(backbone)
         if remedy:
             raise CampaignError(f"suite {name} cannot run on {backbone.name}: it {remedy}")
-    weights, chosen = weights_hash(backbone), arms(campaign, backbone)
+    weights, chosen = "" if on_paper else weights_hash(backbone), arms(campaign, backbone)
     codes = {name: [code_of(arm.strategy, suite, backbone.name) for arm in chosen] for name, suite in suites.items()}
     # By id, since a prompt with its own seed has the same rollout under every seed of the campaign.
     found: dict[str, Cell] = {}
@@ -154,13 +157,11 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                 f"none of {campaign.prompts} fits suite {suite.name}: drift and vbench_long take prompts of one scene, "
                 "interactive those of several; give --suite, or another file"
             )
-        for row in (row for task in tasks for row in task.rows):
-            if not 0 <= row.seed <= LARGEST_ROLLOUT_SEED:
-                raise CampaignError(
-                    f"suite {suite.name} gives a rollout the seed {row.seed}; allowed: 0 to {LARGEST_ROLLOUT_SEED}"
-                )
+        _check_seeds(suite, tasks)
         for task in tasks:
             for arm, code in zip(chosen, codes[suite.name], strict=True):
+                if arm.tables == (EQUAL,) and not suite.at_equal_budget(task, campaign.tier):
+                    continue
                 for part, skip in _parts(arm, task, backbone):
                     what = {
                         "backbone": backbone.name,
@@ -180,6 +181,14 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     )
     random.Random(first).shuffle(cost)
     return [*quality, *sorted(cost, key=lambda cell: cell.task.rows[0].seed)]
+
+
+def _check_seeds(suite: Suite, tasks: Sequence[Task]) -> None:
+    for row in (row for task in tasks for row in task.rows):
+        if not 0 <= row.seed <= LARGEST_ROLLOUT_SEED:
+            raise CampaignError(
+                f"suite {suite.name} gives a rollout the seed {row.seed}; allowed: 0 to {LARGEST_ROLLOUT_SEED}"
+            )
 
 
 def absent(planned: Sequence[Cell]) -> list[str]:

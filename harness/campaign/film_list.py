@@ -16,6 +16,8 @@ from harness.suite import Sample
 
 FEW = 3
 """Most films to name among those that lack a metric."""
+SUFFIXES = (".mkv", ".mp4", ".webm", ".mov")
+"""Kinds of films; of two of one rollout the lossless one counts."""
 WINDOWS = "windows.json"
 """Name of a file beside a cell's films: the latent frames at which the windows of curves end."""
 
@@ -41,7 +43,9 @@ def seen_in(store: Store) -> dict[str, list[Sample]]:
     """
     if not (store.folder / VIEWS).is_dir():
         return {}
-    sums = {film.id: (film.sha256, cell.id, row) for cell in store.cells() for row, film in enumerate(_films(cell))}
+    cells = list(store.cells())
+    sums = {film.id: (film.sha256, cell.id, row) for cell in cells for row, film in enumerate(_films(cell))}
+    elsewhere = {cell.id for cell in cells if cell.about.get("imported")}
     found: dict[str, list[Sample]] = {}
     protocols: dict[tuple[str, str], tuple[str, object]] = {}
     for viewer, view in views(store.folder):
@@ -51,7 +55,7 @@ def seen_in(store: Store) -> dict[str, list[Sample]]:
         for metric, part in view.parts.items():
             if part.skipped:
                 continue
-            _same(protocols, (viewer, metric), view)
+            _same(protocols, (viewer, metric), view, cell in elsewhere)
             found.setdefault(cell, []).extend(Sample(row, metric, at, value) for at, value in part.samples)
     return found
 
@@ -91,9 +95,26 @@ def protocols(store: Store) -> dict[str, dict[str, object]]:
     return found
 
 
-def _same(known: dict[tuple[str, str], tuple[str, object]], key: tuple[str, str], view: View) -> None:
+def _same(known: dict[tuple[str, str], tuple[str, object]], key: tuple[str, str], view: View, elsewhere: bool) -> None:
+    """Raise StoreError for a view with another protocol than those before it.
+
+    With or without loss: one campaign has one kind of films. Films made elsewhere are of any kind, and beside others.
+    """
     how = manner(view, key[1])
-    other, before = known.setdefault(key, (view.film, how))
+    kind = how.pop("read from", None)
+    checked = [(key, how)] if elsewhere else [(key, how), ((key[0], f"{key[1]}, kind of file"), {"kind": kind})]
+    for name, each in checked:
+        _equal(known, name, each, key, view)
+
+
+def _equal(
+    known: dict[tuple[str, str], tuple[str, object]],
+    name: tuple[str, str],
+    how: object,
+    key: tuple[str, str],
+    view: View,
+) -> None:
+    other, before = known.setdefault(name, (view.film, how))
     if how != before:
         raise StoreError(
             f"{VIEWS}/{key[0]}: {key[1]} has different protocols in {other} and {view.film}, and such numbers cannot "
@@ -107,10 +128,13 @@ def _films(cell: Stored) -> list[Film]:
     files = {path.name: path for path in cell.files() if path.name in sums}
     found = []
     for number, row in enumerate(task["rows"]):
-        path = files.get(f"{number}.mkv") or files.get(f"{number}.mp4")
+        path = next((files[name] for suffix in SUFFIXES if (name := f"{number}{suffix}") in files), None)
         if path is None or rate is None or WINDOWS not in files:
             continue
         ends, pixel = _ends(files[WINDOWS], path), partial(_pixel, per_latent=cell.about["pictures_per_latent"])
+        elsewhere = cell.about.get("imported")
+        if elsewhere:
+            pixel = partial(_by_time, frames=task["frames"], pictures=elsewhere["pictures"])
         script, boundaries = row["script"], task.get("boundaries", ["smooth"])
         if len(boundaries) != len(script):
             raise StoreError(
@@ -119,6 +143,8 @@ def _films(cell: Stored) -> list[Film]:
             )
         cues = cues_of(script, boundaries)
         stops = [*(cue.start for cue in cues[1:]), task["frames"]]
+        # Cells that were made before chunks were recorded lack them.
+        first, chunk = cell.about.get("chunk") or (0, 0)
         windows = tuple(Span(pixel(a), pixel(b), b) for a, b in zip([0, *ends[:-1]], ends, strict=True))
         acts = tuple(
             Act(pixel(cue.start), pixel(stop), stop, cue.text, cue.boundary)
@@ -137,6 +163,8 @@ def _films(cell: Stored) -> list[Film]:
                 windows=windows,
                 acts=acts,
                 vbench=row.get("vbench", ""),
+                chunk=chunk if elsewhere else pixel(first + chunk) - pixel(first) if chunk else 0,
+                first=first if elsewhere else pixel(first),
             )
         )
     return found
@@ -157,6 +185,11 @@ def _ends(path: Path, film: Path) -> list[int]:
             f"{path}: not the windows of {film.name} ({getattr(error, 'strerror', None) or error}); move {cell} out of "
             "the campaign's folder and run the same command again"
         ) from None
+
+
+def _by_time(latent: int, frames: int, pictures: int) -> int:
+    """Return the first picture of a latent frame of a film made elsewhere, which has `pictures` in `frames` of them."""
+    return min(pictures, round(latent * pictures / frames))
 
 
 def _pixel(latent: int, per_latent: int) -> int:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from harness.errors import StoreError
 from harness.provenance.staleness import Today
-from harness.store.store import MANIFEST, Store
+from harness.store.store import MANIFEST, Store, Stored
 
 WAITING, RUNNING, STALE = "waiting", "running", "stale"
 ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")
@@ -62,6 +62,10 @@ class Status:
         Cells under way.
     seconds_left
         Expected seconds until all cells are done; None while no cell has been finished or no process is at work.
+    machines
+        Number of finished cells by the machine that has run them.
+    frames
+        Finished latent frames of all rollouts, those of cells under way included.
     """
 
     counts: Mapping[str, int]
@@ -69,12 +73,30 @@ class Status:
     troubles: Mapping[tuple[str, str], int]
     held: list[Held]
     seconds_left: float | None
+    machines: Mapping[str, int] = field(default_factory=dict)
+    frames: int = 0
+
+    @property
+    def over(self) -> bool:
+        """Whether no cell is left to run."""
+        return not {RUNNING, WAITING, STALE} & set(self.counts)
 
 
-def status(store: Store, now: float | None = None) -> Status:
+Known = dict[str, tuple[int, Stored]]
+"""The finished cells that a look has read, by id, with the number of the folder that each was read from."""
+
+
+def status(store: Store, now: float | None = None, known: Known | None = None) -> Status:
     """Return the status of a campaign. Raises StoreError for a folder without a campaign.
 
-    now: the present time as of `time.time`, by default the clock's.
+    Parameters
+    ----------
+    store
+        The campaign's folder.
+    now
+        The present time as of `time.time`, by default the clock's.
+    known
+        The cells that earlier looks have read, which are not read again; it is updated.
     """
     manifest = store.manifest()
     today, plan = Today(manifest["codes"]), manifest["plan"]
@@ -91,13 +113,20 @@ def status(store: Store, now: float | None = None) -> Status:
     troubles: Counter[tuple[str, str]] = Counter()
     spent: dict[tuple[str, ...], list[float]] = {}
     left = []
-    found = {cell.id: cell for cell in store.cells()}
+    found = _finished(store, {} if known is None else known)
+    machines: Counter[str] = Counter()
+    frames = 0
     for cell in manifest["asked"]["cells"]:
         about = found[cell].about if cell in found else None
         old = today.stale(about) if about else []
         state = RUNNING if cell in at_work else WAITING if about is None else STALE if old else about["status"]
         counts[state] += 1
         why.update(old)
+        if about and state not in (RUNNING, STALE):
+            machines[str(manifest["environments"].get(about["environment"], {}).get("machine", "unknown"))] += 1
+            frames += _work(plan[cell]) if about["status"] == "ok" else 0
+        elif cell in at_work:
+            frames += at_work[cell].done * plan[cell][4]
         if about and about["status"] == "ok" and about.get("seconds"):
             for kind in _kinds(plan[cell]):
                 total = spent.setdefault(kind, [0.0, 0.0])
@@ -111,7 +140,20 @@ def status(store: Store, now: float | None = None) -> Status:
     if held and spent:
         seconds = sum(_seconds(plan[cell], spent, at_work.get(cell)) for cell in left) / len(held)
     counted = {state: counts[state] for state in ORDER if counts[state]}
-    return Status(counted, dict(why), dict(troubles), held, seconds)
+    return Status(counted, dict(why), dict(troubles), held, seconds, dict(machines), frames)
+
+
+def _finished(store: Store, known: Known) -> dict[str, Stored]:
+    """Return all finished cells, of which only those are read that are not known yet, or have been made again."""
+    there = store.numbers()
+    for cell in [cell for cell in known if cell not in there]:
+        del known[cell]
+    for cell, number in there.items():
+        if cell not in known or known[cell][0] != number:
+            stored = store.find(cell)
+            if stored is not None:
+                known[cell] = (number, stored)
+    return {cell: known[cell][1] for cell in there if cell in known}
 
 
 def _kinds(planned: list[Any]) -> list[tuple[str, ...]]:
@@ -120,9 +162,9 @@ def _kinds(planned: list[Any]) -> list[tuple[str, ...]]:
     return [(arm, suite), (suite,), ()]
 
 
-def _work(planned: list[Any]) -> float:
+def _work(planned: list[Any]) -> int:
     frames, rows = planned[3:]
-    return frames * rows
+    return int(frames * rows)
 
 
 def _seconds(planned: list[Any], spent: Mapping[tuple[str, ...], list[float]], held: Held | None) -> float:

@@ -1,7 +1,8 @@
-"""The command line: `horizon run | status | compare | merge | gate | baseline | plan | list | describe | verify | ...`.
+"""The command line: `horizon run | import | score | status | compare | share | gate | plan | doctor | list | ...`.
 
-Exit codes: 0 for success; 1 for a negative result, such as failed cells, a broken invariant or a regression; 2 for an
-error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a traceback).
+Exit codes: 0 for success; 1 for a negative result, such as failed cells, a worker that died, a broken invariant or a
+regression; 2 for an error in the request (one line on stderr); 130 after Ctrl-C; 70 for a bug of Horizon (with a
+traceback).
 """
 
 from __future__ import annotations
@@ -16,14 +17,18 @@ import traceback
 import typer
 
 from harness import escaping
-from harness.cli import calibrate, campaign, gate, make, plan, show, status
+from harness.cli import calibrate, doctor, foreign, gate, make, plan, publish, show
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, told
 from harness.cli.console.terminal import app
+from harness.cli.runs import campaign, status, submit
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
 
-__all__ = ["app", "calibrate", "campaign", "gate", "main", "make", "plan", "show", "status"]
+__all__ = [
+    "app", "calibrate", "campaign", "doctor", "foreign", "gate", "main", "make", "plan", "publish", "show", "status",
+    "submit",
+]  # fmt: skip
 
 
 def main() -> None:

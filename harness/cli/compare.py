@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from textwrap import wrap
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from harness.cli.console.terminal import Json, app, console, line, lines, print_json, table
-from harness.escaping import terminal
-
-if TYPE_CHECKING:
-    from harness.cli.console.sheet import Sheet as Shown
-    from reports.sheet import Sheet
+from harness.cli.console.report_table import on_terminal, print_sheet
+from harness.cli.console.terminal import Json, app, console, print_json
 
 OUT = Path("runs/compare")
-WIDE = 28
-"""Most characters of an arm's name in one line of a table."""
-BETWEEN = 2
-"""Spaces between columns."""
 BaselineOption = Annotated[
     str | None,
     typer.Option(
@@ -40,72 +31,52 @@ def compare(
         Path | None,
         typer.Option(help="Folder of the report. Default: FOLDER; for several folders: runs/pooled."),
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Serve the page on this machine and make it again when cells finish.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --serve; 0: any free one.")] = 8017,
     as_json: Json = False,
 ) -> None:
     """Make the report of a campaign, or of several seeds of one: tables with intervals, plots and a page."""
     from reports.report import render
 
+    if serve:
+        _serve(folders or [OUT], out, baseline, port)
+        return
     written, sheets, legend = render(*(folders or [OUT]), out=out, baseline=baseline)
     if as_json:
         print_json({"written": [str(path) for path in written]})
         return
     for sheet in filter(on_terminal, sheets):
-        # Printed apart, since the title of a table would be wrapped to the table's width.
-        console.print(sheet.title, style="bold")
-        for shown in fitted(sheet, console.width):
-            console.print(shown)
-            console.print()
-        for note in sheet.notes:
-            console.print(note, style="dim")
-            console.print()
+        print_sheet(sheet)
     console.print(legend.short, style="dim")
-    console.print(f"{written[0]}")
+    console.print(f"{written[0]}", soft_wrap=True)
 
 
-def on_terminal(sheet: Sheet) -> bool:
-    """Return whether a table has columns for a terminal besides the names of the arms."""
-    return not sheet.aside or len(sheet.heads) > 1 + len(sheet.aside)
+def _serve(folders: list[Path], out: Path | None, baseline: str | None, port: int) -> None:
+    """Serve the page until Ctrl-C; it follows the folders."""
+    from harness.errors import StoreError
+    from harness.store.store import Store
+    from reports.publish.serve import Server
+    from reports.report import POOLED, render
 
+    for folder in folders:
+        Store(folder).manifest()
+    place = out or (folders[0] if len(folders) == 1 else POOLED)
+    try:
+        server = Server(folders, place, lambda: render(*folders, out=out, baseline=baseline), port)
+    except OSError as error:
+        raise StoreError(f"cannot serve on port {port}: {error.strerror}; give --port another number") from None
+    console.print(f"{server.address} follows {', '.join(map(str, folders))}; Ctrl-C stops")
 
-def fitted(sheet: Sheet, width: int) -> list[Shown]:
-    """Return a report's table as one or several tables that fit a terminal, each with the arms' names.
+    def told(made: bool) -> None:
+        if made:
+            console.print(f"{place / 'report.html'}: made again")
+        elif server.trouble:
+            console.print(server.trouble, style="dim")
+            server.trouble = ""
 
-    An interval is printed below its mean, and a count below its heading. Columns in `aside` are on the page only.
-
-    Parameters
-    ----------
-    sheet
-        The report's table.
-    width
-        Characters of a line.
-    """
-    counts = sheet.counts or [""] * len(sheet.heads)
-    columns = []
-    for place, head in enumerate(sheet.heads):
-        # In the columns of numbers, a bracket begins an interval; in the first column it belongs to a name.
-        cells = [terminal(row[place]) for row in sheet.rows]
-        cells = [cell.replace(" [", "\n[") for cell in cells] if place else cells
-        words = [*terminal(head).split(), counts[place], *(part for cell in cells for part in cell.splitlines())]
-        widest = max(map(len, words), default=0)
-        if place not in sheet.aside:
-            # Wrapped here at words: otherwise a heading wider than its column would be broken within words.
-            titles = [*wrap(terminal(head), max(widest, 1)), *([counts[place]] if counts[place] else [])]
-            columns.append(("\n".join(titles), cells, widest))
-    first, *rest = columns
-    name = min(first[2], WIDE)
-    blocks: list[list[tuple[str, list[str], int]]] = [[]]
-    left = width - name
-    for column in rest:
-        if blocks[-1] and left < column[2] + BETWEEN:
-            blocks.append([])
-            left = width - name
-        blocks[-1].append(column)
-        left -= column[2] + BETWEEN
-    made = []
-    for block in blocks:
-        shown = table(lines(first[0]), *(lines(head) for head, *_ in block))
-        shown.columns[0].max_width = WIDE
-        for place, label in enumerate(first[1]):
-            shown.add_row(line(label, "bold"), *(lines(cells[place]) for _, cells, _ in block))
-        made.append(shown)
-    return made
+    try:
+        server.run(told)
+    except KeyboardInterrupt:
+        console.print("stopped; the page stays, and no longer changes")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import checks
-from harness.cli.console.terminal import Json, app, aside, console, line, print_json, table
+from harness.cli.console.terminal import Json, app, aside, console, each_told, line, print_json, table
 from harness.errors import BaselineError, CampaignError
 from harness.files import load_json
 
@@ -62,7 +62,8 @@ def gate(
     threads: Annotated[int, typer.Option(callback=checks.threads, help="CPU threads of each process.")] = 1,
     strict: Annotated[bool, typer.Option("--strict", help="Fail if the result is inconclusive, too.")] = False,
     out: Annotated[
-        Path | None, typer.Option(callback=checks.folder, help="Folder of gate.md, junit.xml, gate.json. Default: RUN.")
+        Path | None,
+        typer.Option(callback=checks.folder, help="Folder of gate.md, gate.html, junit.xml, gate.json. Default: RUN."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -124,14 +125,12 @@ def aa(
     tree = trees.tree(Path(__file__).parents[2])
     # Another digest for the same code, so that each side runs its quality suites separately.
     sides = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
-    for number in range(1, runs + 1):
-        run = out / str(number)
-        if not (run / "gate.json").exists():
-            aside.print(f"run {number} of {runs}")
-            verdict = _measured(
-                Rounds(run, sides, _workers(), 1), _campaign(campaign, None), None, margins, 60 * minutes
-            )
-            put(verdict, run)
+    left = [run for run in map(str, range(1, runs + 1)) if not (out / run / "gate.json").exists()]
+    with each_told(left, "run") as numbers:
+        for number in numbers:
+            asked = _campaign(campaign, None)
+            verdict = _measured(Rounds(out / number, sides, _workers(), 1), asked, None, margins, 60 * minutes)
+            put(verdict, out / number)
     done = sorted(run.parent for run in out.glob("*/gate.json"))
     pairs = [(read(run / HEAD), read(run / BASE)) for run in done]
     states = [_judged(head, base, margins).state for head, base in pairs]
@@ -146,7 +145,7 @@ def aa(
         shown.add_row(*row)
     console.print(shown)
     console.print(headline(found))
-    console.print(", ".join(str(path) for path in written), style="dim")
+    console.print(", ".join(str(path) for path in written), style="dim", soft_wrap=True)
 
 
 @app.command()
@@ -175,7 +174,7 @@ def history(
             levels = f"{step.before:,.4g} to {step.after:,.4g} {each.unit}"
             shown.add_row(what, step.run, step.commit, levels, line(step.told, "red" if step.worse else "green"))
     console.print(shown if shown.row_count else f"{len(runs)} runs, {len(series)} series: no step")
-    console.print(f"{place}", style="dim")
+    console.print(f"{place}", style="dim", soft_wrap=True)
 
 
 @baselines.command()
@@ -294,4 +293,4 @@ def _tell(verdict: Verdict, written: Sequence[Path]) -> None:
     for note in verdict.notes:
         console.print(f"differs from the baseline: {note}", style="dim")
     console.print(headline(verdict), style=COLOURS.get(verdict.state))
-    console.print(", ".join(str(path) for path in written), style="dim")
+    console.print(", ".join(str(path) for path in written), style="dim", soft_wrap=True)

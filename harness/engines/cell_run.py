@@ -12,6 +12,7 @@ from typing import Any
 
 from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
+from harness.films.small import SmallFilm
 from harness.memory.budget import full_bytes
 from harness.memory.knobs import changed_fields, knobs_in_full
 from harness.rollout import Chunk
@@ -62,6 +63,7 @@ class Flight:
         self.began_in: list[str] = []  # all environments, in order, of a cell that went on in another one
         self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
         self.pieces: Pieces = []  # of the memory's archive, as they are on disk
+        self.film: SmallFilm | None = None
 
     def fly(self, timeout: float | None) -> tuple[Status, str]:
         """Roll the cell out to its end. Returns its status and, where that is not "ok", the reason."""
@@ -72,6 +74,8 @@ class Flight:
             chunk = next(chunks, None)
             now = time.monotonic()
             if chunk is None:
+                if self.film is not None:
+                    self.film.write(self.place.folder)
                 return "ok", ""
             self.chunk_seconds.append(now - mark)
             self.spent["rollout"] += now - mark
@@ -97,13 +101,21 @@ class Flight:
         self.place = self._place()
         self.observer = suite.observer(backbone, task, self.place)
         latents = suite.given(backbone, task)
+        self._begin_film()
         saved = self._saved()
         if saved is not None:
             self.observer.load_state_dict(saved["observer"])
+            # A state from before there were small films has none, and a film without its beginning is not kept.
+            if self.film is not None and "film" in saved:
+                self.film.load_state_dict(saved["film"])
+            else:
+                self.film = None
             self.chunk_seconds, self.spent = list(saved["chunk_seconds"]), dict(saved["spent"])
             self.switches, self.pieces = list(saved["switches"]), list(saved["pieces"])
         elif latents is not None and not task.forced:
             self.observer.see(latents, 0)
+            if self.film is not None:
+                self.film.see(latents)
         return rollout_of(
             backbone,
             self.cell.arm.strategy,
@@ -116,7 +128,16 @@ class Flight:
     def _see(self, chunk: Chunk) -> None:
         """Show a chunk to the observer, and report how far the cell is."""
         self.observer.see(chunk.latents, chunk.start)
+        if self.film is not None:
+            self.film.see(chunk.latents)
         self.report(Progress(self.cell, chunk.latents.shape[1] * len(self.cell.task.rows)))
+
+    def _begin_film(self) -> None:
+        """Begin a small film where the world is known: its suites read numbers off pictures and keep few of them."""
+        codec, task = self.backbone.codec, self.cell.task
+        if self.store is not None and self.backbone.world is not None and codec is not None and not task.forced:
+            pictures = self.backbone.pixel_frames(task.frames)
+            self.film = SmallFilm(codec.decoder(), pictures, codec.frames_per_second)
 
     def _place(self) -> Place:
         """Where the suite writes its files; without a store, a folder that goes with this flight."""
@@ -145,6 +166,9 @@ class Flight:
     def _keep(self, chunk: Chunk) -> None:
         """Save where the cell is, if there is room: a cell that cannot be gone on with is worth more than none."""
         assert self.store is not None
+        if self.store.lost(self.cell.id):
+            # The process that has taken over saves its own state.
+            return
         try:
             self._save(self.store, chunk.state())
             self.store.progress(self.cell.id, chunk.start + chunk.latents.shape[1])
@@ -164,6 +188,7 @@ class Flight:
                 "environments": self.began_in or [store.environment],
                 "rollout": state,
                 "observer": self.observer.state_dict(),
+                **({} if self.film is None else {"film": self.film.state_dict()}),
                 "chunk_seconds": self.chunk_seconds,
                 "switches": self.switches,
                 "spent": self.spent,
@@ -203,5 +228,6 @@ def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
         "seconds_per_latent_frame": 1 / backbone.latents_per_second,
         "pictures_per_second": backbone.codec.frames_per_second if backbone.codec else None,
         "pictures_per_latent": backbone.pictures_per_latent,
+        "chunk": [1 if backbone.independent_first_frame else backbone.chunk, backbone.chunk],
         "task": asdict(cell.task),
     }

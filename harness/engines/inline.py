@@ -4,25 +4,35 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import torch
 
 from harness.backbone.presets import Backbone
 from harness.campaign.expansion import Cell
 from harness.engines.cell_run import SAVE_EVERY, Flight, Progress, Report, describe
 from harness.engines.isolated import Outcome, measured
 from harness.engines.outcome import is_full, outcome_of
+from harness.engines.sharing import devices
+from harness.engines.sharing.agreement import measures_here
+from harness.engines.survey import Look, survey
 from harness.errors import StoreError
-from harness.provenance.staleness import Codes, stale
-from harness.store.claims import ALONE
+from harness.store.claims import alone
 from harness.store.records import not_finite
-from harness.store.store import Status, Store, Stored
+from harness.store.store import Status, Store
 from harness.suite import CostSuite
+
+__all__ = ["Done", "Look", "attempt", "keep", "prepare", "run", "run_cell", "survey"]
 
 POLL = 0.5
 """Seconds between checks of cells that another process has claimed."""
+
+
+TAKEN_OVER = (
+    "this process stood still for so long that another machine has taken over its cell; what it made of it is dropped"
+)
 
 
 Done = Callable[[Cell, Status, str, bool], None]
@@ -40,14 +50,14 @@ def run(
     save_every: float = SAVE_EVERY,
     lossless: bool = False,
     name: str | None = None,
+    threads: int | None = None,
     report: Report = lambda progress: None,
     done: Done = lambda cell, status, reason, kept: None,
 ) -> None:
     """Run the cells that are missing or stale.
 
     If another process has claimed a cell, this process waits for it, and takes the cell over if that process dies.
-    Cells of a `CostSuite` come last and one at a time, also where several processes share the campaign: no other cell
-    runs while one is measured.
+    Cells of a `CostSuite` come last, after all other cells of all processes, and on each device one at a time.
 
     Parameters
     ----------
@@ -68,7 +78,10 @@ def run(
     lossless
         Also keep lossless videos.
     name
-        Name of the run, which several processes can share; a cell that one of them has finished is not run again.
+        Name of the run, if several processes share it; a cell that one of them has finished is not run again, and all
+        cells of a `CostSuite` are measured by one kind of machine.
+    threads
+        CPU threads with which cells of a `CostSuite` are measured; None for those of this process.
     report
         Called after every chunk.
     done
@@ -76,37 +89,75 @@ def run(
     """
     run_name = name or uuid.uuid4().hex
     due = {each.cell.id: each.attempt for each in survey(store, cells, retry, keep_stale, run_name) if each.due}
-    waiting = [cell for cell in cells if cell.id in due and cell.skip is None]
-    # Encode the prompts of all cells at once: the text encoder may be larger than the model.
-    backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
+    prepare(backbone, (cell for cell in cells if cell.id in due))
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
     kept = {cell.id for cell in cells if cell.id not in due}
     while pending or later:
         if not pending:
             pending, later = later, []
+            kind = measures_here(store, name, backbone) if name is not None else None
+            if kind is not None:
+                report(Progress(pending[0], 0, f"cells of cost suites are left to machines of one kind: {kind}"))
+                return
         elsewhere = []
         for cell in pending:
             if cell.id in due:
-                about = {"cell": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "frames": cell.task.frames}
-                with store.claim(ALONE if isinstance(cell.suite, CostSuite) else cell.id, about) as mine:
-                    if not mine:
-                        elsewhere.append(cell)
-                        continue
-                    # Another process may have finished it between the survey and the claim.
-                    found = store.find(cell.id)
-                    if found is None or found.about["attempt"] == due[cell.id]:
-                        with _room(store):
-                            run_cell(
-                                store, backbone, cell, timeout=timeout, save_every=save_every, lossless=lossless,
-                                name=run_name, report=report,
-                            )  # fmt: skip
-                    del due[cell.id]
+                mine = attempt(
+                    store, backbone, cell, due[cell.id], timeout=timeout, save_every=save_every, lossless=lossless,
+                    name=run_name, threads=threads, report=report,
+                )  # fmt: skip
+                if not mine:
+                    elsewhere.append(cell)
+                    continue
+                del due[cell.id]
             found = store.find(cell.id)
             if found is not None:
                 done(cell, found.status, found.about["reason"], cell.id in kept)
         pending = elsewhere
         if pending:
             time.sleep(POLL)
+
+
+def attempt(store: Store, backbone: Backbone, cell: Cell, before: str, **options: Any) -> bool:
+    """Claim a cell and run it, unless another process has finished it since the survey.
+
+    Parameters
+    ----------
+    store, backbone, cell
+        The campaign's folder, the opened backbone and the cell.
+    before
+        Attempt of the cell that this one replaces; "" for none.
+    **options
+        Options of `run_cell`.
+
+    Returns
+    -------
+    bool
+        Whether the cell is done; False where another process has claimed it, or the device for measuring.
+    """
+    device = devices.key(backbone.model.device)
+    with ExitStack() as stack:
+        if not all(stack.enter_context(store.claim(*claim)) for claim in _claims(cell, device)):
+            return False
+        found = store.find(cell.id)
+        if found is None or found.about["attempt"] == before:
+            with _room(store):
+                run_cell(store, backbone, cell, **options)
+        return not store.lost(cell.id)
+
+
+def prepare(backbone: Backbone, cells: Iterable[Cell]) -> None:
+    """Encode the prompts of all cells at once: the text encoder may be larger than the model."""
+    waiting = [cell for cell in cells if cell.skip is None]
+    backbone.prepare(text for cell in waiting for row in cell.task.rows for _, text in row.script)
+
+
+def _claims(cell: Cell, device: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield what a process claims to run a cell: the cell, and before it the device where the cell is measured."""
+    if isinstance(cell.suite, CostSuite):
+        yield alone(device), {}
+    about = {"cell": cell.id, "arm": cell.arm.label, "suite": cell.suite.name, "frames": cell.task.frames}
+    yield cell.id, {**about, "code": "" if cell.code is None else cell.code.all.digest}
 
 
 @contextmanager
@@ -123,54 +174,6 @@ def _room(store: Store) -> Iterator[None]:
         ) from None
 
 
-@dataclass(frozen=True)
-class Look:
-    """The decision about a cell before a run.
-
-    Parameters
-    ----------
-    cell
-        The cell.
-    state
-        "new", "kept", "stale" (made by other code) or "again" (repeated because of its status).
-    attempt
-        Attempt of the finished cell; "" where there is none.
-    reasons
-        Why it is stale, also for a stale cell that is kept.
-    """
-
-    cell: Cell
-    state: Literal["new", "kept", "stale", "again"]
-    attempt: str = ""
-    reasons: tuple[str, ...] = ()
-
-    @property
-    def due(self) -> bool:
-        """Whether the cell is run."""
-        return self.state != "kept"
-
-
-def survey(
-    store: Store, cells: Sequence[Cell], retry: Sequence[Status] = (), keep_stale: bool = False, name: str = ""
-) -> list[Look]:
-    """Return what `run` would do with each cell, for the same arguments; nothing is run."""
-    codes = store.codes()
-    return [_look(store.find(cell.id), cell, codes, retry, keep_stale, name) for cell in cells]
-
-
-def _look(found: Stored | None, cell: Cell, codes: Codes, retry: Sequence[Status], keep_stale: bool, name: str) -> Look:
-    if found is None:
-        return Look(cell, "new")
-    attempt, about = found.about["attempt"], found.about
-    if name and about.get("run") == name:
-        # Another process of this run has just finished it.
-        return Look(cell, "kept", attempt)
-    reasons = tuple(stale(about, codes, cell.arm.strategy, cell.code))
-    if found.status in retry:
-        return Look(cell, "again", attempt, reasons)
-    return Look(cell, "stale" if reasons and not keep_stale else "kept", attempt, reasons)
-
-
 def run_cell(
     store: Store,
     backbone: Backbone,
@@ -180,6 +183,7 @@ def run_cell(
     save_every: float = SAVE_EVERY,
     lossless: bool = False,
     name: str = "",
+    threads: int | None = None,
     report: Report = lambda progress: None,
 ) -> None:
     """Run one cell and store it, also if it fails. Parameters are as in `run`.
@@ -188,7 +192,9 @@ def run_cell(
     """
     began = time.monotonic()
     if isinstance(cell.suite, CostSuite) and cell.skip is None:
-        outcome = measured(cell, backbone, timeout, store.flight)
+        device = devices.key(backbone.model.device)
+        with _threads(threads):
+            outcome = measured(cell, backbone, timeout, store.flight / alone(device))
         keep(store, backbone, cell, outcome, name, time.monotonic() - began)
         report(Progress(cell, cell.task.frames))
         return
@@ -212,12 +218,26 @@ def run_cell(
     about["seconds"] = round(time.monotonic() - began, 3)
     if flight.began_in:
         about["began_in"] = flight.began_in
+    if store.lost(cell.id):
+        report(Progress(cell, 0, TAKEN_OVER))
+        return
     store.finish(
         cell.id,
         {**describe(cell, backbone), **about},
         samples if good else (),
         observer.pictures() if good and observer else {},
     )
+
+
+@contextmanager
+def _threads(count: int | None) -> Iterator[None]:
+    """Set the number of CPU threads of this process while the block runs; None leaves it as it is."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def keep(

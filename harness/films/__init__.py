@@ -1,6 +1,7 @@
 """The interface between a campaign and viewers of its films, which consists of files only.
 
-All modules but `harness.films.writer` import the standard library only, because viewers run in their own environments.
+All modules but `writer`, `reader` and `upright` import the standard library only, because viewers run in their own
+environments.
 """
 
 from harness.films.contract import Act, Film, Span, check_file, read_films, shard, write_films

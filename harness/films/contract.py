@@ -67,6 +67,8 @@ class Film:
         Its scenes.
     vbench
         The prompt of VBench of which its prompt is an extension; "" where there is none.
+    chunk, first
+        Pixel frames that were made together, and those of the first chunk; 0 where that is not known.
     """
 
     id: str
@@ -80,6 +82,8 @@ class Film:
     windows: tuple[Span, ...]
     acts: tuple[Act, ...]
     vbench: str = ""
+    chunk: int = 0
+    first: int = 0
 
 
 def write_films(folder: Path, films: Sequence[Film]) -> Path:
@@ -121,6 +125,8 @@ def _film(folder: Path, told: Mapping[str, Any]) -> Film:
         windows=tuple(Span(*_stretch(span)) for span in told["windows"]),
         acts=acts,
         vbench=text(told.get("vbench", ""), "vbench"),
+        chunk=whole_number(told.get("chunk", 0), "chunk"),
+        first=whole_number(told.get("first", 0), "first"),
     )
 
 

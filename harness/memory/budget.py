@@ -197,7 +197,7 @@ def off_budget(strategy: Sizeable, found: Sizeable, spec: MemorySpec, budget: in
 
     Returns
     -------
-    A clause without a subject, such as "holds 114 kB of 332 kB (-65.6 %): ..."; None within `TOLERANCE`.
+    A clause without a subject, such as "holds 203 kB of 590 kB (-65.6 %): ..."; None within `TOLERANCE`.
     """
     held = full_bytes(found, spec)
     off = abs(held - budget)

@@ -33,7 +33,7 @@ def _places(numbers: tuple[int, ...], of: int, device: torch.device) -> tuple[Te
         rows, heads = (
             torch.tensor(part, dtype=torch.int64) for part in zip(*(divmod(n, of) for n in numbers), strict=True)
         )
-        return rows.to(device), heads.to(device)
+        return rows.to(device, non_blocking=True), heads.to(device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -164,8 +164,8 @@ class MemorySpec:
         """
         assert self.grid is not None
         axes = (torch.tensor(list(frames), dtype=torch.int64), *map(torch.arange, self.grid))
-        # Made on the CPU, where it costs nothing, and copied at once.
-        return torch.cartesian_prod(*axes).view(1, -1, 3).to(self.device)
+        # Made on the CPU, where it costs nothing, and copied at once, without waiting for the device.
+        return torch.cartesian_prod(*axes).view(1, -1, 3).to(self.device, non_blocking=True)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The pocket's codec: pictures of 24 x 24 pixels to latents of 16 channels at 6 x 6 places, and back.
+"""The pocket's codec: pictures of 32 x 32 pixels to latents of 16 channels at 8 x 8 places, and back.
 
 Every 4 x 4 patch of a picture is projected on the 16 strongest principal components of the world's patches: linear,
 without training, one latent frame a picture (a video VAE compresses time as well; here a latent frame *is* a frame).
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 PATCH = 4
 CHANNELS = 16
 SPREAD = 2.0
-"""Standard deviation of the latents, all channels together. A picture of 9 tokens carries far less evidence than one
+"""Standard deviation of the latents, all channels together. A picture of 16 tokens carries far less evidence than one
 of 1560, so at unit spread the published noise levels would drown it: twice the spread is half the shift."""
 
 

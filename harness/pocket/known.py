@@ -13,7 +13,8 @@ from harness.memory import Boundary
 from harness.pocket.language import ATTRIBUTES, COLOURS, CURTAIN, Saying, parse
 from harness.pocket.probe import SEEN, Probe
 from harness.pocket.readout import judge
-from harness.pocket.world import FADE, HEADINGS, NAMES, SPEEDS, SWING, Scene, film, look, paint
+from harness.pocket.scenes import Scene, check
+from harness.pocket.world import FADE, HEADINGS, NAMES, SPEEDS, SWING, film, look, paint
 
 CHANGES = 3
 """Attributes that change at once."""
@@ -43,25 +44,29 @@ class PocketWorld:
     def draw(self, seed: int, scene: int = 0) -> Mapping[str, str]:
         return look(seed, scene)
 
-    def changed(self, look: Mapping[str, str], seed: int, turn: int) -> Mapping[str, str]:
-        """Return three attributes with new values; new colours are not in use in `look`, so that all stay distinct."""
+    def changed(
+        self, look: Mapping[str, str], seed: int, turn: int, names: Sequence[str] | None = None
+    ) -> Mapping[str, str]:
+        """Return new values of some attributes, three unless they are named; new colours are not in use in `look`."""
         rng = np.random.Generator(np.random.Philox(key=[seed, 1000 + turn]))
         free = list(rng.permutation([colour for colour in COLOURS if colour not in look.values()]))
         new = {}
-        for name in rng.choice(SEEN, CHANGES, replace=False):
+        for name in rng.choice(SEEN, CHANGES, replace=False) if names is None else names:
             others = [value for value in ATTRIBUTES[name] if value != look[name]]
             new[str(name)] = str(free.pop()) if ATTRIBUTES[name] is COLOURS else str(rng.choice(others))
         return {name: new[name] for name in ATTRIBUTES if name in new}
 
-    def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None) -> str:
-        return Saying(dict(said), boundary or "first").sentence()
+    def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None, number: int | None = None) -> str:
+        return Saying(dict(said), boundary or "first", number=number).sentence()
+
+    def check(self, prompts: Prompts) -> None:
+        check(_scenes(prompts))
 
     def said(self, prompt: str) -> Mapping[str, str]:
         return parse(prompt).said
 
     def film(self, scripts: Sequence[Prompts], seeds: Sequence[int], frames: int, start: int = 0) -> Truth:
-        scenes = [tuple(Scene(at, parse(text)) for at, text in prompts) for prompts in scripts]
-        clip = film(scenes, seeds, frames, start)
+        clip = film([_scenes(prompts) for prompts in scripts], seeds, frames, start)
         values = clip.looks.clone()
         values[..., SPEED] = values[..., SPEED].masked_fill(values[..., MOTION] == 0, UNSHOWN)
         return Truth(clip.pixels, values, clip.cover == 0)
@@ -86,3 +91,7 @@ class PocketWorld:
 
     def paint(self, values: Tensor, places: Tensor) -> Tensor:
         return paint(values, places)
+
+
+def _scenes(prompts: Prompts) -> tuple[Scene, ...]:
+    return tuple(Scene(start, parse(text)) for start, text in prompts)

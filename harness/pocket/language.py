@@ -1,10 +1,11 @@
 """The pocket world's attributes, and the English in which a prompt says some of them.
 
-    [now | cut to | back to] a [size] [colour] shape|thing [motion|moves] [speed]
+    [now | cut to | back to] a|the NUMBER [size] [colour] shape|thing [motion|moves] [speed]
         [on COLOUR] [with [COLOUR] texture|marks]
 
 "a large red disc slides fast on blue with green stripes" says everything, "a thing" nothing; what is unsaid is drawn
-from the seed. "a curtain" covers the whole view while the scene behind it goes on.
+from the seed. "now a thing" is silence: everything stays as it is. "a curtain" covers the whole view while the scene
+behind it goes on. "back to the second disc" says which earlier scene returns, by its number and by its words.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 Kind = Literal["first", "smooth", "hardcut", "recall"]
 OPENINGS: dict[Kind, str] = {"first": "", "smooth": "now", "hardcut": "cut to", "recall": "back to"}
 CURTAIN = "curtain"
+NUMBERS = ("first", "second", "third", "fourth", "fifth", "sixth")
+"""Scenes of a script that a sentence can name, in their order."""
 UNSAID = {"shape": "thing", "motion": "moves", "texture": "marks"}
 """Words that hold the place of an attribute which the sentence leaves open."""
 
@@ -42,25 +45,35 @@ VOCABULARY = tuple(
             *(word for values in ATTRIBUTES.values() for word in values),
             *UNSAID.values(),
             *("a", "on", "with", CURTAIN, "now", "cut", "back", "to"),
+            *("the", *NUMBERS),
         )
     )
 )
-LONGEST = 13
+LONGEST = 14
 """Words of the longest sentence."""
 
 GRAMMAR = (
-    "[now | cut to | back to] a [size] [colour] shape|thing [motion|moves] [speed] [on COLOUR] "
+    "[now | cut to | back to] a|the NUMBER [size] [colour] shape|thing [motion|moves] [speed] [on COLOUR] "
     "[with [COLOUR] texture|marks]"
 )
 
 
 @dataclass(frozen=True)
 class Saying:
-    """What a prompt says: which boundary it opens, the attributes it names, or that a curtain covers everything."""
+    """What a prompt says: which boundary it opens, the attributes it names, or that a curtain covers everything.
+
+    number: of the scene in its script, from 1, where the prompt names it.
+    """
 
     said: Mapping[str, str] = field(default_factory=dict)
     kind: Kind = "first"
     covered: bool = False
+    number: int | None = None
+
+    @property
+    def silent(self) -> bool:
+        """Whether the prompt leaves everything as it is."""
+        return self.kind == "smooth" and not self.said and not self.covered
 
     def sentence(self) -> str:
         """The prompt. Raises PromptError for an attribute or a value that the world does not have."""
@@ -72,7 +85,8 @@ class Saying:
         get = self.said.get
         if self.covered:
             return f"{OPENINGS[self.kind]} a {CURTAIN}".strip()
-        words = [OPENINGS[self.kind], "a", get("size"), get("colour"), get("shape", UNSAID["shape"])]
+        article = "a" if self.number is None else f"the {NUMBERS[self.number - 1]}"
+        words = [OPENINGS[self.kind], article, get("size"), get("colour"), get("shape", UNSAID["shape"])]
         motion, speed = get("motion"), get("speed")
         words += [motion or (UNSAID["motion"] if speed else None), speed]
         if "ground" in self.said:
@@ -102,15 +116,21 @@ def parse(prompt: str) -> Saying:
     for name, opening in OPENINGS.items():
         if opening and words[: len(opening.split())] == opening.split():
             kind, words = name, words[len(opening.split()) :]
-    words = words[1:] if words[0:1] == ["a"] else words
-    if words == [CURTAIN]:
+    number = None
+    if words[:1] == ["the"]:
+        if words[1:2] == [] or words[1] not in NUMBERS:
+            raise PromptError(f"{prompt!r}: 'the' needs the number of a scene: {', '.join(NUMBERS)}")
+        number, words = NUMBERS.index(words[1]) + 1, words[2:]
+    elif words[:1] == ["a"]:
+        words = words[1:]
+    if words == [CURTAIN] and number is None:
         return Saying({}, kind, covered=True)
     turn = next((place for place, word in enumerate(words) if word in ("on", "with")), len(words))
     said = _read_object(prompt, words[:turn]) | _read_scenery(prompt, words[turn:])
     named = [said[name] for name in ("colour", "ground", "accent") if name in said]
     if len(set(named)) < len(named):
         raise PromptError(f"{prompt!r}: object, ground and marks need different colours, or they cannot be told apart")
-    return Saying(said, kind)
+    return Saying(said, kind, number=number)
 
 
 def _read_object(prompt: str, words: Sequence[str]) -> dict[str, str]:

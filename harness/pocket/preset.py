@@ -10,7 +10,7 @@ from torch import nn
 from harness.backbone.checkpoints import load_checkpoint, read_metadata, save_weights
 from harness.backbone.presets import Backbone, build, parse_dtype
 from harness.backbone.sampler import Sampler
-from harness.backbone.wan import WanConfig
+from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import CheckpointError
 from harness.pocket.codec import PatchCodec
 from harness.pocket.known import PocketWorld
@@ -20,7 +20,7 @@ from harness.pocket.training.clips import HELD_OUT, clips
 from harness.pocket.world import PIXELS, Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"
-VERSION = "3"
+VERSION = "4"
 """Of the world and of what was trained on it: weights of another version speak of another world."""
 
 CONFIG = WanConfig(
@@ -31,11 +31,11 @@ CONFIG = WanConfig(
     text_dim=WordEncoder.text_dim,
     text_len=WordEncoder.text_len,
     freq_dim=64,
-    place_grid=(3, 3),
+    place_grid=(4, 4),
 )
 CHUNK = 3
 TRAINED_FRAMES = 36
-LATENT_SIZE = (6, 6)
+LATENT_SIZE = (8, 8)
 EXAMPLES = 32
 """Prompts that the preset gives, from the part of the world that is for training."""
 
@@ -43,13 +43,18 @@ EXAMPLES = 32
 def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
     """The embedded backbone: a small causal Wan DiT, trained on a procedural world whose truth is known.
 
-    Moving objects before patterned grounds, 24 x 24 pixels, 9 tokens a latent frame, 0.25 s each; prompts are English
+    Moving objects before patterned grounds, 32 x 32 pixels, 16 tokens a latent frame, 0.25 s each; prompts are English
     sentences that may leave attributes open, so that only a memory can keep them. docs/pocket.md is its card.
     Raises CheckpointError where the shipped weights are missing, damaged or of another version.
     """
     model = build(CONFIG, device=device, dtype=dtype)
     if device != "meta":
         restore(model, WEIGHTS / "model.safetensors")
+    return assembled(model, codec())
+
+
+def assembled(model: CausalWan, codec: PatchCodec) -> Backbone:
+    """Return the backbone around a model of these sizes and its codec, shipped or still in training."""
     return Backbone(
         name="pocket",
         model=model,
@@ -60,9 +65,9 @@ def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
         pictures_per_latent=1,
         stride=PIXELS // LATENT_SIZE[0],
         text=WordEncoder(),
-        codec=codec(),
+        codec=codec,
         world=PocketWorld(probe),
-        clips=partial(clips, codec(), CHUNK),
+        clips=partial(clips, codec, CHUNK),
         prompts=[Scene(0, Saying(look(HELD_OUT + number))).prompt for number in range(EXAMPLES)],
     )
 

@@ -21,6 +21,7 @@ SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
 """Attributes that one picture shows; motion and speed take several."""
 OF_OBJECT = ("shape", "colour", "size")
 CROP = 20  # pixels; the largest object takes 16
+SLAB = 64  # pictures that are read together: beyond it a processor's cache no longer holds what is computed of them
 STILL = 1.0  # pixels a frame along an axis below which an object does not move; half of the lower speed
 
 
@@ -73,18 +74,19 @@ class Probe(nn.Module):
         self.register_buffer("crop", torch.stack(torch.meshgrid(near, near, indexing="xy"), -1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Pictures [N, 3, 24, 24] in 0..1 -> log-odds of every value, places [N, 2], log-odds of presence [N]."""
+        """Pictures [N, 3, 32, 32] in 0..1 -> log-odds of every value, places [N, 2], log-odds of presence [N]."""
         pictures = 2 * pictures - 1
         fine = self.fine(pictures)
         coarse = self.coarse(fine)
         merged = self.merge(torch.cat((fine, F.interpolate(coarse, scale_factor=2.0)), 1)).flatten(2)
-        heat = self.heat(merged.unflatten(2, fine.shape[2:])).flatten(1).softmax(1)
-        looked_at = (merged @ heat[:, :, None]).squeeze(2)
-        about = heat @ self.grid + 4 * torch.tanh(self.rough(looked_at))
+        # Places stay in float32 where the rest is computed in half precision.
+        heat = self.heat(merged.unflatten(2, fine.shape[2:])).flatten(1).float().softmax(1)
+        looked_at = (merged @ heat[:, :, None].to(merged.dtype)).squeeze(2)
+        about = (heat[:, :, None] * self.grid).sum(1) + 4 * torch.tanh(self.rough(looked_at).float())
         thing = self.object(self._around(pictures, about.detach()))
         scenery = self.scenery(torch.cat((fine.mean((2, 3)), coarse.mean((2, 3))), 1))
         odds = {name: head(thing if name in OF_OBJECT else scenery) for name, head in self.heads.items()}
-        return odds, about + 2 * torch.tanh(self.fine_offset(thing)), self.presence(thing).squeeze(1)
+        return odds, about + 2 * torch.tanh(self.fine_offset(thing).float()), self.presence(thing).squeeze(1)
 
     def _around(self, pictures: Tensor, places: Tensor) -> Tensor:
         """The CROP x CROP pixels around places [N, 2]: an object looks the same wherever it is."""
@@ -93,9 +95,11 @@ class Probe(nn.Module):
 
     @torch.no_grad()
     def read(self, pixels: Tensor) -> Reading:
-        """Read pictures [..., 3, 24, 24] in 0..1."""
+        """Read pictures [..., 3, 32, 32] in 0..1."""
         lead = pixels.shape[:-3]
-        odds, places, presence = self(pixels.flatten(0, -4).to(self.grid))
+        parts = [self(part) for part in pixels.flatten(0, -4).to(self.grid).split(SLAB)]
+        odds = {name: torch.cat([part[0][name] for part in parts]) for name in SEEN}
+        places, presence = torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
         likely = [odds[name].softmax(-1).max(-1) for name in SEEN]
         confidence = torch.stack([each.values for each in likely], -1)
         values = torch.stack([each.indices for each in likely], -1)

@@ -30,7 +30,7 @@ def play(
     given: int = 0,
     compile: bool = False,
 ) -> tuple[Tensor, Clip]:
-    """Rollouts as pictures [B, frames, 3, 24, 24], and the truth that they are compared with.
+    """Rollouts as pictures [B, frames, 3, 32, 32], and the truth that they are compared with.
 
     scripts: one a row; their scenes begin at the same frames and are entered the same way. given: so many true latent
     frames are shown first (continuation), and stand at the head of the pictures. Raises PromptError for scripts that
@@ -74,7 +74,7 @@ class Verdict:
 
 
 def judge(probe: Probe, pixels: Tensor) -> Verdict:
-    """Read a run of frames [B, T, 3, 24, 24]."""
+    """Read a run of frames [B, T, 3, 32, 32]."""
     reading = probe.read(pixels)
     moves = travel(reading)
     whole = torch.cat((agreed(reading.values), moves.motion[:, None], moves.pace()[:, None]), 1)

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from harness.backbone.presets import Backbone, build
+from harness.backbone.presets import Backbone, build, check_device
 from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError
 from harness.pocket import preset
@@ -16,6 +16,7 @@ from harness.pocket.codec import PatchCodec
 from harness.pocket.preset import CHUNK, LATENT_SIZE
 from harness.pocket.probe import Probe
 from harness.pocket.training.clips import HELD_OUT, clips
+from harness.pocket.training.memories import draw_strategy
 from harness.pocket.training.probe_training import ProbeTrainer
 from harness.pocket.training.schedule import STAGES
 from harness.pocket.world import film, script
@@ -25,28 +26,31 @@ from harness.training.recipe import Request
 from harness.training.schedule import Stage
 from harness.training.trainer import FlowLearner
 
-ORDER = ("foundation", "rehearsal", "probe")
+ORDER = (*STAGES, "probe")
+BEFORE = dict(zip(list(STAGES)[1:], STAGES, strict=False))
+"""The stage with whose weights a stage begins."""
 PICTURES = 4096
 """From which the codec's components are taken."""
 
 
 def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
     """A stage ready to go on from its checkpoint, or to begin."""
-    if request.what != "pocket" or request.backbone not in (None, "pocket") or request.device != "cpu":
+    if request.what != "pocket" or request.backbone not in (None, "pocket"):
         raise HorizonError(
-            f"the pocket is trained as it is and on a cpu, not {request.what} for {request.backbone or 'pocket'} on "
-            f"{request.device}; write: horizon train pocket"
+            f"the pocket is trained as it is, not {request.what} for {request.backbone or 'pocket'}; write: horizon "
+            "train pocket"
         )
+    check_device(request.device)
     folder, seed = request.folder, request.seed
     codec = fitted_codec(folder)
     if stage == "probe":
         with torch.random.fork_rng():
             torch.manual_seed(seed)
-            trainer: Trainer | ProbeTrainer = ProbeTrainer(Probe(), codec, folder / stage, seed=seed)
+            trainer: Trainer | ProbeTrainer = ProbeTrainer(Probe().to(request.device), codec, folder / stage, seed=seed)
     else:
-        model = build(preset.CONFIG, seed=seed)
-        if stage == "rehearsal":
-            preset.restore(model, folder / "foundation" / "model.safetensors")
+        model = build(preset.CONFIG, seed=seed, device=request.device)
+        if stage in BEFORE:
+            preset.restore(model, folder / BEFORE[stage] / "model.safetensors")
         trainer = Trainer(model, codec, STAGES[stage], folder / stage, seed=seed)
     study.resume(trainer)
     return trainer
@@ -88,7 +92,9 @@ class Trainer(FlowLearner):
         self, model: CausalWan, codec: PatchCodec, stage: Stage, folder: Path, *, seed: int = 0, compile: bool = True
     ) -> None:
         matrices = [x for name, x in model.named_parameters() if name.startswith("blocks.") and x.ndim == 2]
-        backbone = Backbone(model=model, chunk=CHUNK, latent_size=LATENT_SIZE)
+        backbone = Backbone(name="pocket", model=model, chunk=CHUNK, latent_size=LATENT_SIZE)
         source = partial(clips, codec, CHUNK)
-        super().__init__(backbone, source, model, matrices, stage, folder, seed=seed, compile=compile)
+        super().__init__(
+            backbone, source, model, matrices, stage, folder, seed=seed, compile=compile, memories=draw_strategy
+        )
         self.model, self.codec = model, codec

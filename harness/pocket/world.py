@@ -1,7 +1,7 @@
 """The pocket world: procedural videos of a moving object before a patterned ground, with every attribute known.
 
 All of it is drawn from counter-based streams keyed by a seed, one a clip, so a clip is the same in any batch. One
-latent frame is one picture of 24 x 24 pixels and lasts 0.25 s.
+latent frame is one picture of 32 x 32 pixels and lasts 0.25 s.
 """
 
 from __future__ import annotations
@@ -14,19 +14,21 @@ import torch
 from torch import Tensor
 
 from harness.errors import PromptError
-from harness.memory import Boundary
-from harness.pocket.language import ATTRIBUTES, CURTAIN, Kind, Saying, parse
+from harness.pocket.language import ATTRIBUTES, Saying
+from harness.pocket.scenes import Scene, check, returns_to, script
 
-PIXELS = 24
+__all__ = ["Clip", "Scene", "film", "look", "script"]
+
+PIXELS = 32
 FADE = 3
 """Frames over which a smooth switch, a falling or a rising curtain takes place: one chunk."""
 
 NAMES = tuple(ATTRIBUTES)
 SIZES = (6.0, 8.0)  # radius in pixels
 SPEEDS = (2.0, 4.0)  # pixels a frame along each axis on which an object moves
-SWING = (-1, 0, 1, 0)
-"""Steps from the middle of the view in each frame of a swing: there and back in a second, at constant speed. A small
-model learns to draw this sharply in an hour; where it is drawn blurred, nothing can be said about memories."""
+SWING = (-1, 0, 1, 2, 1, 0, -1, -2)
+"""Steps from the middle of the view in each frame of a swing: there and back in two seconds, at constant speed. Eight
+frames and chunks of three have no common divisor, so a chunk begins everywhere in a swing."""
 PALETTE = (
     (0.86, 0.12, 0.14),
     (0.98, 0.55, 0.08),
@@ -44,27 +46,10 @@ COLOURED = [NAMES.index(name) for name in ("colour", "ground", "accent")]
 
 
 @dataclass(frozen=True)
-class Scene:
-    """One scene of a script: what is asked for from latent frame `start` on."""
-
-    start: int
-    saying: Saying
-
-    @property
-    def prompt(self) -> str:
-        return self.saying.sentence()
-
-    @property
-    def boundary(self) -> Boundary:
-        """The kind of switch that a memory is told of; a curtain falls smoothly."""
-        return "smooth" if self.saying.kind == "first" else self.saying.kind
-
-
-@dataclass(frozen=True)
 class Clip:
     """A batch of clips with their truth.
 
-    pixels: [B, F, 3, 24, 24] in 0..1. looks: index of every attribute's value a frame, int64 [B, F, 8], in the order
+    pixels: [B, F, 3, 32, 32] in 0..1. looks: index of every attribute's value a frame, int64 [B, F, 8], in the order
     of `ATTRIBUTES`. places: the object's centre (x, y) in pixels, [B, F, 2]. cover: share of the view behind the
     curtain, [B, F]. scripts: each clip's scenes.
     """
@@ -76,23 +61,6 @@ class Clip:
     scripts: tuple[tuple[Scene, ...], ...]
 
 
-def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
-    """Scenes from prompts: the first one bare, later ones with the latent frame at which they begin."""
-    scenes = [Scene(*((0, parse(item)) if isinstance(item, str) else (item[0], parse(item[1])))) for item in prompts]
-    _check(scenes)
-    return tuple(scenes)
-
-
-def _check(scenes: Sequence[Scene]) -> None:
-    starts = [scene.start for scene in scenes]
-    if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
-        raise PromptError(
-            f"scenes start at latent frames {starts}; the first must start at 0, each later than the last"
-        )
-    if scenes[0].saying.covered:
-        raise PromptError(f"a video cannot begin with a {CURTAIN}: nothing is behind it yet; begin with a scene")
-
-
 def look(seed: int, scene: int = 0) -> dict[str, str]:
     """What the seed draws for a scene of this number in its script, where nothing is said."""
     return {name: ATTRIBUTES[name][index] for name, index in zip(NAMES, _fresh(_drawn(seed, scene)), strict=True)}
@@ -102,7 +70,7 @@ def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, 
     """Render `frames` latent frames of clips, from `start` on; what a script leaves unsaid is drawn from the seed."""
     if len(scripts) != len(seeds):
         raise PromptError(f"{len(scripts)} scripts for {len(seeds)} seeds; give one seed a clip")
-    rows = [_direct(scenes, seed, start, frames) for scenes, seed in zip(scripts, seeds, strict=True)]
+    rows = [direct(scenes, seed, start, frames) for scenes, seed in zip(scripts, seeds, strict=True)]
     looks, before, fade, beats, cover = (torch.from_numpy(np.stack(parts)) for parts in zip(*rows, strict=True))
     places = swing(looks, beats)
     pixels = paint(looks, places)
@@ -115,51 +83,88 @@ def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, 
 
 
 def curtained(pictures: Tensor, cover: Tensor) -> Tensor:
-    """Pictures [..., 3, 24, 24] behind a curtain that has fallen over a share [...] of the view."""
+    """Pictures [..., 3, 32, 32] behind a curtain that has fallen over a share [...] of the view."""
     hidden = (torch.arange(PIXELS) + 0.5)[:, None] < cover[..., None, None, None] * PIXELS
     return torch.where(hidden, torch.tensor(CLOTH).view(3, 1, 1), pictures)
 
 
-def _direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tuple[np.ndarray, ...]:
-    """Of one clip's frames from `start` on: looks [F, 8], looks faded from [F, 8], fade [F], beats of the swing [F] and
-    cover [F]."""
-    _check(scenes)
+def looks_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
+    """Return the look [8] of every scene of a script; behind a curtain, that of the scene that it hides.
+
+    Raises PromptError for a return that says of a scene what it was not.
+    """
+    check(scenes)
+    looks: list[np.ndarray] = []
+    for place, scene in enumerate(scenes):
+        saying, fresh = scene.saying, _fresh(_drawn(seed, place))
+        if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
+            origin = fresh
+        elif saying.kind == "recall" and not saying.covered:
+            origin = looks[returns_to(scenes, place)]
+            wrong = [name for name, value in saying.said.items() if _value(origin, name) != value]
+            if wrong:
+                was = ", ".join(f"{name} {_value(origin, name)}" for name in wrong)
+                raise PromptError(
+                    f"{scene.prompt!r} at latent frame {scene.start} returns to a scene that was never there: with "
+                    f"seed {seed} its scene has {was}"
+                )
+        else:
+            origin = looks[-1]
+        looks.append(told(origin, saying, fresh))
+    return looks
+
+
+def versions_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
+    """Return for every scene which scene, by its place in the script, last set each attribute [8].
+
+    A frame tells of an attribute of a later scene where both have the same version of it.
+    """
+    looks, versions = looks_of(scenes, seed), list[np.ndarray]()
+    for place, scene in enumerate(scenes):
+        saying = scene.saying
+        if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
+            versions.append(np.full(len(NAMES), place))
+            continue
+        back = saying.kind == "recall" and not saying.covered
+        origin = returns_to(scenes, place) if back else place - 1
+        versions.append(np.where(looks[place] == looks[origin], versions[origin], place))
+    return versions
+
+
+def _value(look: np.ndarray, name: str) -> str:
+    return ATTRIBUTES[name][look[NAMES.index(name)]]
+
+
+def direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tuple[np.ndarray, ...]:
+    """Return of one clip's frames from `start` on: looks [F, 8], looks faded from [F, 8], fade [F], beats of the swing
+    [F] and cover [F]."""
+    shown = looks_of(scenes, seed)
     looks = np.zeros((frames, len(NAMES)), np.int64)
     before = np.zeros_like(looks)
     fade = np.ones(frames, np.float32)
     beats = np.zeros(frames, np.int64)
     cover = np.zeros(frames, np.float32)
-    past: list[tuple[np.ndarray, int, bool]] = []  # look, frame of its first beat, whether covered
-    for number, scene in enumerate(scenes):
-        drawn = _drawn(seed, number)
-        kind: Kind = scene.saying.kind if number else "first"
-        shown = [entry for entry in past if not entry[2]]
-        fresh = _fresh(drawn)
-        goes_on = scene.saying.covered or kind == "smooth"
-        if goes_on:
-            origin = past[-1]
-        elif kind == "recall":
-            origin = shown[0]
-        else:
-            origin = None
-        look = told(fresh if origin is None else origin[0], scene.saying, fresh)
-        # A scene that goes on keeps its time; one that comes back, or moves in another way, begins its swing anew.
-        keeps_time = goes_on and origin is not None and look[MOTION] == origin[0][MOTION]
-        first_beat = origin[1] if origin is not None and keeps_time else scene.start
-        end = scenes[number + 1].start if number + 1 < len(scenes) else start + frames
+    first_beat, was_covered = 0, False
+    for place, (scene, look) in enumerate(zip(scenes, shown, strict=True)):
+        saying = scene.saying
+        smooth = bool(place) and (saying.covered or saying.kind == "smooth")
+        # A scene that goes on keeps its time; one that comes back, or moves in another way, begins its swing anew, and
+        # so does what was behind a curtain.
+        if not (smooth and look[MOTION] == shown[place - 1][MOTION] and (saying.covered or not was_covered)):
+            first_beat = scene.start
+        end = scenes[place + 1].start if place + 1 < len(scenes) else start + frames
         here = slice(*np.clip((scene.start - start, end - start), 0, frames))
         steps = np.arange(here.start, here.stop) + start - scene.start
         looks[here] = look
         beats[here] = steps + scene.start - first_beat
         moved = np.minimum((steps + 1) / FADE, 1).astype(np.float32)
-        was_covered = bool(past) and past[-1][2]
-        if scene.saying.covered:
+        if saying.covered:
             cover[here] = 1 if was_covered else moved
         elif was_covered:
             cover[here] = 1 - moved
-        elif kind == "smooth":
-            before[here], fade[here] = past[-1][0], moved
-        past.append((look, first_beat, scene.saying.covered))
+        elif smooth:
+            before[here], fade[here] = shown[place - 1], moved
+        was_covered = saying.covered
     return looks, before, fade, beats, cover
 
 
@@ -205,7 +210,7 @@ def swing(looks: Tensor, beats: Tensor) -> Tensor:
 
 
 def paint(looks: Tensor, places: Tensor) -> Tensor:
-    """Pictures of looks [..., 8] with the object at places [..., 2]: [..., 3, 24, 24] in 0..1, edges anti-aliased."""
+    """Pictures of looks [..., 8] with the object at places [..., 2]: [..., 3, 32, 32] in 0..1, edges anti-aliased."""
     lead = looks.shape[:-1]
     looks, places = looks.reshape(-1, len(NAMES)), places.reshape(-1, 2)
     value = {name: looks[:, place] for place, name in enumerate(NAMES)}
@@ -225,7 +230,7 @@ def paint(looks: Tensor, places: Tensor) -> Tensor:
 
 
 def _textures() -> Tensor:
-    """Share of the accent colour in every pixel, [textures, 24, 24]."""
+    """Share of the accent colour in every pixel, [textures, 32, 32]."""
     odd = (torch.arange(PIXELS) // 4 % 2).float()
     across, down = odd.expand(PIXELS, -1), odd[:, None].expand(-1, PIXELS)
     return torch.stack((across, down, (across - down).abs(), across * down))

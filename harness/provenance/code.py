@@ -32,14 +32,16 @@ COST = ("harness.engines.isolated", "harness.measure.meter")
 """Modules that run every cell (`ROLLOUT`), and that measure a cell of a `CostSuite`."""
 PLUMBING = (
     "harness.campaign", "harness.cli", "harness.engines.cell_run", "harness.engines.children", "harness.engines.inline",
-    "harness.engines.lifeline", "harness.engines.outcome", "harness.engines.processes", "harness.errors",
-    "harness.escaping", "harness.files", "harness.films.checks", "harness.films.contract", "harness.films.view_files",
-    "harness.limits", "harness.locks", "harness.memory.budget", "harness.memory.knobs", "harness.plan.budget",
-    "harness.provenance", "harness.registry", "harness.store", "harness.suite",
+    "harness.engines.lifeline", "harness.engines.outcome", "harness.engines.processes", "harness.engines.ray",
+    "harness.engines.sharing", "harness.engines.survey", "harness.errors", "harness.escaping", "harness.files",
+    "harness.films.checks", "harness.films.contract", "harness.films.view_files", "harness.limits", "harness.locks",
+    "harness.memory.budget", "harness.memory.knobs", "harness.plan.budget", "harness.provenance", "harness.registry",
+    "harness.shards", "harness.store", "harness.suite",
 )  # fmt: skip
 """Modules and packages that find, declare, check, store or show something, and compute no number."""
-LOOKED_AT_LATER = ("suites.viewers",)
-"""Packages that read finished films in their own environments; each view records its own protocol."""
+LOOKED_AT_LATER = ("suites.viewers", "suites.film_measures")
+"""Packages that read finished films in their own environments, whose views record their protocols, and that make scores
+when a report is read."""
 
 
 @dataclass(frozen=True)

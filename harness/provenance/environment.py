@@ -20,7 +20,7 @@ from harness.backbone.presets import Backbone
 from harness.provenance.code import is_checkout, source_file
 from harness.provenance.reader import DIGITS
 
-PACKAGES = ("horizon-bench", "torch", "numpy", "torchmetrics", "flash-attn", "diffusers", "transformers", "av")
+PACKAGES = ("horizon-bench", "torch", "numpy", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
 """Options of a backbone that name locations and do not affect the numbers."""
 TOLD = ("container", "chunk")
@@ -29,6 +29,20 @@ TOLD = ("container", "chunk")
 
 def environment(backbone: Backbone) -> dict[str, Any]:
     """Return the facts that can explain a difference between two machines."""
+    return {
+        **machine_facts(),
+        "gpu": _gpu(backbone.model.device),
+        "device": str(backbone.model.device),
+        "attention": backbone.attention_kernel,
+        "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "compile": False,
+        **({"files": dict(backbone.files)} if backbone.files else {}),
+        **{key: backbone.options[key] for key in TOLD if key in backbone.options},
+    }
+
+
+def machine_facts() -> dict[str, Any]:
+    """Return the facts of a machine and its software that do not depend on a backbone."""
     return {
         "machine": platform.node(),
         "code": git_state(Path(__file__).parents[2]),
@@ -40,13 +54,6 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "cores": psutil.cpu_count(logical=False),
         "threads": torch.get_num_threads(),
         "memory_bytes": psutil.virtual_memory().total,
-        "gpu": _gpu(backbone.model.device),
-        "device": str(backbone.model.device),
-        "attention": backbone.attention_kernel,
-        "dtype": str(backbone.model.dtype).removeprefix("torch."),
-        "compile": False,
-        **({"files": dict(backbone.files)} if backbone.files else {}),
-        **{key: backbone.options[key] for key in TOLD if key in backbone.options},
     }
 
 

@@ -57,11 +57,14 @@ def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Sc
     """Return the script that a typed text is, of so many seconds, rounded up to whole chunks.
 
     A text without a mark, such as [10s], is one prompt as it is typed. Without `seconds` a script is as long as it
-    says, and a prompt 30 s. Raises PresetError for a length that cannot be, PromptError for a text that cannot be read.
+    says, and a prompt 30 s. Raises PresetError for a length that cannot be, PromptError for a text that cannot be read,
+    or that a known world cannot show.
     """
     rate = backbone.latents_per_second
     if is_script(text):
         script = parse_script(text, rate=rate, chunk=backbone.chunk)
+        if backbone.world is not None:
+            backbone.world.check([(cue.start, cue.text) for cue in script.cues])
         if seconds is None:
             if script.frames > LONGEST * rate:
                 raise PresetError(f"{script.frames:,} latent frames are more than 31 days of video; shorten the scenes")

@@ -22,6 +22,8 @@ from harness.errors import StoreError
 
 FORMAT = 2
 """Version of the folder's format; folders of other versions are refused."""
+IMPORTED = "imported"
+"""The strategy of every arm of films made elsewhere, and the backbone of a campaign that has no other arms."""
 SHARED, SUITES = ("backbone", "weights", "dtype", "tier", "seed"), "suite_versions"
 """Keys of the values that all cells of a folder share, and the key of the versions of suites, which they share too."""
 

@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 from harness.errors import StoreError, shown
 from harness.files import digest
 from harness.films.view_files import View, unite, views
-from harness.store.claims import ALONE
 from harness.store.manifest import check_same
 from harness.store.store import FILES, MANIFEST, Store, Stored
 
@@ -115,10 +114,9 @@ def _bring(into: Store, cell: Stored) -> tuple[Stored | None, list[str]]:
 
     Return the cell that is now in the target, and a message for each item that could not be kept.
     """
-    name = ALONE if "machine" in cell.about else cell.id
     deadline = time.monotonic() + PATIENCE
     while True:
-        with into.claim(name, {"cell": cell.id}) as mine:
+        with into.claim(cell.id, {"cell": cell.id}) as mine:
             if mine:
                 there = into.find(cell.id)
                 if there is not None and there.status == "ok":

@@ -8,16 +8,12 @@ only.
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from itertools import chain
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
 from pydantic_core import from_json
 
@@ -25,11 +21,10 @@ from harness.errors import StoreError, shown
 from harness.files import parse_json, read_bytes
 from harness.memory import Boundary
 from harness.store.manifest import FORMAT
+from harness.store.sample_lines import LARGEST, check_samples, uncollected
 from harness.suite import Sample
 
 Status = Literal["ok", "oom", "nan", "timeout", "skipped", "failed"]
-LARGEST = 2**53
-"""Largest integer that every reader of JSON represents exactly."""
 NAME = r"^[A-Za-z0-9_][A-Za-z0-9_.=,+ -]*$"
 """Pattern of the names of cells and of their files: one component of a path, which cannot leave its folder."""
 
@@ -121,6 +116,11 @@ class _Code(_Model):
     metrics: dict[str, str]
 
 
+class _Elsewhere(_Model):
+    file: str
+    pictures: Annotated[int, Field(ge=1, le=LARGEST)]
+
+
 class Cell(_Model):
     """The contents of `cell.json`."""
 
@@ -150,6 +150,8 @@ class Cell(_Model):
     files: dict[Name, Digest] = {}
     pictures_per_second: Annotated[Finite, Field(gt=0)] | None = None
     pictures_per_latent: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
+    chunk: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
+    imported: _Elsewhere | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -200,9 +202,9 @@ def read_record(path: Path, about: Mapping[str, Any]) -> list[list[Any]]:
     try:
         if hashlib.sha256(text).hexdigest() != about["record_sha256"]:
             raise ValueError("its contents are not those that were measured")
-        with _uncollected():
+        with uncollected():
             found: list[list[Any]] = from_json(b"[" + text.rstrip().replace(b"\n", b",") + b"]")
-            _check_samples(found, len(about["task"]["rows"]))
+            check_samples(found, len(about["task"]["rows"]))
     except (ValueError, TypeError, OverflowError) as error:
         raise StoreError(f"{path}: not a record of Horizon ({error}); {remedy}") from None
     return found
@@ -214,47 +216,6 @@ def not_finite(samples: Iterable[Sample]) -> str | None:
         if value is not None and not math.isfinite(value):
             return f"{metric} of rollout {row} is {value} at latent frame {frame}"
     return None
-
-
-def _check_samples(found: list[list[Any]], rows: int) -> None:
-    """Raise ValueError or TypeError for lines that are not samples; columns are checked at once, for speed."""
-    if set(map(type, found)) - {list} or set(map(len, found)) - {len(Sample._fields)}:
-        raise ValueError("a line that is not a list of row, metric, latent frame and value")
-    if not found:
-        return
-    flat = list(chain.from_iterable(found))
-    numbers, metrics, frames, values = (flat[place :: len(Sample._fields)] for place in range(len(Sample._fields)))
-    if set(map(type, numbers)) != {int} or set(map(type, frames)) != {int}:
-        raise ValueError("a row or a latent frame that is not a whole number")
-    if set(map(type, metrics)) != {str}:
-        raise ValueError("a metric that is not a name")
-    if min(numbers) < 0 or max(numbers) >= rows:
-        raise ValueError(f"a row outside the {rows} rollouts of its task")
-    if min(frames) < 0 or max(frames) > LARGEST:
-        raise ValueError("a latent frame out of range")
-    if set(map(type, values)) - {int, float, type(None)}:
-        raise ValueError("a value that is not a number")
-    if not np.isfinite(np.array([value for value in values if value is not None], np.float64)).all():
-        raise ValueError("a value that is not finite")
-    # Metric and row fit into one 64-bit key, because both are few.
-    codes = {metric: code for code, metric in enumerate(dict.fromkeys(metrics))}
-    keys = np.fromiter(map(codes.__getitem__, metrics), np.int64, len(metrics)) * rows + np.array(numbers, np.int64)
-    order = np.lexsort((np.array(frames, np.int64), keys))
-    rising = np.stack([keys, np.array(frames, np.int64)])[:, order]
-    if bool((rising[:, 1:] == rising[:, :-1]).all(0).any()):
-        raise ValueError("two values of one metric at one latent frame of one rollout")
-
-
-@contextmanager
-def _uncollected() -> Iterator[None]:
-    """Disable garbage collection, which is slow while millions of lists are made and would find nothing."""
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 def _text(path: Path, missing: str, remedy: str) -> bytes:

@@ -6,8 +6,8 @@ cells/ID/record.jsonl     its samples, one per line
 cells/ID/pictures.npz     some of its pictures
 cells/ID/files/           files that its suite wrote while it ran: videos
 flight/ID.lock            lock of a cell under way, held by the process that runs it
+flight/claims/ID.N        the process that runs the cell, since when, and its progress; gone when it is finished
 flight/ID.pt              state from which a cell under way continues after a crash
-flight/ID.json            the process that runs the cell, since when, and its progress
 flight/ID.files/          files that the cell has written so far
 flight/ID.archive/        the archive of its memory, in pieces that its state names
 """
@@ -30,12 +30,11 @@ import numpy as np
 from torch import Tensor
 
 from harness.errors import StoreError, shown
-from harness.files import copy, digest, naming, no_links, own, write_text
+from harness.files import copy, digest, naming, no_links, own, own_files, write_text
 from harness.films.checks import is_component
-from harness.locks import lock
 from harness.store import records
 from harness.store.archives import Pieces, remove, save, saved
-from harness.store.claims import claim, held, progress
+from harness.store.claims import claim, held, lost, manifest_lock, progress
 from harness.store.manifest import check_same, first, joined
 from harness.store.pictures import check_pictures, read_pictures
 from harness.store.records import read_cell, read_manifest, read_record
@@ -80,9 +79,8 @@ class Stored:
 
     def check_pictures(self) -> None:
         """Raise StoreError where `pictures` would, by the headers of the arrays only."""
-        path = self.folder / PICTURES
-        if os.path.lexists(path):
-            check_pictures(path)
+        if os.path.lexists(self.folder / PICTURES):
+            check_pictures(self.folder / PICTURES)
 
 
 class Store:
@@ -111,7 +109,7 @@ class Store:
             `when` the run began. Other keys are kept as the first run gave them.
         """
         self._prepare()
-        with lock(self._path("flight", "manifest.lock")):
+        with manifest_lock(self.flight):
             whole = first(manifest)
             (self.environment,) = whole["environments"]
             if self._path(MANIFEST).exists():
@@ -131,7 +129,7 @@ class Store:
     def join(self, manifests: Sequence[Mapping[str, Any]]) -> None:
         """Add the runs of other folders' manifests, with their environments and codes, to this folder's manifest."""
         self._prepare()
-        with lock(self._path("flight", "manifest.lock")):
+        with manifest_lock(self.flight):
             known = [self.manifest()] if self._path(MANIFEST).exists() else []
             whole: dict[str, Any] = reduce(joined, [dict(each) for each in (*known, *manifests)])
             write_text(self._path(MANIFEST), json.dumps(whole, indent=1) + "\n")
@@ -151,10 +149,16 @@ class Store:
 
     def cells(self) -> Iterator[Stored]:
         """Yield all finished cells in order of their ids."""
+        for name in self.numbers():
+            yield _stored(self._path("cells", name))
+
+    def numbers(self) -> dict[str, int]:
+        """Return the finished cells in order of their ids, each with a number that changes when it is made again."""
         root = self._path("cells")
-        for folder in sorted(root.iterdir()) if root.is_dir() else ():
-            if not folder.name.startswith("."):
-                yield _stored(folder)
+        if not root.is_dir():
+            return {}
+        with os.scandir(root) as entries:
+            return dict(sorted((each.name, each.inode()) for each in entries if not each.name.startswith(".")))
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
         """Claim a cell while the block runs; False where another process has it. The claim of a dead process ends."""
@@ -163,6 +167,10 @@ class Store:
     def progress(self, cell: str, done: int) -> None:
         """Record how many latent frames are done of a cell that this process has claimed."""
         progress(self.flight, cell, done)
+
+    def lost(self, cell: str) -> bool:
+        """Return whether another process has taken over a cell that this process had claimed."""
+        return lost(self.flight, cell)
 
     def held(self) -> dict[str, dict[str, Any]]:
         """Return the current claims by name: the process (pid, host), the time of the claim, and its further facts."""
@@ -251,13 +259,10 @@ class Store:
 
     def discard(self, cell: str) -> None:
         """Remove a finished cell."""
-        old = self._path("cells", f".{cell}.{os.getpid()}.old")
-        if os.path.lexists(self._path("cells", cell)):
-            self._path("cells", cell).rename(old)
-            if old.is_symlink():
-                old.unlink()
-            else:
-                shutil.rmtree(old)
+        there, old = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}.old")
+        if os.path.lexists(there):
+            there.rename(old)
+            (os.unlink if old.is_symlink() else shutil.rmtree)(old)
 
     def _prepare(self) -> None:
         """Make the folders for writing. Raises StoreError where that is impossible, or where one of them is a link."""
@@ -268,6 +273,9 @@ class Store:
             self._path("cells").mkdir(exist_ok=True)
         except OSError as error:
             raise StoreError(f"cannot write to {self.folder}: {error.strerror}; give --out another place") from None
+        for place in (self.flight, self._path("cells")):
+            if not os.access(place, os.W_OK | os.X_OK):
+                raise StoreError(f"cannot write to {place} from here; all machines of a run must be able to")
 
     def _path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
@@ -279,8 +287,7 @@ def _stored(folder: Path) -> Stored:
         raise StoreError(
             f"{folder.parent}: {shown(folder.name)} is not a name of a cell; move it out of the campaign's folder"
         )
-    for name in ("", CELL, RECORD, PICTURES):
-        own(folder.parent, *filter(None, (folder.name, name)))
+    own_files(folder, (CELL, RECORD, PICTURES))
     return Stored(folder.name, folder, read_cell(folder / CELL))
 
 

@@ -6,11 +6,11 @@ them.
 
 from harness.suite.display import Chart, Column, Display, Table, curve
 from harness.suite.metric import Better, Margin, Metric, PictureMetric, find_metric
-from harness.suite.observer import Observer, Place
+from harness.suite.observer import Observer, Onlooker, Place
 from harness.suite.seam import CostSuite, QualitySuite, Suite
 from harness.suite.task import HORIZONS, Row, Sample, Task
 
 __all__ = [
-    "HORIZONS", "Better", "Chart", "Column", "CostSuite", "Display", "Margin", "Metric", "Observer", "PictureMetric",
-    "Place", "QualitySuite", "Row", "Sample", "Suite", "Table", "Task", "curve", "find_metric",
+    "HORIZONS", "Better", "Chart", "Column", "CostSuite", "Display", "Margin", "Metric", "Observer", "Onlooker",
+    "PictureMetric", "Place", "QualitySuite", "Row", "Sample", "Suite", "Table", "Task", "curve", "find_metric",
 ]  # fmt: skip

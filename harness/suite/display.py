@@ -79,15 +79,23 @@ class Chart:
         "curve": a metric over the length of the video, every arm a line. "survival": the share of the rollouts whose
         score (seconds) is not reached yet. "precision": a score over policies and the bits in which they keep frames, a
         heat map, where arms pack their frames. "switches": shares of scenes over time, the prompt switches marked.
-        "waits": how often a chunk takes how long. "cost": time and bytes over the video. Or a function that draws.
+        "waits": how often a chunk takes how long. "cost": time and bytes over the video. "profile": scores over a
+        number that is known of each, such as cosines over lags, every arm a line. Or a function that draws.
     scenario, metric
-        What a curve, a survival or a heat map is of; the scenario of switches.
+        What a curve, a survival or a heat map is of; the scenario of switches and profiles.
+    points
+        Of a profile: number and score of each point, the numbers above zero and rising.
+    across, up
+        What the numbers of a profile are, and what its scores are.
     """
 
     name: str
-    kind: Literal["curve", "survival", "precision", "switches", "waits", "cost"] | Drawing
+    kind: Literal["curve", "survival", "precision", "switches", "waits", "cost", "profile"] | Drawing
     scenario: str = ""
     metric: str = ""
+    points: tuple[tuple[float, str], ...] = ()
+    across: str = ""
+    up: str = ""
 
 
 @dataclass(frozen=True)

@@ -52,6 +52,8 @@ class Metric:
     yardstick
         The strategy to which it measures the distance; that strategy is at 0 by definition, and no report marks or
         ranks it there.
+    handicap
+        Below this mean an arm is marked in every table of a report: the model puts it at a disadvantage.
     """
 
     unit: str
@@ -62,6 +64,7 @@ class Metric:
     margin: Margin | None = None
     until_horizon: bool = False
     yardstick: str = ""
+    handicap: float | None = None
 
 
 class PictureMetric(ABC):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -31,6 +31,44 @@ class Place:
     folder: Path
     about: Mapping[str, Any]
     lossless: bool = False
+
+
+class Onlooker(Protocol):
+    """Sees the pictures of one film made elsewhere, in order, each once."""
+
+    ends: Sequence[int]
+    """Latent frames at which its windows end, rising; no block of pictures crosses one."""
+
+    def see(self, pictures: Tensor, start: int, stop: int, border: bool) -> None:
+        """Take in a block of pictures.
+
+        Parameters
+        ----------
+        pictures
+            [1, T, 3, H, W] in 0..1.
+        start, stop
+            Latent frames at which they begin and end, rounded down.
+        border
+            Whether a chunk begins with them.
+        """
+
+    def samples(self) -> list[Sample]:
+        """Return all that was measured, once the film is over.
+
+        Returns
+        -------
+        list of Sample
+            In any order.
+        """
+
+    def pictures(self) -> Mapping[str, Any]:
+        """Return a few pictures for filmstrips.
+
+        Returns
+        -------
+        mapping
+            Arrays by name.
+        """
 
 
 class Observer(Protocol):

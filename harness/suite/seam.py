@@ -9,16 +9,16 @@ process of its own, and reads clocks. A third party registers either under the e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
-from harness.memory import Strategy
+from harness.memory import Boundary, Strategy
 from harness.suite.display import Display, Table, plain_columns
 from harness.suite.metric import Metric, PictureMetric, find_metric
-from harness.suite.observer import Observer, Place
+from harness.suite.observer import Observer, Onlooker, Place
 from harness.suite.task import Sample, Task
 
 if TYPE_CHECKING:
@@ -69,11 +69,7 @@ class Suite(ABC):
 
     @property
     def further(self) -> Mapping[str, Metric]:
-        """Metrics that are no part of a cell's name.
-
-        Those that some backbones only give, and those that viewers read off finished videos later, in environments of
-        their own, which changes nothing about the videos.
-        """
+        """Metrics that are no part of a cell's name: of some backbones only, or read off finished videos by viewers."""
         return {}
 
     @property
@@ -160,6 +156,10 @@ class Suite(ABC):
             In the order in which they run.
         """
 
+    def at_equal_budget(self, task: Task, tier: str) -> bool:
+        """Return whether arms that are only in the table of the equal budget run a task of a tier; by default yes."""
+        return True
+
     def display(self, there: Collection[tuple[str, str]]) -> Display:
         """Return how a report shows this suite; by default a table with a column for every scenario and score.
 
@@ -187,7 +187,7 @@ class Suite(ABC):
         Returns
         -------
         DataFrame
-            The same columns, one row a rollout, horizon and score; `metric` names a score of `metrics`.
+            The same columns, one row a rollout, horizon and score of `metrics`.
         """
 
 
@@ -229,6 +229,36 @@ class QualitySuite(Suite):
         Observer
             It sees each chunk once.
         """
+
+    def film_scenario(self, boundaries: Sequence[Boundary]) -> str | None:
+        """Return the scenario of a film made elsewhere.
+
+        Parameters
+        ----------
+        boundaries
+            How its scenes are entered.
+
+        Returns
+        -------
+        str or None
+            None where this suite looks at none.
+        """
+        return None
+
+    def onlooker(self, frames: int, rate: float, pixels: Callable[[int], int]) -> Onlooker:
+        """Return what sees the pictures of a film made elsewhere, where the suite has a scenario for it.
+
+        Parameters
+        ----------
+        frames, rate, pixels
+            Latent frames of the film; pictures per second; returns the pictures of so many latent frames.
+
+        Returns
+        -------
+        Onlooker
+            A new one.
+        """
+        raise NotImplementedError
 
 
 class CostSuite(Suite):

@@ -7,18 +7,22 @@ from typing import Literal
 
 import torch
 
-Turns = Literal["some", "all", "smooth", "return"]
+Turns = Literal["some", "all", "smooth", "return", "evolve", "together"]
 """Which clips switch their prompt: a quarter, once, half of those smoothly, half hard, and another sixth goes away and
 comes back; all, once, in the same parts; all, smoothly, once or twice; all go away for at least three chunks and come
-back."""
+back; all change one to three times, with silence, words said again, curtains and returns to any earlier scene; the
+same, with switches of one kind at one time in all clips of a step."""
 
 
 @dataclass(frozen=True)
 class Exercise:
     """Clips of a step, and how often this exercise is drawn in its phase.
 
-    window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is
-    the model's own rollout instead of the truth.
+    window: in chunks, 0 for all. turns: which clips switch their prompt, where they can. rehearse: the context is the
+    model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0 shows
+    it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change, silence:
+    weights in the loss of chunks in which a scene begins to change smoothly, and in which its prompt falls silent.
+    detail: factor on the weight of a picture's small parts.
     """
 
     frames: int
@@ -27,6 +31,11 @@ class Exercise:
     window: int = 0
     turns: Turns = "some"
     rehearse: bool = False
+    arranged: int = 0
+    remembered: bool = False
+    change: float = 1.0
+    silence: float = 1.0
+    detail: float = 1.0
 
 
 @dataclass(frozen=True)

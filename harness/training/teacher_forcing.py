@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from harness.backbone.attention import Attention
 from harness.backbone.layout import LaidOut, room
 from harness.backbone.rope import Rope
 from harness.backbone.sampler import Sampler, to_clean, to_noisy
@@ -21,6 +22,7 @@ from harness.backbone.wan import CausalWan
 from harness.memory import At
 from harness.registry import strategy
 from harness.rollout.passes import Passes
+from harness.training.contexts.arranged import Arranged, Arrangement, unturned
 
 
 def spelled_out(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -62,17 +64,21 @@ def per_chunk(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 @contextmanager
-def forced(model: CausalWan, tokens: int, window: int = 0) -> Iterator[None]:
-    """Let the model attend as in training: chunks of `tokens` tokens, a window of so many chunks, prompts by chunk."""
+def attending(model: CausalWan, attention: Attention, to_prompt: Attention = per_chunk) -> Iterator[None]:
+    """Let the model attend as in training: to itself and to prompts by these functions."""
     layers = model.layers
     before = [(block.self_attn.attention, block.cross_attn.attention) for block in layers]
     try:
         for block in layers:
-            block.self_attn.attention, block.cross_attn.attention = Forced(tokens, window), per_chunk
+            block.self_attn.attention, block.cross_attn.attention = attention, to_prompt
         yield
     finally:
         for block, (own, cross) in zip(layers, before, strict=True):
             block.self_attn.attention, block.cross_attn.attention = own, cross
+
+
+def _remembered(heard: Tensor, arrangement: Arrangement | None) -> Tensor:
+    return heard if arrangement is None else arrangement.replayed
 
 
 LED = 2
@@ -88,34 +94,56 @@ class Teacher:
         self.rope = Rope(model.layers[0].self_attn.radians, self.grid, torch.float32, model.device)
 
     def flow(
-        self, context: Tensor, noisy: Tensor, timesteps: Tensor, prompts: Tensor, heard: Tensor, window: int = 0
+        self,
+        context: Tensor,
+        noisy: Tensor,
+        timesteps: Tensor,
+        prompts: Tensor,
+        heard: Tensor,
+        window: int = 0,
+        arrangement: Arrangement | None = None,
     ) -> Tensor:
         """The flow of `noisy`, each chunk denoised at its own timestep [B, chunks] after the chunks of `context`.
 
-        prompts [P, L, text_dim], of which every chunk hears number `heard` [B, chunks].
+        prompts [P, L, text_dim], of which every chunk hears number `heard` [B, chunks]. arrangement: what every chunk
+        sees of the context, instead of a window of chunks.
         """
         batch, frames = noisy.shape[:2]
         timesteps = timesteps.repeat_interleave(self.chunk, 1)
         if frames > self.chunk:
             timesteps = torch.cat((torch.zeros_like(timesteps), timesteps))
-            noisy, heard = torch.cat((context, noisy)), torch.cat((heard, heard))
+            noisy, heard = torch.cat((context, noisy)), torch.cat((_remembered(heard, arrangement), heard))
         rows, time = heard.flatten(), self.model.embed_time(timesteps)
         said = self.model.embed_prompt(prompts)
         prompt = [(keys.index_select(0, rows), values.index_select(0, rows)) for keys, values in said]
-        rotation = self.rope.frames(range(frames))
+        rotation, attention = self.rope.frames(range(frames)), self._attention(window, arrangement)
+        if arrangement is not None:
+            rotation = unturned(rotation)
         layout = self.model.layers[0].self_attn.layout
         laid_out = LaidOut(room(layout, noisy.shape[0], 0, noisy.dtype, noisy.device), rotation, room=False)
-        with forced(self.model, self.chunk * self.grid[0] * self.grid[1], window):
+        with attending(self.model, attention):
             flow, _, _ = self.model(noisy, time, prompt, lambda layer: laid_out, compile=self.compile)
         assert flow is not None
         return flow[-batch:]
 
+    def _attention(self, window: int, arrangement: Arrangement | None) -> Attention:
+        if arrangement is not None:
+            return Arranged(arrangement, self.rope, self.chunk)
+        return Forced(self.chunk * self.grid[0] * self.grid[1], window)
+
     def coarse(
-        self, context: Tensor, noisy: Tensor, timesteps: Tensor, prompts: Tensor, heard: Tensor, window: int = 0
+        self,
+        context: Tensor,
+        noisy: Tensor,
+        timesteps: Tensor,
+        prompts: Tensor,
+        heard: Tensor,
+        window: int = 0,
+        arrangement: Arrangement | None = None,
     ) -> Tensor:
         """`flow`, its products computed in bfloat16; float32."""
         with torch.autocast(self.model.device.type, torch.bfloat16):
-            return self.flow(context, noisy, timesteps, prompts, heard, window).float()
+            return self.flow(context, noisy, timesteps, prompts, heard, window, arrangement).float()
 
     @torch.no_grad()
     def rehearse(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
 from harness.training.clips import Clips, Source
+from harness.training.contexts.arranged import Arrangement, Draw
+from harness.training.contexts.arrangements import arrange
+from harness.training.contexts.remembered import DrawStrategy, flow_behind
 from harness.training.schedule import Exercise, Stage
 from harness.training.teacher_forcing import Teacher
 
@@ -101,31 +104,16 @@ class Learner(ABC):
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.module.load_state_dict(state["model"])
-        self.mean = dict(state["mean"])
+        self.mean = {name: x.to(self.mean[name].device) for name, x in state["mean"].items()}
         for optimiser, saved in zip(self.optimisers, state["optimisers"], strict=True):
             optimiser.load_state_dict(saved)
-
-
-@dataclass(frozen=True)
-class Draw:
-    """A step's clips, every chunk noised to a level of its own.
-
-    levels: step of the sampler a chunk, [B, chunks]. timesteps: the same on the 0..1000 scale. noisy, flow: what is
-    denoised, and what the answer would be, [B, F, C, H, W]. context: what every chunk remembers, of the same shape.
-    """
-
-    clips: Clips
-    levels: Tensor
-    timesteps: Tensor
-    noisy: Tensor
-    flow: Tensor
-    context: Tensor
 
 
 class FlowLearner(Learner):
     """Flow matching under teacher forcing, at the noise levels of the backbone's sampler.
 
-    backbone: its model learns, or those parts of it that `module` holds.
+    backbone: its model learns, or those parts of it that `module` holds. memories: draws the strategy of a step whose
+    exercise is `remembered`.
     """
 
     def __init__(
@@ -139,28 +127,56 @@ class FlowLearner(Learner):
         *,
         seed: int = 0,
         compile: bool = True,
+        memories: DrawStrategy | None = None,
     ) -> None:
         super().__init__(module, matrices, stage, folder, seed)
+        self.backbone, self.memories = backbone, memories
         self.source, self.chunk, self.sampler = source, backbone.chunk, backbone.sampler
         self.teacher = Teacher(backbone.model, backbone.chunk, backbone.latent_size, compile)
 
     def draw(self, exercise: Exercise, generator: torch.Generator) -> Draw:
         """Clips of this step and their noise."""
-        clips = self.source(self.seed, self.stage.first_lesson + self.step, exercise)
+        clips = self.source(self.seed, self.stage.first_lesson + self.step, exercise).to(self.teacher.model.device)
         answer = clips.answer
         levels = torch.randint(len(self.sampler.sigmas), clips.heard.shape, generator=generator).to(answer.device)
         sigma = torch.tensor(self.sampler.sigmas, device=answer.device)[levels]
         noise = torch.randn(answer.shape, generator=generator).to(answer)
         noisy = torch.lerp(answer, noise, self._wide(sigma))
         context = self._context(clips, exercise, generator)
-        return Draw(clips, levels, 1000 * sigma, noisy, noise - answer, context)
+        arrangement = self._arrangement(clips, exercise)
+        seen = self._in_window(clips, exercise) if arrangement is None else arrangement.seen
+        return Draw(clips, levels, 1000 * sigma, noisy, noise - answer, context, arrangement, seen)
+
+    def _in_window(self, clips: Clips, exercise: Exercise) -> Tensor | None:
+        """What each chunk sees through a window of chunks."""
+        if not exercise.window:
+            return None
+        batch, chunks = clips.heard.shape
+        starts = self.chunk * torch.arange(chunks)
+        times = (torch.arange(chunks * self.chunk) - starts[:, None]).float()
+        outside = (times >= 0) | (times < -self.chunk * exercise.window)
+        return times.masked_fill(outside, torch.nan).expand(batch, -1, -1)
+
+    def _arrangement(self, clips: Clips, exercise: Exercise) -> Arrangement | None:
+        if not exercise.arranged:
+            return None
+        config, (rows, columns) = self.teacher.model.config, self.teacher.grid
+        heads = config.num_heads, config.head_dim
+        seed = self.seed * 1_000_003 + self.stage.first_lesson + self.step
+        made = arrange(seed, clips.heard.cpu(), self.chunk, rows * columns, heads, exercise.arranged)
+        return made.to(clips.heard.device)
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Mean squared error of the flow, 1 for a model that answers nothing; and that of each level."""
         draw = self.draw(exercise, generator)
         clips = draw.clips
-        flow = forced_flow(self.teacher, draw, exercise)
-        error = (flow - self.target(draw, exercise)).square() * clips.emphasis
+        if exercise.remembered:
+            assert self.memories is not None
+            flow, seen = flow_behind(self.backbone, self.memories(generator), draw, generator)
+            draw = replace(draw, seen=seen)
+        else:
+            flow = forced_flow(self.teacher, draw, exercise)
+        error = (flow - self.target(draw, exercise)).square() * draw.weights
         losses = error.unflatten(1, (-1, self.chunk)).mean((2, 3, 4, 5)) / (1 + clips.spread**2)
         by_level = {
             f"loss_{sigma:.3f}": float(losses.detach()[draw.levels == number].mean())
@@ -192,4 +208,5 @@ class FlowLearner(Learner):
 def forced_flow(teacher: Teacher, draw: Draw, exercise: Exercise) -> Tensor:
     """What a teacher makes of a draw."""
     clips = draw.clips
-    return teacher.coarse(draw.context, draw.noisy, draw.timesteps, clips.prompts, clips.heard, exercise.window)
+    given = draw.context, draw.noisy, draw.timesteps, clips.prompts, clips.heard
+    return teacher.coarse(*given, exercise.window, draw.arrangement)

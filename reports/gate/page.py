@@ -1,4 +1,5 @@
-"""Output of a gate: gate.json for machines, junit.xml for CI, gate.md for a job's summary, and the terminal's table."""
+"""Output of a gate: gate.json for machines, junit.xml for CI, gate.md for a pull request or a job's summary, gate.html
+with tables that sort, and the terminal's table."""
 
 from __future__ import annotations
 
@@ -14,20 +15,30 @@ import numpy as np
 from harness.escaping import markdown as plain
 from harness.escaping import markdown_row, xml
 from harness.files import write_text
-from reports.cost import in_bytes
-from reports.gate.verdicts import EXIT, Finding, Verdict
-from reports.sheet import Sheet
+from reports.gate.summary import in_signs, in_words, webpage
+from reports.gate.verdicts import EXIT, Finding, State, Verdict
+from reports.sheets.cost import in_bytes
+from reports.sheets.sheet import Sheet
 
-SIGNS = {
+SIGNS: dict[State, str] = {
     "pass": "✓", "improved": "▲", "no_baseline": "+", "inconclusive": "?", "mismatch": "≠", "infra_error": "!",
     "regression": "✗",
 }  # fmt: skip
 HEADS = ("", "strategy", "metric", "scenario", "n", "baseline", "now", "worse by", "allowed")
-LOUD = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no_baseline")
+LEGEND = "✓ pass · ▲ improved · + new · ? inconclusive · ≠ not comparable · ! an error of the machine · ✗ regression"
+LOUD: tuple[State, ...] = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no_baseline")
+
+
+RULE = (
+    'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
+    "the paired difference; a minus is better. A regression is significant over all gated numbers "
+    "(Benjamini-Hochberg, 5 %) and exceeds what is allowed; to pass, the whole interval must lie within it."
+)
 
 
 def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]:
-    """Write gate.md, gate.json and junit.xml into a folder and return their paths. code: the command's exit code."""
+    """Write gate.md, gate.json, junit.xml and gate.html into a folder and return their paths. code: the command's exit
+    code."""
     whole = {**as_json(verdict), "exit_code": EXIT[verdict.state] if code is None else code}
     texts = {
         "gate.md": markdown(verdict),
@@ -35,6 +46,7 @@ def write(verdict: Verdict, folder: Path, code: int | None = None) -> list[Path]
         "gate.json": json.dumps(whole, indent=1, ensure_ascii=False).encode("utf-8", "backslashreplace").decode()
         + "\n",
         "junit.xml": junit(verdict),
+        "gate.html": html(verdict),
     }
     for name, text in texts.items():
         write_text(folder / name, text)
@@ -61,7 +73,8 @@ def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
     """Return the gate's table: findings other than a pass, and one line for all new numbers of a strategy; with
     `everything`, all findings, including those that are not gated."""
     made = Sheet("", list(HEADS))
-    for state in (*LOUD, *(["pass"] if everything else [])):
+    states: tuple[State, ...] = (*LOUD, "pass") if everything else LOUD
+    for state in states:
         shown = [each for each in verdict.findings if each.state == state and (everything or each.margin.gated)]
         if state == "no_baseline" and not everything:
             new = Counter(finding.arm for finding in shown)
@@ -74,32 +87,49 @@ def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
     return made
 
 
+def html(verdict: Verdict) -> str:
+    """Return gate.html, one file that works offline."""
+    lines = [
+        _sides(verdict),
+        f"{headline(verdict)}.",
+        *(f"Differs from the baseline: {note}" for note in verdict.notes),
+    ]
+    title = f"Gate: {SIGNS[verdict.state]} {verdict.state.replace('_', ' ')}"
+    return webpage(verdict, title, lines, RULE, _row, HEADS, SIGNS)
+
+
 def markdown(verdict: Verdict) -> str:
-    """Return the page for a job's summary."""
-    head, base = verdict.head, verdict.base
+    """Return the page for a pull request or a job's summary: what is worse, the state of every number of each strategy,
+    what is not a pass, and everything else folded."""
     lines = [
         f"# Gate: {SIGNS[verdict.state]} {verdict.state}",
         "",
         plain(headline(verdict)) + ".",
         "",
-        f"This run ({plain(head.commit)}) against the baseline ({plain(base.commit)}{plain(_accepted(verdict))}), "
-        + ("measured in turn." if verdict.together else "measured at another time."),
+        plain(_sides(verdict)),
     ]
+    words = in_words(verdict, _worse, _allowed)
+    lines += ["", *words] * bool(words)
     loud = sheet(verdict)
+    signs = in_signs(verdict, SIGNS)
+    if signs:
+        lines += ["", *signs, "", LEGEND]
     if loud.rows:
         lines += ["", *_table(loud)]
     told = sheet(verdict, everything=True)
     if told.rows:
-        lines += ["", "<details><summary>everything</summary>", "", *_table(told), "", "</details>"]
+        summary = f"<details><summary>all {len(told.rows)} numbers</summary>"
+        lines += ["", summary, "", *_table(told), "", "</details>"]
     if verdict.notes:
         lines += ["", "Differs from the baseline:", "", *(f"- {plain(note)}" for note in verdict.notes)]
-    lines += [
-        "",
-        'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
-        "the paired difference; a minus is better. A regression is significant over all gated numbers "
-        "(Benjamini-Hochberg, 5 %) and exceeds what is allowed; to pass, the whole interval must lie within it.",
-    ]
+    lines += ["", RULE]
     return "\n".join(lines) + "\n"
+
+
+def _sides(verdict: Verdict) -> str:
+    """Return which run was compared with which."""
+    how = "measured in turn" if verdict.together else "measured at another time"
+    return f"This run ({verdict.head.commit}) against the baseline ({verdict.base.commit}{_accepted(verdict)}), {how}."
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:

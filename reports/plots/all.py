@@ -10,13 +10,14 @@ import pandas as pd
 
 from harness.store.store import Store, Stored
 from reports.arms import Entrant
-from reports.columns import Placed, Shown
-from reports.cost import speeds
 from reports.plots import cost as cost_plots
 from reports.plots import drift as drift_plots
 from reports.plots import interactive as interactive_plots
 from reports.plots import precision as precision_plots
+from reports.plots import profiles as profile_plots
 from reports.plots.panels import Cast, cast
+from reports.sheets.columns import Placed, Shown
+from reports.sheets.cost import speeds
 from reports.statistics.comparison import Comparison
 
 
@@ -66,6 +67,8 @@ def draw_all(
             keep(chart.name, drift_plots.survival, mine, players, chart.scenario, chart.metric)
         elif chart.kind == "precision" and chart.metric in set(mine["metric"]):
             keep(chart.name, precision_plots.heat_map, mine, field, chart.scenario, chart.metric)
+        elif chart.kind == "profile":
+            keep(chart.name, profile_plots.draw, found.rows[found.rows["suite"] == suite], players, chart)
         elif chart.kind == "switches" and (of_scenario & (samples["metric"] == "new_scene")).any():
             switches = _switches(cells, suite, chart.scenario)
             keep(chart.name, interactive_plots.attributes, samples, players, chart.scenario, switches)

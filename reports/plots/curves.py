@@ -26,11 +26,14 @@ class Curves:
         By label, the arm's name in a legend: followed by "(2 of 4)" where rollouts of it are missing.
     count
         Number of rollouts behind the points, in words.
+    counts
+        By label, [windows]: the number of rollouts behind each point.
     """
 
     points: Mapping[str, np.ndarray]
     names: Mapping[str, str]
     count: str
+    counts: Mapping[str, np.ndarray]
 
 
 def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]]) -> Curves:
@@ -51,7 +54,7 @@ def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]
     ends = np.sort(rows["at_frame"].unique())
     arms, frames, values = rows["arm"].to_numpy(), rows["at_frame"].to_numpy(), rows["value"].to_numpy(float)
     points: dict[str, list[tuple[float, ...]]] = {}
-    counts: set[int] = set()
+    counts: dict[str, list[int]] = {}
     for end in ends:
         here = frames == end
         matrix = np.full((len(groups), len(labels)), np.nan)
@@ -61,14 +64,20 @@ def curves_of(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]
             points.setdefault(labels[place], []).append(
                 (float(end), found.mean[place], found.low[place], found.high[place])
             )
-            counts.add(int(found.count[place]))
+            counts.setdefault(labels[place], []).append(int(found.count[place]))
     names = {
         label: label if own.get(place, 0) == len(groups) else f"{label} ({own.get(place, 0)} of {len(groups)})"
         for place, label in enumerate(labels)
     }
-    low, high = min(counts, default=0), max(counts, default=0)
+    every = [number for each in counts.values() for number in each]
+    low, high = min(every, default=0), max(every, default=0)
     count = f"n={low}" if low == high else f"n={low} to {high}"
-    return Curves({label: np.array(each) for label, each in points.items()}, names, count)
+    return Curves(
+        {label: np.array(each) for label, each in points.items()},
+        names,
+        count,
+        {label: np.array(each) for label, each in counts.items()},
+    )
 
 
 def _scale(part: pd.DataFrame) -> Scale:

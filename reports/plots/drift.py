@@ -55,7 +55,7 @@ def survival(scored: pd.DataFrame, cast: Cast, scenario: str, metric: str, path:
     figure, axes = panels_of(len(panels))
     for axis, name in zip(axes, panels, strict=True):
         there = entered(part, cast.field, name)
-        rollouts = _common([mine for _, mine in there])
+        rollouts = common_rows([mine for _, mine in there])
         count = 0
         for entrant, mine in there:
             whole = mine[rollouts(mine)]
@@ -150,7 +150,7 @@ def strips(cells: Sequence[Stored], field: Sequence[Entrant], scenario: str, pat
         filmstrip(rows, path, times, labels)
 
 
-def _common(parts: Sequence[pd.DataFrame]) -> Callable[[pd.DataFrame], np.ndarray]:
+def common_rows(parts: Sequence[pd.DataFrame]) -> Callable[[pd.DataFrame], np.ndarray]:
     """Return a function that selects the rows of an arm whose rollouts all arms have."""
     keys = [set(zip(part["prompt"], part["seed"], strict=True)) for part in parts]
     every = sorted(set().union(*keys))

@@ -25,19 +25,32 @@ def grid_of(there: Sequence[tuple[Entrant, pd.DataFrame]]) -> pd.DataFrame:
         Arms of one table with their scores. An arm packs where it has the knobs `policy` and `store`; its row is the
         policy's name, and that of exact arms their strategy's. Of several arms in one place the first one counts.
     """
-    found: dict[tuple[str, str], float] = {}
+    means = {entrant.label: float(mine["value"].mean()) for entrant, mine in there}
+    found = {place: means[label] for label, place in places_of([entrant for entrant, _ in there]).items()}
+    rows, columns = axes_of(found)
+    return pd.DataFrame([[found.get((row, each), np.nan) for each in columns] for row in rows], rows, columns)
+
+
+def places_of(field: Sequence[Entrant]) -> dict[str, tuple[str, str]]:
+    """Return policy and precision by label, of arms whose policy one of them packs; of several arms in one place the
+    first one."""
+    found: dict[tuple[str, str], str] = {}
     packed = set()
-    for entrant, mine in there:
+    for entrant in field:
         policy, store = entrant.values.get("policy"), entrant.values.get("store")
         row, column = entrant.strategy, EXACT
         if isinstance(policy, str) and isinstance(store, str):
             row, column = policy.strip("[]").partition(".")[0], store
             packed.add(row)
-        found.setdefault((row, column), float(mine["value"].mean()))
-    rows = dict.fromkeys(row for row, _ in found if row in packed)
-    columns = dict.fromkeys(column for row, column in found if row in packed)
-    ordered = sorted(columns, key=lambda column: column != EXACT)
-    return pd.DataFrame([[found.get((row, each), np.nan) for each in ordered] for row in rows], [*rows], ordered)
+        found.setdefault((row, column), entrant.label)
+    return {label: place for place, label in found.items() if place[0] in packed}
+
+
+def axes_of(places: Iterable[tuple[str, str]]) -> tuple[list[str], list[str]]:
+    """Return the policies and the precisions of places in their order; exact arms are the first column."""
+    there = list(places)
+    columns = dict.fromkeys(column for _, column in there)
+    return list(dict.fromkeys(row for row, _ in there)), sorted(columns, key=lambda column: column != EXACT)
 
 
 def heat_map(scored: pd.DataFrame, field: Sequence[Entrant], scenario: str, metric: str, path: Path) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from statistics import NormalDist
 
 import numpy as np
 
@@ -112,6 +113,15 @@ def bounded_interval(values: np.ndarray, groups: np.ndarray, scale: Scale) -> In
         return Interval(np.nan, np.nan, np.nan, 0)
     mean, low, high = means(values[there][:, None], groups[there], scale)
     return Interval(float(mean[0]), float(low[0]), float(high[0]), len(np.unique(groups[there])))
+
+
+def wilson(count: int, of: int) -> tuple[float, float]:
+    """Return the 95 % interval of a share, `count` of `of` observations (Wilson 1927)."""
+    squared = NormalDist().inv_cdf((1 + LEVEL) / 2) ** 2
+    share, whole = count / of, 1 + squared / of
+    middle = (share + squared / (2 * of)) / whole
+    reach = (squared * share * (1 - share) / of + (squared / (2 * of)) ** 2) ** 0.5 / whole
+    return max(0.0, middle - reach), min(1.0, middle + reach)
 
 
 def _by_group(values: np.ndarray, place: np.ndarray, count: int) -> np.ndarray:

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.store.manifest import IMPORTED
 from harness.suite import CostSuite, Suite
 from reports.arms import Entrant, table_names
 from reports.statistics.baseline import Baseline, choose
 from reports.statistics.bootstrap import LEVEL, adjusted
 from reports.statistics.bounded import Scale, means, scale_of
 from reports.statistics.paired import flip_p, side_by_side, student_p
+from reports.statistics.unpaired import difference, strangers
 from reports.tables import observed_by, rollouts_of, suite_named
 
 KEYS = ("suite", "scenario", "horizon_latent_frames", "horizon_seconds", "metric", "unit", "better", "cohort")
@@ -31,9 +33,9 @@ MOST = 32
 """Number of arms of a table up to which all pairs are compared; above it, each arm is compared with the baseline."""
 ROWS = (
     "table", "arm", *KEYS, "count", "own", "of", "mean", "low", "high", "baseline", "difference", "difference_low",
-    "difference_high", "p", "p_adjusted", "real", "yardstick",
+    "difference_high", "p", "p_adjusted", "real", "yardstick", "paired",
 )  # fmt: skip
-PAIRS = ("table", *KEYS, "arm", "other", "count", "difference", "low", "high", "p", "p_adjusted", "real")
+PAIRS = ("table", *KEYS, "arm", "other", "count", "difference", "low", "high", "p", "p_adjusted", "real", "paired")
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ class _Column:
         self.column, self.labels, self.baseline = column, labels, baseline
         self.values = column.values[:, [column.places[label] for label in labels]]
         self.there = np.isfinite(self.values)
-        self.side = side_by_side(self.values, column.groups, column.scale)
+        self.strange = strangers(self.there, [strategies[label] == IMPORTED for label in labels])
+        # Arms that pair with no other one must not leave the others without common rollouts.
+        self.side = side_by_side(np.where(self.strange, np.nan, self.values), column.groups, column.scale)
         self.itself = [bool(column.yardstick) and strategies[label] == column.yardstick for label in labels]
         self.pairs = self._pairs()
         self.indexed = {(pair["arm"], pair["other"]): pair for pair in self.pairs}
@@ -141,9 +145,14 @@ class _Column:
             mean, itself = side.mean[place], self.itself[place]
             # The distance of an arm to itself is exact, so it has no interval.
             low, high = (mean, mean) if itself else (side.low[place], side.high[place])
+            count = int(side.count[place])
+            if self.strange[place]:
+                alone = side_by_side(self.values[:, [place]], self.column.groups, self.column.scale)
+                mean, low, high, count = alone.mean[0], alone.low[0], alone.high[0], int(alone.count[0])
             found = {
-                "arm": label, "count": int(side.count[place]), "own": int(own[place]), "of": whole, "mean": mean,
+                "arm": label, "count": count, "own": int(own[place]), "of": whole, "mean": mean,
                 "low": low, "high": high, "yardstick": itself, "baseline": self.baseline, "real": False,
+                "paired": not self.strange[place],
             }  # fmt: skip
             yield found | self._against(label)
 
@@ -152,12 +161,12 @@ class _Column:
         unknown = dict.fromkeys(("difference", "difference_low", "difference_high", "p", "p_adjusted"), np.nan)
         pair = self.indexed.get((label, self.baseline)) or self.indexed.get((self.baseline, label))
         # Without common rollouts the means and the differences are over different rollouts.
-        if pair is None or not self.side.rollouts.any():
+        if pair is None or (pair["paired"] and not self.side.rollouts.any()):
             return unknown
         off, low, high = pair["difference"], pair["low"], pair["high"]
         if pair["arm"] != label:
             off, low, high = -off, -high, -low
-        rest = {name: pair[name] for name in ("p", "p_adjusted", "real")}
+        rest = {name: pair[name] for name in ("p", "p_adjusted", "real", "paired")}
         return {"difference": off, "difference_low": low, "difference_high": high, **rest}
 
     def _pairs(self) -> list[dict[str, Any]]:
@@ -173,7 +182,9 @@ class _Column:
         for pair in couples:
             # An arm that has too few rollouts for the table is compared on those that it shares with each other arm.
             mine = self.there[:, list(pair)].all(1)
-            if pair not in done and mine.any():
+            if self.strange[list(pair)].any():
+                rows.append(self._unpaired(pair))
+            elif pair not in done and mine.any():
                 rows += self._differences([pair], mine)
         # Differences that are all zero cannot become significant, so they are not part of the family (Tarone 1990).
         p = np.array([row["p"] for row in rows], float)
@@ -197,10 +208,21 @@ class _Column:
         numbers = zip(mean.tolist(), low.tolist(), high.tolist(), p.tolist(), strict=True)
         return [
             dict(
-                zip(("arm", "other", "count", "difference", "low", "high", "p"), (*name, len(off), *each), strict=True)
+                zip(("arm", "other", "count", "difference", "low", "high", "p"), (*name, len(off), *each), strict=True),
+                paired=True,
             )
             for name, each in zip(names, numbers, strict=True)
         ]
+
+    def _unpaired(self, pair: tuple[int, int]) -> dict[str, Any]:
+        """Return the difference of two arms that share no rollout, one of them imported."""
+        one, other = (self.values[:, place] for place in pair)
+        found = difference(one, other, self.column.groups, self.column.scale)
+        low, high = (end if np.isfinite(end) else np.nan for end in (found.low, found.high))
+        return {
+            "arm": self.labels[pair[0]], "other": self.labels[pair[1]], "count": found.count,
+            "difference": found.mean, "low": low, "high": high, "p": found.p, "paired": False,
+        }  # fmt: skip
 
 
 def marked(row: Any) -> str:

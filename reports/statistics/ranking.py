@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from reports.arms import Entrant, table_names
-from reports.columns import Shown
-from reports.quality import Lengths
-from reports.sheet import Sheet
+from reports.sheets.columns import Shown
+from reports.sheets.quality import Lengths
+from reports.sheets.sheet import Sheet
 from reports.statistics.comparison import Comparison
 
 MOST = 16
@@ -42,7 +42,7 @@ def matrices(found: Comparison, field: Sequence[Entrant], lengths: Lengths, show
             for key in ((row.arm, row.other), (row.other, row.arm)):
                 compared[key] += 1
         counted = pairs[["suite", "scenario", "metric"]].drop_duplicates()
-        sheet = Sheet(f"pairwise wins, {table}", [])
+        sheet = Sheet(f"pairwise wins, {table}", [], table=table)
         sheet.add("strategy", [f"{number} {arm}" for number, arm in enumerate(arms, 1)])
         for number, other in enumerate(arms, 1):
             cells = ["·" if arm == other else str(wins[arm, other]) if compared[arm, other] else "" for arm in arms]

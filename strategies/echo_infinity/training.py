@@ -16,9 +16,10 @@ from torch import Tensor, nn
 from harness.backbone.presets import Backbone
 from harness.memory import At
 from harness.rollout.passes import Passes
+from harness.training.contexts.arranged import Draw
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
-from harness.training.trainer import Draw, FlowLearner, forced_flow
+from harness.training.trainer import FlowLearner, forced_flow
 from strategies.echo_infinity.encoder import encoders_of
 from strategies.echo_infinity.strategy import EchoInfinity
 
@@ -39,7 +40,7 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
     return {
         "short": Stage("short", (Phase(1500, mixture(TOKENS, 0.6)),), 5e-3, 2e-3, 0.4, first_lesson=4_000_000),
         "streaming": Stage(
-            "streaming", (Phase(1200, mixture(2 * TOKENS, 0.35)),), 3e-3, 1.2e-3, 0.3, first_lesson=5_000_000
+            "streaming", (Phase(600, mixture(2 * TOKENS, 0.35)),), 3e-3, 1.2e-3, 0.3, first_lesson=5_000_000
         ),
     }
 

@@ -96,7 +96,9 @@ class Bank(FrameCache):
             self.update(layer, at.start, self.asked[layer])
         kept, bank = self.kept[layer], self.bank[layer]
         frames, sink = list(kept.values()), min(self.sink, len(kept))
-        ids = torch.tensor(list(kept), dtype=torch.int64, device=self.spec.device).expand(self.spec.batch, -1)
+        # Not made on the device, for which the host would wait.
+        ids = torch.tensor(list(kept), dtype=torch.int64).to(self.spec.device, non_blocking=True)
+        ids = ids.expand(self.spec.batch, -1)
         early = [*frames[:sink], *([bank] if bank.frames else [])]
         places = torch.cat((ids[:, :sink], self.ids[layer]), 1)
         if query is not None and places.shape[1] > ACTIVE:

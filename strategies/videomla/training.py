@@ -18,14 +18,15 @@ from torch import Tensor, nn
 from harness.backbone.layout import LaidOut, room
 from harness.backbone.presets import Backbone
 from harness.backbone.rope import Rope
+from harness.training.contexts.arranged import Draw
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.teacher_forcing import Forced, Teacher
-from harness.training.trainer import Draw, FlowLearner, forced_flow
+from harness.training.trainer import FlowLearner, forced_flow
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.calibration import overheard
 
-TOKENS = 2048
+TOKENS = 3072
 """Tokens of the clips of one step."""
 WINDOW = 4
 """Chunks of context in half of the exercises; the others see all previous chunks."""

@@ -12,8 +12,9 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
+from suites.observers.picture_metrics import changes, period, picture_metrics
+from suites.observers.states import States, share
 from suites.observers.truth import truth_of
-from suites.picture_metrics import changes, period, picture_metrics
 
 FIRST = 9
 """Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""
@@ -47,6 +48,7 @@ class Watch:
         self.shown: Tensor | None = None  # seen in the first chunks where none were given, [B, attributes]
         self.taken: list[Sample] = []
         self.strip = Strip(task.frames)
+        self.states = States(self.world, task)
 
     def see(self, latents: Tensor, start: int) -> None:
         pictures = self.decode(latents.float().cpu())
@@ -90,13 +92,14 @@ class Watch:
         counts = truth.visible & (torch.arange(first, stop) >= self.task.given)
         reading = self.world.read(run)
         seen = len(self.world.seen)
-        wanted = expected[:, None, :seen]
+        # The truth may change within a window; what a video made of an open prompt is expected of all of it.
+        wanted = truth.values[..., :seen] if self.task.given else expected[:, None, :seen]
         right = (reading.values == wanted) & (wanted >= 0)
-        by_attribute = _share(right, counts[..., None], 1)
+        by_attribute = share(right, counts[..., None], 1)
         legal = self.world.steps(reading, expected)
         steps = counts[:, 1:] & counts[:, :-1]
-        present = _share(reading.present, counts, 1)
-        motion = _share(legal, steps, 1)
+        present = share(reading.present, counts, 1)
+        motion = share(legal, steps, 1)
         guard = self._guard(run, expected, present, motion)
         visible = by_attribute * guard[:, None]
         said = self.said[:, :seen]
@@ -105,14 +108,15 @@ class Watch:
         nearest = self.world.paint(values, reading.places)
         rows = {
             "identity": visible.mean(1),
-            "unsaid_identity": _share(visible, ~said & visible.isfinite(), 1),
-            "said_identity": _share(visible, said & visible.isfinite(), 1),
+            "unsaid_identity": share(visible, ~said & visible.isfinite(), 1),
+            "said_identity": share(visible, said & visible.isfinite(), 1),
             **{f"identity_{name}": visible[:, column] for column, name in enumerate(self.world.seen)},
             "presence": present,
             "motion": motion,
             "guard": guard,
-            **{name: _share(metric(run, nearest), counts, 1) for name, metric in self.metrics.items()},
+            **{name: share(metric(run, nearest), counts, 1) for name, metric in self.metrics.items()},
             "seam": self._seam(run, first, counts),
+            **{name: part * guard for name, part in self.states.shares(reading.values, counts, stop).items()},
         }
         for metric, values in rows.items():
             self.taken += [
@@ -148,10 +152,4 @@ class Watch:
         arrives = torch.arange(first + (self.before is None), first + run.shape[1])
         across = (arrives % self.chunk == 0)[None] & counts[:, -change.shape[1] :]
         inside = (arrives % self.chunk != 0)[None] & counts[:, -change.shape[1] :]
-        return _share(change, across, 1) - _share(change, inside, 1)
-
-
-def _share(values: Tensor, counts: Tensor, dim: int) -> Tensor:
-    """Mean over what counts; NaN where nothing does."""
-    counts = counts.expand(values.shape)
-    return torch.where(counts, values, 0).sum(dim) / counts.sum(dim)
+        return share(change, across, 1) - share(change, inside, 1)

@@ -14,8 +14,8 @@ from harness.backbone.presets import Backbone
 from harness.backbone.world import UNSURE, agreed
 from harness.suite import Sample, Task
 from suites.observers.filmstrip import Strip
+from suites.observers.picture_metrics import changes
 from suites.observers.truth import truth_of
-from suites.picture_metrics import changes
 
 SURE = 0.9
 """Confidence of the probe from which a switch counts as followed."""
@@ -131,24 +131,31 @@ class Scenes:
             for place in range(2, length, 3):
                 take("new_scene", span.start + place + 1, follows[:, place])
                 take("old_scene", span.start + place + 1, stays[:, place])
+            there = (right & (confidence >= SURE)) | ~news[:, None]
+            followed = there.all(-1)
+            any_news = news.any(1)
+            if span.kind != "recall" and any(later.kind == "recall" for later in spans[number:]):
+                # What is never left cannot be remembered: memory can be asked where this is 1.
+                take("left", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))
             if len(spans) < MANY and number < len(spans) - 1:
                 continue  # a way to the switch that the scenario is about
             for frames in LEAKS:
                 if frames <= length:
                     take(f"leakage_{frames}", span.start, stays[:, frames - 3 : frames].mean(1))
             take("leakage_chance", span.start, other[:, SETTLED:].mean(1))
-            there = (right & (confidence >= SURE)) | ~news[:, None]
-            followed = there.all(-1)
-            any_news = news.any(1)
             until = torch.where(followed.any(1), followed.int().argmax(1) + 1, length).float()
             take("response", span.start, until.masked_fill(~any_news, torch.nan))
             take("responded", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))
             jump = beyond[:, span.start - 1 : span.start - 1 + 2 * fade].amax(1)
             take("jump", span.start, jump)
             if span.kind == "recall":
-                take("recall", span.start, still[:, fade:].mean(1))
-                stranger = _share(values == first.roll(1, 0)[:, None], torch.ones_like(values, dtype=torch.bool))
+                every = torch.ones_like(values, dtype=torch.bool)
+                take("recall", span.start, _share(right, every)[:, fade:].mean(1))
+                stranger = _share(values == span.meant.roll(1, 0)[:, None], every)
                 take("recall_chance", span.start, stranger[:, fade:].mean(1))
+                other = (span.meant != first)[:, None].expand(values.shape)
+                reverted = _share(values == first[:, None], other)
+                take("reverted", span.start, reverted[:, fade:].mean(1))
         return taken
 
     def _spans(self, seen: Tensor, looks: Tensor) -> list[Span]:

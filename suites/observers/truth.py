@@ -1,4 +1,4 @@
-"""What the tasks of suites ask of a world whose truth is known: prompts, and what their videos should show."""
+"""What the videos of a task should show, in a world whose truth is known."""
 
 from __future__ import annotations
 
@@ -46,35 +46,3 @@ def true_latents(backbone: Backbone, task: Task, frames: int) -> Tensor:
     assert backbone.world is not None
     assert backbone.codec is not None
     return backbone.codec.encode(truth_of(backbone.world, task, frames).pixels)
-
-
-def half(world: KnownWorld, seed: int, scene: int = 0) -> dict[str, str]:
-    """Return every second attribute of a scene that the seed draws.
-
-    Parameters
-    ----------
-    world
-        Whose attributes are used.
-    seed
-        Of the rollout; the first, third, ... attribute for even seeds, the others for odd ones.
-    scene
-        The place of the scene in its script, from 0.
-    """
-    drawn = world.draw(seed, scene)
-    return {name: drawn[name] for number, name in enumerate(world.attributes) if (number + seed) % 2 == 0}
-
-
-def half_said(world: KnownWorld, seed: int, motion: bool = False) -> str:
-    """Return a prompt of the first scene that states `half` of its attributes.
-
-    Parameters
-    ----------
-    world
-        Whose attributes and language are used.
-    seed
-        Of the rollout.
-    motion
-        Whether all attributes that a single picture does not show are stated besides.
-    """
-    hidden = {name: value for name, value in world.draw(seed).items() if motion and name not in world.seen}
-    return world.prompt(half(world, seed) | hidden)

@@ -3,7 +3,7 @@
 `python -m tests.benchmarks.precision [--wan]` prints a Markdown row for each policy and store. x0: the largest
 difference of clean latents from those of the exact policy, after the first chunk that sees packed frames and over 24
 latent frames of the small random model of tests/goldens/windows. Bytes: of a token in one layer, measured from the
-tensors of a committed chunk, on the pocket (float32, 9 tokens a frame) and at Wan size (bfloat16, 1560). Laying out:
+tensors of a committed chunk, on the pocket (float32, 16 tokens a frame) and at Wan size (bfloat16, 1560). Laying out:
 its share of a chunk's processor time on the pocket, and with exact frames. --wan adds the self-attention of one layer
 at Wan size, minutes on a CPU. Processor time hardly depends on what else the machine does; use one thread.
 """

@@ -10,16 +10,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reports.report import render
-from reports.sheet import Sheet
+from reports.sheets.sheet import Sheet
 
 COLUMNS = (
     ("as published", "cache (kB)", "cache (kB)"),
     ("as published", "distance to full (%)", "distance to full (%)"),
     ("as published", "unsaid identity", "unsaid identity after 60 s"),
     ("as published", "itself for (s)", "itself for (s)"),
+    ("as published", "latest state", "latest state"),
     ("as published", "after an occlusion", "after an occlusion"),
-    ("prompt switches", "followed", "switches followed"),
     ("prompt switches", "back after 5 s", "first scene back"),
+    ("prompt switches", "second scene back", "second scene back"),
 )
 """Table of the report, its heading there, and its heading in the README."""
 

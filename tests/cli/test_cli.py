@@ -404,14 +404,25 @@ def test_commands_and_options_are_these() -> None:
     inner = commands.pop("baseline").commands
     commands |= {f"baseline {name}": command for name, command in inner.items()}
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {
-        "status": ["folder", "--json"],
+        "status": ["folder", "--watch", "--json"],
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
-            *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--workers", "--equal-budget"),
-            *("--weights", "--size"),
-            *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--dry-run"),
+            *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
+            *("--address", "--shard", "--equal-budget", "--weights", "--size"),
+            *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--paper"),
+            *("--dry-run", "--gpu", "--measured"),
         ],
-        "compare": ["folders", "--baseline", "--out", "--json"],
+        "submit": [
+            *("arguments", "--slurm", "--local", "--tasks", "--gpus", "--cpus", "--memory", "--hours", "--partition"),
+            *("--account", "--at-once", "--logs", "--dry-run"),
+        ],
+        "compare": ["folders", "--baseline", "--out", "--serve", "--port", "--json"],
+        "board": ["folders", "--out", "--title", "--json"],
+        "share": ["folder", "--to", "--license", "--private"],
+        **{
+            name: ["films", "--name", "--prompts", "--out", "--suite", "--rate", "--seconds", "--chunk", "--workers"]
+            for name in ("import", "score")
+        },
         "films": ["folder", "--json"],
         "merge": ["target", "sources"],
         "gate": [
@@ -423,6 +434,7 @@ def test_commands_and_options_are_these() -> None:
         "baseline accept": ["run", "--to", "--why", "--who"],
         "baseline show": ["file", "--json"],
         "plan": ["--strategy", "--backbone", "--size", "--seconds", "--gpu", "--dtype", "--chunk", "--out", "--json"],
+        "doctor": ["--device", "--backbone", "--out", "--seconds", "--weights", "--json"],
         "list": ["--json"],
         "describe": ["name", "--weights", "--json"],
         "verify": ["strategy", "--json"],

@@ -50,7 +50,13 @@ def test_exit_codes(run, runs, name, words, code, state):
     assert f"{state}: " in out
     told = json.loads((runs / name / "gate.json").read_text(encoding="utf-8"))
     assert (told["state"], told["exit_code"]) == (state, code)
-    assert {path.name for path in (runs / name).iterdir()} == {"head.parquet", "gate.md", "gate.json", "junit.xml"}
+    assert {path.name for path in (runs / name).iterdir()} == {
+        "head.parquet",
+        "gate.md",
+        "gate.html",
+        "gate.json",
+        "junit.xml",
+    }
 
 
 def test_a_policy_decides(run, runs):

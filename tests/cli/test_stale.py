@@ -88,7 +88,7 @@ OPENS = "    def open(self, spec):\n"
 def test_workers_that_die_are_told_of_and_their_cells_are_taken_over(acme):
     folder = acme.parent
     edit(acme, OPENS, OPENS + DIES)
-    said = horizon(folder, *BOTH, "--workers", "3")
+    said = horizon(folder, *BOTH, "--workers", "3", code=1)
     for number in (1, 2):
         assert f"worker {number} of 2 ended with 3: no memory left for me (its whole output is in c/flight/" in said
     assert said.splitlines()[-1] == "c: 4 ok"
@@ -137,7 +137,8 @@ def test_a_newly_installed_metric_changes_no_id_and_makes_nothing_stale(acme):
     horizon(folder, *RUN, "--strategy", "mine")
     points = folder / "acme-1.0.dist-info" / "entry_points.txt"
     points.write_text(
-        points.read_text(encoding="utf-8") + "[horizon.metrics]\nanother = suites.picture_metrics:Sharpness\n",
+        points.read_text(encoding="utf-8")
+        + "[horizon.metrics]\nanother = suites.observers.picture_metrics:Sharpness\n",
         encoding="utf-8",
     )
     assert horizon(folder, *RUN, "--strategy", "mine").splitlines() == ["2 kept", "c: 2 ok"]

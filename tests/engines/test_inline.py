@@ -122,7 +122,10 @@ def test_a_cell_goes_on_with_its_archive_which_is_written_once(tmp_path, backbon
     # Chunks that were done are not done again, and what was needed to go on is gone.
     assert len(seen) <= planned.task.frames // 3 + 1
     assert content(store) == content(peace)
-    assert sorted(path.name for path in store.flight.iterdir()) == [f"{planned.id}.lock", "manifest.lock"]
+    assert sorted(path.name for path in store.flight.iterdir()) == sorted(
+        [f"{planned.id}.lock", "claims", "manifest.lock"]
+    )
+    assert not list((store.flight / "claims").iterdir())
     cost = store.find(planned.id).about["cost"]
     assert cost["archive_bytes"] == planned.arm.strategy.archive_bytes(backbone.memory_spec(), 30) > 0
 

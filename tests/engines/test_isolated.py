@@ -11,9 +11,11 @@ from harness import registry
 from harness.campaign.campaign import make_campaign
 from harness.campaign.expansion import Arm, Cell, cells
 from harness.engines import isolated as measuring
-from harness.engines.inline import ALONE, run
+from harness.engines.inline import run
 from harness.engines.isolated import Outcome, measured, observed
+from harness.engines.sharing.devices import key
 from harness.pocket.preset import pocket
+from harness.store.claims import alone
 from harness.store.store import Store
 from harness.suite import Sample
 from suites.fps import Fps
@@ -148,7 +150,7 @@ def test_nothing_else_of_the_campaign_runs_while_one_is_measured(registered, mon
 
     def measure(cell, backbone, timeout, place):
         assert busy.acquire(blocking=False), "two at once"
-        with store.claim(ALONE) as mine:
+        with store.claim(alone(key(torch.device("cpu")))) as mine:
             assert not mine
         # All that is looked at rather than measured is there by now.
         assert all(store.find(each.id) for each in planned if each.suite.name == "toy")

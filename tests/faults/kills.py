@@ -1,6 +1,7 @@
 """Kill a campaign with SIGKILL at random moments, start it again each time, and compare with one left in peace.
 
 By hand, or with `nox -s faults`: python -m tests.faults.kills [--kills 200] [--strategy NAME ...] [--seed N]
+[--no-locks]
 
 Every round runs with one, two or three processes in turn. What is killed is the process that was asked, or one of its
 workers; then the campaign goes on for a while with the others.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import random
 import shutil
 import subprocess
@@ -26,6 +28,15 @@ TIMES = ("chunk_ms",)
 """Columns that differ from run to run."""
 GONE = 10.0
 """Seconds after which workers whose parent was killed must be gone."""
+
+
+NO_LOCKS = """
+import errno, fcntl, os
+def refused(*_):
+    raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+fcntl.flock = refused
+"""
+"""Makes a process believe that no file system has locks; workers import it too."""
 
 
 def command(folder: Path, strategies: list[str], workers: int = 1) -> list[str]:
@@ -74,8 +85,13 @@ def main() -> None:
     parser.add_argument(
         "--longest", type=float, default=9.0, help="seconds until a kill, at most; more on a busy machine"
     )
+    parser.add_argument("--no-locks", action="store_true", help="as on a file system that refuses locks")
     asked = parser.parse_args()
     rng, home = random.Random(asked.seed), Path(tempfile.mkdtemp(prefix="kills-"))
+    if asked.no_locks:
+        (home / "path").mkdir()
+        (home / "path" / "sitecustomize.py").write_text(NO_LOCKS, encoding="utf-8")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(home / "path"), os.environ.get("PYTHONPATH", "")])
     peace, war = home / "peace", home / "war"
     began = time.monotonic()
     subprocess.run(command(peace, asked.strategy), check=True, stdout=subprocess.DEVNULL)

@@ -247,12 +247,15 @@ def test_latents_get_as_many_frames_as_the_backbone_was_trained_for(pocket):
     spec, budget = strategy.adapt(pocket).memory_spec(), dense_bytes(pocket.memory_spec(), 12)
     found = strategy.at_budget(spec, budget)
     assert (found.window, found.kept.sink) == (pocket.trained_frames, 1)
+    held = readable(full_bytes(found, spec))
     assert off_budget(strategy, found, spec, budget) == (
-        "holds 114 kB of 332 kB (-65.6 %): more would be a longer context than the 36 latent frames of training"
+        f"holds {held} of {readable(budget)} (-65.6 %): more would be a longer context than the 36 latent frames of "
+        "training"
     )
     free = strategy.at_budget(replace(spec, trained_frames=None), budget)
     assert full_bytes(free, spec) == pytest.approx(budget, rel=0.01)
-    shrunk = registry.strategy("videomla", policy="attention_sink.window=21,sink=10").at_budget(spec, 9 * 3456)
+    wide = registry.strategy("videomla", policy="attention_sink.window=21,sink=10")
+    shrunk = wide.at_budget(spec, dense_bytes(spec, 12))
     assert shrunk.policy == registry.strategy("attention_sink", sink=5)
     assert shrunk.knobs()["policy"] == "attention_sink.sink=5"
     assert (shrunk.kept.window, shrunk.kept.sink) == (12, 5)
@@ -263,8 +266,6 @@ def test_latents_get_as_many_frames_as_the_backbone_was_trained_for(pocket):
     [
         ("full", 12, "Full keeps every frame: its bytes grow with the video, so no budget holds it"),
         ("videomla.policy=full", 12, "Full keeps every frame: .*"),
-        ("attention_sink", 4, r"the smallest shape \(window=5,sink=1\) holds 73.7 kB, and the budget is 36.9 kB"),
-        ("echo_forcing", 12, r"the smallest shape \(anchors=3,.*\) holds 522 kB, and the budget is 332 kB"),
         ("attention_sink.window=5", 12, "attention_sink: window 5 is smaller than sink 3 .*"),
     ],
 )
@@ -275,9 +276,22 @@ def test_a_method_that_cannot_be_had_says_why(pocket, text, window, reason):
         strategy.at_budget(spec, budget)
 
 
+@pytest.mark.parametrize(
+    ("text", "window", "least", "shape"),
+    [("attention_sink", 4, 2, r"window=5,sink=1"), ("echo_forcing", 12, 7, r"anchors=3,.*")],
+)
+def test_a_budget_below_the_smallest_shape_is_refused_with_both_sizes(pocket, text, window, least, shape):
+    """The smallest shape keeps `least` latent frames beside the chunk."""
+    strategy, spec = registry.strategy(text), pocket.memory_spec()
+    budget, held = dense_bytes(spec, window), full_bytes(strategy.resized(spec, least), spec)
+    reason = rf"the smallest shape \({shape}\) holds {readable(held)}, and the budget is {readable(budget)}"
+    with pytest.raises(BudgetError, match=f"^{reason}$"):
+        strategy.at_budget(spec, budget)
+
+
 def test_a_latent_strategy_refuses_a_dense_backbone(pocket):
     with pytest.raises(KnobError, match="opened for a dense backbone"):
-        registry.strategy("videomla").at_budget(pocket.memory_spec(), 331776)
+        registry.strategy("videomla").at_budget(pocket.memory_spec(), dense_bytes(pocket.memory_spec(), 12))
 
 
 @pytest.mark.parametrize("name", ["sliding_window", "memrope", "echo_forcing", "videomla"])
@@ -296,7 +310,10 @@ def test_absurd_budgets_end(pocket, name, budget):
 
 def test_the_budget_is_a_dense_window_of_the_trained_range(pocket):
     assert budget_bytes(pocket, 0) is None
-    assert budget_bytes(pocket, 12) == 9 * 36864
+    config = pocket.model.config
+    rows, columns = pocket.latent_size
+    tokens = rows * columns // 4  # patches of 2 x 2
+    assert budget_bytes(pocket, 12) == 9 * tokens * config.num_layers * 2 * config.dim * 4  # keys and values, float32
     for window in (3, 37, 10**9):
         with pytest.raises(
             CampaignError, match=f"equal_budget = {window}: a dense window of pocket has 4 to 36 latent"
@@ -343,7 +360,7 @@ class Nothing(Theirs):
     [
         (
             Theirs(),
-            "Theirs holds 221 kB and does not say what it is at other bytes; it can, by a method resized or at_budget "
+            "Theirs holds {held} and does not say what it is at other bytes; it can, by a method resized or at_budget "
             "of its own",
         ),
         (Longer(), "its at_budget gives Longer(window=100), whose contexts exceed the 36 latent frames of training"),
@@ -352,7 +369,9 @@ class Nothing(Theirs):
     ],
 )
 def test_what_a_third_party_says_is_judged(pocket, strategy, reason):
-    assert at_equal_budget(strategy, pocket, dense_bytes(pocket.memory_spec(), 12)) == (None, reason)
+    spec = pocket.memory_spec()
+    said = reason.replace("{held}", readable(dense_bytes(spec, Theirs.window)))
+    assert at_equal_budget(strategy, pocket, dense_bytes(spec, 12)) == (None, said)
 
 
 def test_a_third_partys_method_at_its_own_bytes_needs_no_words(pocket):
@@ -372,7 +391,8 @@ def test_any_family_of_strategies_can_be_searched(pocket):
     assert find(dense_bytes(spec, 13)) == Theirs(window=13)
     assert find(dense_bytes(spec, 14)) == Theirs(window=13)  # as near as 15, and smaller
     assert find(10**9) == Theirs(window=23)
-    with pytest.raises(BudgetError, match=r"the smallest shape \(\) holds 221 kB, and the budget is 184 kB"):
+    held, budget = (readable(dense_bytes(spec, window)) for window in (9, 8))
+    with pytest.raises(BudgetError, match=rf"the smallest shape \(\) holds {held}, and the budget is {budget}"):
         find(dense_bytes(spec, 8))
     with pytest.raises(BudgetError, match="none of its sizes up to 2 latent frames can be had: three at least"):
         nearest(make, 2, spec, 10**9)

@@ -11,7 +11,7 @@ def pictures(count=256, first=0):
 
 def test_latents_have_the_shape_and_the_spread_that_training_counts_on():
     latents = codec().encode(pictures())
-    assert latents.shape == (256, 2, CHANNELS, 6, 6)
+    assert latents.shape == (256, 2, CHANNELS, 8, 8)
     assert abs(float(latents.std()) / SPREAD - 1) < 0.05
     assert abs(float(latents.mean())) < 0.1
 

@@ -84,7 +84,7 @@ def test_unknown_words_are_refused_by_the_encoder_too():
 
 
 def test_too_many_words_are_refused():
-    with pytest.raises(PromptError, match="at most 13"):
+    with pytest.raises(PromptError, match="at most 14"):
         WordEncoder()([" ".join(["a"] * 20)])
 
 

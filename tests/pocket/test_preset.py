@@ -31,7 +31,7 @@ def test_it_is_a_backbone_with_everything(backbone):
     assert backbone.name == "pocket"
     assert backbone.sampler.sigmas == registry.backbone("wan-1.3b", device="meta").sampler.sigmas
     assert backbone.trained_frames == 36
-    assert backbone.model.config.grid(backbone.latent_size) == (3, 3)
+    assert backbone.model.config.grid(backbone.latent_size) == (4, 4)
     assert backbone.text(["a thing"]).shape[1:] == (backbone.model.config.text_len, backbone.model.config.text_dim)
 
 
@@ -72,7 +72,7 @@ def test_the_number_of_threads_changes_nothing_to_speak_of(tmp_path):
         "from harness.rollout import rollout\n"
         "pocket = registry.backbone('pocket')\n"
         "chunks = rollout(pocket, registry.strategy('memrope'), prompts=pocket.text(['a thing']), latent_frames=36,\n"
-        "    latent_size=(6, 6), noise=PairedNoise([(1, 'a thing')]))\n"
+        "    latent_size=(8, 8), noise=PairedNoise([(1, 'a thing')]))\n"
         "with torch.inference_mode(): torch.save(torch.cat([c.latents for c in chunks], 1), sys.argv[2])\n"
     )
     for threads in "12":

@@ -6,7 +6,7 @@ from harness.pocket.language import ATTRIBUTES
 from harness.pocket.preset import codec, probe
 from harness.pocket.probe import SEEN, travel
 from harness.pocket.training.probe_data import blended, blur, covered, damaged, faded, meaningless, noised, truths
-from harness.pocket.world import NAMES, SPEEDS, film, look, script
+from harness.pocket.world import NAMES, PIXELS, SPEEDS, film, look, script
 
 COUNT = 600
 
@@ -50,7 +50,7 @@ def test_garbage_gets_no_answer():
 
 @pytest.mark.parametrize("level", [0.0, 0.25, 0.5, 0.75, 1.0])
 def test_blank_pictures_get_no_answer(level):
-    reading = probe().read(torch.full((1, 3, 24, 24), level))
+    reading = probe().read(torch.full((1, 3, PIXELS, PIXELS), level))
     assert not reading.present
     assert (reading.values == UNSURE).all()
 

@@ -76,7 +76,7 @@ EDITS = {
     "suites.interactive": cells(suites=("interactive",)),
     "suites.fps": cells(suites=("fps",)),
     # The registered picture metrics.
-    "suites.picture_metrics": cells(suites=("drift", "interactive")),
+    "suites.observers.picture_metrics": cells(suites=("drift", "interactive")),
     "harness.memory.terms": cells(),
     "harness.rollout.loop": cells(),
     "harness.rollout.noise": cells(),
@@ -84,7 +84,7 @@ EDITS = {
     "harness.engines.isolated": cells(suites=("fps",)),
     "harness.pocket.world": cells(backbones=("pocket",)),
     "harness.backbone.published.vae": cells(backbones=("self-forcing",)),
-    "harness.cli.campaign": set(),
+    "harness.cli.runs.campaign": set(),
     "harness.store.store": set(),
     "harness.errors": set(),
     "suites.viewers.perceptual.similarity": set(),

@@ -6,16 +6,16 @@ import pandas as pd
 import pytest
 
 from harness import registry
-from harness.cli.compare import fitted, on_terminal
+from harness.cli.console.report_table import fitted, on_terminal
 from harness.provenance.environment import cohort_of
 from harness.store.store import Store
 from harness.suite import Sample
 from reports.arms import cohorts_of, entrants
-from reports.cost import speeds
 from reports.plots import drift
 from reports.plots.panels import cast
 from reports.report import render
-from reports.sheet import Sheet
+from reports.sheets.cost import speeds
+from reports.sheets.sheet import Sheet
 from reports.statistics.comparison import compared
 from reports.tables import scores, tidy
 

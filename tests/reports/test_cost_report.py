@@ -4,9 +4,9 @@ import pytest
 
 from harness.store.store import Store
 from reports.arms import entrants
-from reports.cost import speeds
 from reports.plots.panels import front
 from reports.report import render
+from reports.sheets.cost import speeds
 from reports.statistics.comparison import compared
 from reports.tables import scores, tidy
 from tests.reports import folders

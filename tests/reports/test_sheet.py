@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from reports.sheet import Sheet, column, number
+from reports.sheets.sheet import Sheet, column, number
 
 UNKNOWN = {"count": 32, "own": 32, "of": 32, "better": "lower", "real": False, "difference": np.nan, "yardstick": False}
 

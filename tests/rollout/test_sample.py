@@ -34,7 +34,7 @@ def test_a_video_comes_in_chunks_of_its_length(backbone):
     made = pieces(backbone, 2.9)
     assert [piece.seconds for piece in made] == [0, 0.75, 1.5, 2.25]
     assert sum(len(piece.pictures) for piece in made) == 12
-    assert made[0].pictures.shape[1:] == (3, 24, 24)
+    assert made[0].pictures.shape[1:] == (3, 32, 32)
 
 
 def test_the_seed_decides(backbone):

@@ -10,7 +10,7 @@ import pytest
 
 from harness import cli
 from harness.errors import StoreError
-from harness.files import no_links, own, write_text
+from harness.files import no_links, own
 from harness.films.view_files import Part, View, add
 from harness.gate.rounds import Rounds
 from harness.store.claims import claim, held
@@ -87,8 +87,10 @@ def test_nothing_is_run_or_merged_into_a_folder_that_leads_elsewhere(made, victi
 def test_a_lock_is_not_taken_through_a_link(tmp_path, victim):
     flight = tmp_path / "flight"
     linked(flight / "a.lock", victim / "file")
-    write_text(flight / "a.json", "{}")
     with pytest.raises(StoreError, match="a link to"), claim(flight, "a", {}):
+        pass
+    linked(flight / "claims", victim)
+    with pytest.raises(StoreError, match="a link to"), claim(flight, "b", {}):
         pass
     with pytest.raises(StoreError, match="a link to"):
         held(flight)

@@ -173,7 +173,8 @@ def test_clips_that_return_are_away_for_longer_than_a_window_could_be_short() ->
     away = []
     for scenes in scripts:
         assert len(scenes) == 3
-        assert scenes[2].saying.kind == "recall"
+        # What is behind a curtain is still there, so it need not be called back.
+        assert scenes[2].saying.kind == "recall" or (scenes[1].saying.covered and scenes[2].saying.kind == "smooth")
         away.append((scenes[2].start - scenes[1].start) // 3)
     assert min(away) == 3
     assert max(away) >= 8

@@ -83,7 +83,7 @@ def test_the_stages_follow_from_the_backbone() -> None:
     assert list(pocket) == list(school.ORDER)
     exercises = {each for stage in pocket.values() for phase in stage.phases for each in phase.exercises}
     assert {each.frames for each in exercises} == {12, 36}
-    assert {each.clips for each in exercises} == {18, 6}
+    assert {each.clips for each in exercises} == {16, 5}
     assert any(each.rehearse for each in pocket["matching"].phases[1].exercises)
     wan = stages(registry.backbone("wan-1.3b", device="meta"))
     assert {each.clips for stage in wan.values() for phase in stage.phases for each in phase.exercises} == {1}

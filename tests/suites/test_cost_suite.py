@@ -5,7 +5,7 @@ import pytest
 
 from harness.campaign.campaign import make_campaign
 from harness.pocket.preset import pocket
-from reports.cost import in_bytes
+from reports.sheets.cost import in_bytes
 from reports.statistics.bootstrap import interval
 from suites.fps import Fps
 from suites.latency import Latency

@@ -11,7 +11,8 @@ from harness import registry
 from harness.pocket.world import CLOTH, look
 from harness.suite import Row, Task
 from reports.tables import suite_named
-from suites.drift import _lost, _mean, _overlaps, _slope
+from suites.drift import _lost, _slope
+from suites.film_measures.windows import overlaps, weighted_mean
 from suites.observers.probe import Watch, edges
 from suites.observers.truth import truth_of
 from tests.suites import fake
@@ -89,10 +90,58 @@ def test_one_wrong_attribute_is_one_sixth(backbone):
 
 
 def test_behind_a_curtain_nothing_counts(backbone):
-    task = suite_named("drift").tasks(backbone, "quick")[3]
+    task = next(task for task in suite_named("drift").tasks(backbone, "quick") if task.scenario == "occlusion")
     found = shown(backbone, replace(task, rows=task.rows[:4]))
     assert set(found["identity"][45]) == {None}
     assert mean(found, "unsaid_identity", 84) > 0.95
+
+
+def asked(backbone, scenario, rows=6):
+    """A few rollouts of a scenario."""
+    task = next(task for task in suite_named("drift").tasks(backbone, "full") if task.scenario == scenario)
+    return replace(task, rows=task.rows[:rows])
+
+
+def test_the_latest_state_counts_not_the_first(backbone):
+    found = shown(backbone, asked(backbone, "evolve"))
+    assert mean(found, "latest", 240) > 0.98
+    assert mean(found, "reverted", 240) < 0.02
+    assert mean(found, "unchanged", 240) > 0.98
+    assert mean(found, "latest_chance", 240) < 0.4
+    # Before the change there is nothing that could be the latest of several.
+    assert set(found["latest"][21]) == {None}
+
+
+def test_a_video_that_returns_to_its_beginning_has_reverted(backbone):
+    found = shown(backbone, asked(backbone, "evolve"), lambda pixels: pixels[:, torch.arange(240) % 16])
+    assert mean(found, "latest", 240) < 0.02
+    assert mean(found, "reverted", 240) > 0.98
+    assert mean(found, "unchanged", 240) > 0.98
+
+
+def test_all_that_was_ever_said_counts(backbone):
+    task = asked(backbone, "accumulate")
+    said = [backbone.world.said(prompt) for _, prompt in task.rows[0].script]
+    assert [len(each) for each in said] == [0, 1, 1, 1, 1, 1, 1, 0]
+    assert {name for each in said for name in each} == set(backbone.world.seen)
+    found = shown(backbone, task)
+    assert mean(found, "latest", 240) > 0.98
+    assert mean(found, "reverted", 240) < 0.02
+    # A video that stops to follow after the third change shows three of six.
+    late = shown(
+        backbone, task, lambda pixels: torch.cat((pixels[:, :84], pixels[:, 68:84].repeat(1, 10, 1, 1, 1)[:, :156]), 1)
+    )
+    assert mean(late, "latest", 240) == pytest.approx(0.5, abs=0.05)
+    assert mean(late, "reverted", 240) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_scene_between_curtains_is_measured_where_it_is_seen(backbone):
+    task = asked(backbone, "intermittent")
+    assert task.boundaries[:5] == ("smooth", "smooth", "recall", "smooth", "recall")
+    assert [start for start, _ in task.rows[0].script][:5] == [0, 9, 24, 33, 48]
+    found = shown(backbone, task)
+    assert mean(found, "unsaid_identity", 240) > 0.98
+    assert "latest" not in found
 
 
 def test_it_goes_on_from_a_saved_state(backbone):
@@ -118,7 +167,11 @@ def test_every_strategy_gets_the_same_tasks_and_no_training_clip(backbone):
         seeds, others = ({row.seed for task in some for row in task.rows} for some in (tasks, other))
         assert not seeds & others
         assert max(seeds | others) < 2**62
-    assert sum(len(task.rows) for task in suite.tasks(backbone, "quick") if task.frames == 240) == 64
+    quick = suite.tasks(backbone, "quick")
+    assert [(task.scenario, len(task.rows), suite.at_equal_budget(task, "quick")) for task in quick] == [
+        ("steady", 6, True), ("steady", 6, True), ("evolve", 12, False), ("occlusion", 12, False),
+    ]  # fmt: skip
+    assert all(suite.at_equal_budget(task, "full") for task in suite.tasks(backbone, "full"))
 
 
 def table(curve, frames=240, metric="unsaid_identity"):
@@ -154,11 +207,11 @@ def test_windows_without_a_number_do_not_count():
     assert _slope(ends, np.array([[1.0, np.nan, 0.0], [np.nan] * 3]))[0] == pytest.approx(-1 / 21)
     assert np.isnan(_slope(ends, np.array([[np.nan] * 3]))[0])
     assert _lost(ends, np.array([[1.0, np.nan, np.nan]])) == [9]
-    assert _overlaps(ends, 0, 1).tolist() == [1, 0, 0]
-    weights = _overlaps(ends, 8, 25)
+    assert overlaps(ends, 0, 1).tolist() == [1, 0, 0]
+    weights = overlaps(ends, 8, 25)
     assert weights.tolist() == [1, 12, 4]
-    assert _mean(np.array([[1.0, 0.0, np.nan], [np.nan] * 3]), weights)[0] == pytest.approx(1 / 13)
-    assert np.isnan(_mean(np.array([[np.nan] * 3]), weights)[0])
+    assert weighted_mean(np.array([[1.0, 0.0, np.nan], [np.nan] * 3]), weights)[0] == pytest.approx(1 / 13)
+    assert np.isnan(weighted_mean(np.array([[np.nan] * 3]), weights)[0])
 
 
 def test_the_last_15_percent_are_the_last_15_percent():

@@ -12,7 +12,8 @@ from harness.registry import strategy
 from harness.suite import Place, Row, Task
 from harness.verify.bench import Workbench
 from suites.observers.film import Camera, edges
-from suites.picture_metrics import period
+from suites.observers.picture_metrics import Ssim, period
+from suites.observers.structural import SsimOfPairs
 from tests.rollout.test_sample import frames_in
 
 RATE, HEIGHT, WIDTH = 16.0, 24, 32
@@ -167,7 +168,16 @@ def test_the_guard_works_where_pictures_are_made():
 
 def test_a_state_from_another_device_is_moved_to_where_pictures_are(tmp_path):
     camera = filmed(tmp_path, noise())
-    camera.window = [noise(3)]
-    camera._move(torch.device("meta"))
-    held = [*camera.window, *(change for steps in camera.steps for change in steps), camera.last, camera.recent]
-    assert {x.device.type for x in (*held, camera.reference)} == {"meta"}
+    curves = camera.curves
+    curves.window = [noise(3)]
+    curves.move(torch.device("meta"))
+    held = [*curves.window, *(change for steps in curves.steps for change in steps), curves.last, curves.recent]
+    assert {x.device.type for x in (*held, curves.reference)} == {"meta"}
+
+
+def test_ssim_of_all_pairs_together_is_that_of_each_pair():
+    shown, known = noise(4)[:, :5], noise(4, seed=1)[:, :3]
+    blurred = torch.nn.functional.avg_pool2d(shown[0], 5, 1, 2)[None]
+    for one, other in ((shown, known), (blurred, known), (blurred, blurred[:, :2]), (torch.ones_like(shown), known)):
+        expected = torch.stack([Ssim()(one, each[:, None].expand_as(one)) for each in other.unbind(1)]).mean((0, 2))
+        assert SsimOfPairs(other)(one).tolist() == pytest.approx(expected.tolist(), abs=1e-5)

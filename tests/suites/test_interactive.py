@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -24,7 +26,8 @@ def backbone():
 
 @pytest.fixture(scope="module")
 def tasks(backbone):
-    return {task.scenario: task for task in Interactive().tasks(backbone, "quick")}
+    found = Interactive().tasks(backbone, "full")
+    return {task.scenario: replace(task, rows=task.rows[:12]) for task in found}
 
 
 def shown(backbone, task, *change):
@@ -36,16 +39,21 @@ def mean(found, metric, at=None):
     return np.mean(values)
 
 
-@pytest.mark.parametrize("scenario", ["smooth-21", "hardcut-21", "recall-21", "recall-84", "six-21"])
+SCENARIOS = [
+    "smooth-21", "hardcut-21", "recall-21", "recall-84", "return-second-21", "return-second-of-four-21", "six-21",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
 def test_the_truth_scores_best(backbone, tasks, scenario):
     found = shown(backbone, tasks[scenario])
     assert mean(found, "responded") == 1
     assert mean(found, "response") <= 3
     assert mean(found, "constancy") > 0.99
     assert abs(mean(found, "jump")) < 0.06
-    start = tasks[scenario].frames - int(scenario.split("-")[1])
+    start = tasks[scenario].frames - int(scenario.rpartition("-")[2])
     assert mean(found, "new_scene", start + 12) > 0.95
-    if "recall" in found:
+    if "recall-" in scenario or "return-" in scenario:
         assert mean(found, "recall") > 0.99
         assert mean(found, "recall_chance") < 0.5
     if scenario in ("smooth-21", "recall-21", "recall-84"):
@@ -93,6 +101,21 @@ def test_a_video_that_comes_back_to_something_else_recalls_by_chance(backbone, t
     assert mean(found, "recall_chance") > 0.99
 
 
+def test_a_video_that_comes_back_to_the_first_scene_instead_of_the_second_has_reverted(backbone, tasks):
+    task = tasks["return-second-of-four-21"]
+    assert task.rows[0].script[-1] == (84, "back to the second thing")
+
+    def first(pixels):
+        pixels[:, 84:] = pixels[:, :21]
+        return pixels
+
+    truth, found = shown(backbone, task), shown(backbone, task, first)
+    assert mean(truth, "recall") > 0.98
+    assert mean(truth, "reverted") < 0.02
+    assert mean(found, "reverted") > 0.98
+    assert mean(found, "recall") < 0.4
+
+
 def test_noise_gets_nothing(backbone, tasks):
     found = shown(backbone, tasks["recall-21"], torch.rand_like)
     assert mean(found, "responded") == 0
@@ -124,10 +147,12 @@ def test_it_goes_on_from_a_saved_state(backbone, tasks):
 def test_tasks_are_as_said(backbone):
     suite = Interactive()
     quick, full = ({task.scenario: task for task in suite.tasks(backbone, tier)} for tier in ("quick", "full"))
-    assert set(full) == {
-        f"{name}-{length}" for name in ("smooth", "hardcut", "forget", "recall", "six") for length in (21, 84)
-    }
+    names = ("smooth", "hardcut", "forget", "recall", "return-second", "return-second-of-four", "six")
+    assert set(full) == {f"{name}-{length}" for name in names for length in (21, 84)}
     assert set(quick) < set(full)
+    assert [len(task.rows) for task in quick.values()] == [8, 8, 12, 12, 6]
+    assert not any(suite.at_equal_budget(task, "quick") for task in quick.values())
+    assert all(suite.at_equal_budget(task, "full") for task in full.values())
     assert suite.tasks(backbone, "day") == list(full.values())
     assert {len(task.rows) for task in full.values()} == {64}
     six = quick["six-21"]
@@ -138,7 +163,7 @@ def test_tasks_are_as_said(backbone):
     assert six.rows[0].script[4][1] == "back to a thing"
     other = suite.tasks(backbone, "quick", seed=1)
     assert {row.seed for row in other[0].rows}.isdisjoint(row.seed for row in quick["smooth-21"].rows)
-    assert suite.given(backbone, six).shape == (8, 3, 16, 6, 6)
+    assert suite.given(backbone, six).shape == (6, 3, 16, 8, 8)
 
 
 def test_changes_are_changes(backbone):
@@ -170,7 +195,7 @@ def test_every_sample_is_of_a_metric_within_its_bounds(backbone, tasks):
     watch = Scenes(backbone, tasks["six-21"])
     generator = torch.Generator().manual_seed(0)
     for start in range(0, 126, 3):
-        watch.see(torch.randn(8, 3, 16, 6, 6, generator=generator), start)
+        watch.see(torch.randn(12, 3, 16, 8, 8, generator=generator), start)
     seen = set()
     for sample in watch.samples():
         assert isinstance(sample, Sample)

@@ -1,9 +1,10 @@
 import pytest
 import torch
+from torchmetrics.functional.image import structural_similarity_index_measure
 
 from harness import registry
 from harness.suite import Metric, PictureMetric
-from suites.picture_metrics import ColourDistance, Sharpness, Ssim, changes, period, picture_metrics
+from suites.observers.picture_metrics import ColourDistance, Sharpness, Ssim, changes, period, picture_metrics
 
 
 @pytest.fixture
@@ -34,6 +35,17 @@ def test_colours_apart():
 def test_similarity_is_one_only_for_the_same(pictures):
     assert torch.allclose(Ssim()(pictures, pictures), torch.ones(2, 6), atol=1e-5)
     assert (Ssim()(pictures, pictures.roll(1, 0)) < 0.5).all()
+
+
+@pytest.mark.parametrize("sides", [(32, 32), (24, 40), (11, 6)])
+def test_similarity_is_that_of_torchmetrics(sides):
+    generator = torch.Generator().manual_seed(1)
+    one = torch.rand(5, 7, 3, *sides, generator=generator)
+    other = (one + 0.2 * torch.randn(one.shape, generator=generator)).clamp(0, 1)
+    expected = structural_similarity_index_measure(
+        one.flatten(0, 1), other.flatten(0, 1), data_range=1.0, reduction="none"
+    )
+    assert torch.allclose(Ssim()(one, other).flatten(), expected, atol=1e-5)
 
 
 class Mine(PictureMetric):

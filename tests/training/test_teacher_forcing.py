@@ -9,6 +9,7 @@ from harness.backbone.sampler import Sampler, to_noisy
 from harness.backbone.wan import WanConfig
 from harness.memory import At, MemorySpec
 from harness.rollout.passes import Passes
+from harness.training.contexts.arrangements import Policy, arrange
 from harness.training.teacher_forcing import LED, Teacher, spelled_out
 
 CONFIG = WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=3, text_dim=7, text_len=5, freq_dim=16)
@@ -63,6 +64,24 @@ def test_every_chunk_sees_what_a_rollout_shows_it(model, window, strategy):
     expected = by_rollout(model, registry.parse_strategy(strategy)[1], *given)
     assert (flow - expected).abs().max() < 2e-5
     assert flow.std() > 0.1
+
+
+@pytest.mark.parametrize(
+    ("policy", "strategy"),
+    [
+        (Policy(recent=12, relative=False), "full"),
+        (Policy(recent=6), "sliding_window.window=9"),
+        (Policy(sink=2, recent=4), "attention_sink.window=9,sink=2,positions=relative"),
+        (Policy(sink=2, recent=4, relative=False), "attention_sink.window=9,sink=2,positions=absolute"),
+        (Policy(recent=6, relative=False, shift=40), "sliding_window.window=9"),
+    ],
+)
+def test_an_arrangement_is_what_a_memory_shows(model, policy, strategy):
+    given = inputs()
+    arrangement = arrange(0, given[4], CHUNK, 4, (2, 16), 12, [policy] * BATCH)
+    flow = Teacher(model, CHUNK, SIZE, compile=False).flow(*given, arrangement=arrangement)
+    expected = by_rollout(model, registry.parse_strategy(strategy)[1], *given)
+    assert (flow - expected).abs().max() < 2e-5
 
 
 def test_a_single_chunk_needs_no_context(model):

@@ -57,6 +57,15 @@ def workers(value: int | None) -> int | None:
     return _between(value, 1, MOST_WORKERS)
 
 
+def workers_or_auto(value: str | None) -> str | None:
+    """Return a number of workers as text, or "auto"; raise BadParameter for anything else."""
+    if value is not None and value != "auto":
+        if not (value.isascii() and value.removeprefix("-").isdecimal()):
+            raise typer.BadParameter(f"{shown(value)} is neither 'auto' nor a number; allowed: 1 to {MOST_WORKERS}.")
+        _between(int(value[:20]), 1, MOST_WORKERS)
+    return value
+
+
 def _between(value: int | None, least: int, most: int) -> int | None:
     if value is not None and not least <= value <= most:
         raise typer.BadParameter(f"{shown(value)} is not in the range; allowed: {least} to {most}.")

@@ -1,4 +1,7 @@
-"""Tables and texts that fit a terminal: names are broken between their parts only, and words are not broken."""
+"""Tables and texts that fit a terminal: names are broken between knobs only, and words are not broken.
+
+Into a pipe or a file, a table has one line a row.
+"""
 
 from __future__ import annotations
 
@@ -17,8 +20,14 @@ GAP = 2
 """Spaces between columns."""
 WORD = re.compile(r"\S+(?: [^\w\s](?!\S))*")
 """A word with the signs after it, so that a sign is never alone on a line."""
-JOINT = re.compile(r"(?<=[,=/._:-])(?=[A-Za-z])")
-"""A position at which a name of several parts may be broken: "memrope.window=9,sink=1", "attention_sink"."""
+JOINT = re.compile(r"(?<=[,/.:])(?=[A-Za-z])")
+"""A position at which a name of several parts may be broken: "memrope.window=9,sink=1"."""
+SEAM = re.compile(r"(?<=[=_-])(?=[A-Za-z])")
+"""A position at which a part is broken if it is very long, or if not even one column beside it fits."""
+LONG = 28
+"""Most characters of a part of a name that is never broken while one column beside it fits: "attention_sink"."""
+BOUNDLESS = 100_000
+"""Characters of a line where nothing limits it."""
 
 NAMED = re.compile(r"\s*[\w*]+(?:, [\w*]+)*: ")
 """The beginning of a docstring's line that describes names, such as "path, name: ..."."""
@@ -29,8 +38,9 @@ NEARLY = 0.85
 class Sheet(Table):
     """A table without rules, whose title may be as wide as the screen.
 
-    If the table is too wide, long texts are wrapped first; names are broken between their parts only if that is not
-    enough. Numbers are not broken while there is room for them.
+    If the table is too wide, long texts are wrapped first; then names are broken between their parts; then the columns
+    are shown in several tables, each with the first column. Numbers are not broken while there is room for them. Where
+    nothing limits the width, every row is one line.
     """
 
     def __init__(self, *heads: str | Text, title: str | None = None) -> None:
@@ -40,6 +50,11 @@ class Sheet(Table):
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         columns = [[_told(console, cell) for cell in (column.header, *column.cells)] for column in self.columns]
+        if self.title:
+            yield Text(terminal(str(self.title)), "bold")
+        if options.max_width >= BOUNDLESS:
+            yield from _flat(columns, [column.justify == "right" for column in self.columns])
+            return
         needs = [_needs(cells) for cells in columns]
         # The maximum width of a column may be smaller than its cells.
         most = [column.max_width or options.max_width for column in self.columns]
@@ -47,15 +62,61 @@ class Sheet(Table):
             (min(parts, top), min(words, top), min(whole, top))
             for (parts, words, whole), top in zip(needs, most, strict=True)
         ]
-        widths = allotted(needs, options.max_width - GAP * (len(columns) - 1))
+        for place, some in enumerate(blocks(needs, options.max_width)):
+            if place:
+                yield Text("")
+            yield self._fitted([columns[at] for at in some], [needs[at] for at in some], some, options.max_width)
+
+    def _fitted(
+        self, columns: list[list[Text]], needs: list[tuple[int, int, int]], places: list[int], room: int
+    ) -> Table:
+        widths = allotted(needs, room - GAP * (len(columns) - 1))
         fitted = Table(header_style="dim", box=None, pad_edge=False)
-        for column, (head, *_), width in zip(self.columns, columns, widths, strict=True):
-            fitted.add_column(cut(head, width), justify=column.justify, width=width, overflow="fold")
+        for place, (head, *_), width in zip(places, columns, widths, strict=True):
+            justify = self.columns[place].justify
+            fitted.add_column(cut(head, width), justify=justify, width=width, overflow="fold")
         for row in zip(*(cells[1:] for cells in columns), strict=True):
             fitted.add_row(*(cut(cell, width) for cell, width in zip(row, widths, strict=True)))
-        if self.title:
-            yield Text(terminal(str(self.title)), "bold")
-        yield fitted
+        return fitted
+
+
+def blocks(needs: Sequence[tuple[int, int, int]], room: int) -> list[list[int]]:
+    """Return the places of the columns of each table that a table is split into: one table while the parts of its names
+    fit. The first column is in each of them, and no other one twice.
+
+    Parameters
+    ----------
+    needs
+        As for `allotted`.
+    room
+        Characters of a line, gaps included.
+    """
+    if sum(parts + GAP for parts, *_ in needs) - GAP <= room or len(needs) <= 2:
+        return [list(range(len(needs)))]
+    found = [[0]]
+    first = needs[0][0]
+    left = room - first
+    for place, (_, words, _) in enumerate(needs[1:], 1):
+        if len(found[-1]) > 1 and left < words + GAP:
+            found.append([0])
+            left = room - first
+        found[-1].append(place)
+        left -= words + GAP
+    return found
+
+
+def _flat(columns: Sequence[Sequence[Text]], right: Sequence[bool]) -> RenderResult:
+    """Yield the rows of a table, one line each, the heading first."""
+    cells = [[Text(" ").join(cell.split("\n")) for cell in column] for column in columns]
+    widths = [max(cell_len(cell.plain) for cell in column) for column in cells]
+    for number, row in enumerate(zip(*cells, strict=True)):
+        told = Text(style="" if number else "dim")
+        for cell, width, at_right in zip(row, widths, right, strict=True):
+            room = " " * (width - cell_len(cell.plain))
+            told.append_text(Text(room) + cell if at_right else cell + Text(room))
+            told.append(" " * GAP)
+        told.rstrip()
+        yield told
 
 
 def allotted(needs: Sequence[tuple[int, int, int]], room: int) -> list[int]:
@@ -143,7 +204,8 @@ def _needs(cells: Sequence[Text]) -> tuple[int, int, int]:
     """Return the widths of the longest part of a name, the longest word and the longest line of a column."""
     rows = [row for cell in cells for row in cell.plain.split("\n")]
     words = [word for row in rows for word in WORD.findall(row)]
-    parts = [part for word in words for part in JOINT.split(word)]
+    whole = [part for word in words for part in JOINT.split(word)]
+    parts = [each for part in whole for each in (SEAM.split(part) if len(part) > LONG else [part])]
     longest = [max(map(cell_len, some), default=0) for some in (parts, words, rows)]
     return longest[0], longest[1], longest[2]
 
@@ -160,7 +222,7 @@ def _cuts(row: str, width: int) -> list[int]:
             cuts.append(begin)
         while cell_len(row[begin : word.end()]) > width and begin + 1 < word.end():
             fits = [end for end in range(begin + 1, word.end()) if cell_len(row[begin:end]) <= width]
-            joints = [end for end in fits if JOINT.match(row, end)]
+            joints = [end for end in fits if JOINT.match(row, end)] or [end for end in fits if SEAM.match(row, end)]
             begin = (joints or fits or [begin + 1])[-1]
             cuts.append(begin)
     return cuts

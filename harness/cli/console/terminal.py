@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.segment import Segment
-from rich.status import Status
 from rich.table import Column
 from rich.text import Text
 
 from harness.cli.console.pace import Pace
-from harness.cli.console.sheet import Sheet
+from harness.cli.console.sheet import BOUNDLESS, Sheet
 from harness.escaping import terminal
 
 app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
@@ -27,11 +27,23 @@ class Screen(Console):
     """A console for text from docstrings, knobs, names and exceptions, including those of plug-ins.
 
     No text is interpreted as markup or as a control sequence of the terminal. A `str` is always printed as one line; a
-    text of several lines is a `Text`.
+    text of several lines is a `Text`. In a pipe or a file no line is broken, unless COLUMNS or `width` says how wide it
+    may be.
     """
 
     def __init__(self, **options: Any) -> None:
+        self._limited = "width" in options or os.environ.get("COLUMNS", "").isdigit()
         super().__init__(highlight=False, markup=False, emoji=False, **options)
+
+    @property
+    def size(self) -> ConsoleDimensions:
+        """Characters of a line, and lines."""
+        found = super().size
+        return found if self._limited or self.is_terminal else ConsoleDimensions(BOUNDLESS, found.height)
+
+    @size.setter
+    def size(self, value: tuple[int, int]) -> None:
+        self._width, self._height = value
 
     def render_str(self, text: str, **options: Any) -> Text:
         return super().render_str(terminal(text), **options)
@@ -91,7 +103,7 @@ def table(*columns: str | Text, title: str | None = None) -> Sheet:
     return Sheet(*columns, title=title)
 
 
-def progress(disable: bool = False, left: bool = True) -> Progress:
+def progress(disable: bool = False, left: bool = True, screen: Screen | None = None) -> Progress:
     """Return a progress bar for tasks with a text field `rate`.
 
     Parameters
@@ -100,17 +112,20 @@ def progress(disable: bool = False, left: bool = True) -> Progress:
         Show nothing.
     left
         Also show the time left, as estimated by rich.
+    screen
+        Where it is shown; None for the standard output.
     """
     # Shorten the name of the task, so that percentage, rate and time stay readable.
-    room = console.width - (64 if left else 32)
+    screen = screen or console
+    room = screen.width - (64 if left else 32)
     named = Column(no_wrap=True, overflow="ellipsis", max_width=max(room, 12))
     return Progress(
         TextColumn("{task.description}", markup=False, table_column=named),
-        BarColumn(bar_width=40 if console.width > NARROW else 8),
+        BarColumn(bar_width=40 if screen.width > NARROW else 8),
         TaskProgressColumn(),
         TextColumn("{task.fields[rate]}", markup=False),
         *([TimeRemainingColumn()] if left else []),
-        console=console,
+        console=screen,
         transient=True,
         disable=disable,
     )
@@ -120,8 +135,8 @@ def progress(disable: bool = False, left: bool = True) -> Progress:
 def each_told(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
     """Yield pieces of work one by one, and show on stderr the present piece and the time left.
 
-    In a terminal that is one line, which disappears at the end; elsewhere it is a line per piece, at intervals of at
-    least ten seconds.
+    In a terminal that is a progress bar, which disappears at the end; elsewhere it is a line per piece, at intervals of
+    at least ten seconds.
 
     Parameters
     ----------
@@ -132,18 +147,20 @@ def each_told(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
     """
     pace = Pace({what: len(work)})
 
-    def pieces(status: Status) -> Iterator[str]:
+    def pieces(bar: Progress) -> Iterator[str]:
+        task = bar.add_task(terminal(what), total=len(work), rate="")
         for count, piece in enumerate(work, 1):
             left = pace.in_words()
-            said = line(f"{what} {piece}, {count} of {len(work)}{f', {left}' if left else ''}")
-            status.update(said)
+            bar.update(task, description=terminal(f"{what} {piece}"), rate=f"{count} of {len(work)}")
             if not aside.is_terminal and (count == 1 or pace.due()):
+                said = line(f"{what} {piece}, {count} of {len(work)}{f', {left}' if left else ''}")
                 aside.print(said, soft_wrap=True)
             yield piece
             pace.advance(what, 1)
+            bar.advance(task)
 
-    with aside.status(line(what)) as status:
-        yield pieces(status)
+    with progress(disable=not aside.is_terminal, screen=aside) as bar:
+        yield pieces(bar)
 
 
 def print_json(content: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from harness.escaping import terminal
 
 if TYPE_CHECKING:
     from harness.campaign.expansion import Cell
+    from harness.cli.console.preliminary import Preliminary
     from harness.engines.cell_run import Progress as Step
     from harness.store.store import Status
 
@@ -29,10 +30,18 @@ class Ticker:
         Ids of the cells that will not be run, which take no time.
     aloud
         Whether lines are printed on stderr; False for a worker, whose last line is shown when it dies.
+    table
+        Prints tables of the finished cells from time to time; None for no tables.
     """
 
-    def __init__(self, planned: list[Cell], kept: Collection[str] = (), aloud: bool = True) -> None:
-        self.cells, self.finished = len(planned), 0
+    def __init__(
+        self,
+        planned: list[Cell],
+        kept: Collection[str] = (),
+        aloud: bool = True,
+        table: Preliminary | None = None,
+    ) -> None:
+        self.cells, self.finished, self.table = len(planned), 0, table
         self.counts: dict[Status, int] = {}
         work: Counter[str] = Counter()
         for cell in planned:
@@ -91,6 +100,8 @@ class Ticker:
             state = f"kept, {status}" if kept else status
             told = f"{self.finished}/{self.cells} {state} {cell.arm.label} {task.scenario} {task.frames:,} {reason}"
             console.print(line(told.rstrip(), STYLES.get(status, "red")), soft_wrap=True)
+        if self.table is not None and self.table.due(self.pace.seconds_left()):
+            self.table.show(self.finished, self.cells)
 
 
 def _frames(cell: Cell) -> int:

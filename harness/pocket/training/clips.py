@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from harness.memory import Boundary
 from harness.pocket.codec import SPREAD, PatchCodec
-from harness.pocket.language import ATTRIBUTES, COLOURS, Saying, WordEncoder
-from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, Scene, film, look, paint, swing, told
+from harness.pocket.language import ATTRIBUTES, WordEncoder
+from harness.pocket.training.knowledge import Knowledge, visible_weights
+from harness.pocket.training.scripts import clip_script
+from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, film, paint, swing, told
 from harness.training.clips import Clips
 from harness.training.schedule import Exercise, Turns
 
 HELD_OUT = 2**62
 """Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
-CHANCES = {"some": 1.0, "all": 0.25}
+OBJECT = 5.0
+"""Weight in the loss of an object's surroundings."""
 HABIT = {
     "shape": "disc",
     "colour": "red",
@@ -42,7 +48,8 @@ class Lesson:
     clip: what is remembered. asked: what is to be drawn, the same but for the chunks that open: there, what the prompt
     leaves open is habit. prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64
     [B, chunks]. opens: whether a chunk begins what nothing before it determines (an opening, a hard cut), bool
-    [B, chunks].
+    [B, chunks]. knowledge: which frames tell of what a chunk shows. texts, kinds: the prompts
+    in words, and the boundaries by which they are entered.
     """
 
     clip: Clip
@@ -50,15 +57,22 @@ class Lesson:
     prompts: Tensor
     heard: Tensor
     opens: Tensor
+    knowledge: Knowledge
+    texts: Sequence[str]
+    kinds: Sequence[Boundary]
 
 
 def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Turns = "some") -> Lesson:
     """The clips of one training step; a function of its arguments only."""
-    rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, 1, 0]))
+    rng = _generator(seed, step, 1)
     # Steps are told apart by their high digits, so that no two draw the same world.
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
-    scripts = [_script(rng, each, frames, chunk, turns) for each in seeds]
+    together = turns == "together"
+    scripts = [
+        clip_script(rng, each, frames, chunk, turns, _generator(seed, step, 2) if together else None) for each in seeds
+    ]
     texts: list[str] = []
+    kinds: list[Boundary] = []
     opens = torch.zeros(batch, frames // chunk, dtype=torch.bool)
     heard = torch.zeros(batch, frames // chunk, dtype=torch.int64)
     for row, scenes in enumerate(scripts):
@@ -66,8 +80,14 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Tur
             heard[row, scene.start // chunk :] = len(texts)
             opens[row, scene.start // chunk] = scene.saying.kind in ("first", "hardcut") and not scene.saying.covered
             texts.append(scene.prompt)
+            kinds.append(scene.boundary)
     clip = film(scripts, seeds, frames)
-    return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens)
+    knowledge = Knowledge.of(scripts, seeds, frames, chunk, opens)
+    return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens, knowledge, texts, kinds)
+
+
+def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(key=[seed % 2**64, step], counter=[0, 0, stream, 0]))
 
 
 def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exercise) -> Clips:
@@ -80,9 +100,18 @@ def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exerc
         prompts=taught.prompts,
         heard=taught.heard,
         opens=taught.opens,
-        emphasis=emphasis(taught.asked, answer.shape[-1]),
+        emphasis=emphasis(taught.asked, answer.shape[-1], chunk, exercise),
         spread=SPREAD,
+        visible=partial(_visible, taught, answer.shape[-1]),
+        texts=taught.texts,
+        kinds=taught.kinds,
+        encode=WordEncoder(),
     )
+
+
+def _visible(taught: Lesson, cells: int, seen: Tensor) -> Tensor:
+    """What of each chunk is determined by the frames that it sees at these times."""
+    return visible_weights(taught.asked, cells, *taught.knowledge.known(seen))
 
 
 def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
@@ -110,75 +139,24 @@ def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
     )
 
 
-def emphasis(clip: Clip, cells: int) -> Tensor:
-    """How much the loss minds each of the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
+def emphasis(clip: Clip, cells: int, chunk: int, exercise: Exercise) -> Tensor:
+    """Return the weights of the loss for the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
 
-    The places that an object touches count five times as much. They are few, and everything that is hard to learn and
-    hard to remember is in them.
+    The places that an object touches count `OBJECT` times as much: they are few, and hold what is hard to draw and to
+    remember. An exercise may raise that by its `detail`, and the weight of chunks in which a scene changes smoothly or
+    its prompt falls silent: there the model has to replace some attributes and copy the others, and it keeps what it
+    draws there.
     """
     size = PIXELS / cells
     axis = (torch.arange(cells) + 0.5) * size
     reach = torch.tensor(SIZES)[clip.looks[..., NAMES.index("size")]][..., None] + size / 2
     across, down = ((axis - clip.places[..., which, None]).abs() < reach for which in (0, 1))
     seen = (clip.cover * PIXELS < clip.places[..., 1])[..., None, None]
-    weights = 1 + 4 * (down[..., :, None] & across[..., None, :] & seen).float()
+    weights = 1 + (OBJECT * exercise.detail - 1) * (down[..., :, None] & across[..., None, :] & seen).float()
+    for row, scenes in enumerate(clip.scripts):
+        for scene in scenes[1:]:
+            if scene.saying.kind == "smooth" and not scene.saying.covered:
+                weights[row, scene.start : scene.start + chunk] *= (
+                    exercise.silence if scene.saying.silent else exercise.change
+                )
     return (weights / weights.mean())[:, :, None]
-
-
-def _script(rng: np.random.Generator, seed: int, frames: int, chunk: int, turns: Turns) -> tuple[Scene, ...]:
-    """The scenes of a clip; of one that is shorter than two chunks, one."""
-    chunks = frames // chunk
-    first = look(seed)
-    if turns == "smooth":
-        return _turning(rng, seed, chunks, chunk)
-    opening = Scene(0, Saying(_some(rng, first)))
-    if turns == "return":
-        gone = int(rng.integers(3, chunks - 1))
-        away = int(rng.integers(1, chunks - gone))
-        return opening, *_excursion(rng, seed, away * chunk, (away + gone) * chunk)
-    fate = rng.random() * CHANCES[turns]
-    if chunks >= 2 and fate < 0.125:
-        start = int(rng.integers(1, chunks)) * chunk
-        return opening, Scene(start, Saying(_changed(rng, first, look(seed, 1)), "smooth"))
-    if chunks >= 2 and fate < 0.25:
-        start = int(rng.integers(1, chunks)) * chunk
-        return opening, Scene(start, Saying(_some(rng, look(seed, 1)), "hardcut"))
-    if chunks >= 4 and fate < 0.42:
-        away, back = sorted(int(place) * chunk for place in rng.choice(np.arange(1, chunks), 2, replace=False))
-        return opening, *_excursion(rng, seed, away, back)
-    return (opening,)
-
-
-def _excursion(rng: np.random.Generator, seed: int, away: int, back: int) -> tuple[Scene, Scene]:
-    """A curtain, or another scene; then the first one again."""
-    other = Saying({}, covered=True) if rng.random() < 0.5 else Saying(_some(rng, look(seed, 1)), "hardcut")
-    return Scene(away, other), Scene(back, Saying(_some(rng, look(seed)), "recall"))
-
-
-def _turning(rng: np.random.Generator, seed: int, chunks: int, chunk: int) -> tuple[Scene, ...]:
-    """A clip with one smooth switch or two; a third of them begin with the words of a cut, after which nothing else is
-    different, so that what was cut to can be changed too."""
-    old = look(seed)
-    scenes = [Scene(0, Saying(_some(rng, old), "hardcut" if rng.random() < 1 / 3 else "first"))]
-    count = 2 if chunks >= 3 and rng.random() < 1 / 3 else 1
-    starts = sorted(int(place) for place in rng.choice(np.arange(1, chunks), count, replace=False))
-    for number, start in enumerate(starts, 1):
-        said = _changed(rng, old, look(seed, number))
-        scenes.append(Scene(start * chunk, Saying(said, "smooth")))
-        old |= said
-    return tuple(scenes)
-
-
-def _some(rng: np.random.Generator, whole: dict[str, str]) -> dict[str, str]:
-    """Some of a look: everything, nothing, or each attribute with a chance that itself is drawn."""
-    keep = (1.0, 0.0, rng.random())[int(rng.choice(3, p=[0.15, 0.2, 0.65]))]
-    chosen = rng.random(len(whole)) < keep
-    return {name: value for (name, value), kept in zip(whole.items(), chosen, strict=True) if kept}
-
-
-def _changed(rng: np.random.Generator, old: dict[str, str], new: dict[str, str]) -> dict[str, str]:
-    """A few attributes with new values; colours are ones that the old look does not use."""
-    free = [str(colour) for colour in rng.permutation([c for c in COLOURS if c not in old.values()])]
-    new = {name: free.pop() if values is COLOURS else new[name] for name, values in ATTRIBUTES.items()}
-    said = _some(rng, new)
-    return said or {"shape": new["shape"]}

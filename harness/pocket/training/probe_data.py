@@ -18,7 +18,7 @@ COLUMNS = [NAMES.index(name) for name in SEEN]
 
 @dataclass(frozen=True)
 class Plate:
-    """Pictures [N, 3, 24, 24] with what can be read off them: values [N, 6] (-1: nothing), places, presence."""
+    """Pictures [N, 3, 32, 32] with what can be read off them: values [N, 6] (-1: nothing), places, presence."""
 
     pictures: Tensor
     values: Tensor
@@ -133,3 +133,8 @@ def joined(*plates: Plate) -> Plate:
     """One plate of several."""
     fields = ("pictures", "values", "places", "present")
     return Plate(*(torch.cat([getattr(plate, name) for plate in plates]) for name in fields))
+
+
+def moved(plate: Plate, device: torch.device) -> Plate:
+    """The plate on a device."""
+    return Plate(*(x.to(device) for x in vars(plate).values()))

@@ -15,7 +15,7 @@ from torch import Tensor
 from harness.pocket.codec import PatchCodec
 from harness.pocket.probe import SEEN, Probe
 from harness.pocket.training.clips import HELD_OUT
-from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, truths
+from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, moved, truths
 
 GARBAGE_READ = 0.03
 """Share of unreadable attributes for which the calibrated probe may still give an answer."""
@@ -39,11 +39,15 @@ class ProbeTrainer:
     def __post_init__(self) -> None:
         self.optimiser = torch.optim.AdamW(self.probe.parameters(), lr=self.rate, weight_decay=0.02)
 
+    @property
+    def device(self) -> torch.device:
+        return self.probe.threshold.device
+
     def advance(self) -> dict[str, float]:
         began = time.monotonic()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         first = HELD_OUT + 2**61 + ((self.seed % 2**10) << 48) + (self.step << 16)
-        loss = self._loss(lesson_plate(range(first, first + self.clips), self.codec, generator))
+        loss = self._loss(moved(lesson_plate(range(first, first + self.clips), self.codec, generator), self.device))
         pace = min((self.step + 1) / 50, 1.0, max(0.01, (self.steps - self.step) / (0.7 * self.steps)))
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate * pace
@@ -56,24 +60,25 @@ class ProbeTrainer:
         return {"step": self.step, "loss": float(loss.detach()), "seconds": time.monotonic() - began}
 
     def _loss(self, plate: Plate) -> Tensor:
-        odds, places, presence = self.probe(plate.pictures)
-        total = torch.zeros(())
+        with torch.autocast(self.device.type, torch.bfloat16):
+            odds, places, presence = self.probe(plate.pictures)
+        total = torch.zeros((), device=self.device)
         for column, name in enumerate(SEEN):
-            values, answers = plate.values[:, column], odds[name].log_softmax(-1)
+            values, answers = plate.values[:, column], odds[name].float().log_softmax(-1)
             known = values >= 0
             # What cannot be read is to be answered with no preference at all.
             rows = torch.where(known, -answers.gather(1, values.clamp(min=0)[:, None])[:, 0], -answers.mean(1))
             total = total + rows.mean()
         off = (places - plate.places).abs().sum(1)
         total = total + 0.3 * (off * plate.present).mean()
-        return total + F.binary_cross_entropy_with_logits(presence, plate.present.float())
+        return total + F.binary_cross_entropy_with_logits(presence.float(), plate.present.float())
 
     @torch.no_grad()
     def calibrate(self) -> None:
         """Set each attribute's threshold: the least at which garbage and errors stay below their shares."""
         generator = torch.Generator().manual_seed(self.seed)
         first = HELD_OUT + 2**61 + 2**60
-        plate = lesson_plate(range(first, first + 12_000), self.codec, generator)
+        plate = moved(lesson_plate(range(first, first + 12_000), self.codec, generator), self.device)
         odds = [torch.cat(part) for part in zip(*(self._odds(x) for x in plate.pictures.split(500)), strict=True)]
         for column in range(len(SEEN)):
             confidence, answer = odds[column].softmax(-1).max(-1)
@@ -82,7 +87,7 @@ class ProbeTrainer:
             least = garbage[int(GARBAGE_READ * len(garbage))]
             sure = confidence[truth >= 0].sort(descending=True)
             wrong = (answer[truth >= 0] != truth[truth >= 0])[sure.indices].float()
-            share = wrong.cumsum(0) / torch.arange(1, len(wrong) + 1)
+            share = wrong.cumsum(0) / torch.arange(1, len(wrong) + 1, device=self.device)
             good = (share <= WRONG).nonzero()
             by_error = sure.values[int(good.max())] if len(good) else torch.ones(())
             self.probe.threshold[column] = max(float(least), float(by_error))

@@ -33,16 +33,18 @@ class Features:
         return self.vectors[np.searchsorted(self.frames, list(frames))].astype(np.float64)
 
 
-def features(film: Film, encoder: Encoder, cache: Path) -> Features:
+def features(film: Film, encoder: Encoder, cache: Path, of: Iterable[int] | None = None, kind: str = "") -> Features:
     """Return the vectors of all frames that any metric samples, from the folder `cache` or computed and stored there.
 
-    Raises StoreError for a damaged video or network.
+    of, kind: other frames instead, and the name of their sampling. Raises StoreError for a damaged video or network.
     """
-    spans = [(span.start, span.end) for span in film.windows] + [(act.start, act.end) for act in film.acts]
-    chosen = {frame for start, end in spans for frame in middles(start, end, film.rate)}
-    frames = np.array(sorted(chosen | set(beginning(film.reference, film.rate))), dtype=np.int64)
+    if of is None:
+        spans = [(span.start, span.end) for span in film.windows] + [(act.start, act.end) for act in film.acts]
+        chosen = {frame for start, end in spans for frame in middles(start, end, film.rate)}
+        of = chosen | set(beginning(film.reference, film.rate))
+    frames = np.array(sorted(of), dtype=np.int64)
     key = json.dumps({"film": film.sha256, **encoder.identity()}, sort_keys=True)
-    path = cache / f"{film.id}-{encoder.short}.npz"
+    path = cache / f"{film.id}-{encoder.short}{kind}.npz"
     kept = _kept(path, key, frames)
     if kept is not None:
         return kept

@@ -101,14 +101,14 @@ class Flow:
         lengths: dict[int, float] = {}
         for number, picture in pictures(film.path, firsts | {frame + step for frame in firsts}):
             self._shorter = min(picture.shape[:2])
-            shown = self._shown(picture)
+            shown = self.shown(picture)
             if (first := number - step) in firsts:
-                lengths[first] = longest(self._flow(held.pop(first), shown))
+                lengths[first] = longest(self.between(held.pop(first), shown))
             if number in firsts:
                 held[number] = shown
         return {span: [lengths[frame] for frame in frames] for span, frames in windows.items()}
 
-    def _shown(self, picture: Picture) -> Any:
+    def shown(self, picture: Picture) -> Any:
         """Return a picture in the method's format: grey, or [1, 3, H, W] in -1..1 with sides that RAFT can divide."""
         if not self.raft:
             import cv2
@@ -122,7 +122,7 @@ class Flow:
         return F.pad(values, (0, width, 0, height), mode="replicate"), picture.shape[:2]
 
     @torch.inference_mode()
-    def _flow(self, before: Any, after: Any) -> NDArray[np.float32]:
+    def between(self, before: Any, after: Any) -> NDArray[np.float32]:
         """Return the displacement of every pixel, [H, W, 2] in pixels of the video's own size, right and down."""
         (ones, (height, width)), (others, _) = before, after
         if self.raft:

@@ -12,24 +12,19 @@ mistake in the request (one line on the error stream), 130 stopped by Ctrl-C, 70
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
-import math
-import sys
-import traceback
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn, Protocol
 
-from harness.errors import HorizonError, StoreError, did_you_mean, why
-from harness.escaping import terminal
+from harness.errors import StoreError
 from harness.files import own
-from harness.films.contract import Film, check_file, read_films, shard
-from harness.films.view_files import OF_FILM, VIEWS, Part, add, due, seen
+from harness.films.contract import Film
+from harness.films.view_files import VIEWS
+from suites.film_measures.declared import STRUCTURE, Declared
+from suites.viewers import watching
+from suites.viewers.watching import Instrument, Parser, command, listing
 
 VIEWER = "perceptual"
-METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
+METRICS: dict[str, Declared] = {
     "lpips": ("1", "lower", "LPIPS (AlexNet) to the first seconds", 0, None),
     "dino": ("1", "higher", "cosine of DINOv2 features to the first seconds", -1, 1),
     "recall_dino": ("1", "higher", "cosine of DINOv2 features of a recalled scene to the first scene", -1, 1),
@@ -40,65 +35,26 @@ METRICS: dict[str, tuple[str, str, str, float | None, float | None]] = {
     "clip_old": ("points", "lower", "a scene's frames and the prompt before: what leaks of the old scene", 0, 100),
     "flow": ("px", "neither", "length of optical flow in an eighth of a second, its longest 5 %", 0, None),
     "dynamic": ("1", "higher", "whether anything moves, by VBench's rule: a frozen video cannot win", 0, 1),
+    **STRUCTURE,
 }
 """Name: unit, better direction, description, lowest and highest possible value."""
 
 
-class Instrument(Protocol):
-    """Measures one or more metrics of a film."""
-
-    def remedy(self) -> str | None:
-        """Return why it cannot measure and what to do, or None."""
-
-    def protocol(self, metric: str, film: Film) -> dict[str, Any]:
-        """Return all settings that could change a number."""
-
-    def look(self, metric: str, film: Film) -> Part:
-        """Measure a film. Raises StoreError for a damaged video."""
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        raise StoreError(f"{message} (--help shows the options)")
-
-
 def main(words: Sequence[str] | None = None) -> None:
     """Run the command."""
-    try:
-        asked = _parser().parse_args(words)
-        for name in asked.metric or ():
-            if name not in METRICS:
-                raise StoreError(f"--metric {name}: unknown{did_you_mean(name, METRICS)}; known: {', '.join(METRICS)}")
-        # Kept in the order of declaration, where metrics that share their work are neighbours.
-        metrics = [name for name in METRICS if name in (asked.metric or METRICS)]
-        films = shard(read_films(asked.films), asked.shard)
-        failed = watch(asked.films.parent, films, metrics, instruments(asked, asked.films.parent))
-    except HorizonError as error:
-        print("horizon: " + terminal(" ".join(str(error).split())), file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("horizon: stopped", file=sys.stderr)
-        sys.exit(130)
-    except Exception:
-        # An internal error must not have the exit code of a failed metric.
-        traceback.print_exc()
-        sys.exit(70)
-    if failed:
-        print(
-            f"horizon: {failed} metrics of films failed, as said above; the same command tries them again",
-            file=sys.stderr,
-        )
-        sys.exit(1)
+    command(VIEWER, METRICS, _parser(), instruments, words)
 
 
 def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument]:
     """Return the instrument of each metric. Raises StoreError for a device or a network that does not exist."""
     import torch
 
+    from suites.viewers.perceptual.chunk_flow import ChunkFlow
     from suites.viewers.perceptual.flow import Flow
     from suites.viewers.perceptual.lpips_distance import Lpips
     from suites.viewers.perceptual.networks import Encoder
     from suites.viewers.perceptual.similarity import Clip, Dino
+    from suites.viewers.perceptual.structure import ClipStructure, Structure
 
     if asked.device == "cuda" and not torch.cuda.is_available():
         raise StoreError("--device cuda: torch finds no CUDA device here; leave it out, or use --device cpu")
@@ -108,109 +64,25 @@ def instruments(asked: argparse.Namespace, folder: Path) -> dict[str, Instrument
     lpips, flow = Lpips(asked.device, asked.pnet_rand), Flow(asked.device, asked.raft)
     dino = Dino(Encoder("dino", asked.dino, asked.device), cache)
     clip = Clip(Encoder("clip", asked.clip, asked.device), cache)
-    return {
+    made: dict[str, Instrument] = {
         "lpips": lpips,
         **dict.fromkeys(("dino", "recall_dino", "recall_dino_chance"), dino),
         **dict.fromkeys(("clip", "clip_score", "clip_score_scene", "clip_old"), clip),
         **dict.fromkeys(("flow", "dynamic"), flow),
+        "chunk_flow": ChunkFlow(flow),
     }
+    lasting, shown = Structure(dino.encoder, cache), ClipStructure(clip, cache)
+    return made | {name: lasting if "dino" in name else shown for name in STRUCTURE if name not in made}
 
 
 def watch(folder: Path, films: Sequence[Film], metrics: Iterable[str], by: Mapping[str, Instrument]) -> int:
-    """Measure films, write the results, and report each film on the error stream. Return how many metrics of films
-    failed."""
-    remedies = {metric: _remedy(by[metric]) for metric in metrics}
-    failed = 0
-    for reason in dict.fromkeys(filter(None, remedies.values())):
-        names = [metric for metric, each in remedies.items() if each == reason]
-        print(f"{', '.join(names)} skipped: {terminal(reason)}", file=sys.stderr)
-    for number, film in enumerate(films, 1):
-        try:
-            told, faults = visit(folder, film, remedies, by)
-        # A failure on one film does not stop the others.
-        except Exception as error:
-            told, faults = why(error), len(remedies)
-        failed += faults
-        print(f"{number}/{len(films)} {film.id}: {terminal(told)}", file=sys.stderr, flush=True)
-    return failed
+    """Measure films as `suites.viewers.watching.watch` does, as this viewer."""
+    return watching.watch(folder, films, metrics, by, VIEWER)
 
 
-def _remedy(instrument: Instrument) -> str | None:
-    try:
-        return instrument.remedy()
-    except Exception:
-        # The instrument fails again on each film, and is reported there.
-        return None
-
-
-def visit(
-    folder: Path, film: Film, remedies: Mapping[str, str | None], by: Mapping[str, Instrument]
-) -> tuple[str, int]:
-    """Measure every due metric of one film. Return a report in words, and the number of metrics that failed.
-
-    An earlier result is never replaced by a reason for skipping.
-    """
-    view, looked = seen(folder, VIEWER, film), []
-    trouble: dict[str, list[str]] = {}
-    sound = False
-    for metric, remedy in remedies.items():
-        protocol: dict[str, Any] = {}
-        part = Part(skipped=remedy or "")
-        if remedy is None:
-            try:
-                protocol = by[metric].protocol(metric, film)
-                protocol["read from"] = film.path.suffix.removeprefix(".")
-                protocol[OF_FILM] = {**protocol.get(OF_FILM, {}), "asked": _asked(film)}
-                if not due(view, metric, protocol):
-                    continue
-                sound = sound or check(film)
-                part = finite(by[metric].look(metric, film))
-                looked.append(metric)
-            # A failure of a network on one film concerns this metric only.
-            except Exception as error:
-                part = Part(skipped=why(error))
-                trouble.setdefault(part.skipped, []).append(metric)
-        known = view.parts.get(metric)
-        if known is None or not part.skipped or (known.skipped and known != part):
-            view = add(folder, VIEWER, view, metric, part, protocol)
-    skipped = (f"{', '.join(metrics)} skipped: {reason}" for reason, metrics in trouble.items())
-    told = "; ".join([", ".join(looked) or "nothing to look at", *skipped])
-    return told, sum(map(len, trouble.values()))
-
-
-def finite(part: Part) -> Part:
-    """Return the part. Raises StoreError for a number that is not finite, which no reader would accept."""
-    for at, value in part.samples:
-        if value is not None and not math.isfinite(value):
-            raise StoreError(f"gave {value} at latent frame {at}; its weights may be damaged")
-    return part
-
-
-def check(film: Film) -> bool:
-    """Return True for a film that matches the list. Raises StoreError for one that does not."""
-    from suites.viewers.video_file import footage
-
-    check_file(film)
-    frames = footage(film.path).frames
-    if frames < film.frames:
-        raise StoreError(f"{film.path}: holds {frames} frames of {film.frames}; make the video again")
-    return True
-
-
-def _asked(film: Film) -> str:
-    """Return a hash of the measurement that the list requests: the same file may have other windows or prompts."""
-    asked = [film.rate, film.reference, [asdict(span) for span in film.windows], [asdict(act) for act in film.acts]]
-    return hashlib.sha256(json.dumps(asked).encode()).hexdigest()[:16]
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser("python -m suites.viewers.perceptual.run", description="Measure a campaign's finished videos.")
-    parser.add_argument("films", type=Path, metavar="FILMS.JSON", help="the list that horizon films FOLDER wrote")
-    parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
-    parser.add_argument("--shard", default="1/1", metavar="K/N", help="every N-th film, from the K-th")
-    parser.add_argument(
-        "--metric", action="append", metavar="NAME", help=f"one of {', '.join(METRICS)}; may be repeated"
-    )
+def _parser() -> Parser:
+    parser = Parser("python -m suites.viewers.perceptual.run", description="Measure a campaign's finished videos.")
+    listing(parser, METRICS)
     parser.add_argument("--clip", default="openai/clip-vit-large-patch14", metavar="REPO_OR_FOLDER")
     parser.add_argument("--dino", default="facebook/dinov2-base", metavar="REPO_OR_FOLDER")
     parser.add_argument("--raft", action="store_true", help="optical flow by RAFT only")

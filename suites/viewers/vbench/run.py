@@ -18,7 +18,6 @@ Paper: VBench++, arXiv:2411.13503.
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 from collections import Counter
@@ -30,12 +29,14 @@ from typing import Any, Protocol
 
 from harness.errors import CampaignError, HorizonError, did_you_mean, why
 from harness.escaping import terminal
-from harness.files import load_json, own, write_text, write_whole
-from harness.films.checks import FORMAT
+from harness.files import own, write_whole
 from harness.films.contract import Film, read_films, shard
 from harness.films.view_files import OF_FILM, VIEWS, Part, View, add, due, seen
+from suites.film_measures.declared import OVER_TIME
+from suites.viewers.crew import add_options, placed, spread
 from suites.viewers.vbench import dimensions as needs
 from suites.viewers.vbench.checkout import Asked, check_checkout, read_prompts
+from suites.viewers.vbench.clip_scores import keep_clips, over_time
 from suites.viewers.vbench.clips import CUSTOM_SECONDS, ENCODING, Clip, cut, first_frames, plain_name
 from suites.viewers.vbench.scores import COMMIT, CONSISTENCY, combined, tables, tables_digest
 
@@ -148,7 +149,10 @@ def _looked(
     known = view.parts.get(metric)
     # An earlier result is never replaced by a reason for skipping.
     if not part.skipped or known is None or known.skipped:
-        add(folder, VIEWER, view, metric, part, record)
+        view = add(folder, VIEWER, view, metric, part, record)
+        curve = None if part.skipped else over_time(own(folder, VIEWS, VIEWER, CLIPS), film, metric)
+        if curve is not None:
+            add(folder, VIEWER, view, f"{metric}{OVER_TIME}", curve, record)
     return part
 
 
@@ -181,7 +185,7 @@ def _part(
         there = [value for value in values if value is not None]
         if not all(map(math.isfinite, there)):
             return Fault(skipped="gave a number that is not finite; its weights may be damaged")
-        _keep_clips(folder, film, clips, metric, values)
+        keep_clips(own(folder, VIEWS, VIEWER, CLIPS), film, clips, metric, values)
     # A failure of a package on one video does not stop the others; this metric is due again in the next run.
     except Exception as error:
         return Fault(skipped=why(error))
@@ -202,20 +206,6 @@ def _across(clips: Sequence[Clip], dimension: str, runner: Runner) -> float:
     if not video.exists():
         write_whole(video, lambda beside: first_frames(clips, beside))
     return runner.across(dimension, video)
-
-
-def _keep_clips(folder: Path, film: Film, clips: Sequence[Clip], metric: str, values: Sequence[float | None]) -> None:
-    path = own(folder, VIEWS, VIEWER, CLIPS) / f"{film.id}.json"
-    listed = [{"name": clip.path.name, "start": clip.start, "end": clip.end} for clip in clips]
-    kept = {"format": FORMAT, "film": film.id, "sha256": film.sha256, "clips": listed}
-    try:
-        known = load_json(path)
-    except (OSError, ValueError):
-        # A missing or damaged file is written again.
-        known = None
-    same = isinstance(known, dict) and all(known.get(name) == value for name, value in kept.items())
-    scores = {**(known["scores"] if same else {}), metric: list(values)}
-    write_text(path, json.dumps({**kept, "scores": scores}, indent=1) + "\n")
 
 
 def _prompt(film: Film) -> str:
@@ -249,11 +239,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--mode", choices=("custom", "standard"), default="custom")
     parser.add_argument("--checkout", type=Path, help="VBench at the pinned commit, for standard mode; default: VBench")
     parser.add_argument("--dimension", action="append", help="may be repeated; default: all of the mode")
-    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
-    parser.add_argument("--shard", default="1/1", help="K/N: every N-th video, from the K-th, for several processes")
+    add_options(parser)
     parser.add_argument("--work", type=Path, help="folder for clips; default: FOLDER/.vbench; may be deleted")
     words = parser.parse_args(arguments)
     try:
+        code = spread(words, "suites.viewers.vbench.run", sys.argv[1:] if arguments is None else arguments)
+        if code is not None:
+            return code
+        placed(words)
         manner, dimensions = _chosen(words)
         if find_spec("vbench") is None:
             raise CampaignError(f"vbench is not installed here; in an environment of its own: {needs.INSTALL}")

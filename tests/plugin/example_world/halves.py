@@ -33,12 +33,17 @@ class Halves:
         drawn = np.random.Generator(np.random.Philox(key=[seed, scene])).integers(len(NAMES), size=2)
         return {name: NAMES[value] for name, value in zip(self.seen, drawn, strict=True)}
 
-    def changed(self, look, seed, turn):
-        name = self.seen[(seed + turn) % 2]
-        return {name: NAMES[(NAMES.index(look[name]) + 1 + seed % 3) % len(NAMES)]}
+    def changed(self, look, seed, turn, names=None):
+        names = [self.seen[(seed + turn) % 2]] if names is None else names
+        return {name: NAMES[(NAMES.index(look[name]) + 1 + seed % 3) % len(NAMES)] for name in names}
 
-    def prompt(self, said, boundary=None):
-        return f"{OPENINGS[boundary]}{said.get('upper', 'any')} over {said.get('lower', 'any')}"
+    def prompt(self, said, boundary=None, number=None):
+        which = "" if number is None else f"{number} "
+        return f"{OPENINGS[boundary]}{which}{said.get('upper', 'any')} over {said.get('lower', 'any')}"
+
+    def check(self, prompts):
+        for _, prompt in prompts:
+            encode([prompt])
 
     def said(self, prompt):
         upper, _, lower = prompt.split()[-3:]
@@ -50,7 +55,9 @@ class Halves:
             looks = []
             for number, (begins, prompt) in enumerate(script):
                 fresh = number == 0 or prompt.startswith("cut to ")
-                before = self.draw(seed, number) if fresh else looks[0 if prompt.startswith("back to ") else -1]
+                again = prompt.removeprefix("back to ")[:1]
+                back = int(again) - 1 if again.isdigit() else 0
+                before = self.draw(seed, number) if fresh else looks[back if prompt.startswith("back to ") else -1]
                 looks.append({**before, **self.said(prompt)})
                 values[row, max(begins - start, 0) :] = torch.tensor([NAMES.index(looks[-1][n]) for n in self.seen])
         places = torch.full((*values.shape[:2], 2), 4.0)
@@ -106,11 +113,11 @@ class Pixels:
         return 0
 
 
-WORDS = [*NAMES, "any", "over", "now", "cut", "back", "to"]
+WORDS = [*NAMES, "any", "over", "now", "cut", "back", "to", *"123456"]
 
 
 def encode(prompts):
-    """One row a word, one-hot: [B, 6, 10]."""
+    """One row a word, one-hot: [B, 6, 16]."""
     rows = torch.zeros(len(prompts), 6, len(WORDS))
     for row, prompt in enumerate(prompts):
         for place, word in enumerate(prompt.split()):

@@ -243,7 +243,7 @@ def test_knobs_and_parameters_that_changed_are_told():
 
 def test_the_pages_say_the_same(tmp_path):
     found = verdict(whole(1, slower=("videomla",)), whole(2, arms=("memrope", "videomla")))
-    page, data, cases = write(found, tmp_path / "out")
+    page, data, cases, _ = write(found, tmp_path / "out")
     told = json.loads(data.read_text(encoding="utf-8"))
     assert (told["state"], told["exit_code"], told["together"]) == ("regression", 1, True)
     worst = next(each for each in told["findings"] if each["state"] == "regression")

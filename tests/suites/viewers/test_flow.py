@@ -75,10 +75,10 @@ def test_flow_is_measured_over_an_eighth_of_a_second_within_a_window(tmp_path, m
     film = filmed(tmp_path, shown, rate=16.0, windows=(Span(0, 7, 2), Span(7, 16, 4)))
     instrument = Flow("cpu")
     seen = []
-    monkeypatch.setattr(instrument, "_shown", lambda picture: int(picture.mean()))
+    monkeypatch.setattr(instrument, "shown", lambda picture: int(picture.mean()))
     monkeypatch.setattr(
         instrument,
-        "_flow",
+        "between",
         lambda before, after: seen.append((before, after)) or np.full((32, 32, 2), (after - before, 0), np.float32),
     )
     # From frame a to a + 2 it "moves" by 4 a + 4 pixels.

@@ -99,6 +99,8 @@ def test_consistency_comes_in_three_numbers(tmp_path, cache):
     listing, runner = campaign(tmp_path, ["b"]), Fake()
     run(listing, runner, ["subject_consistency"])
     parts = view(listing, "b").parts
+    # The values of the clips, whose last one borrows frames, at their ends.
+    assert parts.pop("subject_consistency_in_clip_over_time").samples == ((4, 0.0), (8, 0.1), (10, 0.2))
     assert {name: part.samples[0][1] for name, part in parts.items()} == {
         "subject_consistency_in_clip": pytest.approx(0.1),
         "subject_consistency_across_clips": 0.5,

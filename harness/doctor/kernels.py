@@ -1,0 +1,130 @@
+"""Kernels: attention, half and quarter precision, and compilation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+
+import torch
+import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from harness.backbone.attention import flash
+from harness.doctor.checks import Check
+
+GROUP = "kernels"
+FUSED = ("flash", "cudnn", "efficient")
+"""Attention kernels of torch that do not write the scores to memory."""
+BACKENDS = {
+    "flash": SDPBackend.FLASH_ATTENTION,
+    "cudnn": SDPBackend.CUDNN_ATTENTION,
+    "efficient": SDPBackend.EFFICIENT_ATTENTION,
+    "math": SDPBackend.MATH,
+}
+Work = Callable[[torch.device], None]
+"""Runs a kernel on a device; raises an exception where it does not work."""
+
+
+def _attend(backend: SDPBackend, device: torch.device) -> None:
+    kind = torch.bfloat16 if device.type == "cuda" else torch.float32
+    query = torch.zeros(1, 2, 32, 128, dtype=kind, device=device)
+    with sdpa_kernel(backend):
+        F.scaled_dot_product_attention(query, query, query).sum().item()
+
+
+def _flash_attn(device: torch.device) -> None:
+    query = torch.zeros(1, 32, 2, 128, dtype=torch.bfloat16, device=device)
+    flash(query, query, query).sum().item()
+
+
+def _bfloat16(device: torch.device) -> None:
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise RuntimeError("emulated")
+    one = torch.ones(32, 32, dtype=torch.bfloat16, device=device)
+    (one @ one).sum().item()
+
+
+def _fp8(device: torch.device) -> None:
+    one = torch.ones(32, 32, device=device).to(torch.float8_e4m3fn)
+    scale = torch.ones((), device=device)
+    torch._scaled_mm(one, one.t(), scale_a=scale, scale_b=scale, out_dtype=torch.bfloat16).sum().item()
+
+
+def _compiled(device: torch.device) -> None:
+    x = torch.ones(64, device=device)
+    if torch.compile(lambda x: torch.sin(x) + 1, fullgraph=True, dynamic=False)(x).shape != x.shape:
+        raise RuntimeError("the compiled function returned another shape")
+
+
+WORKS: Mapping[str, Work] = {
+    **{name: partial(_attend, backend) for name, backend in BACKENDS.items()},
+    "flash-attn": _flash_attn,
+    "bfloat16": _bfloat16,
+    "fp8": _fp8,
+    "compile": _compiled,
+}
+"""What is tried, by name: the attention kernels of torch, then the others."""
+
+
+def flash_attn_version() -> str | None:
+    """Return the version of the flash-attn package; None where it is not installed."""
+    try:
+        return version("flash-attn")
+    except PackageNotFoundError:
+        return None
+
+
+def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: str | None) -> Iterator[Check]:
+    """Yield the checks of the kernels of a device.
+
+    Parameters
+    ----------
+    device
+        The device.
+    works
+        What is tried, with the names of `WORKS`.
+    flash_attn
+        The version of the flash-attn package; None where it is not installed.
+    """
+    gpu = device.type == "cuda"
+    troubles = {name: _trouble(work, device) for name, work in works.items() if name != "flash-attn" or flash_attn}
+    answer = [name for name in BACKENDS if troubles[name] is None]
+    fused = any(name in answer for name in FUSED)
+    yield Check(
+        GROUP,
+        "attention",
+        "ok" if fused else "limited" if answer else "broken",
+        f"torch's {', '.join(answer)} answer{'s' * (len(answer) == 1)}" if answer else "no kernel of torch answers",
+        "" if fused else "no fused kernel answers: long contexts are slow and take much memory; update torch",
+        {"answer": answer},
+    )
+    if flash_attn is not None:
+        trouble = troubles["flash-attn"]
+        # The package has kernels for GPUs only, and nothing needs it.
+        bad = gpu and trouble is not None
+        found = f"{flash_attn}, {'which does not answer' if bad else 'which answers' if gpu else 'not used on a CPU'}"
+        advice = f"reinstall flash-attn for this torch, or uninstall it ({trouble})" if bad else ""
+        yield Check(GROUP, "flash-attn", "limited" if bad else "ok", found, advice, {"version": flash_attn})
+    half = troubles["bfloat16"]
+    advice = "set dtype = 'float32' in campaigns: bfloat16 is emulated or missing here" if half else ""
+    yield Check(GROUP, "bfloat16", "limited" if half else "ok", half or "matrix products work", advice)
+    quarter = troubles["fp8"]
+    # No default needs it, so that its absence limits nothing.
+    yield Check(GROUP, "fp8", "ok", "none here, and none is needed" if quarter else "scaled products work")
+    trouble = troubles["compile"]
+    needed = "triton and a C compiler" if gpu else "a C++ compiler (g++)"
+    advice = f"install {needed}; without it leave out compile=True"
+    found = f"does not work: {trouble}" if trouble else "a graph compiles and runs"
+    yield Check(GROUP, "compile", "limited" if trouble else "ok", found, advice if trouble else "")
+
+
+def _trouble(work: Work, device: torch.device) -> str | None:
+    """Return why a kernel does not work, in a few words; None where it works."""
+    try:
+        work(device)
+    except Exception as error:
+        # Kernels, compilers and their loaders raise errors of any type.
+        words = " ".join(str(error).split())
+        return f"{type(error).__name__}: {words}"[:120].rstrip(": ")
+    return None

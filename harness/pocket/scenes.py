@@ -1,0 +1,123 @@
+"""Scripts of the pocket world: the scenes in order, their numbers, and the scene to which a return leads."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from harness.errors import PromptError
+from harness.memory import Boundary
+from harness.pocket.language import CURTAIN, NUMBERS, Saying, parse
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One scene of a script: the prompt that holds from latent frame `start` on."""
+
+    start: int
+    saying: Saying
+
+    @property
+    def prompt(self) -> str:
+        return self.saying.sentence()
+
+    @property
+    def boundary(self) -> Boundary:
+        """The kind of prompt switch that a memory is given; a curtain is a smooth one."""
+        return "smooth" if self.saying.kind == "first" else self.saying.kind
+
+    @property
+    def counts(self) -> bool:
+        """Whether the scene has a number; a curtain, silence and a return have none."""
+        return not (self.saying.covered or self.saying.silent or self.saying.kind == "recall")
+
+
+def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
+    """Return the scenes of prompts: the first prompt alone, later ones with the latent frame at which they begin.
+
+    Raises PromptError for a script that the world cannot show.
+    """
+    scenes = [Scene(*((0, parse(item)) if isinstance(item, str) else (item[0], parse(item[1])))) for item in prompts]
+    check(scenes)
+    return tuple(scenes)
+
+
+def check(scenes: Sequence[Scene]) -> None:
+    """Raise PromptError for scenes in a wrong order, with a wrong number, or that return to a scene that never was."""
+    starts = [scene.start for scene in scenes]
+    if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
+        raise PromptError(
+            f"scenes start at latent frames {starts}; the first must start at 0, each later than the last"
+        )
+    if scenes[0].saying.covered:
+        raise PromptError(f"a video cannot begin with a {CURTAIN}: nothing is behind it yet; begin with a scene")
+    numbers = numbered(scenes)
+    for place, (scene, number) in enumerate(zip(scenes, numbers, strict=True)):
+        said = scene.saying.number
+        if scene.saying.kind == "recall" and not scene.saying.covered and place:
+            returns_to(scenes, place)
+        elif said is not None and said != number:
+            counted = "has no number of its own" if number is None else f"is scene {number} of the script"
+            raise PromptError(
+                f"{scene.prompt!r} at latent frame {scene.start} {counted}; scenes are counted from 1, curtains, "
+                "silence and returns aside"
+            )
+
+
+def numbered(scenes: Sequence[Scene]) -> list[int | None]:
+    """Return the number of every scene, from 1; None for a scene without a number."""
+    numbers: list[int | None] = []
+    count = 0
+    for place, scene in enumerate(scenes):
+        counts = scene.counts or not place
+        count += counts
+        numbers.append(count if counts else None)
+    return numbers
+
+
+def returns_to(scenes: Sequence[Scene], place: int) -> int:
+    """Return the place in `scenes` of the scene to which the scene at `place` returns.
+
+    That is the scene whose number the prompt names. Without a number it is, among the earlier scenes that contradict
+    none of the prompt's words, the scene that shares the most words; the earliest of several. Raises PromptError where
+    there is none.
+    """
+    asked = scenes[place].saying
+    known = _known(scenes[:place])
+    fits = {
+        earlier: sum(known[earlier].get(name) == value for name, value in asked.said.items())
+        for earlier, number in enumerate(numbered(scenes[:place]))
+        if number is not None
+        and asked.number in (None, number)
+        and all(known[earlier].get(name, value) == value for name, value in asked.said.items())
+    }
+    if not fits:
+        raise PromptError(
+            f"{scenes[place].prompt!r} at latent frame {scenes[place].start} returns to a scene that was never there; "
+            f"scenes so far: {'; '.join(_listed(scenes[:place]))}"
+        )
+    return max(fits, key=lambda earlier: (fits[earlier], -earlier))
+
+
+def _known(scenes: Sequence[Scene]) -> list[Mapping[str, str]]:
+    """Return the attributes of every scene that the words of the script determine."""
+    known: list[Mapping[str, str]] = []
+    for place, scene in enumerate(scenes):
+        saying = scene.saying
+        if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
+            before: Mapping[str, str] = {}
+        elif saying.kind == "recall" and not saying.covered:
+            before = known[returns_to(scenes, place)]
+        else:
+            before = known[-1]
+        known.append({**before, **saying.said})
+    return known
+
+
+def _listed(scenes: Sequence[Scene]) -> list[str]:
+    """Return the scenes that have numbers, each with its number as a word."""
+    return [
+        f"{NUMBERS[number - 1] if number <= len(NUMBERS) else number}: {scene.prompt}"
+        for scene, number in zip(scenes, numbered(scenes), strict=True)
+        if number is not None
+    ]

@@ -1,0 +1,142 @@
+"""Overview of a gate: the state of every number by strategy, sentences about what is worse, and the page gate.html."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import get_args
+
+import numpy as np
+
+from harness.escaping import markdown as plain
+from harness.escaping import markdown_row
+from reports.gate.verdicts import Finding, State, Verdict
+from reports.page.grids import Cell, Grid, Head
+from reports.page.page import asset, templates
+from reports.sheets.sheet import Sheet
+from reports.tables import suite_named
+
+FEW = 5
+"""Most findings that sentences name."""
+WORST_FIRST: Sequence[State] = tuple(reversed(get_args(State)))
+SENTENCES = {
+    "": "✓ pass, ▲ improved, + new, ? inconclusive, ≠ not comparable, ! an error of the machine, ✗ regression.",
+    "n": "Rollouts or repeats that both runs have; “2 of 4” where one of them lacks some.",
+    "baseline": "The mean of the baseline.",
+    "now": "The mean of this run.",
+    "worse by": "The paired difference with its 95 % interval; a minus is better.",
+    "allowed": "The margin: a regression is significant over all gated numbers and exceeds it; to pass, the whole "
+    "interval must lie within it.",
+}  # fmt: skip
+
+
+def overview(verdict: Verdict) -> tuple[list[str], list[tuple[str, list[Finding | None]]]]:
+    """Return headings, and by strategy its worst finding under each of them (None where it has no such number)."""
+    gated = [finding for finding in verdict.findings if finding.margin.gated and finding.metric]
+    names = list(dict.fromkeys(_column(each) for each in gated))
+    rows: dict[str, dict[str, Finding]] = {}
+    for each in sorted(gated, key=lambda finding: WORST_FIRST.index(finding.state)):
+        rows.setdefault(each.arm, {}).setdefault(_column(each), each)
+    arms = list(dict.fromkeys(each.arm for each in gated))
+    return names, [(arm, [rows[arm].get(name) for name in names]) for arm in arms]
+
+
+def in_signs(verdict: Verdict, signs: dict[State, str]) -> list[str]:
+    """Return the overview as a Markdown table of signs; nothing for less than two strategies."""
+    names, rows = overview(verdict)
+    if len(rows) < 2:
+        return []
+    lines = [markdown_row(["strategy", *names]), f"|---|{':---:|' * len(names)}"]
+    return lines + [markdown_row([arm, *(signs[each.state] if each else "" for each in found)]) for arm, found in rows]
+
+
+def worse(verdict: Verdict, told: Callable[[Finding], str], allowed: Callable[[Finding], str]) -> list[str]:
+    """Return a sentence about each of the first regressions, and one about how many more there are.
+
+    Parameters
+    ----------
+    told, allowed
+        Write the difference and the margin of a finding.
+    """
+    found = sorted(verdict.of("regression"), key=lambda each: -each.loss.mean if np.isfinite(each.loss.mean) else 0)
+    lines = [f"{x.place}: {x.reason or f'worse by {told(x)}, allowed {allowed(x)}'}" for x in found[:FEW]]
+    return lines + ([f"and {len(found) - FEW} more"] if len(found) > FEW else [])
+
+
+def in_words(verdict: Verdict, told: Callable[[Finding], str], allowed: Callable[[Finding], str]) -> list[str]:
+    """Return `worse` as a list in Markdown."""
+    return [f"- {plain(line)}" for line in worse(verdict, told, allowed)]
+
+
+def webpage(
+    verdict: Verdict,
+    title: str,
+    lines: Sequence[str],
+    note: str,
+    rows: Callable[[Finding], list[str]],
+    heads: Sequence[str],
+    signs: dict[State, str],
+) -> str:
+    """Return gate.html: the overview and all findings, in tables that sort and that are copied like those of a report.
+
+    Parameters
+    ----------
+    title, lines
+        Of the page, and what stands below it.
+    note
+        Below the table of all findings.
+    rows, heads
+        Write the cells of a finding, a sign first, and their headings.
+    signs
+        Of the states.
+    """
+    grids = [_overview(verdict, signs, rows), _all(verdict, heads, rows)]
+    grids[1].sheet.notes.append(note)
+    found = templates().get_template("board.html.j2").render(
+        title=title, subtitle=lines[0], sentences=[*lines[1:]], grids=[grid for grid in grids if grid.rows],
+        campaigns=[], css=asset("page.css"), code=asset("table.js"),
+    )  # fmt: skip
+    return str(found)
+
+
+def _column(finding: Finding) -> str:
+    return f"{finding.metric}, {finding.scenario}" if finding.scenario else finding.metric
+
+
+def _overview(verdict: Verdict, signs: dict[State, str], rows: Callable[[Finding], list[str]]) -> Grid:
+    names, found = overview(verdict)
+    first = [next(each[place] for _, each in found if each[place] is not None) for place in range(len(names))]
+    heads = [Head("strategy", "", "The arm. Each cell has its state, and how much worse it is than the baseline.")]
+    heads += [
+        Head(name, "", _about(finding), better="lower") for name, finding in zip(names, first, strict=True) if finding
+    ]
+    cells = [[Cell(arm), *(_state(each, signs, rows) if each else Cell("n/a") for each in mine)] for arm, mine in found]
+    return Grid("overview", Sheet("Each strategy against the baseline", []), [arm for arm, _ in found], heads, cells)
+
+
+def _all(verdict: Verdict, heads: Sequence[str], rows: Callable[[Finding], list[str]]) -> Grid:
+    findings = sorted(verdict.findings, key=lambda each: WORST_FIRST.index(each.state))
+    order = [1, 0, *range(2, len(heads))]
+    made = []
+    for each in findings:
+        texts = rows(each)
+        values = {5: each.base, 6: each.head, 7: each.loss.mean, 0: float(WORST_FIRST.index(each.state))}
+        cells = [Cell(texts[at], _finite(values.get(at))) for at in order]
+        cells[1].text = f"{texts[0]} {each.state.replace('_', ' ')}"
+        made.append(cells)
+    titles = [Head(heads[at] or "state", "", SENTENCES.get(heads[at], ""), better="lower") for at in order]
+    return Grid("everything", Sheet("All numbers", []), [each.arm for each in findings], titles, made)
+
+
+def _state(finding: Finding, signs: dict[State, str], rows: Callable[[Finding], list[str]]) -> Cell:
+    return Cell(f"{signs[finding.state]} {rows(finding)[7]}".strip(), _finite(finding.loss.mean))
+
+
+def _about(finding: Finding) -> str:
+    metric = suite_named(finding.suite).metric_named(finding.metric)
+    about = (metric.about if metric else "") or finding.metric.replace("_", " ")
+    unit = f", {finding.unit}" if finding.unit else ""
+    return f"{about[:1].upper()}{about[1:]}{unit}; suite {finding.suite}. Worse by: {SENTENCES['worse by']}"
+
+
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)

@@ -1,0 +1,77 @@
+"""What happens in training clips that evolve."""
+
+import collections
+
+import numpy as np
+
+from harness.pocket.scenes import check, numbered, returns_to
+from harness.pocket.training.clips import lesson
+from harness.pocket.training.scripts import clip_script
+from harness.pocket.world import looks_of
+
+
+def made(turns="evolve", rows=300, frames=36):
+    return [
+        clip_script(np.random.default_rng(seed), seed, frames, 3, turns)  # type: ignore[arg-type]
+        for seed in range(rows)
+    ]
+
+
+def test_evolving_clips_have_changes_silence_words_said_again_curtains_and_returns():
+    scripts, found = made(), collections.Counter()
+    for scenes in scripts:
+        check(scenes)
+        assert all(scene.start % 3 == 0 and scene.start < 36 for scene in scenes)
+        for scene in scenes[1:]:
+            saying = scene.saying
+            found["curtain" if saying.covered else "silence" if saying.silent else saying.kind] += 1
+            found["number"] += saying.number is not None
+    assert all(found[name] > 30 for name in ("curtain", "silence", "smooth", "hardcut", "recall", "number")), found
+
+
+def test_changes_are_changes_and_silence_is_none():
+    again = changes = 0
+    for seed, scenes in enumerate(made()):
+        looks = looks_of(scenes, seed)
+        for place, scene in enumerate(scenes[1:], 1):
+            same = (looks[place] == looks[place - 1]).all()
+            if scene.saying.silent:
+                assert same
+            elif scene.saying.kind == "smooth" and not scene.saying.covered:
+                again, changes = again + same, changes + (not same)
+    assert again > 50
+    assert changes > 200
+
+
+def test_returns_are_to_later_scenes_too_and_by_words_true_of_one_alone():
+    places = collections.Counter()
+    for seed, scenes in enumerate(made()):
+        looks = looks_of(scenes, seed)
+        for place, scene in enumerate(scenes):
+            if scene.saying.kind == "recall" and not scene.saying.covered:
+                target = returns_to(scenes, place)
+                places[numbered(scenes)[target]] += 1
+                assert (looks[place] == looks[target]).all()
+    assert places[1] > 10
+    assert places[2] > 5
+
+
+def test_clips_that_turn_together_switch_at_the_same_frames_and_in_the_same_way():
+    seen = set()
+    for step in range(20):
+        taught = lesson(0, step, 6, 36, 3, "together")
+        shapes = {tuple((s.start, s.boundary) for s in scenes[1:]) for scenes in taught.clip.scripts}
+        assert len(shapes) == 1
+        assert len({scenes[0].prompt for scenes in taught.clip.scripts}) > 1
+        seen |= shapes
+    assert len(seen) > 15
+    assert [taught.texts[number] for number in taught.heard[:, -1].tolist()] == [
+        scenes[-1].prompt for scenes in taught.clip.scripts
+    ]
+
+
+def test_scripts_of_many_clips_can_be_filmed():
+    """A return by words that contradict what was said before is made by its number instead."""
+    for seed in range(3000):
+        scenes = clip_script(np.random.default_rng(seed), seed, 36, 3, "evolve")
+        check(scenes)
