@@ -28,7 +28,7 @@ PICTURE = Path(__file__).parents[2] / "docs/pictures/four.png"
 MEMORIES = ("sliding_window", "infinity_rope", "attention_sink", "memrope")
 FRAMES = 240
 """Latent frames: a minute."""
-SCALE = 7
+SCALE = 5
 """Pixels of the film for each pixel of the pocket."""
 FASTER = 2.5
 GAP, LINE, FONT = 16, 30, 15
