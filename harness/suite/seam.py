@@ -143,10 +143,8 @@ class Suite(ABC):
 
         Parameters
         ----------
-        backbone
-            On which they are rolled out.
-        tier
-            One of `tiers`.
+        backbone, tier
+            On which they are rolled out, and one of `tiers`.
         seed
             Another seed gives other rollouts of the same kind.
 
@@ -157,7 +155,18 @@ class Suite(ABC):
         """
 
     def at_equal_budget(self, task: Task, tier: str) -> bool:
-        """Return whether arms that are only in the table of the equal budget run a task of a tier; by default yes."""
+        """Return whether arms that are only in the table of the equal budget run a task.
+
+        Parameters
+        ----------
+        task, tier
+            One of `tasks`, and the tier that it is of.
+
+        Returns
+        -------
+        bool
+            True by default.
+        """
         return True
 
     def display(self, there: Collection[tuple[str, str]]) -> Display:
@@ -200,10 +209,8 @@ class QualitySuite(Suite):
 
         Parameters
         ----------
-        backbone
-            On which the task is rolled out.
-        task
-            Which rollouts.
+        backbone, task
+            The rollouts, and on what they are made.
 
         Returns
         -------
@@ -217,10 +224,8 @@ class QualitySuite(Suite):
 
         Parameters
         ----------
-        backbone
-            On which the task is rolled out.
-        task
-            Which rollouts.
+        backbone, task
+            The rollouts, and on what they are made.
         place
             Where it may write files.
 
@@ -278,12 +283,8 @@ class CostSuite(Suite):
 
         Parameters
         ----------
-        backbone
-            On which it is rolled out.
-        strategy
-            Whose memory is measured.
-        task
-            One rollout.
+        backbone, strategy, task
+            One rollout, the memory that is measured, and on what.
         began
             When its process was started, by `time.time`.
 

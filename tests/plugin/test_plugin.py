@@ -220,8 +220,8 @@ def test_a_suite_and_a_metric_of_others_are_in_the_report(measured: Path) -> Non
         assert text.split()[0] in said
     plots = {path.stem for path in (measured / "c" / "plots").iterdir()}
     assert {"still-prompt-resemblance", "loops-spread", "steady-brightness"} <= plots
-    for title in ("still prompt resemblance", "loops spread", "steady brightness"):
-        assert title.capitalize() in page
+    for title in ("Resemblance, still-prompt", "Loops spread", "Brightness, steady"):
+        assert title in page
 
 
 def test_a_metric_is_listed_and_described(measured: Path) -> None:

@@ -140,6 +140,7 @@ def test_a_student_is_shown_everything_and_draws_on_by_itself(tmp_path: Path) ->
     assert float((drawn - streams.chunks[first]).detach().abs().max()) > 0
 
 
+@pytest.mark.nightly
 def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     short = {
         name: replace(stage, phases=(Phase(2, (Exercise(18, 1),)),))
