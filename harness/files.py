@@ -127,6 +127,12 @@ def behind(error: BaseException) -> OSError | None:
     return below if below is None or isinstance(below, OSError) else behind(below)
 
 
+def interrupted(error: BaseException) -> bool:
+    """Return whether a Ctrl-C is in the chain of causes and contexts of an error."""
+    below = error.__cause__ or error.__context__
+    return below is not None and (isinstance(below, KeyboardInterrupt) or interrupted(below))
+
+
 def own(folder: Path, *parts: str) -> Path:
     """Return a path within a folder. Raises StoreError where one of its parts is a link.
 

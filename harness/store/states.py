@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness.files import behind
+from harness.files import behind, interrupted
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:
@@ -18,7 +18,9 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
         with path.open("wb") as stream:
             torch.save(dict(state), stream)
     except RuntimeError as error:
-        # Given a stream, it closes its archive all the same, and that is where it complains.
+        # Given a stream, it closes its archive all the same, and that is where it complains: of Ctrl-C, too.
+        if interrupted(error):
+            raise KeyboardInterrupt from None
         refused = behind(error)
         if refused is None or refused.errno is None:
             raise
