@@ -13,9 +13,11 @@ import uuid
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from harness.errors import HorizonError, StoreError, shown
+
+E = TypeVar("E", bound=BaseException)
 
 
 def write_whole(path: Path, write: Callable[[Path], Any]) -> None:
@@ -118,19 +120,13 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfileobj(read, write, 2**20)
 
 
-def behind(error: BaseException) -> OSError | None:
-    """Return the first OSError in the chain of causes and contexts of an error; None where there is none.
+def behind(error: BaseException, kind: type[E]) -> E | None:
+    """Return the first error of a kind in the chain of causes and contexts of an error; None where there is none.
 
-    A library may continue after an OSError and fail later with an error of another type.
+    A library may continue after an OSError or a Ctrl-C, and fail later with an error of another type.
     """
     below = error.__cause__ or error.__context__
-    return below if below is None or isinstance(below, OSError) else behind(below)
-
-
-def interrupted(error: BaseException) -> bool:
-    """Return whether a Ctrl-C is in the chain of causes and contexts of an error."""
-    below = error.__cause__ or error.__context__
-    return below is not None and (isinstance(below, KeyboardInterrupt) or interrupted(below))
+    return below if below is None or isinstance(below, kind) else behind(below, kind)
 
 
 def own(folder: Path, *parts: str) -> Path:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -35,9 +35,6 @@ from harness.memory import (
 from harness.memory.budget import META, fitted, readable
 from harness.memory.packed import Packing, Store, check_packing, packed, restored
 from harness.memory.proxy import Watched, Wrapping
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 FIRST_SEED = 60_000
 ROWS, QUICK_ROWS, ROWS_WITHOUT_TRUTH = 32, 16, 8
-"""Rollouts in a known world, and on other backbones, which are larger."""
+"""Rollouts in a known world, those of its tier "quick", and those on other backbones, which are larger."""
 LARGE = 10**8
 """Number of parameters from which a model draws one row at a time."""
 

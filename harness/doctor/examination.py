@@ -18,7 +18,8 @@ from harness.doctor.folder import FolderProbes, check_folder
 from harness.doctor.machine import Machine, check_machine, chosen, read_machine
 from harness.doctor.needs import check_needs
 from harness.doctor.weights import check_files, check_packages, check_shipped
-from harness.errors import HorizonError
+from harness.errors import HorizonError, why
+from harness.provenance.environment import installed_version
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ class Probes:
 
     machine: Callable[[], Machine] = read_machine
     works: Mapping[str, kernels.Work] = field(default_factory=lambda: kernels.WORKS)
-    flash_attn: Callable[[], str | None] = kernels.flash_attn_version
+    flash_attn: Callable[[], str | None] = lambda: installed_version("flash-attn")
     write: Callable[[bool], None] = media.write_video
     font: Callable[[], str] = media.find_font
     folder: FolderProbes = field(default_factory=FolderProbes)
@@ -86,10 +87,11 @@ def examine(patient: Patient, probes: Probes) -> Iterator[Check]:
     yield from check_folder(patient.folder, probes.folder)
     yield from media.check_media(probes.write, probes.font)
     free = machine.gpus[device.index or 0].free if device.type == "cuda" else machine.free
-    yield from check_needs(paper, list(registry.found("strategies")), patient.seconds, free)
+    strategies = list(registry.found("strategies"))
+    yield from check_needs(paper, strategies, patient.seconds, free)
     yield from _weights(patient, paper)
     yield from kernels.check_kernels(device, probes.works, probes.flash_attn())
-    yield from parity.check_parity(list(registry.found("strategies")), device, probes.parity)
+    yield from parity.check_parity(strategies, device, probes.parity)
 
 
 def _options(patient: Patient) -> dict[str, Path]:
@@ -105,6 +107,6 @@ def _weights(patient: Patient, paper: Backbone) -> Iterator[Check]:
         files = files_of(patient.backbone, patient.weights)
     except HorizonError as error:
         advice = f"horizon describe {patient.backbone} says which files it needs"
-        yield Check("weights", "files", "broken", " ".join(str(error).split()), advice)
+        yield Check("weights", "files", "broken", why(error), advice)
         return
     yield from check_files(patient.backbone, files, patient.weights)

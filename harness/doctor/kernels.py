@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +11,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.backbone.attention import flash
 from harness.doctor.checks import Check
+from harness.errors import why
 
 GROUP = "kernels"
 FUSED = ("flash", "cudnn", "efficient")
@@ -67,14 +67,6 @@ WORKS: Mapping[str, Work] = {
 """What is tried, by name: the attention kernels of torch, then the others."""
 
 
-def flash_attn_version() -> str | None:
-    """Return the version of the flash-attn package; None where it is not installed."""
-    try:
-        return version("flash-attn")
-    except PackageNotFoundError:
-        return None
-
-
 def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: str | None) -> Iterator[Check]:
     """Yield the checks of the kernels of a device.
 
@@ -125,6 +117,5 @@ def _trouble(work: Work, device: torch.device) -> str | None:
         work(device)
     except Exception as error:
         # Kernels, compilers and their loaders raise errors of any type.
-        words = " ".join(str(error).split())
-        return f"{type(error).__name__}: {words}"[:120].rstrip(": ")
+        return why(error)[:120]
     return None

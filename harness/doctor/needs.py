@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.doctor.checks import Check
-from harness.errors import HorizonError
+from harness.errors import HorizonError, why
 from harness.rollout.request import laid_out_bytes, most_bytes
 
 GROUP = "strategies"
@@ -38,7 +38,7 @@ def check_needs(backbone: Backbone, names: Sequence[str], seconds: float, free: 
             yield _need(backbone, name, seconds, free, weights)
         except HorizonError as error:
             advice = f"horizon describe {name} says what it needs"
-            yield Check(GROUP, name, "limited", " ".join(str(error).split()), advice)
+            yield Check(GROUP, name, "limited", why(error), advice)
 
 
 def _need(backbone: Backbone, name: str, seconds: float, free: int, weights: int) -> Check:

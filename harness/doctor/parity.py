@@ -11,6 +11,7 @@ from harness import registry
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan
 from harness.doctor.checks import Check
+from harness.errors import why
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
 
 GROUP = "parity"
@@ -56,8 +57,9 @@ def check_parity(
             found[name] = measure(name, device)
         except Exception as error:
             # A device may fail in any way, and the others are still worth trying.
-            words = f"{type(error).__name__}: {' '.join(str(error).split())}"[:160]
-            yield Check(GROUP, name, "broken", words, f"{name} does not run on {device}: report this as a bug")
+            yield Check(
+                GROUP, name, "broken", why(error)[:160], f"{name} does not run on {device}: report this as a bug"
+            )
             continue
         if not found[name] <= TOLERANCE:
             advice = f"{name} computes other numbers on {device}: update driver and torch, or report this as a bug"

@@ -11,7 +11,7 @@ from harness.backbone.published.artifacts import SHOWN, Found, check, command, l
 from harness.backbone.published.places import weights_folder
 from harness.backbone.published.text import transformers_version
 from harness.doctor.checks import Check
-from harness.errors import HorizonError
+from harness.errors import HorizonError, why
 from harness.provenance.environment import weights_hash
 
 GROUP = "weights"
@@ -78,6 +78,6 @@ def check_shipped(backbone: Backbone) -> Check:
         digest = weights_hash(registry.backbone(backbone.name))
     except HorizonError as error:
         advice = "reinstall the package that has this backbone"
-        return Check(GROUP, "files", "broken", " ".join(str(error).split()), advice)
+        return Check(GROUP, "files", "broken", why(error), advice)
     found = f"{size / 1e6:.1f} MB, read with its package, SHA-256 {digest[:SHOWN]}..."
     return Check(GROUP, "files", "ok", found, facts={"sha256": digest, "bytes": size})

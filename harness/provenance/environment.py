@@ -48,7 +48,7 @@ def machine_facts() -> dict[str, Any]:
         "code": git_state(Path(__file__).parents[2]),
         "plugins": _plugins(),
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: found for name in PACKAGES if (found := installed_version(name))},
         "system": platform.platform(),
         "cpu": cpu(),
         "cores": psutil.cpu_count(logical=False),
@@ -159,7 +159,8 @@ SET_UP = ("hardware", "threads", "attention", "dtype", "compile")
 """Facts that a measuring process records about itself."""
 
 
-def _version(package: str) -> str | None:
+def installed_version(package: str) -> str | None:
+    """Return the version of a package; None where it is not installed."""
     try:
         return version(package)
     except PackageNotFoundError:

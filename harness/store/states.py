@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from harness.files import behind, interrupted
+from harness.files import behind
 
 
 def write_state(state: Mapping[str, Any], path: Path) -> None:
@@ -19,9 +19,9 @@ def write_state(state: Mapping[str, Any], path: Path) -> None:
             torch.save(dict(state), stream)
     except RuntimeError as error:
         # Given a stream, it closes its archive all the same, and that is where it complains: of Ctrl-C, too.
-        if interrupted(error):
+        if behind(error, KeyboardInterrupt):
             raise KeyboardInterrupt from None
-        refused = behind(error)
+        refused = behind(error, OSError)
         if refused is None or refused.errno is None:
             raise
         raise OSError(refused.errno, refused.strerror) from None

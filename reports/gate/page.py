@@ -15,20 +15,12 @@ import numpy as np
 from harness.escaping import markdown as plain
 from harness.escaping import markdown_row, xml
 from harness.files import write_text
+from reports.gate.rows import HEADS, SIGNED, SIGNS, row, worse_by
 from reports.gate.summary import in_signs, in_words, webpage
-from reports.gate.verdicts import EXIT, Finding, State, Verdict
-from reports.sheets.cost import in_bytes
+from reports.gate.verdicts import EXIT, State, Verdict
 from reports.sheets.sheet import Sheet
 
-SIGNS: dict[State, str] = {
-    "pass": "✓", "improved": "▲", "no_baseline": "+", "inconclusive": "?", "mismatch": "≠", "infra_error": "!",
-    "regression": "✗",
-}  # fmt: skip
-HEADS = ("", "strategy", "metric", "scenario", "n", "baseline", "now", "worse by", "allowed")
-LEGEND = "✓ pass · ▲ improved · + new · ? inconclusive · ≠ not comparable · ! an error of the machine · ✗ regression"
 LOUD: tuple[State, ...] = ("regression", "infra_error", "mismatch", "inconclusive", "improved", "no_baseline")
-
-
 RULE = (
     'n: rollouts or repeats that both runs have; "2 of 4" where one of them lacks some. worse by: 95 % interval of '
     "the paired difference; a minus is better. A regression is significant over all gated numbers "
@@ -83,7 +75,7 @@ def sheet(verdict: Verdict, *, everything: bool = False) -> Sheet:
                 for arm, count in new.items()
             ]
         else:
-            made.rows += [_row(finding) for finding in shown]
+            made.rows += [row(finding) for finding in shown]
     return made
 
 
@@ -95,7 +87,7 @@ def html(verdict: Verdict) -> str:
         *(f"Differs from the baseline: {note}" for note in verdict.notes),
     ]
     title = f"Gate: {SIGNS[verdict.state]} {verdict.state.replace('_', ' ')}"
-    return webpage(verdict, title, lines, RULE, _row, HEADS, SIGNS)
+    return webpage(verdict, title, lines, RULE)
 
 
 def markdown(verdict: Verdict) -> str:
@@ -108,12 +100,12 @@ def markdown(verdict: Verdict) -> str:
         "",
         plain(_sides(verdict)),
     ]
-    words = in_words(verdict, _worse, _allowed)
+    words = in_words(verdict)
     lines += ["", *words] * bool(words)
     loud = sheet(verdict)
-    signs = in_signs(verdict, SIGNS)
+    signs = in_signs(verdict)
     if signs:
-        lines += ["", *signs, "", LEGEND]
+        lines += ["", *signs, "", " · ".join(SIGNED)]
     if loud.rows:
         lines += ["", *_table(loud)]
     told = sheet(verdict, everything=True)
@@ -169,61 +161,13 @@ def junit(verdict: Verdict) -> str:
         case = ET.SubElement(suite, "testcase", classname=xml(finding.arm), name=xml(name), time="0")
         kind = kinds.get(finding.state)
         if kind:
-            ET.SubElement(case, kind, message=xml(f"{finding.state}: {finding.reason or _worse(finding)}"))
+            ET.SubElement(case, kind, message=xml(f"{finding.state}: {finding.reason or worse_by(finding)}"))
             count[kind] += 1
     suite.set("tests", str(len(suite)))
     for kind, name in (("failure", "failures"), ("error", "errors"), ("skipped", "skipped")):
         suite.set(name, str(count[kind]))
     ET.indent(suite)
     return ET.tostring(suite, encoding="unicode", xml_declaration=True) + "\n"
-
-
-def _row(finding: Finding) -> list[str]:
-    numbers = [_number(finding, finding.base), _number(finding, finding.head), _worse(finding), _allowed(finding)]
-    metric = finding.metric or finding.suite
-    if finding.reason:
-        numbers[2:] = finding.reason, ""
-    told = "" if finding.margin.gated else ", not gated"
-    return [SIGNS[finding.state], finding.arm, f"{metric}{told}", finding.scenario, finding.behind, *numbers]
-
-
-def _number(finding: Finding, value: float) -> str:
-    if not np.isfinite(value):
-        return ""
-    if finding.unit.startswith("B"):
-        return in_bytes(value)
-    return f"{value:,.3f}" if abs(value) < 10 else f"{value:,.1f}"
-
-
-def _worse(finding: Finding) -> str:
-    loss = finding.loss
-    if not np.isfinite(loss.mean):
-        return ""
-    scale = 100 if finding.relative else 1
-
-    def said(value: float) -> str:
-        if finding.relative or not finding.unit.startswith("B"):
-            return f"{scale * value + 0.0:+.{1 if finding.relative else 3}f}"
-        return f"{'+' if value >= 0 else '-'}{in_bytes(abs(value))}"
-
-    unit = " %" if finding.relative else ""
-    if loss.low == loss.high:
-        return f"{said(loss.mean)}{unit}"
-    if not np.isfinite(loss.low):
-        return f"{said(loss.mean)}{unit} (one repeat)"
-    return f"{said(loss.mean)}{unit} ({said(loss.low)} to {said(loss.high)})"
-
-
-def _allowed(finding: Finding) -> str:
-    margin, parts = finding.margin, []
-    if finding.metric == "":
-        return ""
-    if margin.relative:
-        parts.append(f"{100 * margin.relative:g} %")
-    if margin.absolute or not margin.relative:
-        size = in_bytes(margin.absolute) if finding.unit.startswith("B") else f"{margin.absolute:g}"
-        parts.append(f"{size} {finding.unit if not finding.unit.startswith('B') else ''}".strip())
-    return " and ".join(parts)
 
 
 def _accepted(verdict: Verdict) -> str:

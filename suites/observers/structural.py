@@ -11,8 +11,6 @@ from torch import Tensor
 TAPS, SIGMA = 11, 1.5
 FIRST, SECOND = 0.01**2, 0.03**2
 """The constants of Wang et al. 2004 for values 0 to 1."""
-
-
 SLAB = 24
 """Small pictures that are looked at together, so that what is computed of them stays in the processor's cache."""
 

@@ -46,14 +46,16 @@ def test_every_mode_of_its_knobs(mode: Mode) -> None:
             strategy = made(mode)
         except KnobError as error:
             pytest.skip(f"the mode needs more knobs: {error}")
-        roll(backbone(dtype="float32"), strategy)
+        state = roll(backbone(dtype="float32"), strategy)
+    assert state["index"] == CHUNKS
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16", "float64"])
 @pytest.mark.parametrize("name", ["sliding_window", "memrope", "echo_forcing", "quantized"])
 def test_other_types_of_numbers_and_a_layout_that_lives_for_a_pass(name: str, dtype: str) -> None:
     with cuda(name):
-        roll(backbone(dtype=dtype), registry.strategy(name), layout="pass", chunks=6)
+        state = roll(backbone(dtype=dtype), registry.strategy(name), layout="pass", chunks=6)
+    assert state["index"] == 6
 
 
 @pytest.mark.parametrize("name", STRATEGIES)
@@ -91,7 +93,8 @@ def test_every_strategy_at_the_width_of_wan(name: str) -> None:
     with cuda(name):
         config = WanConfig(num_layers=2)
         stage = Backbone(model=build(config, device="cuda", dtype="bfloat16"), name="wan-1.3b")
-        roll(stage, registry.strategy(name), chunks=5)
+        state = roll(stage, registry.strategy(name), chunks=5)
+    assert state["index"] == 5
 
 
 @pytest.mark.parametrize("options", [{}, {"tiling": True}, {"offload": True}], ids=str)

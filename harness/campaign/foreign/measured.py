@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from harness import registry
-from harness.errors import HorizonError, PromptError, StoreError
+from harness.errors import HorizonError, PromptError, StoreError, why
 from harness.files import digest
 from harness.films.reader import Source, examined, frames
 from harness.films.upright import Picture
@@ -109,7 +109,7 @@ def measured(job: Job) -> Measured | str:
     try:
         return _measured(job)
     except HorizonError as error:
-        return " ".join(str(error).split())
+        return why(error)
 
 
 def _return_memory() -> None:
