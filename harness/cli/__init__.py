@@ -34,6 +34,7 @@ __all__ = [
 def main() -> None:
     """Run the command line. An error of the user ends with one line and exit code 2, never with a traceback."""
     leave_if_worker()
+    _stop_at_once_the_second_time()
     _print_in_any_locale()
     try:
         no_empty_words(sys.argv[1:])
