@@ -3,8 +3,10 @@
 Rollouts within the frames that the backbone was trained on, while all that is asked is still in every memory: "kept"
 (a scene is carried on) and "evolve" (a few attributes change, then nothing is said). Full attention has everything in
 sight there. A memory that scores less has not lost what is asked: the model does not understand contexts laid out like
-its own. Reports mark such strategies, so that a weakness of the model is not read as one of the memory. The suite needs
-a world whose truth is known.
+its own. Reports mark such strategies, so that a weakness of the model is not read as one of the memory.
+
+Only attributes that a single picture shows are asked. A memory of two or three frames does not hold a motion, so losing
+it is the memory's loss, which other suites measure. The suite needs a world whose truth is known.
 """
 
 from __future__ import annotations
@@ -44,15 +46,15 @@ class Fairness(QualitySuite):
     """What a strategy scores beside full attention where it has forgotten nothing."""
 
     name = "fairness"
-    version = "1"
+    version = "2"
     tiers = tuple(ROWS)
 
     @property
     def metrics(self) -> Mapping[str, Metric]:
-        about = "share of the attributes that are right, divided by that of full attention"
+        about = "share of what a picture shows that is right, divided by that of full attention"
         return {
             "fairness": Metric("of full", "higher", about, 0, handicap=HANDICAPPED),
-            "right": Metric("share", "higher", "attributes that are right at the end", 0, 1),
+            "right": Metric("share", "higher", "attributes of a single picture that are right at the end", 0, 1),
             "right_full": Metric("share", "neither", "the same under full attention", 0, 1),
         }
 
@@ -140,10 +142,14 @@ class Ending:
 
 
 def _right(world: KnownWorld, task: Task, pictures: Tensor) -> Tensor:
-    """Share of the attributes that the last frames show rightly, [B]; attributes that no picture shows do not count."""
-    meant = truth_of(world, task, 1, task.frames - 1).values[:, 0]
+    """Share of the attributes of a single picture that the last frames show rightly, [B].
+
+    Attributes that the truth does not show do not count.
+    """
+    meant = truth_of(world, task, 1, task.frames - 1).values[:, 0, : len(world.seen)]
     counts = meant >= 0
-    return ((world.read_run(pictures[:, -READ:]) == meant) & counts).sum(1) / counts.sum(1)
+    found = world.read_run(pictures[:, -READ:])[:, : len(world.seen)]
+    return ((found == meant) & counts).sum(1) / counts.sum(1)
 
 
 def _drawn(backbone: Backbone, task: Task, given: Tensor) -> Tensor:

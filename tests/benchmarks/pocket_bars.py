@@ -24,7 +24,7 @@ from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
 from harness.pocket.known import PocketWorld
 from harness.pocket.language import ATTRIBUTES, Saying
-from harness.pocket.probe import Probe
+from harness.pocket.probe import SEEN, Probe
 from harness.pocket.readout import JUDGED, judge, play, truly
 from harness.pocket.training.memories import HELD_OUT
 from harness.pocket.world import Scene, look, script
@@ -106,13 +106,14 @@ def ability(backbone: Backbone, probe: Probe, rows: int) -> Iterator[tuple[str, 
 def fairness(
     backbone: Backbone, probe: Probe, rows: int, strategies: Sequence[str], scenarios: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """The mean over attributes of every strategy in each scenario, divided by that of full attention."""
+    """The mean over the attributes of a single picture, divided by that of full attention, as in the suite fairness."""
+    still = torch.tensor([name in SEEN for name in JUDGED])
     whole: dict[str, float] = {}
     for strategy in ("full", *strategies):
         found = {}
         for scenario in scenarios:
             right, counts, _ = shares(backbone, probe, strategy, scenario, rows)
-            found[scenario] = float(right[counts].float().mean())
+            found[scenario] = float(right[counts & still].float().mean())
         whole = whole or found
         yield strategy, {scenario: round(found[scenario] / whole[scenario], 3) for scenario in scenarios}
 

@@ -52,6 +52,14 @@ def test_tasks_end_within_the_trained_range_and_the_truth_scores_best(backbone, 
     assert (sum(right) / 4 > 0.99) == (scenario == "kept")
 
 
+def test_a_motion_that_a_short_memory_cannot_hold_is_not_asked(backbone):
+    task = asked(backbone, "kept")
+    # Every rollout rests on its last true picture: all that one picture shows is right, motion and speed are not.
+    rest = truth_of(backbone.world, task, 36).pixels.clone()
+    rest[:, -2 * READ :] = rest[:, -1:]
+    assert shown(backbone, task, backbone.codec.encode(rest))["right"] == [1.0] * 4
+
+
 def test_full_attention_is_measured_in_the_same_rollouts(backbone):
     task = asked(backbone, "kept")
     full = registry.strategy("full")
