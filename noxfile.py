@@ -120,6 +120,14 @@ def nightly(session: nox.Session) -> None:
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
 
 
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Run the tests of a push and print which statements they leave out; fail below 92 %. A quarter of an hour.
+    Arguments after -- go to pytest."""
+    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly and not dry", *session.posargs)
+    python(session, "pytest", *words, "--cov", "--cov-report=term", "--cov-fail-under=92")
+
+
 @nox.session(name="cuda-dry")
 def cuda_dry(session: nox.Session) -> None:
     """Run all strategies, films and cost suites on a pretended CUDA device, without a GPU. HORIZON_DRY_PYTHON names
@@ -167,10 +175,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def compare(session: nox.Session) -> None:
     """Run every strategy under every quality suite, then make the report. Arguments after -- go to `horizon run`."""
-    # The suite `fairness` asks for a known world, which the default backbone has.
-    chosen = any(word.partition("=")[0] in ("--suite", "--backbone") for word in session.posargs)
-    suites = () if chosen else ("--suite=drift", "--suite=interactive", "--suite=distance", "--suite=fairness")
-    python(session, "harness.cli", "run", "--out", "runs/compare", *suites, *SHARED, *session.posargs)
+    python(session, "harness.cli", "run", "--out", "runs/compare", *SHARED, *session.posargs)
     python(session, "harness.cli", "compare", "runs/compare")
 
 

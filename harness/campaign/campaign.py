@@ -31,6 +31,8 @@ class Campaign(BaseModel):
     knobs
         A value, or a list of values, for each knob of a strategy; every combination is an arm. A knob that an entry of
         `strategies` sets itself keeps that value.
+    suites
+        Names of suites; by default drift, interactive and distance, and fairness on a backbone whose world is known.
     equal_budget
         Latent frames of the dense window whose cached bytes every bounded strategy also gets, at most the backbone's
         trained range; 0 for the table as published only.
@@ -58,7 +60,7 @@ class Campaign(BaseModel):
     dtype: str | None = None
     strategies: tuple[str, ...] = ()
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
-    suites: tuple[str, ...] = Field(("drift", "interactive", "distance"), min_length=1)
+    suites: tuple[str, ...] | None = Field(None, min_length=1)
     tier: str = "quick"
     seed: int = Field(0, ge=0, le=LARGEST_SEED, strict=True)
     seeds: int | tuple[int, ...] | None = None

@@ -25,6 +25,9 @@ from harness.rollout.request import beyond_training
 from harness.store.manifest import content_id
 from harness.suite import CostSuite, Suite, Task
 
+USUAL = ("drift", "interactive", "distance")
+"""Suites of a campaign that names none."""
+
 
 @dataclass(frozen=True)
 class Arm:
@@ -117,6 +120,15 @@ def arms(campaign: Campaign, backbone: Backbone) -> list[Arm]:
     return list(found.values())
 
 
+def suites_of(campaign: Campaign, backbone: Backbone) -> tuple[str, ...]:
+    """Return the names of a campaign's suites: those that it names, else the usual ones for the backbone.
+
+    `fairness` is among them where the backbone's world is known: without it, tables could not mark what a strategy
+    loses to the model.
+    """
+    return campaign.suites or (*USUAL, *(("fairness",) if backbone.world is not None else ()))
+
+
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     """Return all cells in the order in which they run.
 
@@ -130,7 +142,7 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     backbone.
     """
     on_paper = backbone.model.device.type == "meta"
-    suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in campaign.suites}
+    suites: dict[str, Suite] = {name: registry.load("suites", name)() for name in suites_of(campaign, backbone)}
     took = [suite.take(Path(campaign.prompts)) for suite in suites.values()] if campaign.prompts is not None else [True]
     if not any(took):
         raise CampaignError(

@@ -57,8 +57,9 @@ class Rounds:
     def go(self, campaign: Campaign) -> None:
         """Measure one round of a campaign."""
         asked = {**campaign.model_dump(mode="json", exclude={"seeds"}), "seed": campaign.seed + self.number}
-        cost = _costly(campaign.suites)
-        parts = {False: [name for name in campaign.suites if name not in cost], True: cost}
+        names = campaign.suites or ()
+        cost = _costly(names)
+        parts = {False: [name for name in names if name not in cost], True: cost}
         for costly, suites in parts.items():
             if suites:
                 began = time.monotonic()
@@ -69,8 +70,9 @@ class Rounds:
 
     def price(self, campaign: Campaign) -> float:
         """Return the expected seconds of a round of this campaign, from the last round."""
-        cost = _costly(campaign.suites)
-        parts = {False: len(campaign.suites) - len(cost), True: len(cost)}
+        names = campaign.suites or ()
+        cost = _costly(names)
+        parts = {False: len(names) - len(cost), True: len(cost)}
         rates = {costly: self.rates.get(costly, (0.0, 0.0)) for costly, count in parts.items() if count}
         return sum(fixed + each * parts[costly] * _count(campaign) for costly, (fixed, each) in rates.items())
 
@@ -107,7 +109,7 @@ def only(campaign: Campaign, arms: Iterable[str], suites: Iterable[str]) -> Camp
         update={
             "strategies": tuple(name for name in names if name.partition(".")[0] in wanted),
             "knobs": {name: knobs for name, knobs in campaign.knobs.items() if name in wanted},
-            "suites": tuple(name for name in campaign.suites if name in some),
+            "suites": tuple(name for name in campaign.suites or () if name in some),
         }
     )
 

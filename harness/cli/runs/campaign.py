@@ -42,7 +42,8 @@ def run(
     campaign: Annotated[Path | None, typer.Argument(help="A campaign as a TOML file; options override it.")] = None,
     strategy: Annotated[list[str] | None, typer.Option(help="NAME[.KNOB=VALUE,...]; repeat. Default: all.")] = None,
     suite: Annotated[
-        list[str] | None, typer.Option(help="Repeat for several. Default: drift, interactive and distance.")
+        list[str] | None,
+        typer.Option(help="Repeat for several. Default: drift, interactive, distance; fairness in a known world."),
     ] = None,
     tier: Annotated[str | None, typer.Option(help="How much to run: gate, quick, full, long or day.")] = None,
     seed: Annotated[
