@@ -14,6 +14,7 @@ from reports.pool import Snapshot, opened, united
 from reports.sheets.columns import Shown, shown_of
 from reports.sheets.quality import Lengths
 from reports.statistics.comparison import Comparison, compared, whole_lengths
+from reports.statistics.curves import CurveSource
 from reports.tables import scores, tidy
 
 
@@ -33,6 +34,8 @@ class Evaluation:
         The arms of all campaigns.
     scored
         One score a rollout and metric.
+    curves
+        Curves over the videos.
     found
         Means, intervals and differences.
     lengths
@@ -46,6 +49,7 @@ class Evaluation:
     table: pd.DataFrame
     arms: list[Entrant]
     scored: pd.DataFrame
+    curves: CurveSource
     found: Comparison
     lengths: Lengths
     show: Shown
@@ -72,4 +76,5 @@ def evaluate(folders: Sequence[Path], baseline: str | None = None) -> Evaluation
     manifest, table, arms = united(stores), tidy(*stores), entrants(*stores)
     scored = scores(table)
     found = compared(scored, arms, manifest["asked"]["baseline"] if baseline is None else baseline)
-    return Evaluation(stores, manifest, table, arms, scored, found, whole_lengths(table), shown_of(found.rows))
+    curves, lengths, shown = CurveSource(table), whole_lengths(table), shown_of(found.rows)
+    return Evaluation(stores, manifest, table, arms, scored, curves, found, lengths, shown)

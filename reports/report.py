@@ -92,7 +92,7 @@ def render(
         cell.check_pictures()
     try:
         written, lines = _tables(place, now.table, found, runners)
-        plots = draw_all(place / "plots", stores[0], now.table, now.scored, found, runners, cohorts, show)
+        plots = draw_all(place / "plots", stores[0], now.table, now.scored, now.curves, found, runners, cohorts, show)
         legend = legend_of(found, runners, stores, stale, handicapped, show)
         against = differences(found, show.headline)
         text = _told(stores, now.manifest, shown, against, plots, legend, found.baseline.name)

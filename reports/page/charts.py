@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,12 +16,12 @@ from reports.arms import Entrant, table_names
 from reports.page import cost_charts
 from reports.page.summary_charts import heat, profile
 from reports.page.values import short
-from reports.plots.curves import Curves, curves_of
 from reports.plots.drift import common_rows
 from reports.plots.interactive import SHOWN
 from reports.plots.panels import entered
 from reports.sheets.columns import Shown
 from reports.statistics.bounded import wilson
+from reports.statistics.curves import Curves, CurveSource
 from reports.tables import suite_named
 
 CLOSE = 0.005
@@ -32,6 +33,7 @@ LONG = 26
 def charts(
     table: pd.DataFrame,
     scored: pd.DataFrame,
+    curves: CurveSource,
     rows: pd.DataFrame,
     field: Sequence[Entrant],
     cells: Sequence[Stored],
@@ -42,23 +44,22 @@ def charts(
 
     Parameters
     ----------
-    table, scored, rows
-        All samples, the suites' scores of them, and the numbers of the comparison.
+    table, scored, curves, rows
+        All samples, the suites' scores of them, the curves over the videos, and the numbers of the comparison.
     drawings
         Names of the charts that suites have drawn by themselves; they have no panels.
     """
     made: list[dict[str, Any]] = []
     for suite, chart in ((suite, chart) for suite, each in shown.displays.items() for chart in each.charts):
         samples, mine = table[table["suite"] == suite], scored[scored["suite"] == suite]
-        here = samples[samples["scenario"] == chart.scenario]
         if callable(chart.kind):
             made += [_chart(suite, chart, "drawing", _words(chart.name))] if chart.name in drawings else []
         elif chart.kind == "curve":
-            made += _curve(here, field, cells, suite, chart)
+            made += _curve(curves, field, cells, suite, chart)
         elif chart.kind == "survival":
             made += _survival(mine, field, suite, chart)
         elif chart.kind == "switches":
-            made += _switches(here, field, cells, suite, chart)
+            made += _switches(curves, field, cells, suite, chart)
         elif chart.kind == "precision":
             title = f"{_words(chart.metric)} by policy and bits of kept frames, {chart.scenario}"
             panels = heat(rows, field, suite, chart)
@@ -135,18 +136,13 @@ def _chart(suite: str, chart: Chart, kind: str, title: str, **more: Any) -> dict
 
 
 def _curve(
-    here: pd.DataFrame, field: Sequence[Entrant], cells: Sequence[Stored], suite: str, chart: Chart
+    curves: CurveSource, field: Sequence[Entrant], cells: Sequence[Stored], suite: str, chart: Chart
 ) -> list[dict[str, Any]]:
-    whole = here[here["metric"] == chart.metric]
-    part = whole.dropna(subset="value")
     panels = []
-    for table in table_names(field) if len(part) else ():
-        there = entered(part, field, table)
-        if there:
-            found = curves_of(part, there)
-            rate = part["horizon_seconds"].iloc[0] / part["horizon_latent_frames"].iloc[0]
-            ends = np.sort(whole["at_frame"].unique())
-            panels.append({"title": table, "n": found.count, "arms": _lines(found, ends, rate)})
+    for table in table_names(field):
+        found = curves.of(suite, chart.scenario, chart.metric, field, table)
+        if found is not None:
+            panels.append({"title": table, "n": found.count, "arms": _lines(found)})
     if not panels:
         return []
     up = f"{chart.metric.replace('_', ' ')} ({_about(suite, chart.metric)[1]})"
@@ -155,15 +151,18 @@ def _curve(
     return [_chart(suite, chart, "curve", title, x="seconds of video", y=up, panels=panels, scenes=shaded)]
 
 
-def _lines(found: Curves, ends: np.ndarray, rate: float, begin: float = 0) -> list[dict[str, Any]]:
-    """Return the curves of a panel; windows up to a curve's last one in which nothing was measured are gaps."""
+def _lines(found: Curves, begin: float = 0) -> list[dict[str, Any]]:
+    """Return the curves of a panel; windows up to a curve's last one in which nothing was measured are gaps.
+
+    begin: the latent frame from which seconds are counted.
+    """
     made = []
     for label, points in found.points.items():
         at = {float(point[0]): (*point[1:], count) for point, count in zip(points, found.counts[label], strict=True)}
-        mine = [float(end) for end in ends if end <= points[-1, 0] and end >= points[0, 0]]
+        mine = [float(end) for end in found.windows if points[0, 0] <= end <= points[-1, 0]]
         rows = [at.get(end, (np.nan, np.nan, np.nan, 0)) for end in mine]
         made.append({
-            "arm": label, "name": found.names[label], "x": [short((end - begin) * rate) for end in mine],
+            "arm": label, "name": found.names[label], "x": [short((end - begin) * found.seconds) for end in mine],
             **{key: [short(row[place], 4) for row in rows] for place, key in enumerate(("y", "lo", "hi"))},
             "n": [int(row[3]) for row in rows],
         })  # fmt: skip
@@ -220,31 +219,26 @@ def _survival(scored: pd.DataFrame, field: Sequence[Entrant], suite: str, chart:
 
 
 def _switches(
-    here: pd.DataFrame, field: Sequence[Entrant], cells: Sequence[Stored], suite: str, chart: Chart
+    curves: CurveSource, field: Sequence[Entrant], cells: Sequence[Stored], suite: str, chart: Chart
 ) -> list[dict[str, Any]]:
     """Return small multiples, one panel a scene: what is counted changes at a switch, so no line crosses one."""
     made = []
     spans = scenes(cells, suite, chart.scenario)
     for metric, title in SHOWN:
-        part = here[here["metric"] == metric].dropna(subset="value")
-        there = entered(part, field, PUBLISHED)
-        if not there or not spans:
+        found = curves.of(suite, chart.scenario, metric, field, PUBLISHED)
+        if found is None or not spans:
             continue
-        rate = part["horizon_seconds"].iloc[0] / part["horizon_latent_frames"].iloc[0]
-        found, panels = curves_of(part, there), []
+        panels = []
         for number, span in enumerate(spans):
-            first, last = span["from"] / rate, span["to"] / rate
+            first, last = span["from"] / found.seconds, span["to"] / found.seconds
             within = {label: (points[:, 0] > first) & (points[:, 0] <= last) for label, points in found.points.items()}
-            cut = Curves(
-                {label: found.points[label][some] for label, some in within.items() if some.any()},
-                found.names,
-                found.count,
-                {label: found.counts[label][some] for label, some in within.items()},
-            )
-            if cut.points:
-                ends = np.unique(np.concatenate([points[:, 0] for points in cut.points.values()]))
+            points = {label: found.points[label][some] for label, some in within.items() if some.any()}
+            if points:
+                counts = {label: found.counts[label][some] for label, some in within.items()}
+                windows = np.unique(np.concatenate([each[:, 0] for each in points.values()]))
                 name = f"{number}. {span['name']}" if number else "first scene"
-                panels.append({"title": name, "n": found.count, "arms": _lines(cut, ends, rate, first)})
+                lines = _lines(replace(found, points=points, counts=counts, windows=windows), first)
+                panels.append({"title": name, "n": found.count, "arms": lines})
         about, unit, bounds = _about(suite, metric)
         made.append({
             "name": f"{chart.name}-{metric.replace('_', '-')}", "kind": "multiples",

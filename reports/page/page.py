@@ -83,7 +83,7 @@ def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> 
     marked = _marked(now, told.handicapped)
     tables = grids(told.sheets, told.labels, now.found, told.csv)
     cells = [cell for store in now.stores for cell in cells_of(store)]
-    drawn = charts(now.table, now.scored, now.found.rows, now.arms, cells, now.show, told.drawings)
+    drawn = charts(now.table, now.scored, now.curves, now.found.rows, now.arms, cells, now.show, told.drawings)
     costs = price(deciding(now.found, now.show), now.found.rows, now.arms, told.cohorts, marked)
     arms = [
         {"label": arm.label, "strategy": arm.strategy, **look(arm.strategy, arm.label)._asdict(),

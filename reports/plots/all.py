@@ -19,6 +19,7 @@ from reports.plots.panels import Cast, cast
 from reports.sheets.columns import Placed, Shown
 from reports.sheets.cost import speeds
 from reports.statistics.comparison import Comparison
+from reports.statistics.curves import CurveSource
 
 
 def draw_all(
@@ -26,6 +27,7 @@ def draw_all(
     store: Store,
     table: pd.DataFrame,
     scored: pd.DataFrame,
+    curves: CurveSource,
     found: Comparison,
     field: Sequence[Entrant],
     cohorts: Mapping[str, str],
@@ -39,6 +41,8 @@ def draw_all(
         Campaign with the cells whose pictures make the filmstrips.
     table, scored
         All samples, and the suites' scores of them.
+    curves
+        Curves over the videos.
     cohorts
         Descriptions of the cohorts.
     shown
@@ -58,20 +62,19 @@ def draw_all(
 
     for suite, chart in ((suite, chart) for suite, each in shown.displays.items() for chart in each.charts):
         samples, mine = table[table["suite"] == suite], scored[scored["suite"] == suite]
-        of_scenario = samples["scenario"] == chart.scenario
         if callable(chart.kind):
             keep(chart.name, chart.kind, samples)
-        elif chart.kind == "curve" and (of_scenario & (samples["metric"] == chart.metric)).any():
-            keep(chart.name, drift_plots.curves, samples, players, chart.metric, chart.scenario)
+        elif chart.kind == "curve":
+            keep(chart.name, drift_plots.curves, curves, players, suite, chart.scenario, chart.metric)
         elif chart.kind == "survival" and chart.metric in set(mine["metric"]):
             keep(chart.name, drift_plots.survival, mine, players, chart.scenario, chart.metric)
         elif chart.kind == "precision" and chart.metric in set(mine["metric"]):
             keep(chart.name, precision_plots.heat_map, mine, field, chart.scenario, chart.metric)
         elif chart.kind == "profile":
             keep(chart.name, profile_plots.draw, found.rows[found.rows["suite"] == suite], players, chart)
-        elif chart.kind == "switches" and (of_scenario & (samples["metric"] == "new_scene")).any():
+        elif chart.kind == "switches" and curves.has(suite, chart.scenario, "new_scene"):
             switches = _switches(cells, suite, chart.scenario)
-            keep(chart.name, interactive_plots.attributes, samples, players, chart.scenario, switches)
+            keep(chart.name, interactive_plots.attributes, curves, players, suite, chart.scenario, switches)
         elif chart.kind == "waits":
             keep(chart.name, cost_plots.waits, table, players)
         elif chart.kind == "cost" and chart.name not in {path.stem for path in made}:

@@ -13,35 +13,33 @@ import torch
 from harness.campaign.campaign import PUBLISHED
 from harness.store.store import Stored
 from reports.arms import Entrant, table_names
-from reports.plots.curves import curves_of
-from reports.plots.panels import Cast, dress, entered, front, keep, legend, panels_of, unit
+from reports.plots.panels import Cast, dress, entered, front, keep, legend, panels_of
 from reports.plots.strips import filmstrip
+from reports.statistics.curves import CurveSource
 from reports.statistics.paired import common
 
 WIDE = 44
 """Characters in a line of a panel's title."""
 
 
-def curves(table: pd.DataFrame, cast: Cast, metric: str, scenario: str, path: Path) -> None:
-    """Draw a metric over the length of the video, with 95 % intervals: a panel for each table of the report."""
-    part = table[(table["metric"] == metric) & (table["scenario"] == scenario)].dropna(subset="value")
-    panels = table_names(cast.field)
+def curves(source: CurveSource, cast: Cast, suite: str, scenario: str, metric: str, path: Path) -> None:
+    """Draw a metric over the length of the video, with 95 % intervals: a panel for each table of the report; draw
+    nothing without numbers."""
+    panels = [(name, source.of(suite, scenario, metric, cast.field, name)) for name in table_names(cast.field)]
+    if not any(found for _, found in panels):
+        return
     figure, axes = panels_of(len(panels))
-    for axis, name in zip(axes, panels, strict=True):
-        count = ""
-        there = entered(part, cast.field, name)
-        if there:
-            first = part.iloc[0]
-            rate = first["horizon_seconds"] / first["horizon_latent_frames"]
-            found = curves_of(part, there)
-            count = f", {found.count}"
-            for label, points in found.points.items():
-                times, means, lows, highs = points.T
-                style = cast.looks[label]
-                axis.plot(rate * times, means, label=found.names[label], linewidth=1.8, **style)
-                axis.fill_between(rate * times, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
-        dress(axis, f"{name}{count}", "seconds of video", f"{metric.replace('_', ' ')} ({unit(part)})")
-        if unit(part) == "share":
+    for axis, (name, found) in zip(axes, panels, strict=True):
+        if found is None:
+            dress(axis, name, "seconds of video", "")
+            continue
+        for label, points in found.points.items():
+            times, means, lows, highs = points.T
+            style = cast.looks[label]
+            axis.plot(found.seconds * times, means, label=found.names[label], linewidth=1.8, **style)
+            axis.fill_between(found.seconds * times, lows, highs, color=style["color"], alpha=0.12, linewidth=0)
+        dress(axis, f"{name}, {found.count}", "seconds of video", f"{metric.replace('_', ' ')} ({found.unit})")
+        if found.unit == "share":
             axis.set_ylim(-0.02, 1.02)
     legend(figure, axes)
     keep(figure, path)

@@ -7,12 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from harness.campaign.campaign import PUBLISHED
-from reports.plots.curves import curves_of
-from reports.plots.panels import Cast, dress, entered, keep, legend, panels_of
+from reports.plots.panels import Cast, dress, keep, legend, panels_of
 from reports.plots.strips import INK
+from reports.statistics.curves import CurveSource
 
 SHOWN = (
     ("new_scene", "attributes that the switch changes"),
@@ -22,27 +21,23 @@ SHOWN = (
 
 
 def attributes(
-    table: pd.DataFrame,
+    source: CurveSource,
     cast: Cast,
+    suite: str,
     scenario: str,
     switches: Sequence[tuple[int, str]],
     path: Path,
 ) -> None:
     """Draw the share of attributes seen, with 95 % intervals: one row each for the new, the old and the first scene.
 
-
     switches: (latent frame, kind) of each.
     """
-    whole = table[table["scenario"] == scenario]
     figure, axes = panels_of(1, len(SHOWN))
     for axis, (metric, title) in zip(axes, SHOWN, strict=True):
-        part = whole[whole["metric"] == metric].dropna(subset="value")
-        there = entered(part, cast.field, PUBLISHED)
-        if not there:
+        found = source.of(suite, scenario, metric, cast.field, PUBLISHED)
+        if found is None:
             continue
-        first = part.iloc[0]
-        seconds = first["horizon_seconds"] / first["horizon_latent_frames"]
-        found = curves_of(part, there)
+        seconds = found.seconds
         for label, points in found.points.items():
             style = cast.looks[label]
             # Markers distinguish curves that lie on top of each other.

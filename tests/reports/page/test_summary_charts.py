@@ -18,6 +18,7 @@ from reports.plots.profiles import draw, profiles_of
 from reports.sheets.columns import Shown
 from reports.statistics.baseline import choose
 from reports.statistics.comparison import compared
+from reports.statistics.curves import CurveSource
 from suites.film_measures.declared import LAGS, PICTURES, lag_name
 
 EQUAL, PUBLISHED = "equal budget", "as published"
@@ -59,7 +60,7 @@ def scored(values: dict[int, float], metrics: tuple[str, ...] = ("unsaid_identit
 
 def made(table: pd.DataFrame, *declared: Chart, drawings: tuple[str, ...] = ()) -> list[dict[str, Any]]:
     shown = Shown({"drift": Display(charts=declared)}, frozenset(), frozenset())
-    return charts(table, table, compared(table, ARMS).rows, ARMS, [], shown, drawings)
+    return charts(table, table, CurveSource(table), compared(table, ARMS).rows, ARMS, [], shown, drawings)
 
 
 def test_policies_are_rows_and_precisions_columns_with_the_numbers_of_the_tables() -> None:
