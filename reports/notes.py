@@ -35,10 +35,11 @@ def stale_arms(stores: Sequence[Store], field: Sequence[Entrant]) -> dict[str, s
 def handicapped_arms(found: Comparison) -> dict[str, str]:
     """Return where the model puts an arm at a disadvantage, and by how much, by the label of the arm."""
     reasons: dict[str, list[str]] = {}
-    for row in found.rows.itertuples():
-        metric = suite_named(str(row.suite)).metric_named(str(row.metric))
-        if metric is not None and metric.handicap is not None and row.mean < metric.handicap:
-            reasons.setdefault(str(row.arm), []).append(f"{row.scenario} {row.mean:.2f}")
+    for (suite, name), rows in found.rows.groupby(["suite", "metric"], sort=False, observed=True):
+        metric = suite_named(str(suite)).metric_named(str(name))
+        if metric is not None and metric.handicap is not None:
+            for row in rows[rows["mean"] < metric.handicap].itertuples():
+                reasons.setdefault(str(row.arm), []).append(f"{row.scenario} {row.mean:.2f}")
     return {label: ", ".join(dict.fromkeys(where)) for label, where in reasons.items()}
 
 
