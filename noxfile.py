@@ -55,7 +55,8 @@ def prepare(session: nox.Session, name: str) -> Path:
     needed, registered = _digests(name)
     if known == [needed, registered]:
         return python
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+    # Modules are compiled when they are first imported: most of those of torch never are.
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     if known[:1] == [needed]:
         session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", external=True)
     else:
@@ -104,13 +105,12 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests in parallel, then lint and types. Arguments after -- go to pytest."""
+    """Run all tests in parallel, those of style, import contracts and types among them. Arguments after -- go to
+    pytest."""
     # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
     # Reading or writing a text without a named encoding is an error (PEP 597).
     words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly and not dry", *session.posargs)
     python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
-    session.notify("lint")
-    session.notify("types")
 
 
 @nox.session

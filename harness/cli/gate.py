@@ -86,7 +86,7 @@ def gate(
     else:
         asked = _campaign(campaign, strategy)
         # Report errors in the policy before the measurements.
-        margins(asked.suites)
+        margins(asked.suites or ())
         root = Path(__file__).parents[2]
         sides = {"head": trees.tree(root)}
         if baseline is None:
