@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from harness.campaign.campaign import PUBLISHED
+from harness.campaign.campaign import EQUAL, PUBLISHED
 from reports.arms import Entrant, table_names
 from reports.notes import cached, notes, with_budget
 from reports.sheets.columns import Placed, Shown
@@ -28,8 +28,11 @@ def sheets(found: Comparison, field: Sequence[Entrant], lengths: Lengths, shown:
     for table in with_budget(there, field) if columns else ():
         # One column must not mix milliseconds of two machines.
         one_cohort = len({cohort for entrant in field for cohort in entrant.by_cohort}) <= 1
-        for title, placed in _by_length(table, columns, found.rows, lengths):
-            part, arms = _within(found.rows, field, table)
+        part, arms = _within(found.rows, field, table)
+        measured = [each for each in columns if len(each.of(_resized(part, arms, table)))]
+        # A table whose arms are all left out keeps every column.
+        asked, rows = (measured, part) if measured else (columns, found.rows)
+        for title, placed in _by_length(table, asked, rows, lengths):
             sheet = Sheet(title, [], table=table)
             sheet.add("strategy", [arm.label for arm in arms])
             sheet.add("cache (kB)", [cached(arm, table) for arm in arms])
@@ -158,6 +161,16 @@ def _within(rows: pd.DataFrame, field: Sequence[Entrant], table: str) -> tuple[p
     part = rows[rows["table"] == table]
     there = set(part["arm"])
     return part, [arm for arm in field if arm.label in there]
+
+
+def _resized(part: pd.DataFrame, arms: Sequence[Entrant], table: str) -> pd.DataFrame:
+    """Return the rows that decide which columns a table has.
+
+    In the table of the equal budget they are those of arms that were resized for it, where there are any: a suite may
+    leave a scenario out at the equal budget, which arms that are in both tables have all the same.
+    """
+    resized = [arm.label for arm in arms if arm.tables == (EQUAL,)]
+    return part[part["arm"].isin(resized)] if table == EQUAL and resized else part
 
 
 def _by_length(
