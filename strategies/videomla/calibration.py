@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
-from harness.training.rollout_clips import played
+from harness.training.rollout_clips import rollouts
 
 ENOUGH = 256
 """Tokens a channel of the model, summed over all passes, from which moments are taken."""
@@ -97,6 +97,6 @@ def calibrate(backbone: Backbone) -> list[Moments]:
     rows = max(1, ROOM // tokens)
     with overheard(model, ear):
         for first in range(0, clips, rows):
-            for _ in played(backbone, min(rows, clips - first), backbone.trained_frames, first):
+            for _ in rollouts(backbone, min(rows, clips - first), backbone.trained_frames, first):
                 pass
     return moments
