@@ -81,7 +81,7 @@ def judge(probe: Probe, pixels: Tensor) -> Verdict:
     return Verdict(reading.values, whole, moves.speed)
 
 
-def truly(clip: Clip, frame: int) -> Tensor:
+def true_values(clip: Clip, frame: int) -> Tensor:
     """Return the true values of `JUDGED` at a frame, [B, 8]; -2 for the speed of an object at rest: it is invisible."""
     values = clip.looks[:, frame, COLUMNS].clone()
     values[values[:, JUDGED.index("motion")] == 0, JUDGED.index("speed")] = -2

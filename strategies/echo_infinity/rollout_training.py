@@ -126,7 +126,7 @@ class Streaming(Learner):
         clips = self.source(self.seed, self.stage.first_lesson + first, self.stage.exercise(first, generator))
         streams, chunk = Streams(clips), self.backbone.chunk
         anchored = registry.strategy("attention_sink", window=self.knobs.window, sink=chunk)
-        guide = self._passes(self.backbone, watched(anchored, partial(_Listener, streams.entries)), streams)
+        guide = self._passes(self.backbone, watched(anchored, partial(_EntryRecorder, streams.entries)), streams)
         for number in range(self.chunks):
             self._say(clips, number, guide)
             shape = clips.clean[:, :chunk].shape
@@ -149,7 +149,7 @@ class Streaming(Learner):
         passes.prompt = [(keys[heard], values[heard]) for keys, values in said]
 
 
-class _Listener(Watched):
+class _EntryRecorder(Watched):
     """Memory that records the entries it is given to remember: for each chunk, a list of the entries of all layers."""
 
     def __init__(self, entries: list[list[Entries]], inner: Memory) -> None:

@@ -25,7 +25,7 @@ from harness.pocket.codec import PatchCodec
 from harness.pocket.known import PocketWorld
 from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import SEEN, Probe
-from harness.pocket.readout import JUDGED, judge, play, truly
+from harness.pocket.readout import JUDGED, judge, play, true_values
 from harness.pocket.training.memories import HELD_OUT
 from harness.pocket.world import Scene, look, script
 from harness.registry import parse_strategy
@@ -84,7 +84,7 @@ def shares(
     seeds = range(FIRST, FIRST + rows)
     scripts = [made(seed) for seed in seeds]
     pictures, truth = play(backbone, parse_strategy(strategy)[1], scripts, seeds, FRAMES, given=given)
-    meant = truly(truth, FRAMES - 1)
+    meant = true_values(truth, FRAMES - 1)
     return judge(probe, pictures[:, -READ:]).whole == meant, meant >= 0, scripts
 
 

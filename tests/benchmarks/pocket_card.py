@@ -22,7 +22,7 @@ from harness.memory import Strategy
 from harness.pocket.language import COLOURS, Saying
 from harness.pocket.preset import codec, pocket, probe
 from harness.pocket.probe import Probe
-from harness.pocket.readout import JUDGED, Verdict, judge, play, truly
+from harness.pocket.readout import JUDGED, Verdict, judge, play, true_values
 from harness.pocket.training.probe_data import (
     Plate,
     blended,
@@ -51,7 +51,7 @@ def from_text(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str,
     said = [_half(seed) for seed in seeds]
     made, truth = _played(backbone, _strategy("full"), [(Scene(0, Saying(each)),) for each in said], seeds, 21)
     whole = judge(probe, made)
-    meant = truly(truth, 0)
+    meant = true_values(truth, 0)
     named = torch.tensor([[name in each for name in JUDGED] for each in said])
     spoken = named & (meant >= 0)
     early, late = judge(probe, made[:, :3]).whole, judge(probe, made[:, 18:]).whole
@@ -71,7 +71,7 @@ def continued(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str,
     """Measure the share of each attribute that the 15 frames after a true first chunk keep; the prompt names none."""
     seeds = range(clips)
     made, truth = _played(backbone, _strategy("full"), [script("a thing")] * clips, seeds, 18, given=3)
-    seen, meant = judge(probe, made[:, 3:]), truly(truth, 0)
+    seen, meant = judge(probe, made[:, 3:]), true_values(truth, 0)
     return _by_name(_right(seen, meant), meant >= 0)
 
 
@@ -85,7 +85,7 @@ def switched(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, 
             old, new = look(seed), _changed(seed)
             scripts.append((Scene(0, Saying(old)), Scene(21, Saying(new, kind))))  # type: ignore[arg-type]
         made, truth = _played(backbone, _strategy("sliding_window.window=12"), scripts, seeds, 42)
-        seen, meant = judge(probe, made[:, 36:]), truly(truth, 41)
+        seen, meant = judge(probe, made[:, 36:]), true_values(truth, 41)
         new = torch.tensor([[name in scenes[1].saying.said for name in JUDGED] for scenes in scripts]) & (meant >= 0)
         answers[kind] = _by_name((seen.whole == meant).float(), new)
     return answers
@@ -108,7 +108,7 @@ def memories(
         for name in names:
             made, truth = _played(backbone, _strategy(name), scripts, seeds, length, given=3)
             for span, (first, last) in spans.items():
-                seen, meant = judge(probe, made[:, first:last]), truly(truth, 0)
+                seen, meant = judge(probe, made[:, first:last]), true_values(truth, 0)
                 kept[span][name] = (seen.whole == meant)[:, :6].float()
         for span, scores in kept.items():
             answers[f"{scenario} {span}"] = {
