@@ -2,7 +2,7 @@
 
 A third party registers with the same groups that Horizon itself uses: `horizon.strategies` (a `Strategy` subclass),
 `horizon.suites` (a `Suite` subclass), `horizon.metrics` (a `PictureMetric` subclass), `horizon.backbones` (a function
-of device, dtype and its own options that returns a `Backbone`), `horizon.trainings` (a `School`, usually a module), and
+of device, dtype and its own options that returns a `Backbone`), `horizon.trainings` (a `Recipe`, usually a module), and
 `horizon.calibrations` (a `Calibration`, usually a module).
 """
 

@@ -23,7 +23,7 @@ from reports.arms import Entrant, cohorts_of
 from reports.evaluation import evaluate
 from reports.legend import Legend, legend_of
 from reports.notes import HANDICAPPED, STALE, handicapped_arms, mark, stale_arms
-from reports.page.page import Told, page
+from reports.page.page import PageContent, page
 from reports.plots.all import draw_all
 from reports.pool import Snapshot
 from reports.sheets.columns import Shown
@@ -95,15 +95,15 @@ def render(
         plots = draw_all(place / "plots", stores[0], now.table, now.scored, now.curves, found, runners, cohorts, show)
         legend = legend_of(found, runners, stores, stale, handicapped, show)
         against = differences(found, show.headline)
-        text = _told(stores, now.manifest, shown, against, plots, legend, found.baseline.name)
-        told = Told(
+        text = _texts(stores, now.manifest, shown, against, plots, legend, found.baseline.name)
+        content = PageContent(
             sheets=shown, labels=labels, legend=legend, differences=against, drawings=_drawings(plots, show),
             filmstrips=[(_words(path), path) for path in plots if path.stem.endswith("-filmstrips")],
             troubles=text["troubles"], protocols=text["protocols"], environments=text["environments"], stale=stale,
             handicapped=handicapped, cohorts=cohorts, csv=lines,
         )  # fmt: skip
         pages = [place / "report.html", place / "report.md"]
-        write_text(pages[0], page(now, told, place, copy_films))
+        write_text(pages[0], page(now, content, place, copy_films))
         write_text(pages[1], _markdown().get_template("report.md.j2").render(**text))
     except StoreError:
         # Reading failed; another place to write to would not help.
@@ -150,7 +150,7 @@ def _chunk(entrant: Entrant) -> float:
     return timings[0].chunk_ms if len(timings) == 1 else float("nan")
 
 
-def _told(
+def _texts(
     stores: Sequence[Snapshot],
     manifest: dict[str, Any],
     shown: list[Sheet],

@@ -1,13 +1,14 @@
-"""Drift: does a video stay itself, for how long, and what of it goes first?
+"""Drift: does a video keep its content, for how long, and which properties does it lose first?
 
-Scenarios: "steady" (a true first chunk is carried on, nothing is said: only the memory knows what it shows),
-"steady-said" (the same, half of it said), "steady-text" (from text alone, half said), "evolve" (a few attributes change
-after 5 s, and from 10 s on nothing is said: the latest state counts, not the first), "accumulate" (one attribute after
-the other changes: all that was ever said counts), "intermittent" (a curtain hides the scene most of the time) and
-"occlusion" (a curtain hides it once, for longer than any window). Shorter horizons are prefixes of one rollout.
+Scenarios: "steady" (a rollout continues a true first chunk, and the prompt names no attribute: only the memory knows
+what the chunk shows), "steady-said" (the same, with half of the attributes in the prompt), "steady-text" (from text
+alone, with half of the attributes in the prompt), "evolve" (a few attributes change after 5 s, and from 10 s on the
+prompt names none: the latest state counts, not the first), "accumulate" (one attribute after the other changes: all
+stated values count), "intermittent" (a curtain hides the scene most of the time) and "occlusion" (a curtain hides it
+once, for longer than any window). Shorter horizons are prefixes of one rollout.
 
-Of other backbones no truth is known: their rollouts from text ("steady") are filmed, and compared with their own first
-five seconds.
+For other backbones no truth is known: their rollouts from text ("steady") are filmed, and compared with their own
+first five seconds.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ if TYPE_CHECKING:
     import pandas as pd
 
 AT_ENDS = 0.15
-"""Part of a horizon that counts as its beginning, and as its end."""
+"""Share of a horizon that counts as its beginning, and as its end."""
 FIRST_SEED = 20_000
 GIVEN = 3
 """True latent frames with which the scenarios begin."""
 LOST = 0.5
-"""Identity below which, if it does not come back, a video is no longer itself."""
+"""Identity below which a video has lost its content, if the identity stays below it."""
 
 LEVELS = {
     "unsaid_identity": Metric(
@@ -63,9 +64,9 @@ SURVIVAL = Metric(
     "s", "higher", "until unsaid identity falls below a half for good; at most the horizon", 0, until_horizon=True
 )
 TRACKED = ("unsaid_identity", "identity", "ssim")
-"""Levels of which contrast and slope are scored."""
+"""Curves whose contrast and slope are scored."""
 SEEN_LATER = ("psnr", "lpips", "dino", "clip", "clip_score")
-"""The same, of those that are `further`."""
+"""Curves among `further` whose contrast and slope are scored."""
 ROWS: Mapping[str, Mapping[str, int]] = {
     "gate": {"steady": 16},
     "quick": {"steady": 12, "evolve": 12, "occlusion": 12},
@@ -76,13 +77,13 @@ ROWS: Mapping[str, Mapping[str, int]] = {
 }  # fmt: skip
 """Rollouts of each scenario in a known world."""
 EARLY = 6
-"""Rollouts of the first scenario of tier "quick" that are a cell of their own, so that arms can be compared early."""
+"""Rollouts of the first scenario of tier "quick" that form a separate cell, so that arms can be compared early."""
 HORIZON = {"gate": 240, "quick": 240, "full": 960, "long": 14_400, "day": 345_600}
 """Latent frames of the scenarios without an end of their own."""
 MINUTE, COVERED = 240, 84
-"""Latent frames of the scenarios whose scene changes or comes and goes, and of the one with a single curtain."""
+"""Latent frames of the scenarios whose scene changes or is hidden repeatedly, and of the one with a single curtain."""
 STEADY = {"gate": (120, 2), "quick": (120, 8), "full": (240, 32), "long": (960, 16), "day": (14_400, 2)}
-"""Latent frames, and prompts, of backbones whose truth is not known, and which are a thousand times as slow."""
+"""Latent frames and numbers of prompts for backbones without a known world, which are a thousand times as slow."""
 
 
 class Drift(Filmed):
@@ -123,7 +124,7 @@ class Drift(Filmed):
         return [_task(world, scenario, part, frames) for scenario, part in parts]
 
     def at_equal_budget(self, task: Task, tier: str) -> bool:
-        # A quick campaign has minutes: at other bytes it asks what the first scenario asks.
+        # A quick campaign takes minutes, so only the first scenario runs at other budgets.
         return tier != "quick" or task.scenario == "steady"
 
     def given(self, backbone: Backbone, task: Task) -> Tensor | None:
@@ -163,7 +164,7 @@ class Drift(Filmed):
             "whether it moves (1 of flow, by VBench's rule) and whether it is alive (neither blank, frozen nor a "
             "loop): a film that stands still has the best of the others."
         )
-        # Metrics that others have registered.
+        # Metrics of plug-ins.
         more = [name for name in self.instruments() if name not in ("colour_distance", "sharpness", "ssim")]
         curves = ["dino", "clip", "lpips", "ssim", "clip_score"] if filmed else ["unsaid_identity", "motion"]
         return Display(
@@ -243,18 +244,18 @@ def _task(world: KnownWorld, scenario: str, seeds: Sequence[int], frames: int) -
     elif scenario == "steady":
         scripts = [((0, world.prompt({})),)] * len(seeds)
     else:
-        # Without a true beginning motion is said, so that a video which stands still cannot pass for one that chose to.
+        # Without a true beginning the prompt states the motion; otherwise a frozen video could be a scene at rest.
         scripts = [((0, half_said(world, seed, motion=scenario == "steady-text")),) for seed in seeds]
     rows = tuple(Row(seed, tuple(script)) for seed, script in zip(seeds, scripts, strict=True))
     boundaries: list[Boundary] = ["smooth"] * len(scripts[0])
     if scenario in ("occlusion", "intermittent"):
-        # A curtain falls smoothly; what is behind it comes back.
+        # A curtain falls smoothly; the scene behind it comes back.
         boundaries[2::2] = ["recall"] * len(boundaries[2::2])
     return Task(scenario, frames, 0 if scenario == "steady-text" else GIVEN, rows, tuple(boundaries))
 
 
 def _slope(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Least squares, a frame; NaN for fewer than two windows."""
+    """Return the slope a frame by least squares; NaN for fewer than two windows."""
     there = np.isfinite(values)
     count = np.maximum(there.sum(1), 1)
     times = np.where(there, ends, 0.0)
@@ -264,7 +265,7 @@ def _slope(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
 
 
 def _lost(ends: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Latent frames until a curve falls below `LOST` for good; the last window's end where it never does."""
+    """Return the latent frames until a curve stays below `LOST`; the last window's end where it never does."""
     starts = np.concatenate(([0], ends[:-1]))
     kept = np.where(np.isfinite(values), values >= LOST, False)
     any_kept = kept.any(1)

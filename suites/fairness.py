@@ -1,12 +1,13 @@
-"""Fairness: does the model itself cope with what a memory shows it?
+"""Fairness: can the model read the contexts of a memory?
 
-Rollouts within the frames that the backbone was trained on, while all that is asked is still in every memory: "kept"
-(a scene is carried on) and "evolve" (a few attributes change, then nothing is said). Full attention has everything in
-sight there. A memory that scores less has not lost what is asked: the model does not understand contexts laid out like
-its own. Reports mark such strategies, so that a weakness of the model is not read as one of the memory.
+Rollouts stay within the backbone's training length, so that every memory still holds all measured attributes. Scenarios
+are "kept" (a rollout continues a scene) and "evolve" (a few attributes change, then the prompt names none). Full
+attention sees all frames. A memory with a lower score has not lost the attributes: the model does not understand
+contexts of this layout. Reports mark such strategies, so that a weakness of the model is not taken for one of the
+memory.
 
-Only attributes that a single picture shows are asked. A memory of two or three frames does not hold a motion, so losing
-it is the memory's loss, which other suites measure. The suite needs a world whose truth is known.
+Only attributes that a single picture shows are measured. A memory of two or three frames does not hold a motion, so
+losing it is the memory's loss, which other suites measure. The suite needs a world whose truth is known.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ FIRST_SEED = 80_000
 ROWS = {"gate": 16, "quick": 16, "full": 64, "long": 32, "day": 32}
 GIVEN = 3
 READ = 6
-"""Latent frames at the end from which it is read what a video shows."""
+"""Last latent frames of a video, from which its attributes are read."""
 HANDICAPPED = 0.9
 """Share of the score of full attention below which a strategy is marked."""
 
@@ -43,7 +44,7 @@ _references: Kept[Tensor] = Kept()
 
 
 class Fairness(QualitySuite):
-    """What a strategy scores beside full attention where it has forgotten nothing."""
+    """Score of a strategy relative to full attention while its memory holds all measured attributes."""
 
     name = "fairness"
     version = "2"
@@ -77,7 +78,7 @@ class Fairness(QualitySuite):
         ]
 
     def at_equal_budget(self, task: Task, tier: str) -> bool:
-        # A method is marked as handicapped by what it does as published.
+        # The mark "handicapped" concerns the published sizes of a method.
         return False
 
     def given(self, backbone: Backbone, task: Task) -> Tensor:
@@ -142,7 +143,7 @@ class Ending:
 
 
 def _right(world: KnownWorld, task: Task, pictures: Tensor) -> Tensor:
-    """Share of the attributes of a single picture that the last frames show rightly, [B].
+    """Return the share of the attributes of a single picture that the last frames show correctly, [B].
 
     Attributes that the truth does not show do not count.
     """
@@ -153,6 +154,6 @@ def _right(world: KnownWorld, task: Task, pictures: Tensor) -> Tensor:
 
 
 def _drawn(backbone: Backbone, task: Task, given: Tensor) -> Tensor:
-    """The last latent frames that full attention draws in a task, [B, READ, C, H, W]."""
+    """Return the last latent frames that full attention draws in a task, [B, READ, C, H, W]."""
     chunks = rollout_of(backbone, registry.strategy("full"), task, given=given)
     return torch.cat([chunk.latents for chunk in chunks], 1)[:, -READ:].float().cpu()

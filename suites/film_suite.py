@@ -1,4 +1,4 @@
-"""What suites share that also run on backbones whose truth is not known: tasks from prompts, and metrics of films."""
+"""Shared parts of suites that also run on backbones without a known world: tasks from prompts, and metrics of films."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ SWITCHED = ("smooth", "hardcut", "recall", "six")
 
 
 class Filmed(QualitySuite):
-    """A suite that films what it knows no truth of."""
+    """Base class of suites that film rollouts of backbones without a known world."""
 
     prompts: PromptSet | None = None
-    """Those that the user brought."""
+    """The user's prompts; None for those of the package."""
 
     @property
     def further(self) -> dict[str, Metric]:
@@ -61,10 +61,10 @@ class Filmed(QualitySuite):
     def filmed(
         self, scenario: str, set: str, backbone: Backbone, count: int, seed: int, frames: int | None = None
     ) -> list[Task]:
-        """A task a prompt: the first `count` of a set that fit a scenario, or all of the user's that do.
+        """Return one task a prompt: the first `count` of a set that fit a scenario, or all fitting ones of the user.
 
-        frames: latent frames of each that does not say its own. seed: the campaign's; a prompt that says one of its own
-        keeps it.
+        frames: latent frames of prompts that do not state their length. seed: the campaign's seed; a prompt that states
+        a seed keeps it.
         """
         kind = scenario if scenario in SWITCHED else "steady"
         if self.prompts is not None:
@@ -76,12 +76,12 @@ class Filmed(QualitySuite):
         tasks = (
             self._task(scenario, prompt, backbone, each, frames) for prompt, each in zip(chosen, seeds, strict=True)
         )
-        # A prompt may be there twice, once with the seed that it gets without one.
+        # A prompt may occur twice: without a seed, and with the seed that it gets then.
         return list(dict.fromkeys(tasks))
 
     def _task(self, scenario: str, prompt: Prompt, backbone: Backbone, seed: int, frames: int | None) -> Task:
         if prompt.frames is not None or any(scene.length for scene in prompt.scenes):
-            # Who says how long a video is gets it as long, in every tier.
+            # A prompt that states its length has this length in every tier.
             frames = None
         cues = script(prompt, rate=backbone.latents_per_second, chunk=backbone.chunk, frames=frames)
         row = Row(seed, tuple((cue.start, cue.text) for cue in cues.cues), prompt.vbench)
@@ -98,12 +98,12 @@ class Filmed(QualitySuite):
 
 
 def declared(metrics: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
-    """Metrics that viewers declare in plain words, because what they import must be little."""
+    """Return metrics from the declarations of viewers, which use plain data because viewers import few modules."""
     return {name: Metric(*about) for name, about in metrics.items()}
 
 
 def further_measures() -> dict[str, Metric]:
-    """Return the measures of the viewers `plain` and `quality`, VBench's dimensions over time, and what is derived."""
+    """Return the measures of the viewers `plain` and `quality`, VBench's dimensions over time, and derived measures."""
     over_time = {
         f"{name}{OVER_TIME}": (*about[:2], f"by clip: {about[2]}", *about[3:]) for name, about in DIMENSIONS.items()
     }
@@ -137,7 +137,7 @@ def without_themselves(scored: pd.DataFrame) -> pd.DataFrame:
 
 
 def _kind(prompt: Prompt) -> str:
-    """What a prompt asks a video for, by its scenes."""
+    """Return the scenario of a prompt, by the boundaries of its scenes."""
     return kind_of([scene.boundary for scene in prompt.scenes])
 
 

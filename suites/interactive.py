@@ -1,13 +1,14 @@
 """Interactive: how fast does a video follow a new prompt, how much of the old scene leaks, does an earlier one return?
 
-Every rollout begins with a true first chunk and "a thing", so that all of the first scene is known and none of it said.
-Scenarios: "smooth" (a few attributes change), "hardcut" (to another scene, half of it said), "forget" (to another
-scene, nothing of it said: nothing of the old one may stay), "recall" (away and back; nothing of what comes back is
-said), "return-second" and "return-second-of-four" (three or four scenes, then back to the second by its number) and
-"six" (six scenes in a row). The number behind the name is the length of a scene in latent frames.
+Every rollout begins with a true first chunk and the prompt "a thing", so that the first scene is known but not stated.
+Scenarios: "smooth" (a few attributes change), "hardcut" (a cut to another scene, half of which is stated), "forget" (a
+cut to another scene, of which nothing is stated: nothing of the old scene may stay), "recall" (another scene and back;
+nothing of the returning scene is stated), "return-second" and "return-second-of-four" (three or four scenes, then back
+to the second by its number) and "six" (six scenes in a row). The number behind the name is the length of a scene in
+latent frames.
 
-Of other backbones no truth is known: scenes of ten seconds each ("smooth", "hardcut", "recall", "six") are filmed, and
-viewers read off how well each scene shows its prompt, how much it shows the prompt before, and what came back.
+For other backbones no truth is known: scenes of ten seconds each ("smooth", "hardcut", "recall", "six") are filmed, and
+viewers measure how well each scene shows its prompt, how much it shows the previous prompt, and what came back.
 """
 
 from __future__ import annotations
@@ -89,7 +90,7 @@ SETS = {"smooth": "switch", "hardcut": "switch", "recall": "recall", "six": "six
 
 
 class Interactive(Filmed):
-    """Prompt switches of every kind, read off with the probe of a known world, or off films."""
+    """Prompt switches of every kind, measured by the probe of a known world, or in films."""
 
     name = "interactive"
     version = "2"
@@ -112,7 +113,7 @@ class Interactive(Filmed):
                 for task in self.filmed(name, SETS[name], backbone, count, seed)
             ]
         self.only_own(backbone)
-        # A longer tier makes videos longer, and a switch takes no longer for it.
+        # A longer tier has longer videos, but a switch does not take longer in them.
         plans = {"gate": GATE, "quick": QUICK}.get(tier, dict.fromkeys(KINDS, (64, 64)))
         first = FIRST_SEED + 1000 * seed
         return [
@@ -148,7 +149,7 @@ class Interactive(Filmed):
                 Column("return-second-of-four-21", "recall", "second of four"),
                 Column("return-second-21", "reverted", "first scene instead", on_terminal=False),
             )
-            # How fast a switch is followed is read off with a probe, frame by frame.
+            # The response time is measured by a probe, frame by frame.
             switches = Table("prompt switches", columns, summaries=(("median response", median_response),))
         else:
             columns = (
@@ -200,7 +201,7 @@ def median_response(samples: pd.DataFrame) -> str:
 
 
 def _task(world: KnownWorld, name: str, length: int, seeds: range) -> Task:
-    """The task of a scenario whose scenes last `length` latent frames each."""
+    """Return the task of a scenario whose scenes last `length` latent frames each."""
     rows = []
     for seed in seeds:
         said = _SAID[name](world, seed)
@@ -223,12 +224,15 @@ def _changed(world: KnownWorld, seed: int) -> Said:
 
 
 def _second(world: KnownWorld, seed: int, scenes: int) -> list[Said]:
-    """A; B and other scenes, of which everything is stated; back to B."""
+    """Return the statements of the script A, B and other scenes, back to B; all of B and the others is stated."""
     return [{}, *(world.draw(seed, number) for number in range(1, scenes)), {}]
 
 
 def _six(world: KnownWorld, seed: int) -> list[Said]:
-    """A; A changed; B; B changed; back to A; C. All of B and C is stated, so that every change is known."""
+    """Return the statements of the script A, A changed, B, B changed, back to A, C.
+
+    All of B and C is stated, so that every change is known.
+    """
     second, third = world.draw(seed, 1), world.draw(seed, 2)
     return [{}, _changed(world, seed), second, world.changed(second, seed, 2), {}, third]
 

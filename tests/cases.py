@@ -1,4 +1,4 @@
-"""How many random cases a test tries, and how they are seeded.
+"""Number and seeds of the random cases of a test.
 
 On every push a test tries a few cases, always the same ones: Hypothesis seeds them from the test's own source. `nox -s
 fuzz` sets HORIZON_CASES: then every test tries that many, seeded by pytest's option --hypothesis-seed, and a failure

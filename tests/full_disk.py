@@ -1,4 +1,4 @@
-"""A disk without room, for one process."""
+"""A simulated full disk, for one process."""
 
 import resource
 from contextlib import contextmanager

@@ -1,4 +1,4 @@
-"""Text that every medium would take for something else, and what must not have become of it."""
+"""Text that is markup or code in some medium, and checks that no output interprets it."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ LINKED = re.compile(r"@\w|\$|www\.|://|#\d|mailto:|[\x00-\x08\x0b-\x1f\x7f-\x9f]
 
 
 def tokens(text):
-    """What a page of Markdown is made of, raw HTML and tables included."""
+    """Return the tokens of a page of Markdown, raw HTML and tables included."""
     return MarkdownIt("commonmark", {"html": True}).enable(["table", "strikethrough"]).parse(text)
 
 
 def shape(text):
-    """The blocks of a page, in order."""
+    """Return the blocks of a page, in order."""
     return [(token.type, token.tag) for token in tokens(text)]
 
 
 def is_plain_page(text, html=()):
-    """Whether a page holds no link, no raw HTML but `html`, and no picture but its own plots."""
+    """Return whether a page holds no link, no raw HTML but `html`, and no picture but its own plots."""
     for token in tokens(text):
         if token.type == "html_block" and token.content.strip() not in html:
             return False
@@ -51,7 +51,7 @@ def is_plain_page(text, html=()):
 
 
 def is_plain_table(text):
-    """Whether no cell of a CSV file is a formula."""
+    """Return whether no cell of a CSV file is a formula."""
     rows = list(csv.reader(io.StringIO(text, newline="")))
     cells = [cell for row in rows for cell in row]
     return len({len(row) for row in rows}) == 1 and not any(
@@ -60,5 +60,5 @@ def is_plain_table(text):
 
 
 def steering(text, keep="\n"):
-    """The characters of a text that steer what shows it."""
+    """Return the control characters in a text."""
     return [each for each in text if unicodedata.category(each) in ("Cc", "Cf", "Cs", "Zl", "Zp") and each not in keep]

@@ -1,4 +1,4 @@
-"""Processes that are stopped in the middle, and what they leave."""
+"""Processes that are stopped before their end, and checks of the files that they leave."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def killed_twice(code: str, folder: Path, *, steps: int = 60) -> None:
 
 
 def same_ending(one: Path, other: Path, steps: int = 60) -> None:
-    """Two trainings ended with the same bits, and wrote the same log."""
+    """Assert that two trainings ended with the same bits, and wrote the same log."""
     expected, ended = (_weights(folder) for folder in (one, other))
     assert expected.keys() == ended.keys()
     assert all(torch.equal(expected[name], ended[name]) for name in expected)

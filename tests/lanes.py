@@ -1,4 +1,4 @@
-"""Parameters of tests that a push tries in part, and the nightly lane (`nox -s nightly`) as a whole."""
+"""Parameters of tests, of which a push uses a part, and the nightly lane (`nox -s nightly`) uses all."""
 
 from __future__ import annotations
 

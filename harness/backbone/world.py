@@ -101,7 +101,7 @@ class KnownWorld(Protocol):
         Parameters
         ----------
         seed
-            Of the rollout.
+            Seed of the rollout.
         scene
             The place of the scene in its script, from 0.
 
@@ -122,7 +122,7 @@ class KnownWorld(Protocol):
         look
             The value of every attribute before.
         seed
-            Of the rollout.
+            Seed of the rollout.
         turn
             Number of the change in its rollout.
         names
@@ -202,7 +202,7 @@ class KnownWorld(Protocol):
         Returns
         -------
         Truth
-            Of latent frames `start` to `start + frames`.
+            Truth of the latent frames `start` to `start + frames`.
 
         Raises
         ------
@@ -222,7 +222,7 @@ class KnownWorld(Protocol):
         Returns
         -------
         Reading
-            With the leading shape of the pictures.
+            Reading with the leading shape of the pictures.
         """
         ...
 
@@ -251,7 +251,7 @@ class KnownWorld(Protocol):
         Parameters
         ----------
         reading
-            Of consecutive frames [B, T].
+            Reading of consecutive frames [B, T].
         values
             Expected attributes, int64 [B, attributes].
 

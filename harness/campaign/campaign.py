@@ -15,7 +15,7 @@ from harness.errors import CampaignError, did_you_mean
 from harness.files import read_toml
 from harness.limits import LARGEST_SEED, MOST_SEEDS, MOST_WORKERS
 from harness.plan.budget import USUAL_WINDOW
-from harness.store.records import told
+from harness.store.records import first_error
 
 PUBLISHED, EQUAL = "as published", "equal budget"
 """Names of the two tables of a report: every strategy at its own defaults, and all at the same cached bytes."""
@@ -153,4 +153,4 @@ def make_campaign(values: dict[str, Any], origin: str = "the campaign") -> Campa
     try:
         return Campaign(**values)
     except ValidationError as error:
-        raise CampaignError(f"{origin}: {told(error)}") from None
+        raise CampaignError(f"{origin}: {first_error(error)}") from None

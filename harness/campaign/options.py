@@ -73,7 +73,7 @@ def check_grid(knobs: Mapping[str, Mapping[str, Any]], names: Sequence[str]) -> 
     Parameters
     ----------
     knobs
-        By strategy and knob, a value or a list of values.
+        For each strategy and knob, a value or a list of values.
     names
         The strategies as typed.
     """

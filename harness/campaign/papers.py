@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from harness.errors import CampaignError, did_you_mean
 from harness.files import read_toml
-from harness.store.records import told
+from harness.store.records import first_error
 
 HOME = Path(__file__).parents[2] / "docs" / "campaigns"
 """The folder of these files in a checkout; a wheel does not have them."""
@@ -37,7 +37,7 @@ class Paper(BaseModel):
     viewers
         Commands that measure the films, with FOLDER for the campaign's folder.
     scenario
-        Of its numbers.
+        Scenario of its numbers.
     shares_in_per_cent
         Whether it prints shares in per cent.
     differs
@@ -80,5 +80,5 @@ def read_paper(name: str, home: Path = HOME) -> tuple[dict[str, Any], Paper]:
     try:
         return values, Paper(**values.pop("paper", {}))
     except (ValidationError, TypeError) as error:
-        why = told(error, "paper") if isinstance(error, ValidationError) else str(error)
+        why = first_error(error, "paper") if isinstance(error, ValidationError) else str(error)
         raise CampaignError(f"{home / name}.toml: {why}") from None

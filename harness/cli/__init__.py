@@ -19,7 +19,7 @@ import typer
 from harness import escaping
 from harness.cli import calibrate, doctor, foreign, gate, make, plan, publish, show
 from harness.cli.console.checks import no_empty_words
-from harness.cli.console.failures import mistyped, told
+from harness.cli.console.failures import mistyped, one_line
 from harness.cli.console.terminal import app
 from harness.cli.runs import campaign, status, submit
 from harness.engines.lifeline import leave_if_worker
@@ -55,7 +55,7 @@ def main() -> None:
     except OSError as error:
         if error.filename is None:
             _discard_output()
-        _fail(told(error))
+        _fail(one_line(error))
     except Exception:
         # The exit code of a bug must differ from 1, which the gate uses for a regression.
         traceback.print_exc()

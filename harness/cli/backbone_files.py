@@ -1,4 +1,4 @@
-"""What `horizon describe` says of the files of a published backbone."""
+"""Output of `horizon describe` about the files of a published backbone."""
 
 from __future__ import annotations
 

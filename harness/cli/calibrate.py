@@ -1,4 +1,4 @@
-"""The command that finds out about a backbone what a strategy needs to know of it: `horizon calibrate`."""
+"""The command that measures the properties of a backbone that a strategy needs: `horizon calibrate`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from harness.errors import HorizonError
 
 @app.command()
 def calibrate(
-    what: Annotated[str, typer.Argument(help="A strategy that needs to know a backbone: forcing_kv.")],
+    what: Annotated[str, typer.Argument(help="A strategy that needs a calibration: forcing_kv.")],
     backbone: Annotated[str, typer.Option(help="Which backbone; it needs prompts of its own.")] = "pocket",
     rollouts: Annotated[int, typer.Option(min=1, help="Videos that are made, as long as it was trained for.")] = 8,
     seed: Annotated[int, typer.Option(callback=checks.seed, help="Seed of their noise.")] = 0,
@@ -38,7 +38,7 @@ def calibrate(
     out: Annotated[Path | None, typer.Option(help="The file. Default: runs/WHAT-BACKBONE.json.")] = None,
     install: Annotated[bool, typer.Option(help="Write the file also where the package reads it.")] = False,
 ) -> None:
-    """Make the file that a strategy needs of a backbone, such as the classes of its heads, from rollouts."""
+    """Make the file that a strategy needs for a backbone, such as the classes of its heads, from rollouts."""
     from harness import registry
     from harness.campaign.options import backbone_request, computing
     from harness.files import write_text

@@ -1,4 +1,4 @@
-"""The command about this machine: `horizon doctor`."""
+"""The command that checks this machine: `horizon doctor`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SUMS = {
     "limited": "It works, with the limits above.",
     "broken": "It does not work: see above.",
 }
-"""What the command says at the end, by the worst state."""
+"""Last line of the command's output, by the worst state."""
 
 
 @app.command()

@@ -92,7 +92,7 @@ def _take(
     chunk: int | None,
     workers: int,
 ) -> list[str]:
-    """Import films, and say what became of them. Return the lines of those that were refused."""
+    """Import films, and print the result. Return the lines about refused films."""
     from harness.campaign.foreign.arm import Asked, import_films
     from harness.errors import CampaignError
     from harness.store.store import Store
@@ -114,7 +114,7 @@ def _take(
 
 
 def _look(store: Store, workers: int) -> int:
-    """Let the viewers look that can run in this process. Return how many metrics of films failed."""
+    """Measure the films with the viewers that can run in this process. Return the number of metrics that failed."""
     from harness.campaign.film_list import list_films
     from suites.viewers.here import look
 

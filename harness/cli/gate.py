@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from harness.cli.console import checks
-from harness.cli.console.terminal import Json, app, aside, console, each_told, line, print_json, table
+from harness.cli.console.terminal import Json, app, aside, console, line, print_json, progress_over, table
 from harness.errors import BaselineError, CampaignError
 from harness.files import load_json
 
@@ -126,7 +126,7 @@ def aa(
     # Another digest for the same code, so that each side runs its quality suites separately.
     sides = {"head": tree, "base": replace(tree, digest=f"{tree.digest}-again")}
     left = [run for run in map(str, range(1, runs + 1)) if not (out / run / "gate.json").exists()]
-    with each_told(left, "run") as numbers:
+    with progress_over(left, "run") as numbers:
         for number in numbers:
             asked = _campaign(campaign, None)
             verdict = _measured(Rounds(out / number, sides, _workers(), 1), asked, None, margins, 60 * minutes)

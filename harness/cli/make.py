@@ -172,19 +172,19 @@ def train(
     from harness import registry
     from harness.campaign.options import computing
     from harness.training.loop import read_log
-    from harness.training.recipe import Request, School, chosen
+    from harness.training.recipe import Recipe, Request, chosen
     from reports.plots.strips import training_curve
 
     name = what.partition(".")[0]
     if name not in registry.found("trainings"):
         raise HorizonError(f"nothing called {name!r} can be trained; allowed: {', '.join(registry.found('trainings'))}")
-    school: School = registry.load("trainings", name)
+    recipe: Recipe = registry.load("trainings", name)
     request = Request(what, out or Path("runs") / name, backbone, computing(device), seed)
     torch.set_num_threads(threads)
-    for part in chosen(school, stage):
-        trainer = school.enrol(part, request)
+    for part in chosen(recipe, stage):
+        trainer = recipe.open_stage(part, request)
         _train(part, trainer)
-        weights = school.graduate(part, trainer, request, install=install)
+        weights = recipe.finish_stage(part, trainer, request, install=install)
         curve = trainer.folder / "curve.png"
         training_curve(read_log(trainer.folder), curve, f"{what}, {part}")
         console.print(f"{part}: {trainer.steps} steps, {weights}, {curve}")

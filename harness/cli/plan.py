@@ -10,7 +10,7 @@ import typer
 from rich.text import Text
 
 from harness.cli.console import checks
-from harness.cli.console.terminal import ChunkOption, Json, app, aside, console, each_told, line, print_json, table
+from harness.cli.console.terminal import ChunkOption, Json, app, aside, console, line, print_json, progress_over, table
 from harness.errors import HorizonError, ShapeError, did_you_mean
 from harness.limits import LARGEST_SIDE
 
@@ -62,7 +62,7 @@ def plan(
     chosen = {name: registry.parse_strategy(name)[1] for name in strategy or list(registry.found("strategies"))}
     for made in chosen.values() if strategy else ():
         made.open(made.adapt(stage).memory_spec(latent_size=latent_size))
-    with each_told(list(chosen), "planning") as names:
+    with progress_over(list(chosen), "planning") as names:
         for name in names:
             made = chosen[name]
             length = frames if made.bounded else min(frames, stage.trained_frames // stage.chunk * stage.chunk)

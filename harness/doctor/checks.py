@@ -27,7 +27,7 @@ class Check:
     advice
         What to do, in one line; empty where all is well.
     facts
-        The same as values.
+        The same facts as values.
     """
 
     group: str

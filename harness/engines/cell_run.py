@@ -1,4 +1,4 @@
-"""One cell of a suite of quality under way: rolled out, seen by its observer, saved, and gone on with after a crash."""
+"""The run of one cell of a quality suite: its rollout, its observer, saved states, and resumption after a crash."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from harness.suite import Place, QualitySuite
 SAVE_EVERY = 10.0
 """Seconds of computing after which a cell's state is saved."""
 LARGE, SAVING_SHARE = 1.0, 0.05
-"""Seconds from which saving a state is no trifle, and the most of the time that is then spent on it."""
+"""Seconds above which saving a state takes long, and the largest share of the time that is then spent on it."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """Where a cell is.
+    """The progress of a cell.
 
-    frames: latent frames that are done since the last report, of all its rollouts. trouble: what the user must see.
+    frames: latent frames of all its rollouts since the last report. trouble: a warning for the user, or "".
     """
 
     cell: Cell
@@ -44,7 +44,7 @@ Report = Callable[[Progress], None]
 
 
 class Flight:
-    """One cell under way."""
+    """The run of one cell."""
 
     def __init__(
         self,
@@ -60,13 +60,13 @@ class Flight:
         self.observer: Any = None
         self.chunk_seconds: list[float] = []
         self.switches: list[dict[str, float]] = []
-        self.began_in: list[str] = []  # all environments, in order, of a cell that went on in another one
+        self.began_in: list[str] = []  # all environments, in order, of a cell that was resumed in another one
         self.spent = {"rollout": 0.0, "suite": 0.0, "saving": 0.0}
-        self.pieces: Pieces = []  # of the memory's archive, as they are on disk
+        self.pieces: Pieces = []  # pieces of the memory's archive on disk
         self.film: SmallFilm | None = None
 
     def fly(self, timeout: float | None) -> tuple[Status, str]:
-        """Roll the cell out to its end. Returns its status and, where that is not "ok", the reason."""
+        """Roll the cell out to its end. Return its status, and the reason where that is not "ok"."""
         chunks = self._started()
         began = mark = saved_at = time.monotonic()
         saving = 0.0
@@ -95,7 +95,7 @@ class Flight:
             self.spent["saving"] += mark - seen
 
     def _started(self) -> Iterator[Chunk]:
-        """Return the chunks that are left: all of them, or those after the saved state, with the observer in step."""
+        """Open the observer, load the saved state if there is one, and return the remaining chunks."""
         backbone, task, suite = self.backbone, self.cell.task, self.cell.suite
         assert isinstance(suite, QualitySuite)
         self.place = self._place()
@@ -105,7 +105,7 @@ class Flight:
         saved = self._saved()
         if saved is not None:
             self.observer.load_state_dict(saved["observer"])
-            # A state from before there were small films has none, and a film without its beginning is not kept.
+            # States of older versions contain no small film, and a film without its beginning is not kept.
             if self.film is not None and "film" in saved:
                 self.film.load_state_dict(saved["film"])
             else:
@@ -126,21 +126,21 @@ class Flight:
         )
 
     def _see(self, chunk: Chunk) -> None:
-        """Show a chunk to the observer, and report how far the cell is."""
+        """Pass a chunk to the observer, and report the progress."""
         self.observer.see(chunk.latents, chunk.start)
         if self.film is not None:
             self.film.see(chunk.latents)
         self.report(Progress(self.cell, chunk.latents.shape[1] * len(self.cell.task.rows)))
 
     def _begin_film(self) -> None:
-        """Begin a small film where the world is known: its suites read numbers off pictures and keep few of them."""
+        """Begin a small film where the world is known: suites keep few pictures there, as they measure attributes."""
         codec, task = self.backbone.codec, self.cell.task
         if self.store is not None and self.backbone.world is not None and codec is not None and not task.forced:
             pictures = self.backbone.pixel_frames(task.frames)
             self.film = SmallFilm(codec.decoder(), pictures, codec.frames_per_second)
 
     def _place(self) -> Place:
-        """Where the suite writes its files; without a store, a folder that goes with this flight."""
+        """Return the place of the suite's files; without a store, a folder that is deleted with this object."""
         arm = self.cell.arm
         about = {"strategy": arm.name, "knobs": arm.strategy.knobs(), "cell": self.cell.id}
         if self.store is None:
@@ -149,7 +149,7 @@ class Flight:
         return Place(self.store.workspace(self.cell.id), about, self.lossless)
 
     def _saved(self) -> dict[str, Any] | None:
-        """Where the cell goes on; None also for what other code has begun, since one rollout has one code."""
+        """Return the saved state; None if there is none, or if other code made it, since one rollout has one code."""
         saved = self.store.saved(self.cell.id) if self.store else None
         if saved is None or saved.get("code") != self._code():
             return None
@@ -164,7 +164,7 @@ class Flight:
         return "" if self.cell.code is None else self.cell.code.all.digest
 
     def _keep(self, chunk: Chunk) -> None:
-        """Save where the cell is, if there is room: a cell that cannot be gone on with is worth more than none."""
+        """Save the state after a chunk; where the disk is full, report it and continue without saved states."""
         assert self.store is not None
         if self.store.lost(self.cell.id):
             # The process that has taken over saves its own state.
@@ -174,8 +174,8 @@ class Flight:
             self.store.progress(self.cell.id, chunk.start + chunk.latents.shape[1])
         except OSError as error:
             trouble = (
-                f"states of unfinished cells cannot be saved in {self.store.flight} ({error.strerror}); the run goes "
-                "on without them"
+                f"states of unfinished cells cannot be saved in {self.store.flight} ({error.strerror}); the run "
+                "continues without them"
             )
             self.report(Progress(self.cell, 0, trouble))
 
@@ -198,7 +198,7 @@ class Flight:
         )
 
     def cost(self) -> dict[str, Any]:
-        """What the cell cost: times as they came, without the care that a benchmark takes; bytes on paper."""
+        """Return the cost of the cell: times that were not measured in isolation, and planned bytes."""
         strategy = self.cell.arm.strategy
         spec = strategy.adapt(self.backbone).memory_spec()
         held = full_bytes(strategy, spec) if strategy.bounded else strategy.footprint(spec, self.cell.task.frames)
@@ -212,7 +212,7 @@ class Flight:
 
 
 def describe(cell: Cell, backbone: Backbone) -> dict[str, Any]:
-    """What `cell.json` says of a cell, apart from how it went."""
+    """Return the entries of `cell.json` that do not depend on the result."""
     return {
         "backbone": backbone.name,
         "strategy": cell.arm.name,

@@ -54,7 +54,7 @@ class Film:
     sha256
         SHA-256 of the file.
     suite, scenario
-        Of its cell.
+        Suite and scenario of its cell.
     frames
         Its pixel frames.
     rate

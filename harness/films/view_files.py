@@ -43,7 +43,7 @@ class View:
     parts
         Results by metric.
     protocol
-        By metric, everything that could change a number: models, sampling, versions.
+        For each metric, everything that could change a number: models, sampling, versions.
     """
 
     film: str

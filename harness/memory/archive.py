@@ -17,7 +17,7 @@ class Archive:
     Parameters
     ----------
     device
-        From which copies come, and to which they go. On "meta" the archive has no contents either.
+        Device from which and to which frames are copied. On "meta" the archive has no contents either.
 
     Attributes
     ----------
@@ -35,9 +35,9 @@ class Archive:
         Parameters
         ----------
         name
-            That was not given before.
+            Name that was not given before.
         shape, dtype
-            Of the tensor.
+            Shape and data type of the tensor.
 
         Returns
         -------

@@ -25,7 +25,7 @@ def accumulator_dtype(spec: MemorySpec, accumulator: Accumulator) -> torch.dtype
     Parameters
     ----------
     spec
-        Whose data type the cache has.
+        Spec whose data type the cache has.
     accumulator
         Which of the two.
     """

@@ -95,7 +95,7 @@ class Entries:
         Returns
         -------
         list or dict
-            Of tensors and names.
+            Structure of tensors and names.
         """
         return list(self.tensors)
 
@@ -133,7 +133,7 @@ class Entries:
         Returns
         -------
         Entries
-            Of as many frames as all parts together; packed parts stay packed.
+            All frames of the parts; packed parts stay packed.
         """
         of_subclass = (part for part in parts if type(part).joined is not Entries.joined)
         return next(of_subclass, parts[0]).joined(parts)
@@ -149,7 +149,7 @@ class Entries:
         Returns
         -------
         Entries
-            Of as many frames as all parts together.
+            All frames of the parts.
         """
         return Entries(*(torch.cat(tensors, 1) for tensors in zip(*(part.tensors for part in parts), strict=True)))
 
@@ -182,9 +182,9 @@ class Layout(ABC):
         tokens
             Cached tensors [B, N, ...].
         rotation
-            By which keys are turned.
+            Rotation of the keys.
         weights
-            By which keys and values are then scaled, [B, N]; None for none.
+            Weights by which keys and values are then scaled, [B, N]; None for none.
 
         Returns
         -------
@@ -199,7 +199,7 @@ class Layout(ABC):
         Parameters
         ----------
         entries
-            Of whole frames.
+            Entries of whole frames.
 
         Returns
         -------
@@ -217,7 +217,7 @@ class Layout(ABC):
         int
             Heads of a layer.
         Layout
-            Of which a token has one head.
+            Layout in which a token has one head.
 
         Raises
         ------

@@ -176,7 +176,7 @@ def attention_shares(
     Parameters
     ----------
     spec
-        That the memory was opened for.
+        Spec for which the memory was opened.
     entries
         All frames that are seen, [B, frames, S, H, ...], the chunk's own last.
     ids

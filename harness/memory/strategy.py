@@ -72,7 +72,7 @@ class Strategy(ABC):
         Returns
         -------
         Backbone
-            The same one by default.
+            The same backbone by default.
         """
         return backbone
 
@@ -98,7 +98,7 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
 
         Returns
         -------
@@ -118,7 +118,7 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
         frames
             Latent frames that were committed.
 
@@ -134,7 +134,7 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
 
         Returns
         -------
@@ -149,7 +149,7 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
         frames
             Latent frames that were committed.
 
@@ -166,7 +166,7 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
 
         Returns
         -------
@@ -183,14 +183,14 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone; no context becomes longer than its `trained_frames`.
+            Spec of the adapted backbone; no context becomes longer than its `trained_frames`.
         budget
             Bytes, as `footprint` counts them for a full memory.
 
         Returns
         -------
         Strategy
-            Of the same class.
+            Strategy of the same class.
 
         Raises
         ------
@@ -206,14 +206,14 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
         frames
             Latent frames of the context.
 
         Returns
         -------
         Strategy
-            Of the same class.
+            Strategy of the same class.
 
         Raises
         ------
@@ -236,12 +236,12 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
 
         Returns
         -------
         MemorySpec
-            The same one by default; one with a `store` for a strategy that packs.
+            The same spec by default; one with a `store` for a strategy that packs.
         """
         return spec
 
@@ -251,7 +251,7 @@ class Strategy(ABC):
         Parameters
         ----------
         spec
-            Of the adapted backbone.
+            Spec of the adapted backbone.
 
         Returns
         -------

@@ -64,7 +64,7 @@ class MemorySpec:
     batch
         Rows of a batch.
     dtype, device
-        Of all tensors.
+        Data type and device of all tensors.
     grid
         Rows and columns of a frame's tokens, for memories that give single tokens places of their own.
     module
@@ -123,7 +123,7 @@ class MemorySpec:
         Returns
         -------
         Entries
-            The same ones where nothing is packed.
+            The same entries where nothing is packed.
         """
         packing = self.packing
         return entries if packing is None else packed(entries, packing)
@@ -136,7 +136,7 @@ class MemorySpec:
         tokens
             Tokens of one row in one layer.
         dtype
-            In which they are kept exactly; in the form of the memory's frames unless given.
+            Data type in which they are kept exactly; in the form of the memory's frames unless given.
 
         Returns
         -------
@@ -255,7 +255,7 @@ class Weights:
     about
         In a few words, such as "untrained, SVD only".
     digest
-        Of what, beside the backbone's own weights and the knobs, decides them.
+        Digest of everything that determines them besides the backbone's own weights and the knobs.
     chosen
         What was decided for this backbone, by name.
     """

@@ -16,12 +16,13 @@ from torch import Tensor, nn
 PATCH = 4
 CHANNELS = 16
 SPREAD = 2.0
-"""Standard deviation of the latents, all channels together. A picture of 16 tokens carries far less evidence than one
-of 1560, so at unit spread the published noise levels would drown it: twice the spread is half the shift."""
+"""Standard deviation of the latents, all channels together. A picture of 16 tokens is far less redundant than one of
+1560, so at unit spread the published noise levels would hide it: twice the spread is half the shift."""
 
 
 class PatchCodec(nn.Module):
-    """Principal components of patches, the strong ones damped; `decode` undoes `encode` but for what they leave out."""
+    """Principal components of patches, with the strong ones damped; `decode` inverts `encode` except for the omitted
+    components."""
 
     mean: Tensor
     into: Tensor
@@ -35,15 +36,15 @@ class PatchCodec(nn.Module):
 
     @torch.no_grad()
     def fit(self, pixels: Tensor) -> PatchCodec:
-        """Take the components from pictures [..., 3, H, W]."""
+        """Compute the components from pictures [..., 3, H, W]."""
         patches = _patches(pixels.flatten(0, -4)).flatten(0, 2).double()
         mean = patches.mean(0)
         values, vectors = torch.linalg.eigh(torch.cov((patches - mean).T))
         strength, basis = values.flip(0)[:CHANNELS], vectors.flip(1)[:, :CHANNELS]
         # The sign of a component is arbitrary: the largest entry is made positive, so that every machine agrees.
         basis = basis * basis.gather(0, basis.abs().argmax(0, keepdim=True)).sign()
-        # The fourth root of the variance is half way (in decibels) between raw and whitened: fine structure, which
-        # shapes live on, keeps a voice, and noise in it costs little.
+        # The fourth root of the variance is half way (in decibels) between raw and whitened: fine structure, by which
+        # shapes differ, keeps enough weight, and noise in it costs little.
         scale = strength**0.25
         scale = scale * (strength / scale**2).mean().sqrt() / SPREAD
         self.mean.copy_(mean)
@@ -54,27 +55,27 @@ class PatchCodec(nn.Module):
     frames_per_second = 4.0
 
     def encode(self, pixels: Tensor) -> Tensor:
-        """Pictures [B, F, 3, H, W] in 0..1 -> latents [B, F, 16, H / 4, W / 4]."""
+        """Return the latents [B, F, 16, H / 4, W / 4] of pictures [B, F, 3, H, W] in 0..1."""
         latents = (_patches(pixels.flatten(0, 1)) - self.mean) @ self.into
         return rearrange(latents, "(b f) h w c -> b f c h w", b=pixels.shape[0])
 
     def decode(self, latents: Tensor) -> Tensor:
-        """Latents [B, F, 16, h, w] -> pictures [B, F, 3, 4 h, 4 w] in 0..1."""
+        """Return the pictures [B, F, 3, 4 h, 4 w] in 0..1 of latents [B, F, 16, h, w]."""
         flat = rearrange(latents.to(self.out), "b f c h w -> (b f) h w c") @ self.out + self.mean
         pictures = rearrange(flat, "n h w (c p q) -> n c (h p) (w q)", p=PATCH, q=PATCH).clamp(0, 1)
         return pictures.unflatten(0, latents.shape[:2])
 
     def decoder(self) -> FrameDecoder:
-        """Decodes a video chunk by chunk; here every frame stands for itself."""
+        """Return a decoder of a video chunk by chunk; every frame is decoded independently."""
         return FrameDecoder(self)
 
     def footprint(self, batch: int, latent_size: tuple[int, int]) -> int:
-        """Bytes of a chunk's pictures are not worth planning."""
+        """Return 0: the pictures of a chunk are too small to matter for a plan."""
         return 0
 
 
 class FrameDecoder:
-    """Decodes chunk after chunk, and carries nothing from one to the next."""
+    """Decoder of consecutive chunks, without a state between them."""
 
     def __init__(self, codec: PatchCodec) -> None:
         self.codec = codec

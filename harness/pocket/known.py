@@ -17,9 +17,9 @@ from harness.pocket.scenes import Scene, check
 from harness.pocket.world import FADE, HEADINGS, NAMES, SPEEDS, SWING, film, look, paint
 
 CHANGES = 3
-"""Attributes that change at once."""
+"""Number of attributes that change at once."""
 TOLERANCE = 1.0
-"""Pixels by which a step may miss its length; the slower objects move two a frame."""
+"""Largest error of a step's length in pixels; slow objects move two pixels a frame."""
 MOTION, SPEED = NAMES.index("motion"), NAMES.index("speed")
 
 

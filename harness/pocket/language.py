@@ -1,4 +1,4 @@
-"""The pocket world's attributes, and the English in which a prompt says some of them.
+"""The attributes of the pocket world, and the English sentences by which prompts name some of them.
 
     [now | cut to | back to] a|the NUMBER [size] [colour] shape|thing [motion|moves] [speed]
         [on COLOUR] [with [COLOUR] texture|marks]
@@ -35,9 +35,9 @@ Kind = Literal["first", "smooth", "hardcut", "recall"]
 OPENINGS: dict[Kind, str] = {"first": "", "smooth": "now", "hardcut": "cut to", "recall": "back to"}
 CURTAIN = "curtain"
 NUMBERS = ("first", "second", "third", "fourth", "fifth", "sixth")
-"""Scenes of a script that a sentence can name, in their order."""
+"""Words by which a sentence can name a scene of its script, in the order of the scenes."""
 UNSAID = {"shape": "thing", "motion": "moves", "texture": "marks"}
-"""Words that hold the place of an attribute which the sentence leaves open."""
+"""Words that stand for an attribute that the sentence leaves open."""
 
 VOCABULARY = tuple(
     dict.fromkeys(
@@ -60,9 +60,10 @@ GRAMMAR = (
 
 @dataclass(frozen=True)
 class Saying:
-    """What a prompt says: which boundary it opens, the attributes it names, or that a curtain covers everything.
+    """Content of a prompt.
 
-    number: of the scene in its script, from 1, where the prompt names it.
+    said: the attributes that it names. kind: the boundary at which it begins. covered: whether a curtain covers
+    everything. number: number of the scene in its script, from 1, where the prompt names it.
     """
 
     said: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +77,7 @@ class Saying:
         return self.kind == "smooth" and not self.said and not self.covered
 
     def sentence(self) -> str:
-        """The prompt. Raises PromptError for an attribute or a value that the world does not have."""
+        """Return the prompt. Raises PromptError for an attribute or a value that the world does not have."""
         for name, value in self.said.items():
             if name not in ATTRIBUTES:
                 raise PromptError(f"no attribute {name!r}; the pocket world has {', '.join(ATTRIBUTES)}")
@@ -97,7 +98,7 @@ class Saying:
 
 
 def words_of(prompt: str) -> list[str]:
-    """The prompt's words. Raises PromptError for one that is not in the vocabulary, and names the nearest ones."""
+    """Return the words of a prompt. Raises PromptError, with similar words, for a word outside the vocabulary."""
     words = prompt.lower().replace(",", " ").rstrip(". ").split()
     for word in words:
         if word not in VOCABULARY:
@@ -134,7 +135,7 @@ def parse(prompt: str) -> Saying:
 
 
 def _read_object(prompt: str, words: Sequence[str]) -> dict[str, str]:
-    """[size] [colour] shape|thing [motion|moves] [speed]."""
+    """Return the attributes in the words `[size] [colour] shape|thing [motion|moves] [speed]`."""
     said: dict[str, str] = {}
     order = ["size", "colour", "shape", "motion", "speed"]
     for word in words:
@@ -150,7 +151,7 @@ def _read_object(prompt: str, words: Sequence[str]) -> dict[str, str]:
 
 
 def _read_scenery(prompt: str, words: Sequence[str]) -> dict[str, str]:
-    """[on COLOUR] [with [COLOUR] texture|marks]."""
+    """Return the attributes in the words `[on COLOUR] [with [COLOUR] texture|marks]`."""
     said: dict[str, str] = {}
     rest = list(words)
     if rest[:1] == ["on"]:
@@ -172,17 +173,18 @@ def _read_scenery(prompt: str, words: Sequence[str]) -> dict[str, str]:
 
 
 class WordEncoder:
-    """Prompts to text embeddings: every word as itself and its two neighbours, one-hot.
+    """Text encoder without weights: the embedding of a word is the word and its two neighbours, one-hot.
 
-    A neighbour tells the roles of a colour apart ("red" before a shape, after "on", after "with"), which a real
-    encoder does by context. Deterministic, without weights.
+    The neighbours distinguish the roles of a colour ("red" before a shape, after "on", after "with"), which a trained
+    encoder does by context.
     """
 
     text_dim = 3 * len(VOCABULARY)
     text_len = LONGEST + 1
 
     def __call__(self, prompts: Sequence[str]) -> Tensor:
-        """Prompts -> [B, text_len, text_dim] in float32, rows padded with zeros. Raises PromptError."""
+        """Return embeddings [B, text_len, text_dim] in float32, padded with zeros. Raises PromptError for a prompt with
+        unknown words or too many."""
         out = torch.zeros(len(prompts), self.text_len, 3, len(VOCABULARY))
         for row, prompt in enumerate(prompts):
             words = words_of(prompt)

@@ -21,7 +21,7 @@ from harness.pocket.world import PIXELS, Scene, look
 
 WEIGHTS = Path(__file__).parent / "weights"
 VERSION = "4"
-"""Of the world and of what was trained on it: weights of another version speak of another world."""
+"""Version of the world and of the weights trained on it; weights of another version belong to another world."""
 
 CONFIG = WanConfig(
     dim=128,
@@ -37,7 +37,7 @@ CHUNK = 3
 TRAINED_FRAMES = 36
 LATENT_SIZE = (8, 8)
 EXAMPLES = 32
-"""Prompts that the preset gives, from the part of the world that is for training."""
+"""Number of example prompts, from the seeds that are for training."""
 
 
 def pocket(device: str = "cpu", dtype: str = "float32") -> Backbone:
@@ -74,7 +74,7 @@ def assembled(model: CausalWan, codec: PatchCodec) -> Backbone:
 
 @cache
 def codec() -> PatchCodec:
-    """The shipped codec."""
+    """Return the shipped codec."""
     made = PatchCodec()
     restore(made, WEIGHTS / "codec.safetensors")
     return made
@@ -82,14 +82,14 @@ def codec() -> PatchCodec:
 
 @cache
 def probe() -> Probe:
-    """The shipped probe."""
+    """Return the shipped probe."""
     made = Probe().requires_grad_(False).eval()
     restore(made, WEIGHTS / "probe.safetensors")
     return made
 
 
 def keep(module: nn.Module, path: Path, dtype: str = "float32", **about: str) -> None:
-    """Write a module's weights with what they are about; the file is there whole or not at all."""
+    """Write a module's weights and metadata, as a whole file or not at all. about: further metadata."""
     save_weights(module, path, parse_dtype(dtype), {"horizon": "pocket", "version": VERSION, **about})
 
 
@@ -105,5 +105,5 @@ def restore(module: nn.Module, path: Path) -> None:
 
 
 def about(path: Path) -> dict[str, str]:
-    """What a weights file says of itself. Raises CheckpointError where it is missing or damaged."""
+    """Return the metadata of a file of weights. Raises CheckpointError where it is missing or damaged."""
     return read_metadata(path, "reinstall Horizon, or train with: horizon train pocket")

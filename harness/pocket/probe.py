@@ -1,8 +1,8 @@
-"""The probe: reads the world's attributes, the object's place and its presence off pictures, or says "unsure".
+"""The probe: reads the world's attributes, the object's place and its presence from pictures, or says "unsure".
 
-Where a campaign has to guess whether a video is still itself, the pocket reads it off. The probe is a small
-convolutional network that was also shown garbage (noise, blank and blended pictures, a curtain) and taught to give it
-no answer; an answer counts from a confidence on, that was calibrated on pictures it had not seen.
+With it, a campaign on the pocket measures whether a video keeps its content. The probe is a small convolutional network
+that was also trained to give no answer for unreadable pictures (noise, blank and blended pictures, a curtain). An
+answer counts from a confidence on that was calibrated on held-out pictures.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from harness.pocket.language import ATTRIBUTES
 from harness.pocket.world import HEADINGS, PIXELS, SPEEDS
 
 SEEN = ("shape", "colour", "size", "texture", "ground", "accent")
-"""Attributes that one picture shows; motion and speed take several."""
+"""Attributes that one picture shows; motion and speed need several pictures."""
 OF_OBJECT = ("shape", "colour", "size")
 CROP = 20  # pixels; the largest object takes 16
-SLAB = 64  # pictures that are read together: beyond it a processor's cache no longer holds what is computed of them
+SLAB = 64  # pictures that are read together; the activations of more do not fit into a processor's cache
 STILL = 1.0  # pixels a frame along an axis below which an object does not move; half of the lower speed
 
 
 class Probe(nn.Module):
-    """The network. `read` is what to call."""
+    """The network; `read` is its interface."""
 
     threshold: Tensor
     grid: Tensor
@@ -74,12 +74,13 @@ class Probe(nn.Module):
         self.register_buffer("crop", torch.stack(torch.meshgrid(near, near, indexing="xy"), -1), persistent=False)
 
     def forward(self, pictures: Tensor) -> tuple[dict[str, Tensor], Tensor, Tensor]:
-        """Pictures [N, 3, 32, 32] in 0..1 -> log-odds of every value, places [N, 2], log-odds of presence [N]."""
+        """Return the log-odds of every value, places [N, 2], and the log-odds of presence [N] of pictures
+        [N, 3, 32, 32] in 0..1."""
         pictures = 2 * pictures - 1
         fine = self.fine(pictures)
         coarse = self.coarse(fine)
         merged = self.merge(torch.cat((fine, F.interpolate(coarse, scale_factor=2.0)), 1)).flatten(2)
-        # Places stay in float32 where the rest is computed in half precision.
+        # Places are computed in float32, even where the rest is in half precision.
         heat = self.heat(merged.unflatten(2, fine.shape[2:])).flatten(1).float().softmax(1)
         looked_at = (merged @ heat[:, :, None].to(merged.dtype)).squeeze(2)
         about = (heat[:, :, None] * self.grid).sum(1) + 4 * torch.tanh(self.rough(looked_at).float())
@@ -89,7 +90,7 @@ class Probe(nn.Module):
         return odds, about + 2 * torch.tanh(self.fine_offset(thing).float()), self.presence(thing).squeeze(1)
 
     def _around(self, pictures: Tensor, places: Tensor) -> Tensor:
-        """The CROP x CROP pixels around places [N, 2]: an object looks the same wherever it is."""
+        """Return the CROP x CROP pixels around places [N, 2], so that an object looks the same at every place."""
         where = (places[:, None, None] + self.crop) * (2 / PIXELS) - 1
         return F.grid_sample(pictures, where, mode="bilinear", padding_mode="border", align_corners=False)
 
@@ -113,7 +114,7 @@ class Probe(nn.Module):
 
 @dataclass(frozen=True)
 class Travel:
-    """How the object moves over a run of frames [B, T].
+    """Motion of the object over consecutive frames [B, T].
 
     motion: index of the motion, -1 where unsure, int64 [B]. speed: pixels a frame along the axes on which it moves,
     [B]; NaN where unsure.
@@ -123,15 +124,16 @@ class Travel:
     speed: Tensor
 
     def pace(self) -> Tensor:
-        """Index of the nearest speed of the world, -1 where unsure or at rest; int64 [B]."""
+        """Return the index of the nearest speed of the world, -1 where unsure or at rest; int64 [B]."""
         nearest = (self.speed[:, None] - torch.tensor(SPEEDS)).abs().nan_to_num(torch.inf).argmin(1)
         return nearest.masked_fill(self.speed.isnan() | (self.motion < 1), UNSURE)
 
 
 def travel(reading: Reading) -> Travel:
-    """Motion and speed from the places in consecutive frames [B, T]; at least two steps must show the object twice.
+    """Return motion and speed from the places in consecutive frames [B, T]; unsure where fewer than two pairs of
+    neighbouring frames show the object.
 
-    Each axis' step is its median, which passes over a few frames in which the object leaps.
+    The step along each axis is a median, so that a few wrong places do not change it.
     """
     steps = reading.places.diff(dim=1).abs()
     both = reading.present[:, 1:] & reading.present[:, :-1]

@@ -1,4 +1,4 @@
-"""Rolls the pocket out on scripts of its world, and reads off what became of every attribute."""
+"""Rollouts of the pocket on scripts of its world, and the attributes that the probe reads from them."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def play(
     given: int = 0,
     compile: bool = False,
 ) -> tuple[Tensor, Clip]:
-    """Rollouts as pictures [B, frames, 3, 32, 32], and the truth that they are compared with.
+    """Return rollouts as pictures [B, frames, 3, 32, 32], and the truth with which they are compared.
 
-    scripts: one a row; their scenes begin at the same frames and are entered the same way. given: so many true latent
-    frames are shown first (continuation), and stand at the head of the pictures. Raises PromptError for scripts that
-    do not go together.
+    scripts: one a row; scenes of all scripts begin at the same frames and with the same boundaries. given: number of
+    true latent frames at the beginning, which the rollout continues; the pictures include them. Raises PromptError for
+    scripts whose scenes do not agree so.
     """
     assert backbone.text is not None
     assert backbone.codec is not None
@@ -62,10 +62,10 @@ def play(
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is seen in a run of frames: index of every attribute of `JUDGED`, -1 where unsure.
+    """The attributes `JUDGED` that the probe reads from consecutive frames: index of the value, -1 where unsure.
 
-    each: what single pictures show, [B, T, 6]. whole: what the run as a whole shows, [B, 8]. speed: pixels a frame
-    along the path, [B], NaN where unsure.
+    each: values of every picture by itself, [B, T, 6]. whole: values of all frames together, [B, 8]. speed: pixels a
+    frame along the path, [B], NaN where unsure.
     """
 
     each: Tensor
@@ -74,15 +74,15 @@ class Verdict:
 
 
 def judge(probe: Probe, pixels: Tensor) -> Verdict:
-    """Read a run of frames [B, T, 3, 32, 32]."""
+    """Read consecutive frames [B, T, 3, 32, 32]."""
     reading = probe.read(pixels)
     moves = travel(reading)
     whole = torch.cat((agreed(reading.values), moves.motion[:, None], moves.pace()[:, None]), 1)
     return Verdict(reading.values, whole, moves.speed)
 
 
-def truly(clip: Clip, frame: int) -> Tensor:
-    """The true values of `JUDGED` at a frame, [B, 8]; the speed of a thing that waits is -2, as nothing shows it."""
+def true_values(clip: Clip, frame: int) -> Tensor:
+    """Return the true values of `JUDGED` at a frame, [B, 8]; -2 for the speed of an object at rest: it is invisible."""
     values = clip.looks[:, frame, COLUMNS].clone()
     values[values[:, JUDGED.index("motion")] == 0, JUDGED.index("speed")] = -2
     return values

@@ -1,4 +1,4 @@
-"""The pocket's stages of training in their order, and what each leaves behind."""
+"""The stages of the pocket's training in their order, and the files that each of them writes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from harness.pocket.training.memories import draw_strategy
 from harness.pocket.training.probe_training import ProbeTrainer
 from harness.pocket.training.schedule import STAGES
 from harness.pocket.world import film, script
-from harness.training import loop as study
+from harness.training import loop
 from harness.training.loop import Trains
 from harness.training.recipe import Request
 from harness.training.schedule import Stage
@@ -28,17 +28,17 @@ from harness.training.trainer import FlowLearner
 
 ORDER = (*STAGES, "probe")
 BEFORE = dict(zip(list(STAGES)[1:], STAGES, strict=False))
-"""The stage with whose weights a stage begins."""
+"""For each stage, the previous stage, with whose weights it begins."""
 PICTURES = 4096
-"""From which the codec's components are taken."""
+"""Number of pictures to which the codec is fitted."""
 
 
-def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
-    """A stage ready to go on from its checkpoint, or to begin."""
+def open_stage(stage: str, request: Request) -> Trainer | ProbeTrainer:
+    """Return the trainer of a stage, resumed from its checkpoint or new. Raises HorizonError for another backbone."""
     if request.what != "pocket" or request.backbone not in (None, "pocket"):
         raise HorizonError(
-            f"the pocket is trained as it is, not {request.what} for {request.backbone or 'pocket'}; write: horizon "
-            "train pocket"
+            f"the pocket's training has no knobs and no other backbone, so {request.what} for "
+            f"{request.backbone or 'pocket'} cannot be trained; write: horizon train pocket"
         )
     check_device(request.device)
     folder, seed = request.folder, request.seed
@@ -52,12 +52,12 @@ def enrol(stage: str, request: Request) -> Trainer | ProbeTrainer:
         if stage in BEFORE:
             preset.restore(model, folder / BEFORE[stage] / "model.safetensors")
         trainer = Trainer(model, codec, STAGES[stage], folder / stage, seed=seed)
-    study.resume(trainer)
+    loop.resume(trainer)
     return trainer
 
 
 def fitted_codec(folder: Path) -> PatchCodec:
-    """The codec of a training folder, fitted at the first call."""
+    """Return the codec of a training folder, fitted at the first call."""
     path, codec = folder / "codec.safetensors", PatchCodec()
     if not path.exists():
         seeds = range(HELD_OUT + 2**60, HELD_OUT + 2**60 + PICTURES)
@@ -66,8 +66,8 @@ def fitted_codec(folder: Path) -> PatchCodec:
     return codec
 
 
-def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
-    """Write a finished stage's weights; with `install` also where the package reads them."""
+def finish_stage(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
+    """Write a finished stage's weights; with `install`, also to the folder from which the package reads them."""
     module: nn.Module
     assert isinstance(trainer, Trainer | ProbeTrainer)
     if isinstance(trainer, ProbeTrainer):
@@ -76,17 +76,17 @@ def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) ->
         trainer.finish()
         module, name, dtype = trainer.model, "model.safetensors", "float16"
     path = trainer.folder / name
-    told = {"stage": stage, "steps": str(trainer.steps), "seed": str(trainer.seed)}
+    metadata = {"stage": stage, "steps": str(trainer.steps), "seed": str(trainer.seed)}
     places = [path, *([preset.WEIGHTS / name] if install else [])]
     for place in places:
-        preset.keep(module, place, dtype, **told)
+        preset.keep(module, place, dtype, **metadata)
     if install:
         preset.keep(trainer.codec, preset.WEIGHTS / "codec.safetensors")
     return path
 
 
 class Trainer(FlowLearner):
-    """The whole model learns, from clips of the world."""
+    """Trainer of the whole model, from clips of the pocket's world."""
 
     def __init__(
         self, model: CausalWan, codec: PatchCodec, stage: Stage, folder: Path, *, seed: int = 0, compile: bool = True

@@ -1,7 +1,7 @@
 """The pocket world: procedural videos of a moving object before a patterned ground, with every attribute known.
 
-All of it is drawn from counter-based streams keyed by a seed, one a clip, so a clip is the same in any batch. One
-latent frame is one picture of 32 x 32 pixels and lasts 0.25 s.
+Every clip is drawn from a counter-based stream of random numbers with its own seed, so a clip is the same in any batch.
+One latent frame is one picture of 32 x 32 pixels and lasts 0.25 s.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ __all__ = ["Clip", "Scene", "film", "look", "script"]
 
 PIXELS = 32
 FADE = 3
-"""Frames over which a smooth switch, a falling or a rising curtain takes place: one chunk."""
+"""Length of a smooth switch and of the fall or rise of a curtain in frames: one chunk."""
 
 NAMES = tuple(ATTRIBUTES)
 SIZES = (6.0, 8.0)  # radius in pixels
 SPEEDS = (2.0, 4.0)  # pixels a frame along each axis on which an object moves
 SWING = (-1, 0, 1, 2, 1, 0, -1, -2)
-"""Steps from the middle of the view in each frame of a swing: there and back in two seconds, at constant speed. Eight
-frames and chunks of three have no common divisor, so a chunk begins everywhere in a swing."""
+"""Distance from the middle of the view in steps, for each frame of a swing: to both sides in two seconds, at constant
+speed. Eight frames and chunks of three have no common divisor, so chunks begin at every frame of a swing."""
 PALETTE = (
     (0.86, 0.12, 0.14),
     (0.98, 0.55, 0.08),
@@ -62,7 +62,7 @@ class Clip:
 
 
 def look(seed: int, scene: int = 0) -> dict[str, str]:
-    """What the seed draws for a scene of this number in its script, where nothing is said."""
+    """Return the attributes of a scene at this place in its script that the seed determines, if no prompt names any."""
     return {name: ATTRIBUTES[name][index] for name, index in zip(NAMES, _fresh(_drawn(seed, scene)), strict=True)}
 
 
@@ -83,7 +83,7 @@ def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, 
 
 
 def curtained(pictures: Tensor, cover: Tensor) -> Tensor:
-    """Pictures [..., 3, 32, 32] behind a curtain that has fallen over a share [...] of the view."""
+    """Return pictures [..., 3, 32, 32] behind a curtain that covers a share [...] of the view."""
     hidden = (torch.arange(PIXELS) + 0.5)[:, None] < cover[..., None, None, None] * PIXELS
     return torch.where(hidden, torch.tensor(CLOTH).view(3, 1, 1), pictures)
 
@@ -91,7 +91,7 @@ def curtained(pictures: Tensor, cover: Tensor) -> Tensor:
 def looks_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
     """Return the look [8] of every scene of a script; behind a curtain, that of the scene that it hides.
 
-    Raises PromptError for a return that says of a scene what it was not.
+    Raises PromptError for a return whose words contradict the scene to which it returns.
     """
     check(scenes)
     looks: list[np.ndarray] = []
@@ -110,14 +110,14 @@ def looks_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
                 )
         else:
             origin = looks[-1]
-        looks.append(told(origin, saying, fresh))
+        looks.append(updated(origin, saying, fresh))
     return looks
 
 
 def versions_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
-    """Return for every scene which scene, by its place in the script, last set each attribute [8].
+    """Return, for every scene, the place in the script of the scene that last set each attribute, [8].
 
-    A frame tells of an attribute of a later scene where both have the same version of it.
+    A frame shows an attribute of a later scene if both scenes have the same version of it.
     """
     looks, versions = looks_of(scenes, seed), list[np.ndarray]()
     for place, scene in enumerate(scenes):
@@ -136,8 +136,10 @@ def _value(look: np.ndarray, name: str) -> str:
 
 
 def direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tuple[np.ndarray, ...]:
-    """Return of one clip's frames from `start` on: looks [F, 8], looks faded from [F, 8], fade [F], beats of the swing
-    [F] and cover [F]."""
+    """Return arrays for the frames of one clip from `start` on.
+
+    They are looks [F, 8], the looks from which a fade begins [F, 8], fade [F], beats of the swing [F] and cover [F].
+    """
     shown = looks_of(scenes, seed)
     looks = np.zeros((frames, len(NAMES)), np.int64)
     before = np.zeros_like(looks)
@@ -148,8 +150,8 @@ def direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tuple
     for place, (scene, look) in enumerate(zip(scenes, shown, strict=True)):
         saying = scene.saying
         smooth = bool(place) and (saying.covered or saying.kind == "smooth")
-        # A scene that goes on keeps its time; one that comes back, or moves in another way, begins its swing anew, and
-        # so does what was behind a curtain.
+        # A scene that continues continues its swing. A scene that returns, changes its motion, or appears from behind a
+        # curtain begins its swing again.
         if not (smooth and look[MOTION] == shown[place - 1][MOTION] and (saying.covered or not was_covered)):
             first_beat = scene.start
         end = scenes[place + 1].start if place + 1 < len(scenes) else start + frames
@@ -169,12 +171,12 @@ def direct(scenes: Sequence[Scene], seed: int, start: int, frames: int) -> tuple
 
 
 def _drawn(seed: int, scene: int) -> np.ndarray:
-    """Thirteen uniform numbers for a scene: five attributes, the order of eight colours."""
+    """Return thirteen uniform numbers for a scene: for five attributes, and for the order of eight colours."""
     return np.random.Generator(np.random.Philox(key=[seed % 2**64, scene])).random(13)
 
 
 def _fresh(drawn: np.ndarray) -> np.ndarray:
-    """A look from uniform numbers: three different colours, the rest independent."""
+    """Return a look from uniform numbers: three different colours, and independent values of the other attributes."""
     look = np.zeros(len(NAMES), np.int64)
     look[COLOURED] = np.argsort(drawn[5:13])[:3]
     free = [place for place in range(len(NAMES)) if place not in COLOURED]
@@ -182,11 +184,12 @@ def _fresh(drawn: np.ndarray) -> np.ndarray:
     return look
 
 
-def told(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
-    """`look` [8] with what is said.
+def updated(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
+    """Return `look` [8] with the values that a prompt names.
 
-    An unsaid colour that clashes with a said one gives way to the one in `fresh` [8], or to the first that is free.
-    What waited and moves from now on does so slowly, if no speed is said: nothing has shown its speed.
+    An unnamed colour that equals a named one is replaced by the one in `fresh` [8], or by the first free colour. An
+    object that was at rest and begins to move is slow, if the prompt names no speed, since no frame has shown its
+    speed.
     """
     waited, look = saying.kind == "smooth" and look[MOTION] == 0, look.copy()
     for name, value in saying.said.items():
@@ -203,14 +206,14 @@ def told(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
 
 
 def swing(looks: Tensor, beats: Tensor) -> Tensor:
-    """Centres in pixels [B, F, 2] of objects of looks [B, F, 8] at beats [B, F] of their swing."""
+    """Return the centres in pixels [B, F, 2] of objects of looks [B, F, 8] at beats [B, F] of their swing."""
     motion, speed = (looks[..., NAMES.index(name)] for name in ("motion", "speed"))
     step = torch.tensor(SPEEDS)[speed][..., None] * torch.tensor(HEADINGS)[motion]
     return PIXELS / 2 + torch.tensor(SWING)[beats % len(SWING)][..., None] * step
 
 
 def paint(looks: Tensor, places: Tensor) -> Tensor:
-    """Pictures of looks [..., 8] with the object at places [..., 2]: [..., 3, 32, 32] in 0..1, edges anti-aliased."""
+    """Return pictures [..., 3, 32, 32] in 0..1 of looks [..., 8] with the object at places [..., 2], anti-aliased."""
     lead = looks.shape[:-1]
     looks, places = looks.reshape(-1, len(NAMES)), places.reshape(-1, 2)
     value = {name: looks[:, place] for place, name in enumerate(NAMES)}
@@ -230,7 +233,7 @@ def paint(looks: Tensor, places: Tensor) -> Tensor:
 
 
 def _textures() -> Tensor:
-    """Share of the accent colour in every pixel, [textures, 32, 32]."""
+    """Return the share of the accent colour in every pixel, [textures, 32, 32]."""
     odd = (torch.arange(PIXELS) // 4 % 2).float()
     across, down = odd.expand(PIXELS, -1), odd[:, None].expand(-1, PIXELS)
     return torch.stack((across, down, (across - down).abs(), across * down))

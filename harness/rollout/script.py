@@ -70,7 +70,7 @@ class EncodedCue:
     start
         The latent frame.
     embeddings
-        Of the prompts, [B, L, text_dim].
+        Embeddings of the prompts, [B, L, text_dim].
     boundary
         How the scene is entered, the same in all rows.
     texts

@@ -33,13 +33,13 @@ def save(
     Parameters
     ----------
     path
-        Of the state.
+        Path of the state.
     state
         Everything but the archive.
     archive
         What the memory has put away, all of it, in the order in which it came.
     pieces
-        Of the state that this one replaces: what its `save` returned, or `saved` found under "pieces"; none at first.
+        Pieces of the replaced state, as its `save` returned or `saved` found them under "pieces"; none at first.
 
     Returns
     -------

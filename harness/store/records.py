@@ -241,10 +241,10 @@ def _check(model: type[BaseModel], path: Path, text: bytes, remedy: str) -> None
     try:
         model.model_validate_json(text)
     except ValidationError as error:
-        raise StoreError(f"{path}: damaged ({told(error)}); {remedy}") from None
+        raise StoreError(f"{path}: damaged ({first_error(error)}); {remedy}") from None
 
 
-def told(error: ValidationError, *within: str) -> str:
+def first_error(error: ValidationError, *within: str) -> str:
     """Return a short description of the first error and its place in the file.
 
     within: keys in the file that lead to the validated part, from the outermost on.

@@ -51,7 +51,7 @@ class Table:
     title
         Over the table.
     columns
-        Those without any number are left out, and so is a table without columns.
+        Columns; those without any number are left out, and so is a table without columns.
     longest_only
         Whether shorter videos are left out.
     summaries
@@ -74,7 +74,7 @@ class Chart:
     Parameters
     ----------
     name
-        Of its file, and in words its title.
+        Name of its file, and in words its title.
     kind
         "curve": a metric over the length of the video, every arm a line. "survival": the share of the rollouts whose
         score (seconds) is not reached yet. "precision": a score over policies and the bits in which they keep frames, a
@@ -84,7 +84,7 @@ class Chart:
     scenario, metric
         What a curve, a survival or a heat map is of; the scenario of switches and profiles.
     points
-        Of a profile: number and score of each point, the numbers above zero and rising.
+        Points of a profile: number and score of each, the numbers above zero and rising.
     across, up
         What the numbers of a profile are, and what its scores are.
     """
@@ -105,9 +105,9 @@ class Display:
     Parameters
     ----------
     columns
-        Of the main tables, in which the columns of all suites stand beside each other, for each set of arms.
+        Columns of the main tables, in which all suites stand beside each other, for each set of arms.
     tables
-        Of its own; those of a `CostSuite` are made for each machine.
+        Tables of its own; those of a `CostSuite` are made for each machine.
     charts, filmstrips
         Plots, and scenarios of which pictures of all arms are put below each other (`Observer.pictures`).
     headline

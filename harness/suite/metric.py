@@ -38,7 +38,7 @@ class Metric:
     Parameters
     ----------
     unit
-        In which it is measured.
+        Unit of its values.
     better
         "higher", "lower" or "neither".
     about
@@ -114,7 +114,7 @@ def find_metric(metrics: Mapping[str, Metric], name: str) -> Metric | None:
     Parameters
     ----------
     metrics
-        By name; a name that ends with `*` stands for all names that begin so.
+        Metrics by name; a name that ends with `*` stands for all names that begin so.
     name
         As it stands in a sample.
     """

@@ -11,14 +11,15 @@ from harness.memory import Strategy
 
 
 class Calibration(Protocol):
-    """What a strategy finds out about a backbone from rollouts, as the text of a file."""
+    """Measurement of a backbone during rollouts, whose result is a file that a strategy reads."""
 
     def calibrate(
         self, strategy: Strategy, backbone: Backbone, *, rollouts: int, seed: int, report: Callable[[int], None]
     ) -> tuple[str, str]:
-        """Return the text of the file, and in a few words what was found.
+        """Return the text of the file, and a short description of the result.
 
-        Raises HorizonError for a backbone that cannot be calibrated. report: gets the rollouts that are finished.
+        Raises HorizonError for a backbone that cannot be calibrated. report: called with the number of finished
+        rollouts.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""What a backbone, or something in it, is trained on."""
+"""Clips with their prompts, on which a backbone or a part of it is trained."""
 
 from __future__ import annotations
 
@@ -17,12 +17,13 @@ from harness.training.schedule import Exercise
 class Clips:
     """Latent clips with their prompts.
 
-    clean: what is remembered, [B, F, C, H, W]. answer: what is to be drawn, of the same shape. prompts: those of all
-    clips, [P, L, text_dim]. heard: which one each chunk hears, int64 [B, chunks]. opens: whether a chunk begins what
-    nothing before it determines, bool [B, chunks]. emphasis: weights of the loss, 1 on average, [B, F, 1, H, W].
-    spread: standard deviation of the latents. visible: share of the loss that counts, of the shape of `emphasis`, from
-    what each chunk sees (`Arrangement.seen`); None where everything counts. texts, kinds: the prompts in words, and the
-    boundary that each is entered by; encode: words to embeddings. Only for clips that switch together.
+    clean: the latents that are remembered, [B, F, C, H, W]. answer: the target latents, of the same shape. prompts: the
+    embeddings of all prompts of all clips, [P, L, text_dim]. heard: index into `prompts` of each chunk's prompt, int64
+    [B, chunks]. opens: chunks whose picture does not depend on the chunks before them, bool [B, chunks]. emphasis:
+    weights of the loss, 1 on average, [B, F, 1, H, W]. spread: standard deviation of the latents. visible: function
+    from what each chunk sees (`Arrangement.seen`) to the share of the loss that counts, of the shape of `emphasis`;
+    None where everything counts. texts, kinds: words of each prompt, and the boundary at which it begins. encode:
+    function from words to embeddings. The last three are given only for clips that switch together.
     """
 
     clean: Tensor
@@ -38,10 +39,10 @@ class Clips:
     encode: Callable[[Sequence[str]], Tensor] | None = None
 
     def to(self, device: torch.device) -> Clips:
-        """The clips on a device."""
+        """Return the clips on a device."""
         moved: dict[str, Any] = {name: x.to(device) for name, x in vars(self).items() if isinstance(x, Tensor)}
         return replace(self, **moved)
 
 
 Source = Callable[[int, int, Exercise], Clips]
-"""Clips of a seed, for the lesson of this number: a function of its arguments only."""
+"""Function from a seed, the number of a training step, and an exercise to clips; it depends on its arguments only."""

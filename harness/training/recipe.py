@@ -20,8 +20,8 @@ S = TypeVar("S", bound=Strategy)
 class Request:
     """A request for a training.
 
-    what: NAME, or NAME.KNOB=VALUE for a strategy whose sizes are knobs. backbone: None for the usual one. folder: of
-    checkpoints, logs and weights. seed: determines the clips, the noise and the initial weights.
+    what: NAME, or NAME.KNOB=VALUE for a strategy whose sizes are knobs. folder: receives checkpoints, logs and weights.
+    backbone: name of the backbone; None for the pocket. seed: determines the clips, the noise and the initial weights.
     """
 
     what: str
@@ -37,7 +37,7 @@ class Request:
         return found
 
     def built(self) -> Backbone:
-        """Return the backbone for which a strategy's parameters are trained, in float32: the pocket, if none is named.
+        """Return the backbone for which a strategy's parameters are trained, in float32.
 
         Raises UnknownNameError for a backbone that does not exist, and the errors of the backbone itself.
         """
@@ -48,22 +48,22 @@ class Request:
         return BackboneRequest(name=self.backbone or "pocket", device=self.device, dtype="float32")
 
 
-class School(Protocol):
+class Recipe(Protocol):
     """Stages of a training in their order, and the files that they write."""
 
     ORDER: tuple[str, ...]
 
-    def enrol(self, stage: str, request: Request) -> Trains:
+    def open_stage(self, stage: str, request: Request) -> Trains:
         """Return the trainer of a stage, resumed from its checkpoint or new."""
         ...
 
-    def graduate(self, stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
+    def finish_stage(self, stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
         """Write a finished stage's weights; with `install`, also to the folder from which the package reads them."""
         ...
 
 
-def chosen(school: School, stage: str | None) -> tuple[str, ...]:
+def chosen(recipe: Recipe, stage: str | None) -> tuple[str, ...]:
     """Return the stages to run. Raises HorizonError for one that does not exist."""
-    if stage is not None and stage not in school.ORDER:
-        raise HorizonError(f"no stage {stage!r}; allowed: {', '.join(school.ORDER)}")
-    return school.ORDER if stage is None else (stage,)
+    if stage is not None and stage not in recipe.ORDER:
+        raise HorizonError(f"no stage {stage!r}; allowed: {', '.join(recipe.ORDER)}")
+    return recipe.ORDER if stage is None else (stage,)

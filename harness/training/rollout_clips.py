@@ -1,4 +1,4 @@
-"""Clips that a backbone makes itself: what there is to learn from where its own clips are not known."""
+"""Training clips that a backbone generates itself, for backbones whose original training clips are not available."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ from harness.training.schedule import Exercise
 
 
 def clips_of(backbone: Backbone) -> Source:
-    """Clips to train on: what a backbone was trained on itself, where that is known, else what it makes."""
-    return backbone.clips or partial(rolled, backbone)
+    """Return the source of training clips: those of the backbone's own training where they are known, else clips that
+    it generates."""
+    return backbone.clips or partial(generated_clips, backbone)
 
 
-def rolled(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Clips:
-    """Clips that a backbone makes itself, for one whose own are not known."""
+def generated_clips(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Clips:
+    """Return clips that a backbone generates with full attention, as a `Source` does."""
     first = (seed % 2**10) * 2**30 + number * exercise.clips
     numbers = range(first, first + exercise.clips)
-    clean = torch.cat([chunk.latents for chunk in played(backbone, exercise.clips, exercise.frames, first)], 1)
+    clean = torch.cat([chunk.latents for chunk in rollouts(backbone, exercise.clips, exercise.frames, first)], 1)
     chunks = clean.shape[1] // backbone.chunk
     opens = torch.zeros(len(clean), chunks, dtype=torch.bool, device=clean.device)
     opens[:, 0] = True
@@ -39,9 +40,12 @@ def rolled(backbone: Backbone, seed: int, number: int, exercise: Exercise) -> Cl
     )
 
 
-def played(backbone: Backbone, clips: int, frames: int, first: int = 0) -> Iterator[Chunk]:
-    """Rollouts with full attention of at most so many latent frames, from the backbone's example prompts in turn, or
-    from random embeddings where it has no words. `first`: number of the first clip."""
+def rollouts(backbone: Backbone, clips: int, frames: int, first: int = 0) -> Iterator[Chunk]:
+    """Yield the chunks of rollouts with full attention, of at most `frames` latent frames.
+
+    The prompts are the backbone's example prompts in turn, or random embeddings where it has no text encoder. first:
+    number of the first clip.
+    """
     one = int(backbone.independent_first_frame)
     numbers = range(first, first + clips)
     texts = example_texts(backbone, numbers)
@@ -56,13 +60,13 @@ def played(backbone: Backbone, clips: int, frames: int, first: int = 0) -> Itera
 
 
 def example_texts(backbone: Backbone, numbers: Sequence[int]) -> list[str]:
-    """Example prompts of these numbers, in turn."""
+    """Return the example prompts of these numbers; "" for a backbone without prompts."""
     words = backbone.prompts or ("",)
     return [words[number % len(words)] for number in numbers]
 
 
 def example_prompts(backbone: Backbone, numbers: Sequence[int]) -> Tensor:
-    """Their embeddings [numbers, L, text_dim]."""
+    """Return the embeddings of the example prompts of these numbers, [numbers, L, text_dim]."""
     if backbone.text is not None and backbone.prompts:
         return backbone.text(example_texts(backbone, numbers))
     config, model = backbone.model.config, backbone.model

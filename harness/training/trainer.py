@@ -1,4 +1,4 @@
-"""Learning from clips, a step at a time.
+"""Trainers that learn from clips, one step at a time.
 
 Every step is a function of (seed, step) and of the weights before it, so a run that is resumed from its last checkpoint
 ends with the same bits, at the same number of threads, as one that was never stopped.
@@ -24,17 +24,17 @@ from harness.training.contexts.remembered import DrawStrategy, flow_behind
 from harness.training.schedule import Exercise, Stage
 from harness.training.teacher_forcing import Teacher
 
-KEPT = 0.999  # of the running mean of the weights, a step
+KEPT = 0.999  # share of the running mean of the weights that a step keeps
 
 
 class Learner(ABC):
-    """A stage under way: weights, their optimisers, and their running mean.
+    """Base class of trainers: the trained weights of a stage, their optimisers, and the running mean of the weights.
 
     Parameters
     ----------
-    module: what is trained; the rest of a model may share its graph and stays as it is.
-    matrices: those of its parameters that Muon takes; the others go to AdamW.
-    folder: where `harness.training.loop` keeps the latest checkpoint and the log.
+    module: the trained parameters; the rest of a model may share its graph and stays unchanged.
+    matrices: parameters of `module` that Muon optimises; AdamW optimises the others.
+    folder: folder in which `harness.training.loop` keeps the latest checkpoint and the log.
     """
 
     def __init__(self, module: nn.Module, matrices: Sequence[Tensor], stage: Stage, folder: Path, seed: int) -> None:
@@ -55,30 +55,30 @@ class Learner(ABC):
 
     @abstractmethod
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """The loss of a step, with gradients, and what else goes to the log."""
+        """Return the loss of a step, with gradients, and further values for the log."""
 
     def advance(self) -> dict[str, float]:
-        """Take one step; returns what goes to the log."""
+        """Take one step, and return the values for the log."""
         began = time.monotonic()
         generator = self.generator(self.step)
         exercise = self.stage.exercise(self.step, generator)
         loss, more = self.losses(exercise, generator)
         loss.backward()
-        pull = float(nn.utils.clip_grad_norm_(self.module.parameters(), 1.0))
-        pace = self.stage.pace(self.step)
+        gradient_norm = float(nn.utils.clip_grad_norm_(self.module.parameters(), 1.0))
+        rate_factor = self.stage.pace(self.step)
         for optimiser, rate in zip(self.optimisers, (self.stage.rate, self.stage.rest_rate), strict=True):
             for group in optimiser.param_groups:
-                group["lr"] = rate * pace
+                group["lr"] = rate * rate_factor
             optimiser.step()
             optimiser.zero_grad()
         self._average()
         self.step += 1
         seconds = time.monotonic() - began
-        told = {"step": self.step, "frames": exercise.frames, "loss": float(loss.detach()), "pull": pull}
-        return {**told, "seconds": seconds, **more}
+        logged = {"step": self.step, "frames": exercise.frames, "loss": float(loss.detach())}
+        return {**logged, "gradient_norm": gradient_norm, "seconds": seconds, **more}
 
     def generator(self, step: int) -> torch.Generator:
-        """Of all that is drawn in a step."""
+        """Return the generator of all random numbers of a step."""
         return torch.Generator().manual_seed(self.seed * 1_000_003 + step)
 
     @torch.no_grad()
@@ -88,7 +88,7 @@ class Learner(ABC):
         torch._foreach_lerp_([self.mean[name] for name in names], list(values), 1 - kept)
 
     def finish(self) -> None:
-        """Take the running mean for the weights."""
+        """Replace the weights by their running mean."""
         self.module.load_state_dict(self.mean)
 
     @property
@@ -112,8 +112,8 @@ class Learner(ABC):
 class FlowLearner(Learner):
     """Flow matching under teacher forcing, at the noise levels of the backbone's sampler.
 
-    backbone: its model learns, or those parts of it that `module` holds. memories: draws the strategy of a step whose
-    exercise is `remembered`.
+    backbone: backbone whose model, or the part of it in `module`, is trained. memories: function that draws the
+    strategy of a step whose exercise is `remembered`.
     """
 
     def __init__(
@@ -135,7 +135,7 @@ class FlowLearner(Learner):
         self.teacher = Teacher(backbone.model, backbone.chunk, backbone.latent_size, compile)
 
     def draw(self, exercise: Exercise, generator: torch.Generator) -> Draw:
-        """Clips of this step and their noise."""
+        """Return the clips of the current step with their noise."""
         clips = self.source(self.seed, self.stage.first_lesson + self.step, exercise).to(self.teacher.model.device)
         answer = clips.answer
         levels = torch.randint(len(self.sampler.sigmas), clips.heard.shape, generator=generator).to(answer.device)
@@ -148,7 +148,7 @@ class FlowLearner(Learner):
         return Draw(clips, levels, 1000 * sigma, noisy, noise - answer, context, arrangement, seen)
 
     def _in_window(self, clips: Clips, exercise: Exercise) -> Tensor | None:
-        """What each chunk sees through a window of chunks."""
+        """Return `Draw.seen` for a window of chunks; None where the exercise has no window."""
         if not exercise.window:
             return None
         batch, chunks = clips.heard.shape
@@ -167,7 +167,8 @@ class FlowLearner(Learner):
         return made.to(clips.heard.device)
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Mean squared error of the flow, 1 for a model that answers nothing; and that of each level."""
+        """Return the mean squared error of the flow, which is 1 for a model that outputs zero, and the error at each
+        noise level."""
         draw = self.draw(exercise, generator)
         clips = draw.clips
         if exercise.remembered:
@@ -186,12 +187,15 @@ class FlowLearner(Learner):
         return losses.mean(), by_level
 
     def target(self, draw: Draw, exercise: Exercise) -> Tensor:
-        """What the flow should be."""
+        """Return the target of the flow, [B, F, C, H, W]."""
         return draw.flow
 
     def _context(self, clips: Clips, exercise: Exercise, generator: torch.Generator) -> Tensor:
-        """What every chunk remembers [B, F, ...]: the model's own work, or the truth, half of the time noised a little,
-        as what a rollout commits is never quite clean."""
+        """Return the latents that are remembered, [B, F, ...].
+
+        They are the model's own rollout, or the truth with a little noise in half of the clips, since the latents that
+        a rollout commits are never quite clean.
+        """
         clean = clips.clean
         if exercise.rehearse:
             return self.teacher.rehearse(clean, clips.prompts, clips.heard, clips.opens, self.sampler, generator)
@@ -201,12 +205,12 @@ class FlowLearner(Learner):
         return clean + (clips.spread * blur[:, None, None, None, None] * noise).to(clean)
 
     def _wide(self, per_chunk: Tensor) -> Tensor:
-        """[B, chunks] -> [B, F, 1, 1, 1]."""
+        """Return values of chunks [B, chunks] as values of frames [B, F, 1, 1, 1]."""
         return per_chunk.repeat_interleave(self.chunk, 1)[:, :, None, None, None]
 
 
 def forced_flow(teacher: Teacher, draw: Draw, exercise: Exercise) -> Tensor:
-    """What a teacher makes of a draw."""
+    """Return the flow that a teacher predicts for a draw under teacher forcing, [B, F, C, H, W]."""
     clips = draw.clips
     given = draw.context, draw.noisy, draw.timesteps, clips.prompts, clips.heard
-    return teacher.coarse(*given, exercise.window, draw.arrangement)
+    return teacher.flow_in_bfloat16(*given, exercise.window, draw.arrangement)

@@ -32,19 +32,19 @@ class Purpose:
         return f"train one with: horizon train {self.strategy} --backbone {self.backbone.name}"
 
     def identity(self) -> dict[str, str]:
-        """Return the metadata of a fitting file; on meta it lacks the weights, which cannot be compared there."""
+        """Return the metadata of a fitting file; on the meta device without the weights, which have no values there."""
         model = self.backbone.model
         found = {"horizon": self.strategy, "backbone": self.backbone.name, "sizes": self.sizes}
         if model.device.type != "meta":
             found["weights"] = _fingerprints.get(model, "", lambda: fingerprint(model))
         return found
 
-    def differences(self, said: Mapping[str, str]) -> list[str]:
+    def differences(self, metadata: Mapping[str, str]) -> list[str]:
         """Return the differences between this purpose and a file's metadata."""
         return [
-            f"{what} is {said.get(what, 'not given')} there and {here} here"
+            f"{what} is {metadata.get(what, 'not given')} there and {here} here"
             for what, here in self.identity().items()
-            if said.get(what) != here
+            if metadata.get(what) != here
         ]
 
 
@@ -60,11 +60,11 @@ class Trained:
 def read(path: Path, purpose: Purpose) -> Trained:
     """Return a file that fits. Raises CheckpointError for one that is missing, damaged, or for another backbone or
     sizes."""
-    said = read_metadata(path, purpose.remedy)
-    wrong = purpose.differences(said)
+    metadata = read_metadata(path, purpose.remedy)
+    wrong = purpose.differences(metadata)
     if wrong:
         raise CheckpointError(f"{path}: trained for another purpose: {'; '.join(wrong)}; {purpose.remedy}")
-    return Trained(path, said.get("about", "trained"), digest(path))
+    return Trained(path, metadata.get("about", "trained"), digest(path))
 
 
 def shipped(folder: Path, purpose: Purpose) -> Trained | None:
@@ -75,8 +75,8 @@ def shipped(folder: Path, purpose: Purpose) -> Trained | None:
     return read(path, purpose)
 
 
-def graduate(learner: Learner, path: Path, purpose: Purpose, folder: Path | None) -> Path:
-    """Write a trainer's weights to `path`; with a `folder` also there, where `shipped` finds them."""
+def write_trained(learner: Learner, path: Path, purpose: Purpose, folder: Path | None) -> Path:
+    """Write a finished trainer's weights to `path`, and into `folder`, if given, where `shipped` finds them."""
     learner.finish()
     about = f"trained, {learner.stage.name} after {learner.steps} steps, seed {learner.seed}"
     for place in (path, *([] if folder is None else [folder / f"{purpose.backbone.name}.safetensors"])):

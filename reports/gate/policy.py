@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from harness.errors import BaselineError, did_you_mean
 from harness.escaping import toml_key
 from harness.files import read_toml
-from harness.store.records import told
+from harness.store.records import first_error
 from harness.suite import Margin
 from reports.tables import suite_named
 
@@ -78,4 +78,6 @@ def _rule(path: Path, suite: str, name: str, rule: Any) -> dict[str, Any]:
     try:
         return _Rule.model_validate(rule).model_dump(exclude_none=True)
     except ValidationError as error:
-        raise BaselineError(f"{path}: {told(error, suite, name)}; allowed: {', '.join(_Rule.model_fields)}") from None
+        raise BaselineError(
+            f"{path}: {first_error(error, suite, name)}; allowed: {', '.join(_Rule.model_fields)}"
+        ) from None

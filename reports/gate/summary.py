@@ -64,9 +64,9 @@ def webpage(verdict: Verdict, title: str, lines: Sequence[str], note: str) -> st
     Parameters
     ----------
     title, lines
-        Of the page, and what stands below it.
+        Title of the page, and the lines below it.
     note
-        Below the table of all findings.
+        Text below the table of all findings.
     """
     grids = [_overview(verdict), _all(verdict)]
     grids[1].sheet.notes.append(note)

@@ -262,18 +262,18 @@ def settled(findings: Sequence[Finding]) -> list[Finding]:
 def _broken(head: Evidence, base: Evidence) -> Iterator[Finding]:
     """Yield a finding for each cell without numbers; a film that failed in the baseline does not excuse another film.
     Cells with the same finding are reported once."""
-    told: Counter[tuple[str, str, str, State, str]] = Counter()
+    counts: Counter[tuple[str, str, str, State, str]] = Counter()
     before, now = Numbers(base), Numbers(head)
     for trouble in head.troubles:
         known = before.lack(trouble)
         fault = trouble.status in BROKEN and not known
         why = f"{trouble.status}: {trouble.reason}" + (" (in the baseline too)" if known else "")
-        told[*trouble.place, "regression" if fault else "infra_error", why] += 1
+        counts[*trouble.place, "regression" if fault else "infra_error", why] += 1
     for trouble in base.troubles:
         if not now.lack(trouble):
             state: State = "no_baseline" if trouble.status in BROKEN else "infra_error"
-            told[*trouble.place, state, f"the baseline has no numbers ({trouble.status}: {trouble.reason})"] += 1
-    for (arm, suite, scenario, verdict, why), count in told.items():
+            counts[*trouble.place, state, f"the baseline has no numbers ({trouble.status}: {trouble.reason})"] += 1
+    for (arm, suite, scenario, verdict, why), count in counts.items():
         yield Finding(arm, suite, scenario, verdict, why + (f" ({count} cells)" if count > 1 else ""))
 
 

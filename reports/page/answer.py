@@ -1,4 +1,4 @@
-"""The answer in three sentences: who keeps a video itself longest, at what price, and what is not told apart."""
+"""The answer in three sentences: which arm keeps a video longest, at what price, and which arms are as good."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def answer(found: Comparison, field: Sequence[Entrant], shown: Shown, marked: Ma
 
 
 def deciding(found: Comparison, shown: Shown) -> Placed | None:
-    """Return the column that says how long a video stays itself: a score in seconds of the headline's scenario, where
-    one is shown that ends with the video; else the headline."""
+    """Return the column that decides the answer: a score in seconds of the headline's scenario that ends with the
+    video, where one is shown; else the headline."""
     head = shown.headline
     if head is None:
         return None

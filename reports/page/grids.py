@@ -175,7 +175,7 @@ def sentence(metric: Metric | None, key: Key, seconds: float | None, better: str
 
 
 def ranked(mine: pd.DataFrame, pairs: pd.DataFrame) -> dict[str, str]:
-    """Return which arms of a column are best, and which of the others are not told apart from the best.
+    """Return which arms of a column are best, and which of the others do not differ significantly from the best.
 
     Parameters
     ----------

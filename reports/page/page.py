@@ -30,8 +30,8 @@ ASSETS = Path(__file__).parent.parent / "html"
 
 
 @dataclass(frozen=True)
-class Told:
-    """What a page says besides the numbers.
+class PageContent:
+    """Content of a page besides the numbers of the evaluation.
 
     Parameters
     ----------
@@ -70,7 +70,7 @@ class Told:
     csv: Sequence[str]
 
 
-def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> str:
+def page(now: Evaluation, content: PageContent, place: Path, copy_films: bool = False) -> str:
     """Return the page as HTML.
 
     Parameters
@@ -80,14 +80,14 @@ def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> 
     copy_films
         Whether films that do not fit into the page are copied beside it.
     """
-    marked = _marked(now, told.handicapped)
-    tables = grids(told.sheets, told.labels, now.found, told.csv)
+    marked = _marked(now, content.handicapped)
+    tables = grids(content.sheets, content.labels, now.found, content.csv)
     cells = [cell for store in now.stores for cell in cells_of(store)]
-    drawn = charts(now.table, now.scored, now.curves, now.found.rows, now.arms, cells, now.show, told.drawings)
-    costs = price(deciding(now.found, now.show), now.found.rows, now.arms, told.cohorts, marked)
+    drawn = charts(now.table, now.scored, now.curves, now.found.rows, now.arms, cells, now.show, content.drawings)
+    costs = price(deciding(now.found, now.show), now.found.rows, now.arms, content.cohorts, marked)
     arms = [
         {"label": arm.label, "strategy": arm.strategy, **look(arm.strategy, arm.label)._asdict(),
-         "note": "; ".join(filter(None, (marked.get(arm.label, ""), "stale" if arm.label in told.stale else "")))}
+         "note": "; ".join(filter(None, (marked.get(arm.label, ""), "stale" if arm.label in content.stale else "")))}
         for arm in now.arms
     ]  # fmt: skip
     base = dict(now.found.baseline.arms)
@@ -102,10 +102,11 @@ def page(now: Evaluation, told: Told, place: Path, copy_films: bool = False) -> 
     }
     filmed = bool(data["films"])
     return templates().get_template("report.html.j2").render(
-        manifest=now.manifest, asked=now.manifest["asked"], arms=arms, told=told, legend=told.legend, grids=tables,
+        manifest=now.manifest, asked=now.manifest["asked"], arms=arms, content=content, legend=content.legend,
+        grids=tables,
         sentences=answer(now.found, now.arms, now.show, marked), charts=drawn, price=costs, filmed=filmed,
-        pictures=[(title, inline(path)) for title, path in told.filmstrips if not filmed],
-        drawings={name: inline(path) for name, path in told.drawings.items()},
+        pictures=[(title, inline(path)) for title, path in content.filmstrips if not filmed],
+        drawings={name: inline(path) for name, path in content.drawings.items()},
         baseline=now.found.baseline.name, runs=_runs(now), known=has_known_world(now.manifest["asked"]),
         data=Markup(script(data)), css=asset("page.css"), code=asset("page.js"),
             table_code=asset("table.js"),

@@ -64,7 +64,7 @@ def board(folders: Sequence[Path], out: Path, title: str = "Which memory keeps a
     out
         Folder of the site.
     title
-        Of the index.
+        Title of the index.
 
     Returns
     -------

@@ -28,9 +28,9 @@ def card(
     licence
         Licence of the data, by the hub's name for it.
     name
-        Of the dataset on the hub.
+        Name of the dataset on the hub.
     commands
-        That make the campaign again.
+        Commands that make the campaign again.
     """
     asked = now.manifest["asked"]
     title = escaping.visible(now.manifest["name"])

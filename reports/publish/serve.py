@@ -25,7 +25,7 @@ RELOAD = """<script>let version = ""; setInterval(async () => {
 ALONE, FOLLOWS = "connect-src 'none'", "connect-src 'self'"
 FILES = ("/report.md", "/table.csv", "/pairs.csv", "/records.parquet")
 FOLDERS = ("/cells/", "/plots/")
-"""What the server gives away, of a campaign's folder; nothing of the states of cells under way."""
+"""Subfolders of a campaign's folder that are served; the states of running cells are not."""
 
 
 def fingerprint(*folders: Path) -> str:
@@ -38,7 +38,7 @@ def fingerprint(*folders: Path) -> str:
 
 
 class Server:
-    """Serves a report on this machine only, and makes it again when its campaigns change.
+    """Server of a report on this machine only, which makes the report again when its campaigns change.
 
     Parameters
     ----------
@@ -64,7 +64,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        """Where the page is."""
+        """Address of the page."""
         return f"http://127.0.0.1:{self.http.server_address[1]}/"
 
     def look(self) -> bool:
@@ -80,13 +80,13 @@ class Server:
         self.seen, self.trouble = now, ""
         return True
 
-    def run(self, told: Callable[[bool], None] = lambda made: None) -> None:
-        """Serve until `stop` is called, or Ctrl-C. told: called after every look, with whether the report was made."""
+    def run(self, notify: Callable[[bool], None] = lambda made: None) -> None:
+        """Serve until `stop` is called, or Ctrl-C. notify: called after every look; gets whether it made the report."""
         thread = threading.Thread(target=self.http.serve_forever, daemon=True)
         thread.start()
         try:
             while not self.stopped.is_set():
-                told(self.look())
+                notify(self.look())
                 self.stopped.wait(self.every)
         finally:
             self.http.shutdown()

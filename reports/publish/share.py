@@ -65,7 +65,7 @@ def write(folder: Path, place: Path, licence: str = LICENCE, name: str = "OWNER/
     Parameters
     ----------
     name
-        Of the dataset on the hub, for its card.
+        Name of the dataset on the hub, for its card.
     """
     if (place / MANIFEST).exists() and not (place / "README.md").exists():
         raise StoreError(f"{place} is a campaign's folder; give --to another place")

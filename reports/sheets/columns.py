@@ -97,7 +97,7 @@ def shown_of(rows: pd.DataFrame) -> Shown:
     Parameters
     ----------
     rows
-        With the columns suite, scenario and metric.
+        Rows with the columns suite, scenario and metric.
     """
     there = scores_in(rows)
     suites = {name: suite_named(name) for name in sorted({suite for suite, *_ in there})}

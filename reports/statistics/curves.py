@@ -21,13 +21,13 @@ class Curves:
     Parameters
     ----------
     points
-        By label, [windows, 4]: latent frame, mean, and both ends of the interval.
+        For each label, [windows, 4]: latent frame, mean, and both ends of the interval.
     names
-        By label, the arm's name in a legend: followed by "(2 of 4)" where rollouts of it are missing.
+        For each label, the arm's name in a legend, followed by "(2 of 4)" where rollouts of it are missing.
     count
         Number of rollouts behind the points, in words.
     counts
-        By label, [windows]: the number of rollouts behind each point.
+        For each label, [windows]: the number of rollouts behind each point.
     windows
         Latent frames at which windows end, also those in which no arm has a number.
     seconds

@@ -32,7 +32,7 @@ def difference(values: np.ndarray, others: np.ndarray, groups: np.ndarray, scale
     Parameters
     ----------
     values, others
-        Of the two arms, [n], NaN where an arm has no rollout.
+        Values of the two arms, [n], NaN where an arm has no rollout.
     groups
         Label of each rollout [n]; those with one label are one observation.
     scale

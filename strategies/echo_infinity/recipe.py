@@ -7,8 +7,7 @@ from pathlib import Path
 
 from harness.backbone.presets import Backbone
 from harness.errors import KnobError
-from harness.training import loop as study
-from harness.training import weights
+from harness.training import loop, weights
 from harness.training.loop import Trains
 from harness.training.recipe import Request
 from strategies.echo_infinity.rollout_training import Streaming
@@ -19,25 +18,25 @@ ORDER = ("short", "streaming")
 FILE = "echo_infinity.safetensors"
 
 
-def enrol(stage: str, request: Request) -> Remembering | Streaming:
+def open_stage(stage: str, request: Request) -> Remembering | Streaming:
     """Return the trainer of a stage, resumed from its checkpoint or new: untrained, or from the previous stage."""
-    knobs, backbone = _asked(request)
+    knobs, backbone = _strategy_and_backbone(request)
     before = "untrained" if stage == ORDER[0] else str(request.folder / ORDER[0] / FILE)
     knobs = replace(knobs, parameters=before)
     learner = Streaming if stage == "streaming" else Remembering
     trainer = learner(backbone, knobs, stages(backbone)[stage], request.folder / stage, request.seed)
-    study.resume(trainer)
+    loop.resume(trainer)
     return trainer
 
 
-def graduate(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
+def finish_stage(stage: str, trainer: Trains, request: Request, *, install: bool) -> Path:
     """Write a finished stage's weights; with `install`, also to the folder from which the package reads them."""
     assert isinstance(trainer, Remembering | Streaming)
-    knobs, backbone = _asked(request)
-    return weights.graduate(trainer, trainer.folder / FILE, knobs.purpose(backbone), WEIGHTS if install else None)
+    knobs, backbone = _strategy_and_backbone(request)
+    return weights.write_trained(trainer, trainer.folder / FILE, knobs.purpose(backbone), WEIGHTS if install else None)
 
 
-def _asked(request: Request) -> tuple[EchoInfinity, Backbone]:
+def _strategy_and_backbone(request: Request) -> tuple[EchoInfinity, Backbone]:
     knobs = request.strategy(EchoInfinity)
     if knobs.parameters != "trained" or not knobs.memory or knobs.update == "never":
         raise KnobError(f"{request.what}: has no memory to train; leave the knobs parameters, memory and update out")

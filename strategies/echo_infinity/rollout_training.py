@@ -28,20 +28,19 @@ from strategies.echo_infinity.training import encoder_of
 
 STRETCH = 7
 """Length of a stream as a multiple of the backbone's training length: 63 s for 36 latent frames."""
-LESSONS = 16
+REUSED = 16
 """Consecutive steps that use the same streams."""
 REACH = 6
-"""Chunks that the student generates in a step, each after its own previous ones."""
+"""Consecutive chunks that the student generates in a step."""
 MEMORABLE = 24
 """Chunks before these through whose updates gradients flow."""
 ANCHORED = 4
-"""One step of this many keeps the student's sink. The others have none, so that its information must come from the
-queries."""
+"""The student has a sink in one step of this many. In the others the queries must supply the sink's information."""
 
 
 @dataclass
 class Streams:
-    """Output of the guide, by chunk number: the chunk, its noise, and the entries that its layers remember."""
+    """Output of the guide for each chunk: its latents, its noise, and the entries that its layers remember."""
 
     clips: Clips
     chunks: list[Tensor] = field(default_factory=list)
@@ -74,8 +73,8 @@ class Streaming(Learner):
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the mean squared difference of the student's chunks to the guide's, in percent of the latents'
         variance, and values to log."""
-        if self.step % LESSONS == 0 or self.streams is None:
-            self.streams = self._play(self.step - self.step % LESSONS)
+        if self.step % REUSED == 0 or self.streams is None:
+            self.streams = self._play(self.step - self.step % REUSED)
         streams = self.streams
         begun = self.knobs.window // self.backbone.chunk + 1
         first = int(torch.randint(begun, self.chunks - REACH, (), generator=generator))
@@ -87,9 +86,9 @@ class Streaming(Learner):
             drawn = self._draw(student, number, streams.noise[number])
             errors.append((drawn - streams.chunks[number]).square().mean())
             self._remember(student, drawn, number)
-        worth = 100 / streams.clips.spread**2
-        told = {"sink": float(sink), "first": float(first), "last_chunk": worth * float(errors[-1].detach())}
-        return worth * torch.stack(errors).mean(), told
+        percent = 100 / streams.clips.spread**2
+        logged = {"sink": float(sink), "first": float(first), "last_chunk": percent * float(errors[-1].detach())}
+        return percent * torch.stack(errors).mean(), logged
 
     def _student(self, streams: Streams, sink: int, first: int) -> Passes:
         """Return a student before chunk `first`, after it was given all previous chunks."""
@@ -127,7 +126,7 @@ class Streaming(Learner):
         clips = self.source(self.seed, self.stage.first_lesson + first, self.stage.exercise(first, generator))
         streams, chunk = Streams(clips), self.backbone.chunk
         anchored = registry.strategy("attention_sink", window=self.knobs.window, sink=chunk)
-        guide = self._passes(self.backbone, watched(anchored, partial(_Listener, streams.entries)), streams)
+        guide = self._passes(self.backbone, watched(anchored, partial(_EntryRecorder, streams.entries)), streams)
         for number in range(self.chunks):
             self._say(clips, number, guide)
             shape = clips.clean[:, :chunk].shape
@@ -150,8 +149,8 @@ class Streaming(Learner):
         passes.prompt = [(keys[heard], values[heard]) for keys, values in said]
 
 
-class _Listener(Watched):
-    """Records the entries that a memory is told to remember: a list of all layers' entries, one list a chunk."""
+class _EntryRecorder(Watched):
+    """Memory that records the entries it is given to remember: for each chunk, a list of the entries of all layers."""
 
     def __init__(self, entries: list[list[Entries]], inner: Memory) -> None:
         super().__init__(inner)

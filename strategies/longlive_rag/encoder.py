@@ -31,11 +31,11 @@ class FrameEncoder(nn.Module):
     Parameters
     ----------
     channels
-        Of a latent frame.
+        Channels of a latent frame.
     widths
         Channels after each halving of the picture.
     size
-        Of a descriptor.
+        Size of a descriptor.
     """
 
     def __init__(self, channels: int, widths: tuple[int, ...], size: int) -> None:

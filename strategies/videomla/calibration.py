@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
-from harness.training.rollout_clips import played
+from harness.training.rollout_clips import rollouts
 
 ENOUGH = 256
 """Tokens a channel of the model, summed over all passes, from which moments are taken."""
@@ -23,28 +23,28 @@ CLIPS = 32
 ROOM = 16_384
 """Tokens of clean video that are generated at once."""
 
-Ear = Callable[[int, Tensor, tuple[Any, ...], Tensor], None]
+AttentionCallback = Callable[[int, Tensor, tuple[Any, ...], Tensor], None]
 """Callback of one self-attention call: the layer's number, its input [B, N, D], the arguments of the call (query, own
 entries, context), and its output [B, N, D]."""
 
 
 @contextmanager
-def overheard(model: CausalWan, ear: Ear) -> Iterator[None]:
-    """Call `ear` for every self-attention of every pass that is not compiled."""
+def observing_attention(model: CausalWan, callback: AttentionCallback) -> Iterator[None]:
+    """Call `callback` for every self-attention of every pass that is not compiled."""
     given: dict[int, Tensor] = {}
 
-    def listen(layer: int, query: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    def keep_input(layer: int, query: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
         given[layer] = x
         return query(x)
 
     def answered(layer: int, module: nn.Module, arguments: tuple[Any, ...], output: Tensor) -> None:
-        ear(layer, given.pop(layer), arguments, output)
+        callback(layer, given.pop(layer), arguments, output)
 
     attentions = [block.self_attn for block in model.layers]
     hooks = []
     for layer, attention in enumerate(attentions):
         # An instance attribute takes precedence over the method of the class.
-        attention.__dict__["query"] = partial(listen, layer, attention.query)
+        attention.__dict__["query"] = partial(keep_input, layer, attention.query)
         hooks.append(attention.register_forward_hook(partial(answered, layer)))
     try:
         yield
@@ -88,15 +88,15 @@ def calibrate(backbone: Backbone) -> list[Moments]:
 
     moments = [Moments(nothing(), nothing(), nothing()) for _ in model.layers]
 
-    def ear(layer: int, x: Tensor, arguments: tuple[Any, ...], output: Tensor) -> None:
+    def add(layer: int, x: Tensor, arguments: tuple[Any, ...], output: Tensor) -> None:
         query, (key, _), _ = arguments
         moments[layer].add(x, query.flatten(2), key.flatten(2))
 
     tokens = math.prod(model.config.grid(backbone.latent_size)) * backbone.trained_frames
     clips = min(CLIPS, math.ceil(ENOUGH * dim / (tokens * (len(backbone.sampler.sigmas) + 1))))
     rows = max(1, ROOM // tokens)
-    with overheard(model, ear):
+    with observing_attention(model, add):
         for first in range(0, clips, rows):
-            for _ in played(backbone, min(rows, clips - first), backbone.trained_frames, first):
+            for _ in rollouts(backbone, min(rows, clips - first), backbone.trained_frames, first):
                 pass
     return moments

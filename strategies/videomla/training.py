@@ -24,7 +24,7 @@ from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.teacher_forcing import Forced, Teacher
 from harness.training.trainer import FlowLearner, forced_flow
 from strategies.videomla.attention import LatentAttention
-from strategies.videomla.calibration import overheard
+from strategies.videomla.calibration import observing_attention
 
 TOKENS = 3072
 """Tokens of the clips of one step."""
@@ -75,17 +75,17 @@ class Regression(FlowLearner):
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:
         """Return the mean over layers of the squared error, which is 1 for a layer that always outputs the mean."""
         draw = self.draw(exercise, generator)
-        heard: dict[int, tuple[Tensor, Tensor]] = {}
+        inputs_and_outputs: dict[int, tuple[Tensor, Tensor]] = {}
 
-        def ear(layer: int, x: Tensor, arguments: tuple[Any, ...], output: Tensor) -> None:
-            heard[layer] = x, output
+        def record(layer: int, x: Tensor, arguments: tuple[Any, ...], output: Tensor) -> None:
+            inputs_and_outputs[layer] = x, output
 
-        with torch.no_grad(), overheard(self.model, ear):
+        with torch.no_grad(), observing_attention(self.model, record):
             forced_flow(self.teacher, draw, exercise)
         errors = []
         with torch.autocast(self.model.device.type, torch.bfloat16):
             for number, layer in enumerate(self.layers):
-                x, wanted = heard[number]
+                x, wanted = inputs_and_outputs[number]
                 off = self._answer(layer, x, exercise).float() - wanted.float()
                 errors.append(off.square().mean() / wanted.float().var())
         return torch.stack(errors).mean(), {f"layer_{number}": float(x.detach()) for number, x in enumerate(errors)}

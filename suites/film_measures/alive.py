@@ -24,9 +24,9 @@ BLANK = 0.01
 REPEATS = 0.95
 """Correlation from which a repetition is a loop."""
 BETWEEN = 0.125
-"""Seconds between the pictures by which it is told whether anything goes on."""
+"""Seconds between the pictures that are compared to decide whether the content continues."""
 UNLIKE, LARGE = 0.3, 0.02
-"""Pictures `BETWEEN` apart that are correlated less and change more than this have nothing to do with each other."""
+"""Pictures `BETWEEN` apart with a lower correlation and a larger change than these are unrelated."""
 OFTEN = 0.5
 """Jumps a second from which a video is nothing but jumps."""
 AROUND = 10.0
@@ -35,7 +35,7 @@ AROUND = 10.0
 
 @dataclass(frozen=True)
 class Track:
-    """What is kept of the pictures of a video, whose number is T.
+    """Statistics of the T pictures of a video.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def alive(track: Track, windows: Sequence[tuple[int, int]]) -> list[float]:
     Parameters
     ----------
     track
-        Of the whole video.
+        Track of the whole video.
     windows
         First picture of each, and the one after its last.
     """
@@ -94,7 +94,7 @@ def alive(track: Track, windows: Sequence[tuple[int, int]]) -> list[float]:
 
 
 def churning(track: Track, start: int, end: int) -> bool:
-    """Return whether the pictures from `start` to before `end` are new ones all the time."""
+    """Return whether the content of the pictures from `start` to before `end` is replaced all the time."""
     more = max(0, math.ceil((AROUND * track.rate - (end - start)) / 2))
     around = track.changes[max(start - 1 - more, 0) : end - 1 + more]
     if int((around > JUMP).sum()) >= max(2, OFTEN * len(around) / track.rate):

@@ -1,7 +1,7 @@
-"""Scores that only count where what they ask for can be asked: a memory of a scene that was never left proves nothing.
+"""Scores that count only after an event in the video, since recall of a scene that was never left proves nothing.
 
-The idea is MBench's: an event (a prompt switch, for instance) must have happened in the video before the memory of what
-was there before can be asked.
+The idea is MBench's: an event (a prompt switch, for instance) must have happened in the video before its memory of the
+content before the event can be measured.
 """
 
 from __future__ import annotations

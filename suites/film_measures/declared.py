@@ -1,6 +1,6 @@
-"""What the measures are called, and what their numbers are: unit, better direction, description, bounds.
+"""Declarations of the measures: name, unit, better direction, description, bounds.
 
-Declared in plain words, because viewers import this in environments of their own. `*` stands for the quality or the
+They are plain data, because viewers import this module in separate environments. `*` stands for the quality or the
 features that a measure is made of.
 """
 

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from suites.film_measures.windows import Values
 
 APART = 0.5
-"""Correlation below which a video has left what it showed; a loop is a peak after that."""
+"""Correlation below which a video has left its earlier content; a loop is a later peak."""
 SHORTEST = 0.25
 """Seconds of the shortest loop that is looked for."""
 ALIKE = 0.02
-"""Difference of two correlations that are as high."""
+"""Difference below which two correlations count as equal."""
 STILL = 1e-8
 """Mean square of changes (of values 0 to 1) below which a signal stands still."""
 MOST = 1 << 15

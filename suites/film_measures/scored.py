@@ -40,7 +40,7 @@ def drift_of(name: str, curve: Values, ends: Values, length: float, rate: float)
     Parameters
     ----------
     name
-        Of the quality.
+        Name of the quality.
     curve
         Its values, [W], NaN where there is none.
     ends
@@ -71,7 +71,7 @@ def film_scores(
     Parameters
     ----------
     curves
-        By name of the metric: latent frames at which its windows end, rising [W], and values [W], NaN where none.
+        For each metric: latent frames at which its windows end, rising [W], and values [W], NaN where none.
     length
         Latent frames of the film.
     rate
@@ -82,7 +82,7 @@ def film_scores(
     Returns
     -------
     dict
-        By name; scores that cannot be made are NaN or left out.
+        Scores by name; those that cannot be computed are NaN or left out.
     """
     found: dict[str, float] = {}
     lives = curves.get("alive")

@@ -76,9 +76,9 @@ class Anchoring(NamedTuple):
     Parameters
     ----------
     cosine
-        Of the last fifth's pictures to the mean of the first 5 % of the pictures, the mean; -1 to 1.
+        Mean cosine of the last fifth's pictures to the mean of the first 5 % of the pictures; -1 to 1.
     control
-        The same, to the mean of as many pictures that lie a quarter into the video.
+        Mean cosine of the same pictures to the mean of as many pictures that lie a quarter into the video.
     stuck
         Share of the last fifth's pictures that resemble the mean of the first pictures at least as much as the picture
         two seconds before; 0 to 1. It is 1 for a video that stands still.

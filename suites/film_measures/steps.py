@@ -1,4 +1,4 @@
-"""What happens from picture to picture: cuts, pulses at the chunk's length, discontinuities at chunk borders."""
+"""Changes from picture to picture: cuts, pulses at the chunk's length, discontinuities at chunk borders."""
 
 from __future__ import annotations
 

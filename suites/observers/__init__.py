@@ -1,1 +1,1 @@
-"""What sees the chunks of a rollout and gives samples."""
+"""Observers, which see the chunks of a rollout and return samples."""

@@ -1,4 +1,4 @@
-"""What is read off a rollout in a known world, window by window, beside the truth."""
+"""Observer of rollouts in a known world: attributes window by window, compared with the truth."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from suites.observers.states import States, share
 from suites.observers.truth import truth_of
 
 FIRST = 9
-"""Latent frames (three chunks) from which it is read what a video made of what its prompt left open."""
+"""First latent frames (three chunks), from which the values of attributes that the prompt leaves open are read."""
 
 
 def edges(frames: int) -> list[int]:
-    """Where windows end: 9 and 21 latent frames, then every 15; wider ones as the video goes on."""
+    """Return the latent frames at which windows end: 9, 21, then every 15; later windows are wider."""
     ends = [9, 21]
     for until, width in ((240, 15), (960, 60), (14_400, 240), (10**9, 960)):
         while ends[-1] < min(until, frames):
@@ -31,7 +31,7 @@ def edges(frames: int) -> list[int]:
 
 
 class Watch:
-    """Observer of one task. References are the truth where it is known, else what the first chunks showed."""
+    """Observer of one task. The reference is the truth where it is known, otherwise the content of the first chunks."""
 
     def __init__(self, backbone: Backbone, task: Task) -> None:
         assert backbone.world is not None
@@ -88,11 +88,11 @@ class Watch:
         first = stop - run.shape[1]
         truth = truth_of(self.world, self.task, run.shape[1], first)
         expected = self._expected(run, truth.values[:, -1], first)
-        # Frames that were given say nothing about the memory, and behind a curtain nothing is to be seen.
+        # Given frames do not depend on the memory, and a curtain hides the scene.
         counts = truth.visible & (torch.arange(first, stop) >= self.task.given)
         reading = self.world.read(run)
         seen = len(self.world.seen)
-        # The truth may change within a window; what a video made of an open prompt is expected of all of it.
+        # The truth may change within a window; the values that a video chose for an open prompt may not.
         wanted = truth.values[..., :seen] if self.task.given else expected[:, None, :seen]
         right = (reading.values == wanted) & (wanted >= 0)
         by_attribute = share(right, counts[..., None], 1)
@@ -125,8 +125,8 @@ class Watch:
             ]
 
     def _expected(self, run: Tensor, truth: Tensor, first: int) -> Tensor:
-        """What should be seen, [B, attributes]: the truth, but without a given beginning what the first chunks made of
-        the unsaid."""
+        """Return the expected values [B, attributes]: the truth, or, without given frames, the values that the first
+        chunks chose for attributes that the prompt leaves open."""
         if self.task.given:
             return truth
         if self.shown is None:
@@ -134,7 +134,7 @@ class Watch:
         return torch.where(self.said, truth, self.shown)
 
     def _guard(self, run: Tensor, expected: Tensor, present: Tensor, motion: Tensor) -> Tensor:
-        """1, or 0 where a video cannot be itself whatever its colours: nothing there, frozen, or a loop; [B]."""
+        """Return 0 where a video has no object, is frozen, or is a loop, else 1; [B]."""
         moves = self.world.moves(expected)
         recent = run[:, -24:]
         repeats = period(recent, longest=6)
@@ -146,7 +146,7 @@ class Watch:
         return torch.where(present.isnan(), torch.nan, (~fails).float())
 
     def _seam(self, run: Tensor, first: int, counts: Tensor) -> Tensor:
-        """Change across chunk boundaries beyond that inside of chunks, [B]."""
+        """Return the change across chunk boundaries minus that inside of chunks, [B]."""
         joined = run if self.before is None else torch.cat((self.before, run), 1)
         change = changes(joined)
         arrives = torch.arange(first + (self.before is None), first + run.shape[1])

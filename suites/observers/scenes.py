@@ -1,4 +1,4 @@
-"""What is read off a rollout with prompt switches in a known world, frame by frame, beside the truth."""
+"""Observer of rollouts with prompt switches in a known world: attributes frame by frame, compared with the truth."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from suites.observers.truth import truth_of
 SURE = 0.9
 """Confidence of the probe from which a switch counts as followed."""
 LEAKS = (6, 12, 21)
-"""Latent frames after a switch at which it is looked for the old scene."""
+"""Latent frames after a switch at which remains of the old scene are measured."""
 SETTLED = 6
-"""Latent frames, two chunks, from which it is read what a scene shows."""
+"""Number of latent frames (two chunks) from which the attributes of a scene are read."""
 MANY = 4
-"""Scenes from which on a rollout is scored by all of its switches, not by the last."""
+"""Smallest number of scenes for which all switches of a rollout are scored, and not only the last."""
 
 
 @dataclass(frozen=True)
@@ -124,7 +124,7 @@ class Scenes:
             right = values == span.meant[:, None]
             news = span.known & (span.before != span.meant)
             follows = _share(right * confidence, news[:, None].expand(right.shape))
-            # What must go: values that the scene before showed and that this one is known not to have, or chose anew.
+            # Values that must disappear: the previous scene showed them, and this one is not known to share them.
             gone = (span.before != UNSURE) & ~(span.known & (span.before == span.meant))
             stays = _share(values == span.before[:, None], gone[:, None].expand(values.shape))
             other = _share(values == span.before.roll(1, 0)[:, None], gone[:, None].expand(values.shape))
@@ -135,7 +135,7 @@ class Scenes:
             followed = there.all(-1)
             any_news = news.any(1)
             if span.kind != "recall" and any(later.kind == "recall" for later in spans[number:]):
-                # What is never left cannot be remembered: memory can be asked where this is 1.
+                # A scene that was never left cannot be recalled, so recall counts only where this is 1.
                 take("left", span.start, followed.any(1).float().masked_fill(~any_news, torch.nan))
             if len(spans) < MANY and number < len(spans) - 1:
                 continue  # a way to the switch that the scenario is about
@@ -174,5 +174,5 @@ class Scenes:
 
 
 def _share(values: Tensor, counts: Tensor) -> Tensor:
-    """Mean over the attributes that count, [..., seen] -> [...]; NaN where none does."""
+    """Return the mean over the attributes that count, [..., seen] -> [...]; NaN where none counts."""
     return torch.where(counts, values.float(), 0).sum(-1) / counts.sum(-1)

@@ -16,7 +16,7 @@ class States:
     Parameters
     ----------
     world
-        In which the task takes place.
+        World in which the task takes place.
     task
         B rollouts; their scenes begin at the same latent frames.
     """
@@ -42,7 +42,7 @@ class States:
         Returns
         -------
         dict
-            By metric, float [B]; NaN where no attribute is of its kind. Empty for a task whose scenes do not change.
+            For each metric, float [B]; NaN where no attribute is of its kind. Empty if the scenes do not change.
         """
         if not self.change:
             return {}

@@ -15,7 +15,7 @@ def truth_of(world: KnownWorld, task: Task, frames: int, start: int = 0) -> Trut
     Parameters
     ----------
     world
-        In which the task takes place.
+        World in which the task takes place.
     task
         B rollouts.
     frames
@@ -37,7 +37,7 @@ def true_latents(backbone: Backbone, task: Task, frames: int) -> Tensor:
     Parameters
     ----------
     backbone
-        With a known world and a codec.
+        Backbone with a known world and a codec.
     task
         B rollouts.
     frames

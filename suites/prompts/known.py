@@ -57,9 +57,9 @@ def half(world: KnownWorld, seed: int, scene: int = 0) -> dict[str, str]:
     Parameters
     ----------
     world
-        Whose attributes are used.
+        World whose attributes are used.
     seed
-        Of the rollout; the first, third, ... attribute for even seeds, the others for odd ones.
+        Seed of the rollout; even seeds take the first, third, ... attribute, odd seeds the others.
     scene
         The place of the scene in its script, from 0.
     """
@@ -73,9 +73,9 @@ def half_said(world: KnownWorld, seed: int, motion: bool = False) -> str:
     Parameters
     ----------
     world
-        Whose attributes and language are used.
+        World whose attributes and language are used.
     seed
-        Of the rollout.
+        Seed of the rollout.
     motion
         Whether all attributes that a single picture does not show are stated besides.
     """

@@ -27,7 +27,7 @@ def look(folder: Path, films: Sequence[Film], workers: int, report: Callable[[st
     workers
         Processes.
     report
-        Is called with each line about a film or a metric that is skipped.
+        Called with each line about a film or a metric that is skipped.
 
     Returns
     -------

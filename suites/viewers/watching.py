@@ -68,7 +68,7 @@ def command(
     known
         Its metrics by name.
     parser
-        Of its options.
+        Parser of its options.
     instruments
         Returns the instrument of each metric, from the options and the campaign's folder.
     words
@@ -127,7 +127,7 @@ def watch(
     viewer
         Name of the viewer.
     report
-        Is called with each line of the report; by default the lines go to the error stream.
+        Called with each line of the report; by default the lines go to the error stream.
 
     Returns
     -------

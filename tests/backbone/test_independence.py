@@ -1,4 +1,4 @@
-"""Backbones of one model, and twins that strategies make of it, do not change one another."""
+"""Backbones that share a model, and twins that strategies make of it, do not change one another."""
 
 from __future__ import annotations
 

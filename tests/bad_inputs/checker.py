@@ -1,4 +1,4 @@
-"""One bad input: what is there before, what is asked, and whether the answer is one clear line that changes nothing."""
+"""A bad input: its files, its command, and the check that the answer is one clear line and changes nothing."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ class Bad:
 
 
 class HangsError(BaseException):
-    """A command that does not end: a pipe is waited for, a campaign has begun to run."""
+    """The command does not end: it waits for a pipe, or it has begun to run a campaign."""
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Raise HangsError in what takes longer."""
+    """Raise HangsError if the block takes longer."""
 
     def stop(number: int, frame: object) -> None:
         raise HangsError
@@ -61,7 +61,7 @@ def within(seconds: float) -> Iterator[None]:
 
 
 def listing(folder: Path) -> dict[str, str]:
-    """Everything in a folder: kind and contents by path."""
+    """Return everything in a folder: kind and contents by path."""
     found = {}
     for path in sorted(folder.rglob("*")):
         mode = path.lstat().st_mode
@@ -76,7 +76,7 @@ def listing(folder: Path) -> dict[str, str]:
 
 
 def faults(code: Any, out: str, err: str, words: str, before: dict[str, str], after: dict[str, str]) -> list[str]:
-    """What is wrong with the answer to a bad input; empty for one clear line, exit code 2, and nothing changed."""
+    """Return the faults of the answer to a bad input; none for one clear line, exit code 2, and no changed file."""
     found = []
     if code != 2:
         found.append(f"exit code {code}")
@@ -97,7 +97,7 @@ def faults(code: Any, out: str, err: str, words: str, before: dict[str, str], af
 
 
 def answer(bad: Bad, folder: Path, monkeypatch: Any, capfd: Any) -> list[str]:
-    """Ask for a bad input in this process, in an empty folder; what is wrong with the answer."""
+    """Run the command of a bad input in this process, in an empty folder; return the faults of its answer."""
     monkeypatch.chdir(folder)
     monkeypatch.setenv("HORIZON_CACHE", str(folder / "cache"))
     monkeypatch.setenv("HF_HUB_CACHE", str(folder / "hub"))

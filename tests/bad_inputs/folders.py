@@ -22,7 +22,7 @@ LINE = b'[0, "psnr", 3, 0.5]\n'
 
 
 def put(*place: str, value: Any = ...) -> Callable[[Any], None]:
-    """Set a value inside of nested data; without one it is taken away."""
+    """Set a value inside of nested data, or remove it if none is given."""
 
     def change(found: Any) -> None:
         for key in place[:-1]:
@@ -37,25 +37,25 @@ def put(*place: str, value: Any = ...) -> Callable[[Any], None]:
 
 
 def manifest(name: str, *place: str, words: str, value: Any = ...) -> Bad:
-    """A manifest of which one value is another."""
+    """Return a manifest with one changed value."""
     return Bad(f"a manifest with {name}", ("status", "x"), f"manifest.json: damaged .*{words}.*{KEPT}",
                edited(MANIFEST, put(*place, value=value)))  # fmt: skip
 
 
 def cell(name: str, *place: str, words: str, value: Any = ..., command: tuple[str, ...] = ("compare", "x")) -> Bad:
-    """A cell of which one value is another."""
+    """Return a cell with one changed value."""
     return Bad(f"a cell with {name}", command, f"cell.json: damaged .*{words}.*{AWAY}",
                edited(ABOUT, put(*place, value=value)))  # fmt: skip
 
 
 def record(name: str, text: bytes, words: str) -> Bad:
-    """A record that fits its checksum."""
+    """Return a record that fits its checksum."""
     return Bad(f"a record with {name}", ("compare", "x"), f"record.jsonl: not a record .*{words}.*{AWAY}",
                recorded(text))  # fmt: skip
 
 
 def view(name: str, *place: str, words: str, value: Any = ...) -> Bad:
-    """What a viewer saw, of which one value is another."""
+    """Return a viewer's results with one changed value."""
     return Bad(f"a view with {name}", ("compare", "x"), f"{CELL}-0.json: not a view .*{words}.*look again",
                edited(VIEW, put(*place, value=value), with_view))  # fmt: skip
 

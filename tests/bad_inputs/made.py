@@ -1,4 +1,4 @@
-"""Good files, to be damaged: a campaign's folder, a policy, films and what viewers saw."""
+"""Valid files that tests damage: a campaign's folder, a policy, films and viewers' results."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def campaign(folder: Path, numbers: Iterable[int] = range(2)) -> Path:
 
 
 def with_view(folder: Path) -> Path:
-    """A campaign with what a viewer saw of one film."""
+    """Write a campaign with a viewer's results for one film."""
     campaign(folder)
     sha256 = json.loads((folder / "cells" / CELL / "cell.json").read_text(encoding="utf-8"))["files"]["0.mp4"]
     samples = tuple((int(end), 0.5) for end in edges(FRAMES))
@@ -84,7 +84,7 @@ VIEW = f"views/perceptual/{CELL}-0.json"
 
 
 def edited(name: str, change: Callable[[Any], object], make: Callable[[Path], object] = campaign) -> Any:
-    """A campaign in the folder `x`, in one JSON file of which something is changed in place."""
+    """Write a campaign into the folder `x`, and change one of its JSON files in place."""
 
     def setup(folder: Path) -> None:
         make(folder / "x")
@@ -97,7 +97,7 @@ def edited(name: str, change: Callable[[Any], object], make: Callable[[Path], ob
 
 
 def replaced(name: str, content: bytes | None, make: Callable[[Path], object] = campaign) -> Any:
-    """A campaign in the folder `x`, one file of which holds something else; None: is not there."""
+    """Write a campaign into the folder `x`, and replace the contents of one file; None removes the file."""
 
     def setup(folder: Path) -> None:
         make(folder / "x")
@@ -110,7 +110,7 @@ def replaced(name: str, content: bytes | None, make: Callable[[Path], object] = 
 
 
 def piped(name: str, make: Callable[[Path], object] = campaign) -> Any:
-    """A campaign in the folder `x`, one file of which is a pipe that nobody writes into."""
+    """Write a campaign into the folder `x`, and replace one file by a pipe into which nothing is written."""
 
     def setup(folder: Path) -> None:
         replaced(name, None, make)(folder)
@@ -120,7 +120,7 @@ def piped(name: str, make: Callable[[Path], object] = campaign) -> Any:
 
 
 def recorded(text: bytes) -> Any:
-    """A campaign in the folder `x` with another record in one cell, whose checksum is that of the record."""
+    """Write a campaign into the folder `x`, with another record and its checksum in one cell."""
 
     def setup(folder: Path) -> None:
         campaign(folder / "x")
@@ -145,5 +145,5 @@ def file(name: str, content: str | bytes) -> Any:
 
 
 def pipe(name: str) -> Any:
-    """A pipe that nobody writes into, in an empty folder."""
+    """Make a pipe into which nothing is written, in an empty folder."""
     return lambda folder: os.mkfifo(folder / name)

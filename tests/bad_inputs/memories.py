@@ -1,4 +1,4 @@
-"""Knobs that fit no memory, and files of a memory that are none."""
+"""Knobs that no memory can have, and invalid files of a memory's parameters."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def encoder(channels: int, **changes: torch.Tensor) -> Callable[[Path], object]:
 
 
 def commands(name: str, text: str, words: str, setup: Callable[[Path], object] = lambda folder: None) -> list[Bad]:
-    """The same mistake in the commands that take a strategy."""
+    """Return the same mistake for every command that takes a strategy."""
     return [
         Bad(f"{name}, {command}", (command, *more, text), words, setup)
         for command, *more in (("verify",), ("plan", "--strategy"), ("run", "--strategy"))

@@ -1,4 +1,4 @@
-"""What is typed: options, numbers, names and prompts on the command line."""
+"""Wrong arguments: options, numbers, names and prompts on the command line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is given wrongly is answered by one clear line and exit code 2, and nothing is written or changed."""
+"""Every bad input is answered by one clear line and exit code 2, and nothing is written or changed."""
 
 from __future__ import annotations
 

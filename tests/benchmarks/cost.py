@@ -1,4 +1,4 @@
-"""What a chunk costs, against the bare sum of its matrix products and attention calls.
+"""Time of a chunk, relative to the bare sum of its matrix products and attention calls.
 
 Run with `nox -s speed`, or `python -m tests.benchmarks.cost`. Each round times one chunk of the bare loop and one of
 every rollout, in turns, in one process; the ratio is the median over rounds with its 95 % bootstrap interval. The bare
@@ -130,7 +130,7 @@ class BareLoop:
 
 
 class Seen(Watched):
-    """Notes what each head attends to, by layer, in `lengths`."""
+    """Memory that records in `lengths`, by layer, the number of frames to which each head attends."""
 
     def __init__(self, inner: Memory, lengths: dict[int, tuple[tuple[int, int], ...]]) -> None:
         super().__init__(inner)
@@ -146,14 +146,14 @@ class Seen(Watched):
 
 
 def whole(window: int) -> Lengths:
-    """The lengths of all heads alike."""
+    """Return lengths that are equal for all heads."""
     return (((CONFIG.num_heads, window),),) * CONFIG.num_layers
 
 
 def stream(
     case: Case, backbone: Backbone, rounds: int, lengths: dict[int, tuple[tuple[int, int], ...]] | None = None
 ) -> Iterator[Chunk]:
-    """A rollout of a case, a chunk a round after its warm-up. lengths: gets what heads attend to."""
+    """Return a rollout of a case that generates one chunk a round after its warm-up. lengths: filled by `Seen`."""
     chosen = strategy(case.strategy, **case.knobs)
     return rollout(
         backbone,
@@ -181,7 +181,7 @@ def interval(ratios: list[float], draws: int = 10_000) -> tuple[float, float]:
 
 
 def measure(cases: list[Case], rounds: int) -> Iterator[tuple[Case, list[float], list[float]]]:
-    """Cases of one mode with their ratios, and the seconds of their bare loops; all in turns, round by round."""
+    """Measure cases of one mode in turns, round by round; return their ratios, and the seconds of their bare loops."""
     backbone = Backbone(model=scramble(CausalWan(CONFIG)).to(cases[0].dtype).requires_grad_(False))
     seen: list[dict[int, tuple[tuple[int, int], ...]]] = [{} for _ in cases]
     streams = [

@@ -54,7 +54,7 @@ def main() -> None:
         store.begin(manifest(campaign, stage, planned, "run"))
         process, began = psutil.Process(), time.monotonic()
 
-        # What the allocator has and nobody uses says nothing about who holds what.
+        # Free memory that the allocator has not returned to the system must not count.
         trim = ctypes.CDLL(None).malloc_trim
 
         def note(progress: Progress) -> None:

@@ -1,8 +1,8 @@
 """The moving picture at the top of README.md: the same scene under four memories, side by side.
 
 `nox -s film` (or `python -m tests.benchmarks.front_film [PATH]`) draws docs/pictures/four.png: a minute of video of the
-first rollout of the suite `drift` (tier quick, scenario steady) under four memories, two and a half times as fast as it
-is. It is the first rollout so that nobody chooses it by its looks. Drawing takes half a minute on two cores; do it
+first rollout of the suite `drift` (tier quick, scenario steady) under four memories, at two and a half times its speed.
+It is the first rollout, and not one that was chosen for its pictures. Drawing takes half a minute on two cores; do it
 again whenever the weights of the pocket change.
 """
 
@@ -36,7 +36,7 @@ GAP, LINE, FONT = 16, 30, 15
 GROUND, INK, PALE = "#22272e", "#f0f3f6", "#adbac7"
 """Opaque, so that the text is legible on a light page and on a dark one."""
 COLOURS = 128
-"""Of all pictures together."""
+"""Number of colours of all pictures together."""
 
 
 def rollouts(backbone: Backbone, memories: Sequence[str], frames: int) -> list[np.ndarray]:

@@ -1,4 +1,5 @@
-"""Does the gate catch what is put in, name it, and nothing else? Each try changes MemRoPE in a copy of this tree.
+"""Does the gate find and name a regression that was inserted, and no other? Each try changes MemRoPE in a copy of this
+tree.
 
     python -m tests.benchmarks.gating slow|large|forget [TRIES] [--clean runs/aa] [--out runs/gating]
 
@@ -79,7 +80,7 @@ _Averages.recall = _blurred
 
 
 def changed(kind: str, amount: float, folder: Path) -> Path:
-    """A copy of this tree with a change in MemRoPE."""
+    """Make a copy of this tree with a change in MemRoPE, and return its folder."""
     shutil.rmtree(folder, ignore_errors=True)
     for name in ("harness", "strategies", "suites", "reports"):
         shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -116,7 +117,7 @@ def whole(clean: tuple[Evidence, Evidence], mine: tuple[Evidence, Evidence], sui
 
 
 def amount_of(kind: str, clean: Evidence, out: Path) -> float:
-    """Seconds, bytes, or the share of noise that is put in."""
+    """Return the size of the change: seconds, bytes, or the share of noise."""
     if kind == "forget":
         return _blur(out)
     scores = clean.scores
@@ -126,7 +127,8 @@ def amount_of(kind: str, clean: Evidence, out: Path) -> float:
 
 
 def _blur(out: Path) -> float:
-    """By halving: how much noise costs a tenth of identity, over 32 rollouts of other seeds than the tries'."""
+    """Return the share of noise that lowers identity by a tenth, by bisection over 32 rollouts of other seeds than the
+    tries'."""
     low, high = 0.0, 2.0
     before = _identity(changed("forget", 0.0, out / "tree"), out / "blur-0")
     for step in range(7):
@@ -156,7 +158,7 @@ def _here(tree: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    """Run the tries of one kind and print what came of each."""
+    """Run the tries of one kind and print the result of each."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("kind", choices=list(SUITES))
     parser.add_argument("tries", type=int, nargs="?", default=10)

@@ -79,7 +79,7 @@ def main() -> None:
 
 
 def _archived(memory: Memory, chosen: Strategy, backbone: Backbone, frames: int) -> str:
-    """What has gone into an archive by the last commit, and whether that was planned; nothing where nothing has."""
+    """Return the bytes in the archive after the last commit, and whether they were planned; nothing without archive."""
     size = memory.archive_nbytes()
     # The last chunk is not committed.
     planned = chosen.archive_bytes(chosen.adapt(backbone).memory_spec(), frames - backbone.chunk)

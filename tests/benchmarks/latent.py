@@ -1,4 +1,4 @@
-"""What latent attention takes, explicit and absorbed, beside dense attention: one layer, at several sizes, paired.
+"""Time of latent attention, explicit and absorbed, relative to dense attention: one layer, at several sizes, paired.
 
 `python -m tests.benchmarks.latent [--wan]` prints a line a size: times of a pass of one layer over a chunk and its
 context as a ratio to the dense layer's, and which evaluation "auto" chooses. --wan adds the published size, minutes on

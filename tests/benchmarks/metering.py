@@ -1,4 +1,4 @@
-"""What measuring takes of a chunk: the same rollouts with the meter of the cost suites and without, in turns.
+"""Overhead of measuring in a chunk: the same rollouts with the meter of the cost suites and without, in turns.
 
 `python -m tests.benchmarks.metering`; a minute on the pocket.
 """
@@ -48,7 +48,7 @@ def main() -> None:
     ratios = []
     for number in range(ROUNDS + 1):
         seconds = {}
-        # Whoever comes second in a round has the warmer caches, so they change places.
+        # The second rollout of a round has the warmer caches, so the order alternates.
         for work in (metered, bare) if number % 2 else (bare, metered):
             began = time.perf_counter()
             work()

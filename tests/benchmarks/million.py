@@ -84,7 +84,7 @@ def make(folder: Path, seed: int) -> int:
 
 
 def measured(*words: str) -> tuple[float, float, int]:
-    """Seconds, gigabytes at most, and exit code of a command."""
+    """Return the seconds, the largest number of gigabytes, and the exit code of a command."""
     began = time.monotonic()
     process = subprocess.Popen([sys.executable, "-m", "harness.cli", *words], stdout=subprocess.DEVNULL)
     code = process.wait()
@@ -97,7 +97,7 @@ def main() -> None:
     for number, side in enumerate(("base", "head")):
         if not (root / side / "manifest.json").exists():
             print(f"{side}: {make(root / side, number):,} records", flush=True)
-    # The most of all children so far: the one that takes less comes first.
+    # The system gives the peak of all children so far, so the command that takes less memory comes first.
     for words in (("gate", str(root / "head"), "--baseline", str(root / "base")), ("compare", str(root / "head"))):
         seconds, most, code = measured(*words)
         print(f"horizon {words[0]}: {seconds:.1f} s, at most {most:.2f} GB, exit code {code}", flush=True)

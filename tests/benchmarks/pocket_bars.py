@@ -1,12 +1,12 @@
-"""The bars of a pocket in training, on few rollouts: can it draw what it sees, and is it fair to every memory?
+"""Checks of a pocket in training, on few rollouts: accuracy with full attention, and fairness to every memory.
 
 `python -m tests.benchmarks.pocket_bars FOLDER [--stage NAME] [--rows N] [--fairness]` reads the running mean of the
 weights out of a stage's latest checkpoint and prints a line of JSON for each part as it comes. Without a folder the
 shipped weights are measured.
 
-Everything happens inside the trained range of 36 frames. "kept": nothing is said after a true first chunk. "evolve":
-three attributes change at frame 9 and the prompt falls silent at frame 18. "return": another scene at 9, the first one
-again at 18. "curtain": down from 9 to 18, then the same scene. All are read off at frames 30 to 36.
+All rollouts stay within the trained range of 36 frames. "kept": the prompts after a true first chunk name no attribute.
+"evolve": three attributes change at frame 9 and the prompt falls silent at frame 18. "return": another scene at 9, the
+first one again at 18. "curtain": down from 9 to 18, then the same scene. Attributes are read at frames 30 to 36.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from harness.pocket.codec import PatchCodec
 from harness.pocket.known import PocketWorld
 from harness.pocket.language import ATTRIBUTES, Saying
 from harness.pocket.probe import SEEN, Probe
-from harness.pocket.readout import JUDGED, judge, play, truly
+from harness.pocket.readout import JUDGED, judge, play, true_values
 from harness.pocket.training.memories import HELD_OUT
 from harness.pocket.world import Scene, look, script
 from harness.registry import parse_strategy
@@ -54,7 +54,7 @@ def evolve(seed: int) -> Script:
 
 
 def turned(kind: str) -> Callable[[int], Script]:
-    """Another motion and three other attributes at frame 15, by a smooth switch or a cut."""
+    """Return a function that makes scripts with another motion and three other attributes from frame 15 on."""
 
     def made(seed: int) -> Script:
         old, new = look(seed), look(seed, 1)
@@ -84,12 +84,12 @@ def shares(
     seeds = range(FIRST, FIRST + rows)
     scripts = [made(seed) for seed in seeds]
     pictures, truth = play(backbone, parse_strategy(strategy)[1], scripts, seeds, FRAMES, given=given)
-    meant = truly(truth, FRAMES - 1)
+    meant = true_values(truth, FRAMES - 1)
     return judge(probe, pictures[:, -READ:]).whole == meant, meant >= 0, scripts
 
 
 def ability(backbone: Backbone, probe: Probe, rows: int) -> Iterator[tuple[str, dict[str, float]]]:
-    """Full attention: every attribute's share, changed and unchanged ones apart."""
+    """Return the share of correct values of every attribute under full attention, separately for changed attributes."""
     for scenario in SCENARIOS:
         right, counts, scripts = shares(backbone, probe, "full", scenario, rows)
         if scenario == "evolve":
@@ -106,7 +106,8 @@ def ability(backbone: Backbone, probe: Probe, rows: int) -> Iterator[tuple[str, 
 def fairness(
     backbone: Backbone, probe: Probe, rows: int, strategies: Sequence[str], scenarios: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    """The mean over the attributes of a single picture, divided by that of full attention, as in the suite fairness."""
+    """Return the mean over the attributes of a single picture, divided by that of full attention, as the suite fairness
+    does."""
     still = torch.tensor([name in SEEN for name in JUDGED])
     whole: dict[str, float] = {}
     for strategy in ("full", *strategies):
@@ -119,7 +120,7 @@ def fairness(
 
 
 def opened(folder: Path, stage: str) -> Backbone:
-    """The pocket as it is in training: the running mean of the weights in a stage's latest checkpoint."""
+    """Return the pocket in training: the running mean of the weights in a stage's latest checkpoint."""
     model, codec = build(preset.CONFIG), PatchCodec()
     preset.restore(codec, folder / "codec.safetensors")
     model.load_state_dict(torch.load(folder / stage / STATE, weights_only=True)["mean"])

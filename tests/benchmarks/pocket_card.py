@@ -1,4 +1,4 @@
-"""What the shipped pocket can do, measured: the figures and the filmstrips of docs/pocket.md.
+"""Measurements of the shipped pocket: the figures and the filmstrips of docs/pocket.md.
 
 `python -m tests.benchmarks.pocket_card` prints all figures as JSON, `... pocket_card films` draws the filmstrips into
 docs/pocket/; it takes some minutes on two cores.
@@ -22,7 +22,7 @@ from harness.memory import Strategy
 from harness.pocket.language import COLOURS, Saying
 from harness.pocket.preset import codec, pocket, probe
 from harness.pocket.probe import Probe
-from harness.pocket.readout import JUDGED, Verdict, judge, play, truly
+from harness.pocket.readout import JUDGED, Verdict, judge, play, true_values
 from harness.pocket.training.probe_data import (
     Plate,
     blended,
@@ -46,12 +46,12 @@ FOLDER = Path(__file__).parents[2] / "docs/pocket"
 
 
 def from_text(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, Any]:
-    """21 frames from text alone: accuracy of what is said, agreement of what is not, speed."""
+    """Measure 21 frames from text alone: accuracy of stated attributes, agreement of the others, speed."""
     seeds = range(clips)
     said = [_half(seed) for seed in seeds]
     made, truth = _played(backbone, _strategy("full"), [(Scene(0, Saying(each)),) for each in said], seeds, 21)
     whole = judge(probe, made)
-    meant = truly(truth, 0)
+    meant = true_values(truth, 0)
     named = torch.tensor([[name in each for name in JUDGED] for each in said])
     spoken = named & (meant >= 0)
     early, late = judge(probe, made[:, :3]).whole, judge(probe, made[:, 18:]).whole
@@ -68,15 +68,15 @@ def from_text(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str,
 
 
 def continued(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, float]:
-    """From a true first chunk with nothing said: share of each attribute that the next 15 frames keep."""
+    """Measure the share of each attribute that the 15 frames after a true first chunk keep; the prompt names none."""
     seeds = range(clips)
     made, truth = _played(backbone, _strategy("full"), [script("a thing")] * clips, seeds, 18, given=3)
-    seen, meant = judge(probe, made[:, 3:]), truly(truth, 0)
+    seen, meant = judge(probe, made[:, 3:]), true_values(truth, 0)
     return _by_name(_right(seen, meant), meant >= 0)
 
 
 def switched(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, dict[str, float]]:
-    """After a prompt switch at frame 21 with a window of 12: share of newly said attributes seen 21 frames later."""
+    """Measure the share of newly stated attributes 21 frames after a prompt switch at frame 21, with a window of 12."""
     seeds = range(clips)
     answers = {}
     for kind in ("smooth", "hardcut"):
@@ -85,7 +85,7 @@ def switched(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, 
             old, new = look(seed), _changed(seed)
             scripts.append((Scene(0, Saying(old)), Scene(21, Saying(new, kind))))  # type: ignore[arg-type]
         made, truth = _played(backbone, _strategy("sliding_window.window=12"), scripts, seeds, 42)
-        seen, meant = judge(probe, made[:, 36:]), truly(truth, 41)
+        seen, meant = judge(probe, made[:, 36:]), true_values(truth, 41)
         new = torch.tensor([[name in scenes[1].saying.said for name in JUDGED] for scenes in scripts]) & (meant >= 0)
         answers[kind] = _by_name((seen.whole == meant).float(), new)
     return answers
@@ -94,8 +94,8 @@ def switched(backbone: Backbone, probe: Probe, clips: int = CLIPS) -> dict[str, 
 def memories(
     backbone: Backbone, probe: Probe, clips: int = 96, names: Sequence[str] = MEMORIES, frames: int = 240
 ) -> dict[str, Any]:
-    """Nothing said, from a true first chunk: which memory still has the truth at 36 and at the last frames; and after
-    a curtain of 30 frames."""
+    """Measure which memory still shows the truth of a first chunk at frame 36, at the last frames, and after a curtain
+    of 30 frames; the prompt names no attribute."""
     seeds = range(1000, 1000 + clips)
     steady = [script("a thing")] * clips
     hidden = [script("a thing", (6, "a curtain"), (36, "back to a thing"))] * clips
@@ -108,7 +108,7 @@ def memories(
         for name in names:
             made, truth = _played(backbone, _strategy(name), scripts, seeds, length, given=3)
             for span, (first, last) in spans.items():
-                seen, meant = judge(probe, made[:, first:last]), truly(truth, 0)
+                seen, meant = judge(probe, made[:, first:last]), true_values(truth, 0)
                 kept[span][name] = (seen.whole == meant)[:, :6].float()
         for span, scores in kept.items():
             answers[f"{scenario} {span}"] = {
@@ -122,7 +122,7 @@ def memories(
 
 
 def examined(probe: Probe, count: int = 4000) -> dict[str, Any]:
-    """The probe on held-out pictures: accuracy (unsure counts as wrong), and how often it is unsure."""
+    """Measure the probe on held-out pictures: accuracy (unsure counts as wrong), and the share of unsure answers."""
     generator = torch.Generator().manual_seed(0)
     seeds = range(100_000, 100_000 + count)
     coded = truths(seeds, codec())
@@ -157,7 +157,7 @@ def examined(probe: Probe, count: int = 4000) -> dict[str, Any]:
 
 
 def films(backbone: Backbone, folder: Path = FOLDER) -> dict[str, str]:
-    """Filmstrips: the truth, continuations and long rollouts."""
+    """Draw filmstrips of the truth, continuations and long rollouts."""
     seeds, steady = range(2000, 2006), [script("a thing")] * 6
     with_words = [(Scene(0, Saying(look(seed))),) for seed in seeds]
     full = _strategy("full")
@@ -213,13 +213,13 @@ def _strategy(text: str) -> Strategy:
 
 
 def _half(seed: int) -> dict[str, str]:
-    """A look of which each attribute is said or not by a fair coin."""
+    """Return a random half of the attributes of a look."""
     coins = np.random.Generator(np.random.Philox(key=[seed, 99])).random(8) < 0.5
     return {name: value for (name, value), said in zip(look(seed).items(), coins, strict=True) if said}
 
 
 def _changed(seed: int) -> dict[str, str]:
-    """A new value for three attributes, colours apart from the old ones."""
+    """Return new values of three attributes; new colours differ from the old ones."""
     rng = np.random.Generator(np.random.Philox(key=[seed, 98]))
     old, new = look(seed), look(seed, 1)
     names = rng.choice([name for name in old if name != "speed"], 3, replace=False)
@@ -230,7 +230,7 @@ def _changed(seed: int) -> dict[str, str]:
 
 
 def _interval(differences: Tensor) -> list[float]:
-    """Mean of paired differences, one a clip, with its 95 % interval: [mean, low, high]."""
+    """Return the mean of paired differences, one a clip, with its 95 % interval: [mean, low, high]."""
     found = interval(differences.numpy(), np.arange(len(differences)))
     return [round(x, 4) for x in (found.mean, found.low, found.high)]
 
@@ -240,12 +240,13 @@ def _with(plate: Plate, pictures: Tensor) -> Plate:
 
 
 def _right(seen: Verdict, meant: Tensor) -> Tensor:
-    """Share of the frames that show the truth [B, 8]; motion and speed are right or wrong for the run as a whole."""
+    """Return the share of frames that show the truth, [B, 8]; motion and speed are right or wrong for all frames
+    together."""
     return torch.cat(((seen.each == meant[:, None, :6]).float().mean(1), (seen.whole == meant)[:, 6:].float()), 1)
 
 
 def _by_name(values: Tensor, counted: Tensor) -> dict[str, float]:
-    """Mean of each attribute's column over the rows that count."""
+    """Return the mean of each attribute's column over the rows that count."""
     return {
         name: round(float(values[:, column][counted[:, column]].mean()), 4)
         for column, name in enumerate(JUDGED[: values.shape[1]])

@@ -1,4 +1,4 @@
-"""What fewer bits cost: difference of the video, bytes a token, and the share of a chunk that laying out takes.
+"""Effects of packed frames: difference of the video, bytes a token, and the share of a chunk that laying out takes.
 
 `python -m tests.benchmarks.precision [--wan]` prints a Markdown row for each policy and store. x0: the largest
 difference of clean latents from those of the exact policy, after the first chunk that sees packed frames and over 24
@@ -59,7 +59,7 @@ def video(strategy: Strategy) -> list[torch.Tensor]:
 
 
 def differences(policy: str, store: Store) -> tuple[float, float]:
-    """The largest difference in the second chunk, and in all of them."""
+    """Return the largest difference in the second chunk, and in all chunks."""
     pairs = zip(video(registry.strategy(policy)), video(Quantized(policy=policy, store=store)), strict=True)
     off = [float((ours - theirs).abs().max()) for ours, theirs in pairs]
     return off[1], max(off)

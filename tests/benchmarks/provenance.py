@@ -1,4 +1,4 @@
-"""What provenance costs at a campaign's start: digests of the code of all cells, and the environment.
+"""Time of provenance at a campaign's start: digests of the code of all cells, and the environment.
 
 python -m tests.benchmarks.provenance [--runs 5]
 """
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=5)
     runs = []
     for _ in range(parser.parse_args().runs):
-        # A process each: whoever has computed a digest keeps it.
+        # Each measurement has its own process, because a process caches its digests.
         done = subprocess.run([sys.executable, "-c", CODE], check=True, capture_output=True, encoding="utf-8")
         runs.append([float(word) for word in done.stdout.split()])
     wall, own = (statistics.median(values) for values in zip(*runs, strict=True))

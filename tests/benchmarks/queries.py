@@ -1,4 +1,4 @@
-"""Echo-Infinity's queries: what an update takes of a chunk, and whether they stay bounded over an hour of video.
+"""Echo-Infinity's queries: time of an update relative to a chunk, and whether they stay bounded over an hour of video.
 
 `python -m tests.benchmarks.queries cost` times chunks in turns, with updates and without, at equal attended length;
 `... hour [FRAMES]` rolls the pocket out and draws the gate and the norms into docs/echo_infinity/.
@@ -71,7 +71,7 @@ def cost(rounds: int = ROUNDS) -> dict[str, Any]:
 
 
 def hour(frames: int = 14_400) -> dict[str, Any]:
-    """Gate, norms and bytes over one long video of the pocket; drawn, and their ends returned."""
+    """Draw gate, norms and bytes over one long video of the pocket, and return their last values."""
     torch.set_num_threads(1)
     pocket = registry.backbone("pocket")
     seen: list[dict[str, float]] = []

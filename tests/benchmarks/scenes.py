@@ -1,4 +1,4 @@
-"""What Echo-Forcing costs beyond its window: a chunk against a plain window's, and the bytes of scoring at full size.
+"""Cost of Echo-Forcing relative to a plain window: time of a chunk, and the bytes of scoring at full size.
 
 `python -m tests.benchmarks.scenes`. Chunks of both are timed in turns in one process, in steady state; the ratio is the
 median over rounds with its 95 % bootstrap interval. Bytes are torch's own account of allocations, their running sum's

@@ -1,4 +1,5 @@
-"""Is the ranking the same on other scenes? Two campaigns of disjoint seeds, every pair of arms, unsaid identity.
+"""Is the ranking the same on other scenes? Compares every pair of arms in two campaigns of disjoint seeds, by unsaid
+identity.
 
 horizon run --seed 0 --out runs/a; horizon run --seed 1 --out runs/b
 python -m tests.benchmarks.stability runs/a runs/b
@@ -22,7 +23,7 @@ METRIC, FRAMES = "unsaid_identity", 240
 
 
 def levels(folder: Path) -> dict[str, pd.Series]:
-    """Unsaid identity at 240 frames of every rollout, by arm."""
+    """Return the unsaid identity at 240 frames of every rollout, by arm."""
     store = Store(folder)
     scored = scores(tidy(store))
     scored = scored[(scored["metric"] == METRIC) & (scored["horizon_latent_frames"] == FRAMES)]

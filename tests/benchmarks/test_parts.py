@@ -1,4 +1,4 @@
-"""Micro-benchmarks of what every chunk goes through, each at one size: milliseconds on a CPU.
+"""Micro-benchmarks of the operations of every chunk, each at one size: milliseconds on a CPU.
 
 `nox -s micro` times them, with pytest-benchmark's options behind --. Under xdist nothing is timed and each runs once.
 """
@@ -170,7 +170,7 @@ def test_echo_infinitys_update(benchmark: BenchmarkFixture) -> None:
     keys, values = (drawn(n, 1, CHUNK * TOKENS, HEADS, CHANNELS) for n in (101, 102))
     updated = benchmark(encoder.updated, queries, keys, values, gated=True, residual=False)
     weights = {name: (x if x.ndim == 2 else x[None]).tolist() for name, x in encoder.state_dict().items()}
-    # Plain loops take their time, and no query sees another one: the last will do.
+    # Plain loops are slow, and queries are independent of each other, so only the last one is compared.
     by_hand = echo_infinity.updated(
         weights, HEADS, queries[0, -1:].tolist(), keys[0].tolist(), values[0].tolist(), shape.layers
     )

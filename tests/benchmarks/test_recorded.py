@@ -27,12 +27,12 @@ from tests.reports import folders
 
 NAMED = os.environ.get("HORIZON_CAMPAIGN")
 SUITES = {"chunk_seconds": "fps", "switch_seconds": "latency"}
-"""What is replayed, and the suite that measures it."""
+"""Replayed metrics, each with the suite that measures it."""
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """Seconds of one metric of one arm, from all processes that measured it, in the order they passed."""
+    """Seconds of one metric of one arm, from all processes that measured it, in their order."""
 
     arm: Entrant
     backbone: str
@@ -41,7 +41,7 @@ class Recorded:
 
 
 class Clock:
-    """Stands still until it is put forward."""
+    """Clock that stands still until it is set forward."""
 
     __name__ = "recorded"  # what stored files call the timer
     now = 0.0
@@ -54,7 +54,7 @@ CLOCK = Clock()
 
 
 def series(table: pd.DataFrame, arms: Sequence[Entrant]) -> dict[tuple[str, str], Recorded]:
-    """By arm and metric, of a tidy table: what was measured, of chunks only those in their rollout's steady state."""
+    """Return the measurements of a tidy table by arm and metric; only those of chunks in the steady state."""
     found = {}
     for arm, (metric, suite) in itertools.product(arms, SUITES.items()):
         part = table[(table["strategy"] == arm.strategy) & (table["knobs"] == arm.knobs) & (table["suite"] == suite)]

@@ -1,4 +1,4 @@
-"""Which measures of long video can be trusted for what: each one against the truth of the pocket, over many memories.
+"""Which measures of long video agree with which truths of the pocket, over many memories.
 
 `python -m tests.benchmarks.trust [--rows 64] [--frames 240] [--arm NAME[.KNOB=VALUE] ...] [--out runs/trust]`
 
@@ -44,10 +44,10 @@ ARMS = (
 Worlds = Sequence[Mapping[str, float]]
 """Measures and truths of each world."""
 TRUTHS = {"identity": "unsaid_identity", "motion": "motion", "recall": "recall"}
-"""Names in the table, and of the true scores."""
+"""Names of the true scores, by their names in the table."""
 BATCH, DRAWS = 8, 1000
 LATE = 0.85
-"""Part of a rollout after which its true identity and motion are read off, as the suite drift does."""
+"""Share of a rollout after which its true identity and motion are read, as in the suite drift."""
 
 
 def measures_of(pictures: np.ndarray, rate: float, chunk: int) -> dict[str, float]:
@@ -112,9 +112,9 @@ def correlations(arms: Mapping[str, Mapping[str, Worlds]], seed: int = 0) -> lis
     Parameters
     ----------
     arms
-        By arm and suite: measures and truths of each world, the same worlds in the same order for all arms.
+        For each arm and suite: measures and truths of each world, the same worlds in the same order for all arms.
     seed
-        Of the bootstrap.
+        Seed of the bootstrap.
     """
     declared = {name: Metric(*about) for name, about in (PLAIN | DERIVED).items()}
     rows = []
@@ -154,7 +154,7 @@ def _spearman(values: np.ndarray, true: np.ndarray) -> float:
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
-    """Return ranks, equal values in the middle of theirs."""
+    """Return ranks; equal values share their mean rank."""
     _, place, counts = np.unique(values.round(9), return_inverse=True, return_counts=True)
     ends = np.cumsum(counts)
     return ((ends - counts + ends - 1) / 2)[place]

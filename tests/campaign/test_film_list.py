@@ -1,4 +1,4 @@
-"""What a report says of films in which a viewer did not see something."""
+"""Report of films for which a viewer could not measure a metric."""
 
 from harness.campaign.film_list import remedies
 from harness.films.view_files import Part, View, add

@@ -1,4 +1,4 @@
-"""What a campaign takes on GPUs that are not here."""
+"""Planned cost of a campaign on GPUs that are not here."""
 
 from dataclasses import replace
 from types import SimpleNamespace

@@ -1,4 +1,4 @@
-"""What will not fit is said before the first frame."""
+"""Rollouts that will not fit are reported before the first frame."""
 
 import pytest
 

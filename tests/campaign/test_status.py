@@ -1,4 +1,4 @@
-"""How far a campaign is."""
+"""Progress of a campaign."""
 
 import pytest
 

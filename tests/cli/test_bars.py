@@ -6,14 +6,14 @@ import re
 import pytest
 
 from harness.cli.console import terminal
-from harness.cli.console.terminal import Screen, each_told
+from harness.cli.console.terminal import Screen, progress_over
 
 
 @pytest.mark.parametrize(("on_terminal", "width"), [(True, 80), (True, 200), (False, 80)])
 def test_a_bar_on_a_terminal_says_which_piece_it_is(monkeypatch, on_terminal, width):
     out = io.StringIO()
     monkeypatch.setattr(terminal, "aside", Screen(file=out, force_terminal=on_terminal, width=width, style="dim"))
-    with each_told(["attention_sink", "memrope"], "planning") as names:
+    with progress_over(["attention_sink", "memrope"], "planning") as names:
         seen = []
         for name in names:
             seen.append(name)
@@ -31,5 +31,5 @@ def test_a_bar_on_a_terminal_says_which_piece_it_is(monkeypatch, on_terminal, wi
 
 
 def test_nothing_to_do_shows_nothing():
-    with each_told([], "planning") as names:
+    with progress_over([], "planning") as names:
         assert list(names) == []

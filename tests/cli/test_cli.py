@@ -1,4 +1,4 @@
-"""The command line: what it prints, what it exits with, and that a mistake is one line."""
+"""The command line: its output, its exit codes, and one line for each mistake."""
 
 from __future__ import annotations
 

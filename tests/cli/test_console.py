@@ -1,4 +1,4 @@
-"""What is typed is checked before anything is written, and errors of the system name what was meant."""
+"""Arguments are checked before anything is written, and errors of the system name the file or option."""
 
 import errno
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from harness.cli.console import checks
-from harness.cli.console.failures import told
+from harness.cli.console.failures import one_line
 from harness.errors import CampaignError
 from harness.files import write_whole
 
@@ -49,7 +49,7 @@ def test_a_folder_where_a_video_or_its_filmstrip_goes(tmp_path, name):
 
 
 def full(path):
-    return told(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)))
+    return one_line(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)))
 
 
 def test_tmpdir_is_named_for_what_lies_there_by_itself_only(monkeypatch):
@@ -80,4 +80,4 @@ def test_an_error_names_the_file_that_was_meant(tmp_path, named):
     with pytest.raises(OSError, match="directory") as caught:
         write_whole(tmp_path / "dd.mp4", lambda beside: beside.touch())
     assert caught.value.filename == str(tmp_path / "dd.mp4")
-    assert ".dd." not in told(caught.value)
+    assert ".dd." not in one_line(caught.value)

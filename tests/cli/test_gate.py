@@ -1,4 +1,4 @@
-"""The commands that judge, on runs that are there: exit codes, one line for each mistake, nothing overwritten."""
+"""The gate's commands on finished runs: exit codes, one line for each mistake, nothing overwritten."""
 
 import json
 

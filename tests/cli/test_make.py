@@ -160,7 +160,7 @@ def test_full_attention_beyond_its_training_is_told_of(tmp_path):
         (["sample", "a disc [9s] | now a cross", "--seconds", "5"], "ends before its last scene, 'now a cross'"),
         (["train", "memory"], "nothing called 'memory' can be trained; allowed: echo_infinity, pocket, videomla"),
         (["train", "videomla.latent=999"], "latent 999 is wider than the model; allowed here: 1 to 128"),
-        (["train", "pocket", "--backbone", "wan-1.3b"], "the pocket is trained as it is, not pocket for wan-1.3b"),
+        (["train", "pocket", "--backbone", "wan-1.3b"], "so pocket for wan-1.3b cannot be trained"),
         (["train", "pocket", "--stage", "first"], f"no stage 'first'; allowed: {', '.join(ORDER)}"),
         (["train", "pocket", "--stage", "memories"], "foundation/model.safetensors: no such file"),
     ],

@@ -1,4 +1,4 @@
-"""Long jobs say how far they are and how long the rest takes, in a terminal and in a pipe."""
+"""Long jobs show their progress and the time left, in a terminal and in a pipe."""
 
 from functools import partial
 from itertools import pairwise
@@ -8,7 +8,7 @@ import pytest
 
 from harness.cli.console import terminal, ticker
 from harness.cli.console.pace import Pace, span
-from harness.cli.console.terminal import each_told
+from harness.cli.console.terminal import progress_over
 from harness.cli.console.ticker import Ticker
 
 
@@ -86,7 +86,7 @@ def test_a_run_in_a_pipe_says_the_time_that_is_left(clock, capsys):
 
 
 def test_pieces_of_a_long_job_are_told_in_a_pipe(clock, capsys):
-    with each_told(["a", "b", "c", "d"], "planning") as names:
+    with progress_over(["a", "b", "c", "d"], "planning") as names:
         for _ in names:
             clock.now += 7
     assert capsys.readouterr().err == "planning a, 1 of 4\nplanning c, 3 of 4, about 14 s left\n"

@@ -1,4 +1,4 @@
-"""Everything that draws, on the pretended device: no tensor on the wrong one, and no wait in a pass."""
+"""All strategies and models on the pretended device: no tensor on the wrong device, and no wait in a pass."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all processes of a run agree on."""
+"""Agreement of all processes of a run: its code, and the kind of machine that measures."""
 
 from types import SimpleNamespace
 

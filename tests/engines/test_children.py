@@ -1,4 +1,4 @@
-"""Children leave with the process that started them, whatever becomes of it."""
+"""Children end with the process that started them, however it ends."""
 
 import subprocess
 import sys

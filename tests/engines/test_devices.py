@@ -1,4 +1,4 @@
-"""Which devices workers get, and what they are called in locks."""
+"""Devices of workers, and their names in locks."""
 
 import os
 

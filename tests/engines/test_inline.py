@@ -256,7 +256,7 @@ def test_states_that_find_no_room_are_told_and_the_cells_are_finished_all_the_sa
     (trouble,) = set(told) - {""}
     flight = tmp_path / "x" / "flight"
     assert trouble == (
-        f"states of unfinished cells cannot be saved in {flight} (File too large); the run goes on without them"
+        f"states of unfinished cells cannot be saved in {flight} (File too large); the run continues without them"
     )
     assert not list(flight.glob("*.pt"))
 

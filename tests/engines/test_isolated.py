@@ -1,4 +1,4 @@
-"""Cells of a suite of cost: a process each, last and alone, and told honestly whatever becomes of them."""
+"""Cells of cost suites: each runs in its own process, last and alone, and every outcome is recorded."""
 
 import json
 import threading

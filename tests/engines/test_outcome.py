@@ -1,4 +1,4 @@
-"""One judge of errors, for rollouts and for measurements."""
+"""Status and reason of errors, the same for rollouts and for measurements."""
 
 import pytest
 import torch

@@ -46,7 +46,7 @@ def command(folder: Path, strategies: list[str], workers: int = 1) -> list[str]:
 
 
 def cells_done(folder: Path) -> dict[str, bytes]:
-    """The records of cells that are finished."""
+    """Return the records of finished cells."""
     found = {}
     for path in folder.glob("cells/[!.]*/cell.json"):
         if json.loads(path.read_text(encoding="utf-8"))["status"] == "ok":

@@ -1,4 +1,4 @@
-"""Two trees measured in turn: each runs its own code, and what goes wrong in one is told in a line."""
+"""Two trees measured in turn: each runs its own code, and an error in one is reported in one line."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""The numbers that published code computed (see README.md), and how a rollout replays them."""
+"""Numbers that published code computed (see README.md), and the noise and requests of rollouts that replay them."""
 
 from __future__ import annotations
 

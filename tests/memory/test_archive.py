@@ -1,4 +1,4 @@
-"""An archive in the host's memory: it grows as planned, is never written to again, and goes on with a state."""
+"""An archive in the host's memory: it grows as planned, its frames never change, and a saved state restores it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a method is at other bytes: near them, whole, within the trained range; or not at all, with the reason."""
+"""Methods at a budget of bytes: complete, near the budget, within the trained range; or refused with the reason."""
 
 from __future__ import annotations
 

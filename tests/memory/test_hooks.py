@@ -1,4 +1,4 @@
-"""When the hooks of a memory are called and with what; memories that choose by latents or by text can use them."""
+"""Calls of a memory's hooks and their arguments; memories that choose by latents or by text can use them."""
 
 from __future__ import annotations
 

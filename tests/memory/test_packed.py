@@ -1,4 +1,4 @@
-"""Frames in fewer bits: what is rounded how, what it takes, and what stays packed."""
+"""Frames in fewer bits: rounding, bytes, and operations that keep entries packed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Scored memories: which tokens stay, row by row; what they cost; and scores at full size."""
+"""Scored memories: the tokens that stay in each row, their cost, and scores at full size."""
 
 from __future__ import annotations
 

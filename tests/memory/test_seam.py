@@ -1,4 +1,4 @@
-"""What a context may say, and when the verbs are called."""
+"""Forms of a context, and calls of the memory's verbs."""
 
 from __future__ import annotations
 

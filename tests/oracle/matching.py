@@ -1,4 +1,4 @@
-"""Which prompts speak of the same scene (spec 1.4, recall matching)."""
+"""Matching of prompts that describe the same scene (spec 1.4, recall matching)."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -38,11 +38,11 @@ def by_words(asked: str, scenes: Sequence[str], corpus: Sequence[str], encode: E
     """Cosines of what the encoder makes of the words that few prompts have; of a whole prompt where none is left."""
     most = max(2, int(0.7 * len(corpus) + 0.999))
 
-    def told(text: str) -> Tensor:
+    def embedded(text: str) -> Tensor:
         rare = [word for word in words(text) if sum(word in words(other) for other in corpus) < most]
         return feature(encode([" ".join(rare) or text])[0])
 
-    return [cosine(told(text), told(asked)) for text in scenes]
+    return [cosine(embedded(text), embedded(asked)) for text in scenes]
 
 
 def by_frequency(asked: str, scenes: Sequence[str], corpus: Sequence[str]) -> list[float]:

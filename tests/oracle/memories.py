@@ -1,4 +1,4 @@
-"""What a chunk may see: the visibility rules of every strategy (spec sections 3 to 5).
+"""Visibility rules of every strategy (spec sections 3 to 5).
 
 Everything committed stays in the store for ever; nothing is evicted from it. What a chunk sees is a pure
 function of the chunks before it, of the prompt switches among them and of the knobs, worked out from the

@@ -1,4 +1,4 @@
-"""What the memories of the oracle are made of: chunks, slots and views; and what is in a slot."""
+"""Parts of the oracle's memories: chunks, slots and views, and the contents of a slot."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

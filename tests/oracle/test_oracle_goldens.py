@@ -17,7 +17,7 @@ TOLERANCE = 2e-5
 
 
 class Case(NamedTuple):
-    """How a golden rollout is asked for; a switch is the latent frame and kind of the change to prompt b."""
+    """Request for a golden rollout; a switch is the latent frame and kind of the change to prompt b."""
 
     strategy: str
     knobs: dict[str, Any]

@@ -1,11 +1,11 @@
-"""What happens in training clips that evolve."""
+"""Scripts of training clips that evolve."""
 
 import collections
 
 import numpy as np
 
 from harness.pocket.scenes import check, numbered, returns_to
-from harness.pocket.training.clips import lesson
+from harness.pocket.training.clips import training_clips
 from harness.pocket.training.scripts import clip_script
 from harness.pocket.world import looks_of
 
@@ -59,14 +59,14 @@ def test_returns_are_to_later_scenes_too_and_by_words_true_of_one_alone():
 def test_clips_that_turn_together_switch_at_the_same_frames_and_in_the_same_way():
     seen = set()
     for step in range(20):
-        taught = lesson(0, step, 6, 36, 3, "together")
-        shapes = {tuple((s.start, s.boundary) for s in scenes[1:]) for scenes in taught.clip.scripts}
+        made = training_clips(0, step, 6, 36, 3, "together")
+        shapes = {tuple((s.start, s.boundary) for s in scenes[1:]) for scenes in made.clip.scripts}
         assert len(shapes) == 1
-        assert len({scenes[0].prompt for scenes in taught.clip.scripts}) > 1
+        assert len({scenes[0].prompt for scenes in made.clip.scripts}) > 1
         seen |= shapes
     assert len(seen) > 15
-    assert [taught.texts[number] for number in taught.heard[:, -1].tolist()] == [
-        scenes[-1].prompt for scenes in taught.clip.scripts
+    assert [made.texts[number] for number in made.heard[:, -1].tolist()] == [
+        scenes[-1].prompt for scenes in made.clip.scripts
     ]
 
 

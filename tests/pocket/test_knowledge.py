@@ -12,7 +12,7 @@ EVOLVING = script("a red disc slides", (6, "now a blue thing"), (12, "now a thin
 
 
 def known(scenes, frames, visible, seed=1):
-    """Which attributes and which place each chunk can know, where it sees the past frames that `visible` lists."""
+    """Return the attributes and the place that each chunk can know if it sees the past frames that `visible` lists."""
     opens = torch.zeros(1, frames // 3, dtype=torch.bool)
     opens[0, 0] = True
     knowledge = Knowledge.of([scenes], [seed], frames, 3, opens)

@@ -1,4 +1,4 @@
-"""The shipped weights, and what they do."""
+"""The shipped weights, and rollouts with them."""
 
 import subprocess
 import sys
@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from harness import registry
 from harness.errors import CheckpointError
 from harness.pocket import preset
-from harness.pocket.readout import judge, play, truly
+from harness.pocket.readout import judge, play, true_values
 from harness.pocket.world import film, script
 
 LIMIT = 16e6  # bytes of all weights in the package
@@ -41,18 +41,18 @@ def test_all_weights_together_are_small():
     assert sum(file.stat().st_size for file in files) < LIMIT
 
 
-def test_it_carries_on_what_it_was_shown(backbone):
+def test_it_continues_a_true_first_chunk(backbone):
     made, truth = continued(backbone, "full")
-    kept = (judge(preset.probe(), made[:, 3:]).whole == truly(truth, 0)).float().mean(0)
+    kept = (judge(preset.probe(), made[:, 3:]).whole == true_values(truth, 0)).float().mean(0)
     # The speed of what waits is not seen.
     assert (kept[:7] > 0.9).all()
 
 
-def test_it_does_what_it_is_told(backbone):
+def test_it_draws_the_attributes_that_the_prompt_names(backbone):
     prompt = "a large red square waits on white with blue dots"
     with torch.inference_mode():
         made, truth = play(backbone, registry.strategy("full"), [script(prompt)] * 12, range(12), 21)
-    right = (judge(preset.probe(), made).whole == truly(truth, 0))[:, 1:7].float().mean(0)
+    right = (judge(preset.probe(), made).whole == true_values(truth, 0))[:, 1:7].float().mean(0)
     assert (right > 0.8).all()
 
 

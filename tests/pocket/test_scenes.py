@@ -1,4 +1,4 @@
-"""Scripts: how scenes are numbered, which one a return means, and what cannot be filmed."""
+"""Scripts: numbers of scenes, the scene to which a return leads, and scripts that cannot be filmed."""
 
 import pytest
 
@@ -17,7 +17,7 @@ LONG = (
 
 
 def returned(prompt, seed=3):
-    """The place in the script of the scene that `prompt` brings back, and whether its look is that scene's."""
+    """Return the place of the scene to which `prompt` returns, and whether its look is that of this scene."""
     scenes = script(*LONG, (21, prompt))
     place = returns_to(scenes, 5)
     looks = looks_of(scenes, seed)

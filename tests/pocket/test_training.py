@@ -1,4 +1,4 @@
-"""Training goes on after a kill as if nothing had happened."""
+"""Training of the pocket: resumption after a kill, checkpoints, training clips and weights of the loss."""
 
 import json
 import os
@@ -11,11 +11,11 @@ import torch
 from harness.backbone.presets import build
 from harness.backbone.wan import WanConfig
 from harness.errors import CheckpointError, HorizonError
-from harness.pocket import recipe as school
+from harness.pocket import recipe
 from harness.pocket.codec import PatchCodec
 from harness.pocket.language import ATTRIBUTES, WordEncoder
 from harness.pocket.recipe import Trainer
-from harness.pocket.training.clips import HABIT, HELD_OUT, emphasis, lesson
+from harness.pocket.training.clips import HABIT, HELD_OUT, emphasis, training_clips
 from harness.pocket.world import PIXELS, film, script
 from harness.training.loop import read_log, resume, run
 from harness.training.recipe import chosen
@@ -109,67 +109,67 @@ def test_a_finished_stage_is_not_run_again(undisturbed):
 
 
 def test_stages_are_named():
-    assert chosen(school, None) == school.ORDER
+    assert chosen(recipe, None) == recipe.ORDER
     with pytest.raises(HorizonError, match="no stage 'warmup'; allowed: drawing, foundation"):
-        chosen(school, "warmup")
+        chosen(recipe, "warmup")
 
 
-def test_lessons_are_functions_of_seed_and_step_and_never_held_out_clips():
-    one, again = lesson(0, 5, 8, 12, 3), lesson(0, 5, 8, 12, 3)
+def test_clips_are_functions_of_seed_and_step_and_never_held_out_clips():
+    one, again = training_clips(0, 5, 8, 12, 3), training_clips(0, 5, 8, 12, 3)
     assert torch.equal(one.clip.pixels, again.clip.pixels)
     assert torch.equal(one.prompts, again.prompts)
-    assert not torch.equal(one.clip.pixels, lesson(0, 6, 8, 12, 3).clip.pixels)
-    assert not torch.equal(one.clip.pixels, lesson(1, 5, 8, 12, 3).clip.pixels)
+    assert not torch.equal(one.clip.pixels, training_clips(0, 6, 8, 12, 3).clip.pixels)
+    assert not torch.equal(one.clip.pixels, training_clips(1, 5, 8, 12, 3).clip.pixels)
     assert HELD_OUT > 2**60
 
 
 def test_a_quarter_of_the_clips_switch_once_and_words_are_dropped():
-    taught = lesson(0, 0, 2000, 36, 3)
-    scenes = [len(scenes) for scenes in taught.clip.scripts]
+    made = training_clips(0, 0, 2000, 36, 3)
+    scenes = [len(scenes) for scenes in made.clip.scripts]
     assert 0.2 < scenes.count(2) / 2000 < 0.3
     assert 0.1 < scenes.count(3) / 2000 < 0.25
-    said = [len(scenes[0].saying.said) for scenes in taught.clip.scripts]
+    said = [len(scenes[0].saying.said) for scenes in made.clip.scripts]
     assert said.count(0) / 2000 > 0.15
     assert said.count(8) / 2000 > 0.1
     assert all(said.count(number) > 40 for number in range(1, 8))
-    covered = [scene for scenes in taught.clip.scripts for scene in scenes if scene.saying.covered]
+    covered = [scene for scenes in made.clip.scripts for scene in scenes if scene.saying.covered]
     assert len(covered) > 100
     encode = WordEncoder()
-    for row, scenes in enumerate(taught.clip.scripts[:200]):
+    for row, scenes in enumerate(made.clip.scripts[:200]):
         for scene in scenes:
             opens = scene is scenes[0] or scene.saying.kind == "hardcut"
-            assert bool(taught.opens[row, scene.start // 3]) == opens
-            assert torch.equal(taught.prompts[taught.heard[row, scene.start // 3]], encode([scene.prompt])[0])
+            assert bool(made.opens[row, scene.start // 3]) == opens
+            assert torch.equal(made.prompts[made.heard[row, scene.start // 3]], encode([scene.prompt])[0])
 
 
-def test_a_lesson_in_turns_has_a_switch_in_every_clip():
-    taught = lesson(0, 0, 200, 12, 3, "all")
-    kinds = [scene.saying.kind for scenes in taught.clip.scripts for scene in scenes[1:]]
+def test_with_turns_all_every_clip_has_a_switch():
+    made = training_clips(0, 0, 200, 12, 3, "all")
+    kinds = [scene.saying.kind for scenes in made.clip.scripts for scene in scenes[1:]]
     assert 0.35 <= kinds.count("smooth") / 200 <= 0.65
     assert kinds.count("smooth") + kinds.count("hardcut") == len(kinds) == 200
 
 
-def test_smooth_turns_come_once_or_twice_also_after_the_words_of_a_cut():
-    scripts = lesson(0, 0, 300, 12, 3, "smooth").clip.scripts
+def test_smooth_switches_occur_once_or_twice_also_after_the_words_of_a_cut():
+    scripts = training_clips(0, 0, 300, 12, 3, "smooth").clip.scripts
     assert {scene.saying.kind for scenes in scripts for scene in scenes[1:]} == {"smooth"}
     assert 0.2 < sum(len(scenes) == 3 for scenes in scripts) / 300 < 0.45
     assert 0.2 < sum(scenes[0].saying.kind == "hardcut" for scenes in scripts) / 300 < 0.45
-    assert all(len(scenes) == 2 for scenes in lesson(0, 0, 50, 6, 3, "smooth").clip.scripts)
+    assert all(len(scenes) == 2 for scenes in training_clips(0, 0, 50, 6, 3, "smooth").clip.scripts)
 
 
-def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is_the_clip():
-    taught = lesson(0, 0, 300, 12, 3)
-    clip, asked = taught.clip, taught.asked
-    frames = taught.opens.repeat_interleave(3, 1)
-    for before, after in ((clip.pixels, asked.pixels), (clip.looks, asked.looks), (clip.places, asked.places)):
+def test_the_target_has_habitual_values_in_openings_where_the_prompt_names_none_and_is_the_clip_elsewhere():
+    made = training_clips(0, 0, 300, 12, 3)
+    clip, target = made.clip, made.target
+    frames = made.opens.repeat_interleave(3, 1)
+    for before, after in ((clip.pixels, target.pixels), (clip.looks, target.looks), (clip.places, target.places)):
         assert torch.equal(before[~frames], after[~frames])
     usual = dict.fromkeys(ATTRIBUTES, 0)
     for row, scenes in enumerate(clip.scripts):
         for scene in scenes:
-            if not taught.opens[row, scene.start // 3]:
+            if not made.opens[row, scene.start // 3]:
                 continue
-            looks = dict(zip(ATTRIBUTES, asked.looks[row, scene.start].tolist(), strict=True))
-            assert (asked.looks[row, scene.start : scene.start + 3] == asked.looks[row, scene.start]).all()
+            looks = dict(zip(ATTRIBUTES, target.looks[row, scene.start].tolist(), strict=True))
+            assert (target.looks[row, scene.start : scene.start + 3] == target.looks[row, scene.start]).all()
             assert len({looks[name] for name in ("colour", "ground", "accent")}) == 3
             for name, value in scene.saying.said.items():
                 assert ATTRIBUTES[name][looks[name]] == value
@@ -183,27 +183,27 @@ def test_what_opens_is_drawn_by_habit_where_the_prompt_is_silent_and_the_rest_is
     assert list(HABIT) == list(ATTRIBUTES)
 
 
-def test_the_loss_minds_the_object_most():
-    taught = lesson(0, 0, 300, 36, 3)
-    weights = emphasis(taught.clip, 8, 3, Exercise(36, 300))
+def test_the_object_has_the_largest_weight_in_the_loss():
+    made = training_clips(0, 0, 300, 36, 3)
+    weights = emphasis(made.clip, 8, 3, Exercise(36, 300))
     assert weights.shape == (300, 36, 1, 8, 8)
     assert abs(float(weights.mean()) - 1) < 1e-5
     heavy, light = float(weights.max()), float(weights.min())
     assert abs(heavy / light - 5) < 1e-4
     for row in range(300):
         for frame in (0, 20):
-            x, y = (int(place // 4) for place in taught.clip.places[row, frame])
-            seen = float(taught.clip.cover[row, frame]) * PIXELS < float(taught.clip.places[row, frame, 1])
+            x, y = (int(place // 4) for place in made.clip.places[row, frame])
+            seen = float(made.clip.cover[row, frame]) * PIXELS < float(made.clip.places[row, frame, 1])
             assert (float(weights[row, frame, 0, y, x]) == heavy) == seen
     assert 0.1 < float((weights == heavy).float().mean()) < 0.5
 
 
 def test_chunks_of_changes_and_of_silence_count_more_where_an_exercise_says_so():
-    taught, plain = lesson(0, 0, 40, 36, 3, "evolve"), Exercise(36, 40)
-    ratio = emphasis(taught.clip, 8, 3, replace(plain, change=4.0, silence=2.0)) / emphasis(taught.clip, 8, 3, plain)
+    made, plain = training_clips(0, 0, 40, 36, 3, "evolve"), Exercise(36, 40)
+    ratio = emphasis(made.clip, 8, 3, replace(plain, change=4.0, silence=2.0)) / emphasis(made.clip, 8, 3, plain)
     ratio = (ratio / ratio.min())[:, :, 0, 0, 0]
     factors = torch.ones(40, 36)
-    for row, scenes in enumerate(taught.clip.scripts):
+    for row, scenes in enumerate(made.clip.scripts):
         for scene in scenes[1:]:
             if scene.saying.kind == "smooth" and not scene.saying.covered:
                 factors[row, scene.start : scene.start + 3] = 4 if scene.saying.said else 2
@@ -212,8 +212,8 @@ def test_chunks_of_changes_and_of_silence_count_more_where_an_exercise_says_so()
 
 
 def test_an_exercise_may_raise_the_weight_of_small_parts():
-    taught = lesson(0, 0, 40, 36, 3)
-    weights = emphasis(taught.clip, 8, 3, Exercise(36, 40, detail=3.0))
+    made = training_clips(0, 0, 40, 36, 3)
+    weights = emphasis(made.clip, 8, 3, Exercise(36, 40, detail=3.0))
     assert abs(float(weights.max() / weights.min()) - 15) < 1e-3
 
 

@@ -29,7 +29,7 @@ def clear():
 
 @pytest.fixture
 def edit(monkeypatch, tmp_path):
-    """Let a module have another source, as if its file had been edited."""
+    """Replace the source of a module, as if its file had been edited."""
     original = provenance.source_file
 
     def edited(module, change):

@@ -1,4 +1,4 @@
-"""Campaigns' folders made up: what was measured is known, down to each rollout."""
+"""Made-up folders of campaigns, with known values of each rollout."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def pocket(values, metric="unsaid_identity", first=100):
 
 
 def cost(folder):
-    """Write a folder with what the suites of cost measure: four launches of two strategies."""
+    """Write a folder with samples of the cost suites: four launches of two strategies."""
     store = Store(folder)
     knobs = {name: registry.strategy(name).knobs() for name in COSTS}
     arms = [{"label": name, "strategy": name, "knobs": knobs[name], "tables": ["as published"]} for name in COSTS]

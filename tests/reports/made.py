@@ -1,4 +1,4 @@
-"""Evidence made up for the gate: what was measured is known."""
+"""Made-up evidence for the gate, with known values."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def launches(seed, count=6, level=20.0, noise=0.008):
 
 
 def whole(seed, arms=("memrope", "videomla"), slower=(), larger=(), forgetful=()):
-    """A run of every metric; which arms are a tenth slower, larger, or forget a tenth."""
+    """Return a run of every metric, in which the given arms are a tenth slower, larger, or forget a tenth."""
     rng = np.random.default_rng(1000)
     values = {}
     for number, arm in enumerate(arms):

@@ -1,4 +1,4 @@
-"""With whom arms are compared: the one that was asked for, or none, which is said."""
+"""The baseline of a comparison: the requested arm, the default, or none, in which case the legend says so."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Records at the end of what numbers can say, and files that are damaged while a report is made."""
+"""Records with the largest numbers, and files that are damaged while a report is made."""
 
 import sys
 

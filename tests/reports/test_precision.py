@@ -1,4 +1,4 @@
-"""The heat map of policies and precisions: what stands where, and when it is drawn."""
+"""The heat map of policies and precisions: its rows and columns, and when it is drawn."""
 
 from __future__ import annotations
 

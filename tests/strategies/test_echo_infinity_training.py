@@ -12,13 +12,12 @@ from torch import Tensor
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.errors import HorizonError
-from harness.pocket.training.clips import lesson
+from harness.pocket.training.clips import training_clips
 from harness.rollout import rollout
 from harness.training.loop import read_log, resume, run
 from harness.training.recipe import Request
 from harness.training.schedule import Exercise, Phase, Stage
-from strategies.echo_infinity import EchoInfinity
-from strategies.echo_infinity import recipe as school
+from strategies.echo_infinity import EchoInfinity, recipe
 from strategies.echo_infinity.memory import QueryMemory
 from strategies.echo_infinity.rollout_training import Streaming
 from strategies.echo_infinity.training import Remembering, stages
@@ -85,7 +84,7 @@ def test_untrained_parameters_are_drawn_anew_for_every_training(tmp_path: Path) 
 
 def test_the_stages_follow_from_the_backbone() -> None:
     found = stages(registry.backbone("pocket"))
-    assert list(found) == list(school.ORDER)
+    assert list(found) == list(recipe.ORDER)
     assert {each.frames for phase in found["short"].phases for each in phase.exercises} == {36}
     assert {each.frames for phase in found["streaming"].phases for each in phase.exercises} == {36}
 
@@ -146,17 +145,17 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
         name: replace(stage, phases=(Phase(2, (Exercise(18, 1),)),))
         for name, stage in stages(registry.backbone("pocket")).items()
     }
-    monkeypatch.setattr(school, "stages", lambda backbone: short)
+    monkeypatch.setattr(recipe, "stages", lambda backbone: short)
     request = Request("echo_infinity.memory=1", tmp_path)
     with pytest.raises(HorizonError, match=r"short/echo_infinity\.safetensors: no such file; train one with"):
-        school.enrol("streaming", request)
-    first = school.enrol("short", request)
+        recipe.open_stage("streaming", request)
+    first = recipe.open_stage("short", request)
     run(first)
-    path = school.graduate("short", first, request, install=False)
+    path = recipe.finish_stage("short", first, request, install=False)
     told = EchoInfinity(memory=1, parameters=str(path)).weights(registry.backbone("pocket"))
     assert told is not None
     assert told.about == "trained, short after 2 steps, seed 0"
-    second = school.enrol("streaming", request)
+    second = recipe.open_stage("streaming", request)
     for name, x in first.module.state_dict().items():
         assert torch.equal(x.half().float(), second.module.state_dict()[name])
 
@@ -166,11 +165,11 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
 )
 def test_without_a_memory_there_is_nothing_to_train(tmp_path: Path, what: str) -> None:
     with pytest.raises(HorizonError, match="has no memory to train"):
-        school.enrol("short", Request(what, tmp_path))
+        recipe.open_stage("short", Request(what, tmp_path))
 
 
 def test_clips_that_return_are_away_for_longer_than_a_window_could_be_short() -> None:
-    scripts = lesson(0, 0, 300, 36, 3, "return").clip.scripts
+    scripts = training_clips(0, 0, 300, 36, 3, "return").clip.scripts
     away = []
     for scenes in scripts:
         assert len(scenes) == 3

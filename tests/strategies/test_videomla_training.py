@@ -13,10 +13,9 @@ from harness import registry
 from harness.errors import CheckpointError, HorizonError
 from harness.training.loop import read_log, resume, run
 from harness.training.recipe import Request
-from harness.training.rollout_clips import rolled
+from harness.training.rollout_clips import generated_clips
 from harness.training.schedule import Exercise, Phase, Stage
-from strategies.videomla import VideoMLA
-from strategies.videomla import recipe as school
+from strategies.videomla import VideoMLA, recipe
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
 from strategies.videomla.training import Matching, Regression, stages
@@ -68,19 +67,19 @@ def test_only_latent_layers_learn_and_the_dense_backbone_stays(tmp_path: Path) -
 
 def test_own_clips_are_those_that_full_attention_makes() -> None:
     stage = toy.backbone(prompts=["one", "two", "three"], trained_frames=12)
-    clips = rolled(stage, 0, 1, Exercise(9, 2))
+    clips = generated_clips(stage, 0, 1, Exercise(9, 2))
     assert clips.clean.shape == (2, 9, 4, 4, 4)
     assert clips.clean is clips.answer
     assert torch.equal(clips.prompts, toy.encode(["three", "one"]))
     assert clips.heard.tolist() == [[0, 0, 0], [1, 1, 1]]
     assert clips.opens.tolist() == [[True, False, False]] * 2
-    assert torch.equal(clips.clean, rolled(stage, 0, 1, Exercise(9, 2)).clean)
-    assert not torch.equal(clips.clean, rolled(stage, 1, 1, Exercise(9, 2)).clean)
+    assert torch.equal(clips.clean, generated_clips(stage, 0, 1, Exercise(9, 2)).clean)
+    assert not torch.equal(clips.clean, generated_clips(stage, 1, 1, Exercise(9, 2)).clean)
 
 
 def test_the_stages_follow_from_the_backbone() -> None:
     pocket = stages(registry.backbone("pocket"))
-    assert list(pocket) == list(school.ORDER)
+    assert list(pocket) == list(recipe.ORDER)
     exercises = {each for stage in pocket.values() for phase in stage.phases for each in phase.exercises}
     assert {each.frames for each in exercises} == {12, 36}
     assert {each.clips for each in exercises} == {16, 5}
@@ -94,18 +93,18 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
         name: replace(stage, phases=(Phase(2, (Exercise(6, 2),)),))
         for name, stage in stages(registry.backbone("pocket")).items()
     }
-    monkeypatch.setattr(school, "stages", lambda backbone: short)
+    monkeypatch.setattr(recipe, "stages", lambda backbone: short)
     request = Request("videomla.latent=4,query_latent=8", tmp_path)
     with pytest.raises(CheckpointError, match=r"regression/videomla\.safetensors: no such file; train one with"):
-        school.enrol("matching", request)
-    first = school.enrol("regression", request)
+        recipe.open_stage("matching", request)
+    first = recipe.open_stage("regression", request)
     run(first)
-    path = school.graduate("regression", first, request, install=False)
+    path = recipe.finish_stage("regression", first, request, install=False)
     assert path == tmp_path / "regression" / "videomla.safetensors"
     trained = VideoMLA(latent=4, query_latent=8, parameters=str(path))
     pocket = registry.backbone("pocket")
     assert trained.weights(pocket).about == "trained, regression after 2 steps, seed 0"
-    second = school.enrol("matching", request)
+    second = recipe.open_stage("matching", request)
     for number, block in enumerate(trained.adapt(pocket).model.layers):
         for name, x in block.self_attn.state_dict().items():
             assert torch.equal(x, second.module.state_dict()[f"{number}.{name}"])
@@ -121,4 +120,4 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
 )
 def test_what_cannot_be_trained(tmp_path: Path, what: str, backbone: str | None, says: str) -> None:
     with pytest.raises(HorizonError, match=says):
-        school.enrol("regression", Request(what, tmp_path, backbone))
+        recipe.open_stage("regression", Request(what, tmp_path, backbone))

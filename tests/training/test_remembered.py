@@ -55,7 +55,7 @@ def test_behind_a_full_memory_it_is_teacher_forcing_on_what_was_committed(traine
     draw = replace(draw, clips=replace(draw.clips, opens=torch.ones_like(draw.clips.opens)))
     flow, seen = flow_behind(trainer.backbone, registry.strategy("full"), draw, generator())
     given = draw.clips.clean, draw.noisy, draw.timesteps, draw.clips.prompts, draw.clips.heard
-    expected = Teacher(trainer.model, 3, (8, 8), compile=False).coarse(*given)
+    expected = Teacher(trainer.model, 3, (8, 8), compile=False).flow_in_bfloat16(*given)
     assert (flow - expected).abs().max() < 0.05 * expected.abs().max()
     assert visible(seen, 7) == {frame: frame - 21 for frame in range(21)}
 

@@ -10,7 +10,7 @@ from harness.backbone.wan import WanConfig
 from harness.memory import At, MemorySpec
 from harness.rollout.passes import Passes
 from harness.training.contexts.arrangements import Policy, arrange
-from harness.training.teacher_forcing import LED, Teacher, spelled_out
+from harness.training.teacher_forcing import OWN_STEPS, Teacher, explicit_attention
 
 CONFIG = WanConfig(dim=32, ffn_dim=48, num_heads=2, num_layers=3, text_dim=7, text_len=5, freq_dim=16)
 SIZE, CHUNK, CHUNKS, BATCH, PROMPTS = (4, 4), 3, 5, 2, 5
@@ -97,13 +97,13 @@ def test_the_models_own_attention_comes_back(model):
     assert before == [(block.self_attn.attention, block.cross_attn.attention) for block in model.layers]
 
 
-def test_spelled_out_attention_is_attention():
+def test_explicit_attention_is_attention():
     query, keys, values = torch.randn(3, 2, 5, 4, 8).unbind(0)
     expected = torch.nn.functional.scaled_dot_product_attention(*(x.transpose(1, 2) for x in (query, keys, values)))
-    assert torch.allclose(spelled_out(query, keys, values), expected.transpose(1, 2), atol=1e-6)
+    assert torch.allclose(explicit_attention(query, keys, values), expected.transpose(1, 2), atol=1e-6)
 
 
-def test_a_rehearsal_is_the_models_own_work_after_its_own_work(model):
+def test_a_rehearsal_is_a_guided_rollout_after_its_own_chunks(model):
     clean, _, _, prompts, heard = inputs()
     sampler = Sampler()
     opens = torch.tensor([[True, False, False, True, False], [True, False, False, False, False]])
@@ -111,11 +111,13 @@ def test_a_rehearsal_is_the_models_own_work_after_its_own_work(model):
     outputs = teacher.rehearse(clean, prompts, heard, opens, sampler, torch.Generator().manual_seed(0))
     # The same, all chunks at once: teacher-forced passes with the outputs as context, led by the noised truth.
     generator = torch.Generator().manual_seed(0)
-    draws = [[torch.randn(BATCH, CHUNK, 16, *SIZE, generator=generator) for _ in range(LED)] for _ in range(CHUNKS)]
+    draws = [
+        [torch.randn(BATCH, CHUNK, 16, *SIZE, generator=generator) for _ in range(OWN_STEPS)] for _ in range(CHUNKS)
+    ]
     made = clean
     whole = opens.repeat_interleave(CHUNK, 1)[:, :, None, None, None]
-    for step in range(LED):
-        sigma, timestep = sampler.sigmas[step - LED], sampler.timesteps[step - LED]
+    for step in range(OWN_STEPS):
+        sigma, timestep = sampler.sigmas[step - OWN_STEPS], sampler.timesteps[step - OWN_STEPS]
         noisy = to_noisy(made, torch.cat([chunk[step] for chunk in draws], 1), sigma)
         made = noisy - sigma * teacher.flow(outputs, noisy, torch.full(heard.shape, timestep), prompts, heard)
     assert (torch.where(whole, clean, made) - outputs).abs().max() < 1e-4

@@ -93,15 +93,15 @@ def test_flickering_is_the_change_from_frame_to_frame(listing: Path, package: Pa
 
 def test_aesthetic_runs_and_background_waits_for_dreamsim(listing: Path, package: Package) -> None:
     names = ["background_consistency", "aesthetic_quality"]
-    told = look(fresh(listing), Manner("custom", "cpu"), package, names, "1/1", package.folder)
+    counts = look(fresh(listing), Manner("custom", "cpu"), package, names, "1/1", package.folder)
     for film in ("moving", "still_one"):
         got = values(listing, film)
         assert -1 < got["aesthetic_quality"] < 1
         assert 0 < got["background_consistency_in_clip"] <= 1
         assert "background_consistency" not in got
     assert values(listing, "still_one")["background_consistency_in_clip"] == pytest.approx(1, abs=1e-3)
-    assert told.pop("") == 4
-    assert any("dreamsim_ensemble_checkpoint.zip" in why for why in told)
+    assert counts.pop("") == 4
+    assert any("dreamsim_ensemble_checkpoint.zip" in why for why in counts)
 
 
 @pytest.mark.parametrize(
@@ -115,9 +115,9 @@ def test_models_are_loaded_once_for_all_videos(
     loaded, load = [], home.load
     monkeypatch.setattr(home, "load", lambda *args, **kwargs: (loaded.append(args), load(*args, **kwargs))[1])
     package._dimension = ""
-    told = look(fresh(listing), Manner("custom", "cpu"), package, [dimension], "1/1", package.folder)
+    counts = look(fresh(listing), Manner("custom", "cpu"), package, [dimension], "1/1", package.folder)
     assert len(loaded) == times
-    assert dict(told) == {"": 2 * len(needs.metrics(dimension))}
+    assert dict(counts) == {"": 2 * len(needs.metrics(dimension))}
 
 
 def test_the_fast_branch_compares_first_frames(listing: Path, package: Package) -> None:
@@ -194,9 +194,9 @@ def test_standard_mode_asks_what_the_prompt_is_for(tmp_path: Path, package: Pack
     known = {"appearance_style": {"appearance_style": "Van Gogh style"}}
     manner = Manner("standard", "cpu", {"": Asked(("appearance_style", "human_action"), known)})
     listing = listed(tmp_path, {"styled": still_and_moving(200, 1)})
-    told = look(listing, manner, package, ["appearance_style", "human_action", "scene"], "1/1", tmp_path / "work")
+    counts = look(listing, manner, package, ["appearance_style", "human_action", "scene"], "1/1", tmp_path / "work")
     got = values(listing, "styled")
     assert -1 < got["appearance_style"] < 1
     kept = json.loads((tmp_path / "views" / "vbench" / "clips" / "styled.json").read_text(encoding="utf-8"))
     assert [(clip["start"], clip["end"]) for clip in kept["clips"]] == [(0, 160), (40, 200)]
-    assert [why for why in told if "l16_ptk710" in why]
+    assert [why for why in counts if "l16_ptk710" in why]

@@ -16,7 +16,7 @@ from typing import Any
 from harness import registry
 from harness.campaign.foreign.folder import Folder, peers_in
 from harness.campaign.foreign.measured import Job, Measured, measured
-from harness.campaign.foreign.prompts import told_of
+from harness.campaign.foreign.prompts import prompts_of
 from harness.errors import CampaignError
 from harness.films.checks import is_component
 from harness.store.manifest import has_known_world
@@ -37,7 +37,7 @@ class Asked:
     films
         Files, and folders of pictures.
     name
-        Of the arm.
+        Name of the arm.
     prompts
         A file of prompts or a table; None: by the films' names.
     suites
@@ -85,7 +85,7 @@ def import_films(
     peers = peers_in(store)
     suites = asked.suites or _suites(known)
     films = list(dict.fromkeys(asked.films))
-    told = told_of(films, asked.prompts)
+    prompts = prompts_of(films, asked.prompts)
     latent = peers[0].latent if peers else LATENT
     lengths = tuple(dict.fromkeys((*(peer.frames for peer in peers), *HORIZONS)))
     refused: list[str] = []
@@ -95,11 +95,11 @@ def import_films(
         usual = Job(films[0], "", suites, lengths, latent, asked.rate, asked.seconds, asked.chunk, Path(scratch))
         jobs = [
             replace(usual, path=film, text=each.text, workspace=Path(scratch, str(place)))
-            for place, (film, each) in enumerate(zip(films, told, strict=True))
+            for place, (film, each) in enumerate(zip(films, prompts, strict=True))
         ]
         try:
             with _mapped(workers) as run:
-                for number, (job, each, found) in enumerate(zip(jobs, told, run(jobs), strict=True), 1):
+                for number, (job, each, found) in enumerate(zip(jobs, prompts, run(jobs), strict=True), 1):
                     if isinstance(found, str):
                         refused.append(found)
                         report(f"{number}/{len(jobs)} refused: {found}")

@@ -13,7 +13,7 @@ from harness import registry
 from harness.campaign.campaign import PUBLISHED
 from harness.campaign.film_list import WINDOWS
 from harness.campaign.foreign.measured import Job, Measured
-from harness.campaign.foreign.prompts import Told
+from harness.campaign.foreign.prompts import FilmPrompt
 from harness.memory import Boundary
 from harness.provenance.environment import machine_facts
 from harness.store.manifest import IMPORTED, content_id
@@ -63,7 +63,7 @@ class Folder:
         self.turns: dict[tuple[str, ...], int] = {}
         self.when = datetime.now(UTC).isoformat(timespec="seconds")
 
-    def add(self, told: Told, found: Measured, job: Job, peers: Sequence[Peer]) -> bool:
+    def add(self, prompt: FilmPrompt, found: Measured, job: Job, peers: Sequence[Peer]) -> bool:
         """Put a film in, a cell for each suite. Return whether another arm has a rollout of its prompt."""
         texts = tuple(text for _, text in found.script)
         turn = self.turns[texts] = self.turns.get(texts, -1) + 1
@@ -74,15 +74,15 @@ class Folder:
                 for peer in peers
                 if (peer.suite, peer.scenario, peer.texts, peer.frames) == (suite, scenario, texts, found.latents)
                 and all(abs(a - b) <= 3 for (a, _), (b, _) in zip(peer.script, found.script, strict=True))
-                and told.seed in (None, peer.seed)
+                and prompt.seed in (None, peer.seed)
             ]
             # Several films of one prompt are paired with its seeds one by one.
-            place = turn if told.seed is None else 0
+            place = turn if prompt.seed is None else 0
             peer = alike[place] if place < len(alike) else None
             paired = paired or peer is not None
             script, boundaries = (peer.script, peer.boundaries) if peer else (found.script, found.boundaries)
-            seed = peer.seed if peer else turn if told.seed is None else told.seed
-            row = {"seed": seed, "script": [list(part) for part in script], "vbench": told.vbench}
+            seed = peer.seed if peer else turn if prompt.seed is None else prompt.seed
+            row = {"seed": seed, "script": [list(part) for part in script], "vbench": prompt.vbench}
             task = {"scenario": scenario, "frames": found.latents, "given": 0, "forced": False}
             self._store(found, job, suite, {**task, "boundaries": list(boundaries), "rows": [row]})
         return paired

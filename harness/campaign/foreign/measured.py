@@ -73,11 +73,11 @@ class Measured:
     file
         The file that viewers read.
     sha256
-        Of the film's own file; of a folder, of all its files.
+        SHA-256 of the film's own file; for a folder, of all its files.
     source
         What the film is.
     pictures
-        Of the part that counts.
+        Number of pictures in the part that counts.
     latents
         Its length in latent frames.
     script, boundaries

@@ -24,16 +24,16 @@ LONG = 40
 
 
 @dataclass(frozen=True)
-class Told:
-    """What is known of a film: its prompt, or a script of several scenes; its seed, and VBench's words for it."""
+class FilmPrompt:
+    """The prompt of a film, or its script of several scenes, with its seed and VBench's prompt for it, if known."""
 
     text: str
     seed: int | None = None
     vbench: str = ""
 
 
-def told_of(films: Sequence[Path], prompts: Path | None) -> list[Told]:
-    """Return what is known of each film.
+def prompts_of(films: Sequence[Path], prompts: Path | None) -> list[FilmPrompt]:
+    """Return the prompt of each film.
 
     Parameters
     ----------
@@ -50,21 +50,21 @@ def told_of(films: Sequence[Path], prompts: Path | None) -> list[Told]:
         For films without a prompt, and for a file of prompts that cannot be read.
     """
     if prompts is None:
-        return [Told(_named(film)) for film in films]
+        return [FilmPrompt(_named(film)) for film in films]
     rows = _rows(prompts)
     if any("file" in row for row in rows):
         return _by_table(films, rows, prompts)
-    told = [_told(row, f"{prompts}: record {number}") for number, row in enumerate(rows, 1)]
-    names = {film: [each for each in told if _alike(_named(film), each.text)] for film in films}
+    found = [_film_prompt(row, f"{prompts}: record {number}") for number, row in enumerate(rows, 1)]
+    names = {film: [each for each in found if _alike(_named(film), each.text)] for film in films}
     if all(len(set(found)) == 1 for found in names.values()):
         return [names[film][0] for film in films]
-    if len(told) != len(films):
+    if len(found) != len(films):
         raise PromptError(
-            f"{prompts}: {len(told)} prompts for {len(films)} films, whose names do not say which is whose; give a CSV "
-            "with the columns file,prompt"
+            f"{prompts}: {len(found)} prompts for {len(films)} films, whose names do not say which is whose; give a "
+            "CSV with the columns file,prompt"
         )
     places = {film: place for place, film in enumerate(sorted(films, key=natural))}
-    return [told[places[film]] for film in films]
+    return [found[places[film]] for film in films]
 
 
 def _named(film: Path) -> str:
@@ -108,15 +108,15 @@ def _rows(path: Path) -> list[Mapping[str, Any]]:
     return found
 
 
-def _by_table(films: Sequence[Path], rows: Sequence[Mapping[str, Any]], path: Path) -> list[Told]:
-    known: dict[str, Told] = {}
+def _by_table(films: Sequence[Path], rows: Sequence[Mapping[str, Any]], path: Path) -> list[FilmPrompt]:
+    known: dict[str, FilmPrompt] = {}
     for number, row in enumerate(rows, 1):
         name = str(row.get("file") or "").strip()
         if not name:
             raise PromptError(f"{path}: record {number} names no file")
         if Path(name).name in known:
             raise PromptError(f"{path}: {Path(name).name} is there twice")
-        known[Path(name).name] = _told(row, f"{path}: {name}")
+        known[Path(name).name] = _film_prompt(row, f"{path}: {name}")
     missing = [film.name for film in films if film.name not in known]
     if missing:
         raise PromptError(
@@ -125,7 +125,7 @@ def _by_table(films: Sequence[Path], rows: Sequence[Mapping[str, Any]], path: Pa
     return [known[film.name] for film in films]
 
 
-def _told(row: Mapping[str, Any], where: str) -> Told:
+def _film_prompt(row: Mapping[str, Any], where: str) -> FilmPrompt:
     prompt, scenes, seed = (row.get(key) or "" for key in ("prompt", "scenes", "seed"))
     if isinstance(scenes, list):
         scenes = " | ".join(map(str, scenes))
@@ -139,4 +139,4 @@ def _told(row: Mapping[str, Any], where: str) -> Told:
     digits = str(seed).strip()
     if digits and not digits.isdecimal():
         raise PromptError(f"{where}: the seed {shown(seed)} is not a whole number")
-    return Told(text, int(digits) if digits else None, str(row.get("vbench") or "").strip())
+    return FilmPrompt(text, int(digits) if digits else None, str(row.get("vbench") or "").strip())

@@ -15,7 +15,7 @@ from harness.caches import cache_folder, hub_cache
 from harness.errors import HorizonError, shown
 
 
-def told(error: OSError) -> str:
+def one_line(error: OSError) -> str:
     """Return an OSError as one line: its file, the reason, and the variable or option that names another place."""
     words = error.strerror or str(error) or type(error).__name__
     if error.filename is None:

@@ -132,8 +132,8 @@ def progress(disable: bool = False, left: bool = True, screen: Screen | None = N
 
 
 @contextmanager
-def each_told(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
-    """Yield pieces of work one by one, and show on stderr the present piece and the time left.
+def progress_over(work: Sequence[str], what: str) -> Iterator[Iterator[str]]:
+    """Yield an iterator over pieces of work that shows the current piece and the time left on stderr.
 
     In a terminal that is a progress bar, which disappears at the end; elsewhere it is a line per piece, at intervals of
     at least ten seconds.

@@ -237,7 +237,7 @@ def films(
 
 
 def _ended(out: Path, ticker: Ticker, worker: bool) -> bool:
-    """Print what has become of the cells, and return whether this process reports that some have no numbers.
+    """Print the states of the cells, and return whether this process reports that some have no numbers.
 
     Only the process that the user started does so, by its exit code; its workers do not.
     """

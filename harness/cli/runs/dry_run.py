@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from harness.cli.console.pace import span
-from harness.cli.console.terminal import aside, console, each_told, line, table
+from harness.cli.console.terminal import aside, console, progress_over, line, table
 from harness.errors import CampaignError, HorizonError, did_you_mean
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
     # One estimate serves all repeats, which differ in their seed only.
     known: dict[tuple[str, str, str, int], tuple[float, int]] = {}
     due = {_kind(look.cell): look.cell for look in looks if look.due and not look.cell.skip}
-    with each_told([" ".join(map(str, kind)) for kind in due], "timing a few chunks of") as kinds:
+    with progress_over([" ".join(map(str, kind)) for kind in due], "timing a few chunks of") as kinds:
         for kind, _ in zip(due, kinds, strict=True):
             known[kind] = estimate(due[kind], stage)
     for look in looks:
@@ -53,7 +53,7 @@ def list_cells(looks: Sequence[Look], stage: Backbone) -> None:
 
 
 def plan_campaign(asked: Campaign, why: HorizonError, gpu: str | None, measured: Path | None) -> None:
-    """Print what a campaign takes on GPUs that are not here: cells, time, memory, disk, also on several devices.
+    """Print the expected cells, time, memory and disk space of a campaign on GPUs that are not here, one or several.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def plan_campaign(asked: Campaign, why: HorizonError, gpu: str | None, measured:
     for cell in planned:
         if not cell.skip:
             frames[cell.arm.label] = max(frames.get(cell.arm.label, 0), cell.task.frames)
-    with each_told(list(arms), "planning") as names:
+    with progress_over(list(arms), "planning") as names:
         made = {label: one for (label, one), _ in zip(plans([*arms.values()], stage, frames), names, strict=True)}
     factor, count = measured_factor(Store(measured), device, made.get) if measured else (USUAL, 0)
     found = needs(planned, made, stage, device, factor)

@@ -1,4 +1,4 @@
-"""Who runs the cells of `horizon run`: this process alone, workers beside it, or a cluster of Ray."""
+"""The processes that run the cells of `horizon run`: this process alone, further workers, or a cluster of Ray."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def run_cells(
     looks
         All cells, with what is done with each.
     ticker
-        Is told of progress.
+        Shows the progress.
     options
         Further options of `harness.engines.inline.run`.
     """

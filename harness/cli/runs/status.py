@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from harness.store.store import Store
 
 LOOK, LINE = 2.0, 60.0
-"""Seconds between two looks at a folder on a terminal, and between two lines in a log."""
+"""Seconds between two reads of a folder on a terminal, and between two lines in a log."""
 SHARE = 10
-"""Least time between two looks, as a multiple of what a look takes."""
+"""Least time between two reads of a folder, as a multiple of the time of one."""
 SHOWN = 10
 """Most reasons of failures that are shown."""
 WINDOW = 300.0

@@ -15,7 +15,7 @@ PIECE = 64 * 2**20
 
 @dataclass(frozen=True)
 class Job:
-    """What every worker of a run is told.
+    """The job of every worker of a run.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ class Job:
     threads
         CPU threads of a worker.
     due
-        By id of a cell that is run, the attempt that it replaces; "" for none.
+        For the id of each cell that is run, the attempt that it replaces; "" for none.
     options
         Further options of `harness.engines.inline.attempt`.
     """

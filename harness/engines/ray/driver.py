@@ -30,12 +30,12 @@ from harness.suite import CostSuite
 DEATHS = 5
 """Workers that may die on one cell until it counts as failed."""
 POLL, AGAIN = 1.0, 0.5
-"""Longest seconds between two looks at workers, and seconds until a cell that another process has is tried again."""
+"""Most seconds between two checks of the workers, and seconds until a cell that another process has is tried again."""
 
 
 @dataclass
 class Slot:
-    """A worker on one device. ref: what is awaited of it; None while it has nothing to do."""
+    """A worker on one device. ref: reference of the awaited answer; None while it is idle."""
 
     actor: Any
     ref: Any
@@ -55,7 +55,7 @@ class Driver:
     backbone
         The opened backbone, for what is stored of a cell whose workers die.
     job
-        What workers are told.
+        The job of the workers.
     told
         The manifest of this run.
     workers

@@ -112,7 +112,7 @@ def packed(entries: Entries, packing: Packing, exact: int = 0) -> Entries:
     Parameters
     ----------
     entries
-        Whose frames are packed, unless they are already.
+        Entries whose frames are packed, unless they are already packed.
     packing
         How.
     exact
@@ -121,7 +121,7 @@ def packed(entries: Entries, packing: Packing, exact: int = 0) -> Entries:
     Returns
     -------
     Entries
-        The same ones where all frames stay exact.
+        The same entries where all frames stay exact.
     """
     if exact >= entries.frames:
         return entries

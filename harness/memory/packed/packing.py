@@ -47,7 +47,7 @@ class Packing:
     axes
         Along which axis each tensor of the layout is quantised.
     dtype
-        Of the numbers that are packed, and of what is unpacked.
+        Data type of the numbers before packing, and after unpacking.
     """
 
     store: Store
@@ -105,7 +105,7 @@ class Packing:
         Parameters
         ----------
         shapes
-            Of the layout.
+            Shapes of the layout.
         tokens, frames
             So many tokens, in so many frames.
         """

@@ -47,7 +47,7 @@ class Scored(Strategy):
         Parameters
         ----------
         tokens
-            Those that may leave; with `accumulates` all that are held, at every commit.
+            Tokens that may leave; with `accumulates` all tokens that are held, at every commit.
 
         Returns
         -------

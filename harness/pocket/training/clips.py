@@ -1,4 +1,4 @@
-"""What the pocket is taught: clips with prompts from which words were dropped, some with a switch inside."""
+"""Training clips of the pocket: their prompts leave out some attributes, and some clips switch their prompt."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from harness.pocket.codec import SPREAD, PatchCodec
 from harness.pocket.language import ATTRIBUTES, WordEncoder
 from harness.pocket.training.knowledge import Knowledge, visible_weights
 from harness.pocket.training.scripts import clip_script
-from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, film, paint, swing, told
+from harness.pocket.world import NAMES, PIXELS, SIZES, Clip, film, paint, swing, updated
 from harness.training.clips import Clips
 from harness.training.schedule import Exercise, Turns
 
 HELD_OUT = 2**62
-"""Seeds below are for tests and suites, the ones from here on for training: no clip is in both."""
+"""First seed for training; smaller seeds are for tests and suites, so that no clip is in both."""
 OBJECT = 5.0
-"""Weight in the loss of an object's surroundings."""
+"""Weight of an object's surroundings in the loss."""
 HABIT = {
     "shape": "disc",
     "colour": "red",
@@ -33,27 +33,27 @@ HABIT = {
     "motion": "slides",
     "speed": "slowly",
 }
-"""What an opening shows where its prompt is silent.
+"""Values that an opening shows for attributes that its prompt does not name.
 
-Many scenes fit a prompt that leaves things open, and the mean of them all is a blur, which a sampler of four steps does
-not leave again. Published few-step models are taught by two networks more to seek one of them (DMD, arXiv:2405.14867)
-and pay in variety; here the one to seek is laid down, so that a plain regression finds it.
+Many scenes fit a prompt that leaves attributes open, and their mean is a blurred picture, from which a sampler of four
+steps does not recover. Published few-step models learn to choose one scene with the help of two further networks (DMD,
+arXiv:2405.14867), and lose variety. Here one scene is defined as the target, so that a plain regression finds it.
 """
 
 
 @dataclass(frozen=True)
-class Lesson:
-    """Clips with their prompts.
+class TrainingClips:
+    """Clips of one training step with their prompts.
 
-    clip: what is remembered. asked: what is to be drawn, the same but for the chunks that open: there, what the prompt
-    leaves open is habit. prompts: [P, L, text_dim], those of all clips. heard: which one each chunk hears, int64
-    [B, chunks]. opens: whether a chunk begins what nothing before it determines (an opening, a hard cut), bool
-    [B, chunks]. knowledge: which frames tell of what a chunk shows. texts, kinds: the prompts
-    in words, and the boundaries by which they are entered.
+    clip: the clips that are remembered. target: the clips to draw; they differ in chunks that open, in which attributes
+    that the prompt does not name have the values of `HABIT`. prompts: embeddings of all prompts of all clips,
+    [P, L, text_dim]. heard: index into `prompts` of each chunk's prompt, int64 [B, chunks]. opens: chunks whose picture
+    does not depend on the chunks before them (an opening, a hard cut), bool [B, chunks]. knowledge: facts that decide
+    which attributes a chunk can know. texts, kinds: words of each prompt, and the boundary at which it begins.
     """
 
     clip: Clip
-    asked: Clip
+    target: Clip
     prompts: Tensor
     heard: Tensor
     opens: Tensor
@@ -62,10 +62,10 @@ class Lesson:
     kinds: Sequence[Boundary]
 
 
-def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Turns = "some") -> Lesson:
-    """The clips of one training step; a function of its arguments only."""
+def training_clips(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Turns = "some") -> TrainingClips:
+    """Return the clips of one training step, which depend on the arguments only."""
     rng = _generator(seed, step, 1)
-    # Steps are told apart by their high digits, so that no two draw the same world.
+    # The number of the step is in the high digits of the seeds, so that no two steps draw the same clips.
     seeds = [HELD_OUT + (step << 16) + ((seed % 2**10) << 48) + row for row in range(batch)]
     together = turns == "together"
     scripts = [
@@ -83,7 +83,8 @@ def lesson(seed: int, step: int, batch: int, frames: int, chunk: int, turns: Tur
             kinds.append(scene.boundary)
     clip = film(scripts, seeds, frames)
     knowledge = Knowledge.of(scripts, seeds, frames, chunk, opens)
-    return Lesson(clip, _asked(clip, opens, chunk), WordEncoder()(texts), heard, opens, knowledge, texts, kinds)
+    target = _target(clip, opens, chunk)
+    return TrainingClips(clip, target, WordEncoder()(texts), heard, opens, knowledge, texts, kinds)
 
 
 def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
@@ -91,38 +92,38 @@ def _generator(seed: int, step: int, stream: int) -> np.random.Generator:
 
 
 def clips(codec: PatchCodec, chunk: int, seed: int, number: int, exercise: Exercise) -> Clips:
-    """A lesson's clips as latents."""
-    taught = lesson(seed, number, exercise.clips, exercise.frames, chunk, exercise.turns)
-    answer = codec.encode(taught.asked.pixels)
+    """Return the clips of one training step as latents."""
+    made = training_clips(seed, number, exercise.clips, exercise.frames, chunk, exercise.turns)
+    answer = codec.encode(made.target.pixels)
     return Clips(
-        clean=codec.encode(taught.clip.pixels),
+        clean=codec.encode(made.clip.pixels),
         answer=answer,
-        prompts=taught.prompts,
-        heard=taught.heard,
-        opens=taught.opens,
-        emphasis=emphasis(taught.asked, answer.shape[-1], chunk, exercise),
+        prompts=made.prompts,
+        heard=made.heard,
+        opens=made.opens,
+        emphasis=emphasis(made.target, answer.shape[-1], chunk, exercise),
         spread=SPREAD,
-        visible=partial(_visible, taught, answer.shape[-1]),
-        texts=taught.texts,
-        kinds=taught.kinds,
+        visible=partial(_visible, made, answer.shape[-1]),
+        texts=made.texts,
+        kinds=made.kinds,
         encode=WordEncoder(),
     )
 
 
-def _visible(taught: Lesson, cells: int, seen: Tensor) -> Tensor:
-    """What of each chunk is determined by the frames that it sees at these times."""
-    return visible_weights(taught.asked, cells, *taught.knowledge.known(seen))
+def _visible(made: TrainingClips, cells: int, seen: Tensor) -> Tensor:
+    """Return the weights of the part of each chunk that its prompt and the frames in its context determine."""
+    return visible_weights(made.target, cells, *made.knowledge.known(seen))
 
 
-def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
-    """The clips, their chunks that open [B, chunks] drawn by habit."""
+def _target(clip: Clip, opens: Tensor, chunk: int) -> Clip:
+    """Return the clips with the values of `HABIT` in chunks that open [B, chunks], except for named attributes."""
     rows, chunks = opens.nonzero(as_tuple=True)
     usual = np.array([ATTRIBUTES[name].index(value) for name, value in HABIT.items()])
     sayings = [
         next(scene.saying for scene in clip.scripts[row] if scene.start == number * chunk)
         for row, number in zip(rows.tolist(), chunks.tolist(), strict=True)
     ]
-    looks = torch.from_numpy(np.stack([told(usual, saying, usual) for saying in sayings]))
+    looks = torch.from_numpy(np.stack([updated(usual, saying, usual) for saying in sayings]))
     looks = looks[:, None].expand(-1, chunk, -1)
     places = swing(looks, torch.arange(chunk).expand(looks.shape[:2]))
 
@@ -142,10 +143,10 @@ def _asked(clip: Clip, opens: Tensor, chunk: int) -> Clip:
 def emphasis(clip: Clip, cells: int, chunk: int, exercise: Exercise) -> Tensor:
     """Return the weights of the loss for the cells x cells places of a frame, [B, F, 1, cells, cells], 1 on average.
 
-    The places that an object touches count `OBJECT` times as much: they are few, and hold what is hard to draw and to
-    remember. An exercise may raise that by its `detail`, and the weight of chunks in which a scene changes smoothly or
-    its prompt falls silent: there the model has to replace some attributes and copy the others, and it keeps what it
-    draws there.
+    The places that an object touches count `OBJECT` times as much: they are few, and are hard to draw and to remember.
+    An exercise may raise this factor by its `detail`. It may also raise the weight of chunks in which a scene changes
+    smoothly or its prompt falls silent: there the model has to replace some attributes and copy the others, and errors
+    persist in later chunks.
     """
     size = PIXELS / cells
     axis = (torch.arange(cells) + 0.5) * size

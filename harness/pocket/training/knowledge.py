@@ -85,8 +85,8 @@ class Knowledge:
         at = times.nan_to_num(-torch.inf)[..., None]
         latest, latest_wrong = (at.masked_fill(~x, -torch.inf).amax(2) for x in (right, wrong))
         # Of two visible values the later one is valid, except in a scene that comes back.
-        told = right.any(2) & ((latest > latest_wrong) | self.back[..., None])
-        attributes = self.said | told | self.free[..., None]
+        shown = right.any(2) & ((latest > latest_wrong) | self.back[..., None])
+        attributes = self.said | shown | self.free[..., None]
         swings, start = self.swings[:, last], torch.arange(0, self.looks.shape[1], chunk)
         same = seen & (self.swings[:, None] == swings[..., None]) & (times >= -chunk)
         waits = (self.looks[:, last, NAMES.index("motion")] == 0) & attributes[..., NAMES.index("motion")]

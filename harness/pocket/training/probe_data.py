@@ -1,4 +1,4 @@
-"""Pictures that teach and examine the probe: true, damaged, covered, blended and meaningless ones."""
+"""Pictures for training and testing the probe: true, damaged, covered, blended and meaningless ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COLUMNS = [NAMES.index(name) for name in SEEN]
 
 @dataclass(frozen=True)
 class Plate:
-    """Pictures [N, 3, 32, 32] with what can be read off them: values [N, 6] (-1: nothing), places, presence."""
+    """Pictures [N, 3, 32, 32] with their labels: values [N, 6] (-1: unreadable), places [N, 2], presence [N]."""
 
     pictures: Tensor
     values: Tensor
@@ -27,7 +27,8 @@ class Plate:
 
 
 def truths(seeds: range, codec: PatchCodec | None = None) -> Plate:
-    """One true picture a seed, through the codec where one is given; seeds in turn show each beat of the swing."""
+    """Return one true picture a seed, encoded and decoded if a codec is given; consecutive seeds show consecutive beats
+    of the swing."""
     count, beats = len(seeds), len(SWING)
     plate = Plate(
         torch.empty(count, 3, PIXELS, PIXELS),
@@ -45,7 +46,7 @@ def truths(seeds: range, codec: PatchCodec | None = None) -> Plate:
 
 
 def blur(pictures: Tensor, radius: Tensor) -> Tensor:
-    """Gaussian blur, one standard deviation in pixels a picture [N]."""
+    """Return pictures with Gaussian blur; radius: standard deviation in pixels for each picture, [N]."""
     taps = torch.arange(-3, 4).float()
     kernel = torch.exp(-0.5 * (taps / radius.clamp(min=0.05)[:, None]) ** 2)
     kernel = (kernel / kernel.sum(1, keepdim=True)).repeat_interleave(3, 0)[:, None]
@@ -55,22 +56,22 @@ def blur(pictures: Tensor, radius: Tensor) -> Tensor:
 
 
 def noised(pictures: Tensor, strength: Tensor, generator: torch.Generator) -> Tensor:
-    """White noise of a standard deviation a picture [N]."""
+    """Return pictures with white noise; strength: standard deviation for each picture, [N]."""
     return pictures + strength[:, None, None, None] * torch.randn(pictures.shape, generator=generator)
 
 
 def faded(pictures: Tensor, contrast: Tensor) -> Tensor:
-    """Towards mid-grey; 1 leaves a picture as it is."""
+    """Return pictures with less contrast around mid-grey; contrast: [N], 1 leaves a picture unchanged."""
     return 0.5 + contrast[:, None, None, None] * (pictures - 0.5)
 
 
 def shifted(pictures: Tensor, shift: Tensor) -> Tensor:
-    """Each colour channel by its own constant, [N, 3]."""
+    """Return pictures with a constant added to each colour channel; shift: [N, 3]."""
     return pictures + shift[:, :, None, None]
 
 
 def damaged(plate: Plate, generator: torch.Generator) -> Plate:
-    """Every kind of damage, each drawn up to a strength at which a person still reads the picture."""
+    """Return pictures with every kind of damage, each of a random strength at which a person can still read them."""
     count = len(plate.pictures)
 
     def upto(most: float, *shape: int) -> Tensor:
@@ -85,7 +86,7 @@ def damaged(plate: Plate, generator: torch.Generator) -> Plate:
 
 
 def covered(plate: Plate, share: Tensor) -> Plate:
-    """Behind a curtain that has fallen over a share [N] of the view."""
+    """Return pictures behind a curtain that covers a share [N] of the view; hidden attributes are unreadable."""
     edge = share * PIXELS
     radius = torch.tensor(SIZES)[plate.values[:, SEEN.index("size")]]
     top = plate.places[:, 1] - radius
@@ -98,7 +99,7 @@ def covered(plate: Plate, share: Tensor) -> Plate:
 
 
 def blended(plate: Plate, part: Tensor) -> Plate:
-    """Each picture mixed with its neighbour's by a part [N]: what both agree in can be read, the rest cannot."""
+    """Return pictures blended with their neighbours by a part [N]; only values that both share are readable."""
     other = plate.pictures.roll(1, 0)
     mixed = torch.lerp(plate.pictures, other, part[:, None, None, None])
     same = plate.values == plate.values.roll(1, 0)
@@ -109,7 +110,7 @@ def blended(plate: Plate, part: Tensor) -> Plate:
 
 
 def meaningless(count: int, generator: torch.Generator) -> Plate:
-    """White noise, coarse noise, one colour, smooth gradients: nothing to read."""
+    """Return unreadable pictures: white noise, coarse noise, one colour, smooth gradients."""
     kinds = torch.randint(4, (count,), generator=generator)
 
     def uniform(*shape: int) -> Tensor:
@@ -130,11 +131,11 @@ def meaningless(count: int, generator: torch.Generator) -> Plate:
 
 
 def joined(*plates: Plate) -> Plate:
-    """One plate of several."""
+    """Return the pictures of several plates as one."""
     fields = ("pictures", "values", "places", "present")
     return Plate(*(torch.cat([getattr(plate, name) for plate in plates]) for name in fields))
 
 
 def moved(plate: Plate, device: torch.device) -> Plate:
-    """The plate on a device."""
+    """Return the plate on a device."""
     return Plate(*(x.to(device) for x in vars(plate).values()))

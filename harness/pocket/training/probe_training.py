@@ -18,14 +18,14 @@ from harness.pocket.training.clips import HELD_OUT
 from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, moved, truths
 
 GARBAGE_READ = 0.03
-"""Share of unreadable attributes for which the calibrated probe may still give an answer."""
+"""Allowed share of unreadable attributes for which the calibrated probe gives an answer."""
 WRONG = 0.02
-"""Share of its answers on damaged pictures that may be wrong."""
+"""Allowed share of wrong answers on damaged pictures."""
 
 
 @dataclass
 class ProbeTrainer:
-    """The probe under training; the interface of `harness.training.loop.run`."""
+    """Trainer of the probe for `harness.training.loop.run`."""
 
     probe: Probe
     codec: PatchCodec
@@ -47,10 +47,10 @@ class ProbeTrainer:
         began = time.monotonic()
         generator = torch.Generator().manual_seed(self.seed * 1_000_003 + self.step)
         first = HELD_OUT + 2**61 + ((self.seed % 2**10) << 48) + (self.step << 16)
-        loss = self._loss(moved(lesson_plate(range(first, first + self.clips), self.codec, generator), self.device))
-        pace = min((self.step + 1) / 50, 1.0, max(0.01, (self.steps - self.step) / (0.7 * self.steps)))
+        loss = self._loss(moved(mixed_plate(range(first, first + self.clips), self.codec, generator), self.device))
+        rate_factor = min((self.step + 1) / 50, 1.0, max(0.01, (self.steps - self.step) / (0.7 * self.steps)))
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate * pace
+            group["lr"] = self.rate * rate_factor
         self.optimiser.zero_grad()
         loss.backward()
         self.optimiser.step()
@@ -66,7 +66,7 @@ class ProbeTrainer:
         for column, name in enumerate(SEEN):
             values, answers = plate.values[:, column], odds[name].float().log_softmax(-1)
             known = values >= 0
-            # What cannot be read is to be answered with no preference at all.
+            # The target for unreadable values is a uniform distribution.
             rows = torch.where(known, -answers.gather(1, values.clamp(min=0)[:, None])[:, 0], -answers.mean(1))
             total = total + rows.mean()
         off = (places - plate.places).abs().sum(1)
@@ -75,10 +75,10 @@ class ProbeTrainer:
 
     @torch.no_grad()
     def calibrate(self) -> None:
-        """Set each attribute's threshold: the least at which garbage and errors stay below their shares."""
+        """Set each attribute's threshold to the smallest that satisfies `GARBAGE_READ` and `WRONG`."""
         generator = torch.Generator().manual_seed(self.seed)
         first = HELD_OUT + 2**61 + 2**60
-        plate = moved(lesson_plate(range(first, first + 12_000), self.codec, generator), self.device)
+        plate = moved(mixed_plate(range(first, first + 12_000), self.codec, generator), self.device)
         odds = [torch.cat(part) for part in zip(*(self._odds(x) for x in plate.pictures.split(500)), strict=True)]
         for column in range(len(SEEN)):
             confidence, answer = odds[column].softmax(-1).max(-1)
@@ -108,8 +108,8 @@ class ProbeTrainer:
         self.optimiser.load_state_dict(state["optimiser"])
 
 
-def lesson_plate(seeds: range, codec: PatchCodec, generator: torch.Generator) -> Plate:
-    """One picture a seed: a half true or damaged, the rest covered, blended or meaningless."""
+def mixed_plate(seeds: range, codec: PatchCodec, generator: torch.Generator) -> Plate:
+    """Return one picture a seed: three quarters true or damaged, the rest covered, blended or meaningless."""
     quarter = len(seeds) // 4
     plain = truths(seeds[:quarter])
     coded = truths(seeds[quarter : 2 * quarter], codec)

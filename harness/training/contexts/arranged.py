@@ -25,11 +25,11 @@ class Arrangement:
     Attributes
     ----------
     mixture: share of every past frame in a slot, [B, C, L, F].
-    other: the same for those tokens of a slot that come from elsewhere.
-    swapped: which tokens do, bool [B, C, L, S].
-    pooled: slots whose tokens are all their mean, bool [B, C, L].
-    there: tokens that are there at all, bool [B, C, L, S].
-    heads: which heads see a slot, bool [B, C, L, heads].
+    other: the same for the tokens of a slot that come from other frames.
+    swapped: the tokens for which `other` holds, bool [B, C, L, S].
+    pooled: slots whose tokens are all replaced by their mean, bool [B, C, L].
+    there: tokens that are present, bool [B, C, L, S].
+    heads: heads that see a slot, bool [B, C, L, heads].
     scale: of key and value, [B, C, L].
     times: temporal ids of the slots, [B, C, L].
     start: temporal id of the chunk's first frame, [B, C].
@@ -59,14 +59,14 @@ class Arrangement:
 
 
 class Arranged:
-    """Self-attention of doubled rows [2 B, N, heads, channels], un-rotated, as `Forced` has it.
+    """Self-attention of doubled rows [2 B, N, heads, channels] as in `Forced`, for un-rotated queries and keys.
 
-    Both halves use the arrangement: the remembered entries of a chunk were computed with such a context, too.
+    Both halves use the arrangement, since a rollout also computes the entries that it remembers with such a context.
     """
 
     def __init__(self, arrangement: Arrangement, rope: Rope, chunk: int) -> None:
         self.arrangement, self.chunk = arrangement, chunk
-        # All chunks of all clips at once, one a row.
+        # Each row is one chunk of one clip.
         self.slots = rope.frames(arrangement.times.flatten(0, 1))
         steps = torch.arange(chunk, device=arrangement.start.device)
         self.own = rope.frames(arrangement.start.flatten()[:, None] + steps)
@@ -116,7 +116,7 @@ def _attend(query: Tensor, keys: Tensor, values: Tensor, bias: Tensor) -> Tensor
     return (scores.softmax(-1).to(values.dtype) @ values).transpose(1, 2)
 
 
-def unturned(rotation: Tensor) -> Tensor:
+def identity_rotation(rotation: Tensor) -> Tensor:
     """Return the identity rotation of the same shape [B, N, 1, pairs, 2]; `Arranged` rotates on its own."""
     still = torch.zeros_like(rotation)
     still[..., 0] = 1

@@ -22,7 +22,7 @@ from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitc
 from harness.memory.proxy import Watched
 from harness.rollout.passes import Passes
 from harness.training.clips import Clips
-from harness.training.teacher_forcing import LED, attending, spelled_out
+from harness.training.teacher_forcing import OWN_STEPS, attending, explicit_attention
 
 if TYPE_CHECKING:
     from harness.training.contexts.arranged import Draw
@@ -117,17 +117,18 @@ class Shown(Watched):
 def flow_behind(
     backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Return the flow of every chunk behind a strategy's memory, [B, F, C, H, W], and what each saw, [B, chunks, F].
+    """Return the flow of every chunk with the context of a strategy's memory, [B, F, C, H, W], and `Draw.seen`.
 
-    The clips of the draw switch together; `draw.noisy` and `draw.timesteps` are what is denoised with gradients.
+    The clips of the draw switch together. Gradients flow through the denoising of `draw.noisy` at `draw.timesteps`.
     """
     adapted = strategy.adapt(backbone)
-    with attending(adapted.model, spelled_out, spelled_out), _coarse(adapted):
+    with attending(adapted.model, explicit_attention, explicit_attention), _half_precision(adapted):
         return _behind(adapted, strategy, draw, generator)
 
 
-def _coarse(backbone: Backbone) -> torch.autocast:
-    """Products in half precision. The first pass under it has gradients, so that the cast weights that it keeps do."""
+def _half_precision(backbone: Backbone) -> torch.autocast:
+    """Return a context of products in half precision. Autocast keeps the cast weights of the first pass; that pass has
+    gradients, so that they do."""
     return torch.autocast(backbone.model.device.type, torch.bfloat16)
 
 
@@ -139,9 +140,9 @@ def _behind(backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch
     memory = Shown(strategy.open(spec), spec, frames)
     passes = Passes(model, memory, spec, grid=grid, frames=frames, reads_query=strategy.reads_query, grad=True)
     said = model.embed_prompt(clips.prompts)
-    levels = (*sampler.timesteps[-LED:], sampler.context_noise)
-    *times, still = [model.embed_time(torch.full((1, 1), level, device=model.device)) for level in levels]
-    replay = partial(_replay, passes, still)
+    levels = (*sampler.timesteps[-OWN_STEPS:], sampler.context_noise)
+    *times, commit_time = [model.embed_time(torch.full((1, 1), level, device=model.device)) for level in levels]
+    replay = partial(_replay, passes, commit_time)
     flows, seen, made = [], [], clips.clean[:, :0]
     for number in range(frames // chunk):
         start, here = number * chunk, slice(number * chunk, (number + 1) * chunk)
@@ -154,26 +155,26 @@ def _behind(backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch
         seen.append(memory.times.clone())
         work = truth
         with torch.no_grad():
-            for step, sigma in enumerate(sampler.sigmas[-LED:]):
+            for step, sigma in enumerate(sampler.sigmas[-OWN_STEPS:]):
                 fresh = torch.randn(work.shape, generator=generator).to(work)
                 noisy, at = to_noisy(work, fresh, sigma), At(start, chunk, step + 1, commit=False)
                 work = to_clean(noisy, passes.denoise(noisy, times[step], at), sigma)
         work = torch.where(clips.opens[:, number, None, None, None, None], truth, work)
-        passes.commit(work, still, At(start, chunk, LED + 1, commit=True))
+        passes.commit(work, commit_time, At(start, chunk, OWN_STEPS + 1, commit=True))
         made = torch.cat((made, work), 1)
     return torch.cat(flows, 1), torch.stack(seen, 1)
 
 
-def _replay(passes: Passes, still: Time, latents: Tensor, start: int, chunk: int | None = None) -> None:
+def _replay(passes: Passes, commit_time: Time, latents: Tensor, start: int, chunk: int | None = None) -> None:
     for part in latents.split(chunk or max(latents.shape[1], 1), 1):
         if part.shape[1]:
             with torch.autocast(latents.device.type, torch.bfloat16):
-                passes.commit(part, still, At(start, part.shape[1], 0, commit=True))
+                passes.commit(part, commit_time, At(start, part.shape[1], 0, commit=True))
         start += part.shape[1]
 
 
 def _switch(clips: Clips, number: int, start: int, latents: Tensor, replay: Callable[..., None]) -> PromptSwitch:
-    """What a memory is told before chunk `number`."""
+    """Return the prompt switch before chunk `number`."""
     prompts = [clips.heard[:, each].tolist() for each in range(clips.heard.shape[1])]
     scenes = [each for place, each in enumerate(prompts) if not place or each != prompts[place - 1]]
 

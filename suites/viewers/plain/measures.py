@@ -1,4 +1,4 @@
-"""The measures of the plain viewer, made of what it keeps of a film."""
+"""The measures of the plain viewer, computed from its statistics of a film."""
 
 from __future__ import annotations
 

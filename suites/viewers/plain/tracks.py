@@ -1,4 +1,4 @@
-"""What the plain viewer keeps of a film, read once from its beginning to its end in little memory."""
+"""Statistics of a film for the plain viewer, from one pass over the film in little memory."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LUMA = (0.299, 0.587, 0.114)
 
 @dataclass(frozen=True)
 class Looks:
-    """All that the measures are made of.
+    """Statistics of a film from which all measures are computed.
 
     Parameters
     ----------

@@ -10,7 +10,6 @@ tool, so scores are those of the encoded pictures. Three things differ, none of 
   video's name; where that is wrong, it silently drops the clip-to-clip term.
 - Numbers have enough digits for an alphabetical sort. The official tool uses three, so that from the thousandth clip on
   first frames are compared in a wrong order.
-  the thousandth clip on first frames are compared in a wrong order.
 
 Paper: VBench++, arXiv:2411.13503.
 """

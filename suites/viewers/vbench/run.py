@@ -96,21 +96,21 @@ class Manner:
         }
 
 
-class Told(Counter[str]):
+class Counts(Counter[str]):
     """Number of skipped metrics of videos by reason, and of measured ones under "". failed: skipped ones that failed,
     and not because something was missing."""
 
     failed = 0
 
 
-def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str], which: str, work: Path) -> Told:
+def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str], which: str, work: Path) -> Counts:
     """Measure the due metrics of a list of videos. work: a folder for clips, used again by later runs.
 
     Dimensions are processed one after the other, so that only one dimension's models are held. A failure of one metric
     of one video is printed and stored with both; the others are measured. Raises StoreError for a list or shard that
     cannot be read.
     """
-    folder, told = listing.parent, Told()
+    folder, counts = listing.parent, Counts()
     films = shard(read_films(listing), which)
     for dimension in dimensions:
         for film in films:
@@ -125,13 +125,13 @@ def look(listing: Path, manner: Manner, runner: Runner, dimensions: Sequence[str
                     part = Fault(skipped=why(error))
                 if part is None:
                     continue
-                told[part.skipped] += 1
+                counts[part.skipped] += 1
                 if isinstance(part, Fault):
-                    told.failed += 1
+                    counts.failed += 1
                     print(f"{film.id} {metric}: {terminal(part.skipped)}", file=sys.stderr, flush=True)
                 else:
                     print(f"{film.id} {metric}: {'skipped' if part.skipped else part.samples[-1][1]}", flush=True)
-    return told
+    return counts
 
 
 class Fault(Part):
@@ -253,22 +253,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from suites.viewers.vbench.runner import Package
 
         work = (words.work or own(words.films.parent, ".vbench")).absolute()
-        told = look(words.films, manner, Package(words.device, work), dimensions, words.shard, work)
+        counts = look(words.films, manner, Package(words.device, work), dimensions, words.shard, work)
     except HorizonError as error:
         print(terminal(error), file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("horizon: stopped", file=sys.stderr)
         return 130
-    print(f"{told.pop('', 0)} looked at, {told.total()} skipped")
-    for reason, count in told.most_common():
+    print(f"{counts.pop('', 0)} looked at, {counts.total()} skipped")
+    for reason, count in counts.most_common():
         print(f"{count} skipped: {terminal(reason)}")
-    if told.failed:
+    if counts.failed:
         print(
-            f"horizon: {told.failed} metrics of films failed, as said above; the same command tries them again",
+            f"horizon: {counts.failed} metrics of films failed, as said above; the same command tries them again",
             file=sys.stderr,
         )
-    return 1 if told.failed else 0
+    return 1 if counts.failed else 0
 
 
 if __name__ == "__main__":

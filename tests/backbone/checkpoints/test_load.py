@@ -69,7 +69,7 @@ def model() -> Iterator[CausalWan]:
 
 
 def refused(model: torch.nn.Module, path: Path, key: str | None = None) -> str:
-    """What the one line says with which `path` is refused, the model as it was."""
+    """Return the line with which `path` is refused; assert that the model is unchanged."""
     before = copied(model)
     with pytest.raises(CheckpointError) as caught:
         load_checkpoint(model, path, key)
@@ -287,7 +287,7 @@ def test_many_missing_names_are_counted(model: CausalWan, tmp_path: Path) -> Non
 
 
 def test_another_layout_of_names(model: CausalWan, tmp_path: Path) -> None:
-    """Of a network that is another one in earnest."""
+    """The names of a really different network."""
     torch.save({"time_embedder.linear_1.weight": torch.zeros(12, 8)}, tmp_path / "a.pt")
     message = refused(model, tmp_path / "a.pt")
     assert "another architecture: missing" in message
@@ -385,7 +385,7 @@ def test_damage_inside_of_an_archive(model: CausalWan, saved: State, tmp_path: P
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", ["zip", "legacy", "safetensors"])
 def test_any_byte_may_be_wrong(model: CausalWan, saved: State, tmp_path: Path, kind: str) -> None:
-    """Other numbers cannot be told from right ones; whatever cannot be loaded is refused as it should be."""
+    """Changed numbers cannot be detected; every file that cannot be loaded is refused with a CheckpointError."""
     path, generator = tmp_path / ("a.safetensors" if kind == "safetensors" else "a.pt"), random.Random(0)
     FORMATS.get(kind, save_file)(saved, path)
     whole, outcomes = path.read_bytes(), set()

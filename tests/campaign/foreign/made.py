@@ -1,4 +1,4 @@
-"""Video files of every kind that people have, whose pictures are known; some of them damaged."""
+"""Video files of all common kinds with known pictures; some of them are damaged."""
 
 import struct
 from fractions import Fraction

@@ -8,7 +8,7 @@ import pytest
 from harness.campaign.film_list import list_films
 from harness.campaign.foreign.arm import Asked, import_films
 from harness.campaign.foreign.measured import blocks, latent_frames, pictures_of
-from harness.campaign.foreign.prompts import told_of
+from harness.campaign.foreign.prompts import prompts_of
 from harness.errors import CampaignError, PromptError
 from harness.films.contract import check_file
 from harness.films.reader import natural
@@ -204,20 +204,24 @@ def test_names_and_campaigns_that_will_not_do(tmp_path, films):
 
 
 def test_prompts_by_name_by_order_by_table(tmp_path, films):
-    assert [told.text for told in told_of(films, None)] == PROMPTS
+    assert [prompt.text for prompt in prompts_of(films, None)] == PROMPTS
     lines = tmp_path / "p.txt"
     lines.write_text("\n".join(reversed(PROMPTS)), encoding="utf-8")
-    assert [told.text for told in told_of(films, lines)] == PROMPTS
+    assert [prompt.text for prompt in prompts_of(films, lines)] == PROMPTS
     numbered = [tmp_path / f"{number}.mp4" for number in (10, 2, 1)]
     lines.write_text("one\ntwo\nten\n", encoding="utf-8")
-    assert [told.text for told in told_of(numbered, lines)] == ["ten", "two", "one"]
+    assert [prompt.text for prompt in prompts_of(numbered, lines)] == ["ten", "two", "one"]
     assert sorted(numbered, key=natural) == numbered[::-1]
     table = tmp_path / "t.csv"
     table.write_text("file,prompt,seed\n1.mp4,one,3\n2.mp4,two,\n10.mp4,ten,4\n", encoding="utf-8")
-    assert [(told.text, told.seed) for told in told_of(numbered, table)] == [("ten", 4), ("two", None), ("one", 3)]
+    assert [(prompt.text, prompt.seed) for prompt in prompts_of(numbered, table)] == [
+        ("ten", 4),
+        ("two", None),
+        ("one", 3),
+    ]
     lines.write_text("one\ntwo\n", encoding="utf-8")
     with pytest.raises(PromptError, match="2 prompts for 3 films"):
-        told_of(numbered, lines)
+        prompts_of(numbered, lines)
     wrong = {
         "file,prompt\n1.mp4,one\n": "no row for",
         "file,prompt,sed\n": "holds no",
@@ -227,7 +231,7 @@ def test_prompts_by_name_by_order_by_table(tmp_path, films):
     for text, words in wrong.items():
         table.write_text(text, encoding="utf-8")
         with pytest.raises(PromptError, match=words):
-            told_of(numbered, table)
+            prompts_of(numbered, table)
 
 
 def test_lengths_are_counted_by_time():

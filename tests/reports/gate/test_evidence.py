@@ -1,4 +1,4 @@
-"""Baselines in a file: what comes back is what was accepted, and what was tampered with is refused in one line."""
+"""Files of baselines: a file returns the accepted evidence, and a changed file is refused in one line."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The gate on made-up runs: what it must call worse, what it must not, and what it cannot tell."""
+"""The gate on made-up runs: regressions, passes, and inconclusive findings."""
 
 import json
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""The data of a page of made-up records: what it has of every arm, rollout and film."""
+"""The data of a page of made-up records: its arms, rollouts and films."""
 
 import html.parser
 import json

@@ -1,4 +1,4 @@
-"""Intervals of bounded means: inside their bounds, never of no width for want of luck, and as sure as they say."""
+"""Intervals of bounded means: inside their bounds, of some width for equal values, with the stated coverage."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Tables over common rollouts: what an arm lost must not make it look better, and nothing is missing unsaid."""
+"""Tables over common rollouts: lost rollouts must not improve an arm's numbers, and every gap is mentioned."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""Paired tests: what is exact, how often they cry wolf, and which rollouts they are of."""
+"""Paired tests: exact cases, rate of false positives, and the choice of rollouts."""
 
 import itertools
 

@@ -162,9 +162,9 @@ def test_missing_weights_are_skipped_with_the_command_that_fetches_them(tmp_path
     home = tmp_path / "nothing"
     monkeypatch.setenv("VBENCH_CACHE_DIR", str(home))
     listing, runner = campaign(tmp_path, ["b"]), Fake()
-    told = run(listing, runner, ["motion_smoothness", "subject_consistency"])
+    counts = run(listing, runner, ["motion_smoothness", "subject_consistency"])
     assert not runner.asked
-    assert told[""] == 0
+    assert counts[""] == 0
     parts = view(listing, "b").parts
     assert parts["motion_smoothness"].skipped == (
         f"{home}/amt_model/amt-s.pth is missing; fetch it with: mkdir -p {home}/amt_model && "
@@ -179,9 +179,9 @@ def test_missing_weights_are_skipped_with_the_command_that_fetches_them(tmp_path
 def test_every_need_has_a_command_and_zips_are_fetched_once(tmp_path, monkeypatch):
     monkeypatch.setenv("VBENCH_CACHE_DIR", str(tmp_path))
     for metric, needs in vbench_dimensions.WEIGHTS.items():
-        told = vbench_dimensions.remedy(metric, "standard")
-        assert all(str(tmp_path / need.path) in told or "dreamsim_model" in need.path for need in needs)
-        assert "{" not in told
+        advice = vbench_dimensions.remedy(metric, "standard")
+        assert all(str(tmp_path / need.path) in advice or "dreamsim_model" in need.path for need in needs)
+        assert "{" not in advice
     assert vbench_dimensions.remedy("background_consistency", "custom").count("unzip") == 1
     assert "raft-things.pth" in vbench_dimensions.remedy("temporal_flickering", "standard")
     assert not vbench_dimensions.remedy("temporal_flickering", "custom")
@@ -211,16 +211,16 @@ def test_what_was_seen_is_not_replaced_by_why_it_cannot_be_seen_now(tmp_path, mo
     run(listing, Fake(), ["temporal_flickering"])
     before = view(listing, "a")
     monkeypatch.setattr(vbench_dimensions, "versions", lambda: {"vbench": "another"})
-    told = run(listing, Fake([RuntimeError("no memory left")]), ["temporal_flickering"])
-    assert told == {"RuntimeError: no memory left": 1}
+    counts = run(listing, Fake([RuntimeError("no memory left")]), ["temporal_flickering"])
+    assert counts == {"RuntimeError: no memory left": 1}
     assert view(listing, "a") == before
 
 
 def test_a_damaged_video_does_not_stop_the_others(tmp_path):
     listing = campaign(tmp_path, ("a", "b", "c"))
     (tmp_path / "videos" / "a.mp4").write_bytes(b"not a video")
-    told = run(listing, Fake([RuntimeError("no memory left")]), ["temporal_flickering"])
-    assert told[""] == 1
+    counts = run(listing, Fake([RuntimeError("no memory left")]), ["temporal_flickering"])
+    assert counts[""] == 1
     assert "cannot be read as a video" in view(listing, "a").parts["temporal_flickering"].skipped
     assert view(listing, "b").parts["temporal_flickering"].skipped == "RuntimeError: no memory left"
     assert view(listing, "c").parts["temporal_flickering"].samples
@@ -249,9 +249,9 @@ def test_standard_mode_asks_what_the_prompt_is_for(tmp_path, cache):
     ]
     assert view(listing, "b").protocol["appearance_style"]["checkout"] == COMMIT
     other = campaign(tmp_path / "other", ["b"])
-    told = run(other, Fake(), ["appearance_style"], standard)
+    counts = run(other, Fake(), ["appearance_style"], standard)
     remedy = 'name VBench\'s own in its record as "vbench", or write --mode custom'
-    assert dict(told) == {f"'a thing' is none of VBench's prompts; {remedy}": 1}
+    assert dict(counts) == {f"'a thing' is none of VBench's prompts; {remedy}": 1}
 
 
 EXTENDED = "A white porcelain cup; steam rises from it | 35mm"
@@ -264,25 +264,25 @@ def test_an_extended_prompt_is_scored_by_the_words_of_vbench(tmp_path, cache):
     listing, runner = campaign(tmp_path / "told", ["b"], prompt=EXTENDED, vbench="a cup"), Fake()
     assert dict(run(listing, runner, ["temporal_flickering", "scene"], standard)) == {"": 1}
     assert runner.asked == [("temporal_flickering", "a cup-b", 3, "a cup", known, True)]
-    told = run(campaign(tmp_path / "not", ["b"], prompt=EXTENDED), Fake(), ["temporal_flickering"], standard)
-    assert f"{EXTENDED!r} is none of VBench's prompts; name VBench's own" in next(iter(told))
+    counts = run(campaign(tmp_path / "not", ["b"], prompt=EXTENDED), Fake(), ["temporal_flickering"], standard)
+    assert f"{EXTENDED!r} is none of VBench's prompts; name VBench's own" in next(iter(counts))
     other = campaign(tmp_path / "other", ["b"], prompt="a cup", vbench="a cap")
-    told = run(other, Fake(), ["temporal_flickering"], standard)
+    counts = run(other, Fake(), ["temporal_flickering"], standard)
     remedy = 'correct "vbench" in its prompt\'s record, or write --mode custom'
-    assert dict(told) == {f"'a cap' is none of VBench's prompts; {remedy}": 1}
+    assert dict(counts) == {f"'a cap' is none of VBench's prompts; {remedy}": 1}
 
 
 def test_lists_of_films_from_before_know_no_words_of_vbench(tmp_path):
     listing = campaign(tmp_path, ["b"], vbench="a cup")
-    told = json.loads(listing.read_text(encoding="utf-8"))
-    assert told["films"][0].pop("vbench") == "a cup"
-    listing.write_text(json.dumps(told), encoding="utf-8")
+    content = json.loads(listing.read_text(encoding="utf-8"))
+    assert content["films"][0].pop("vbench") == "a cup"
+    listing.write_text(json.dumps(content), encoding="utf-8")
     (film,) = read_films(listing)
     assert film.vbench == ""
 
 
 def test_from_a_record_to_a_score(tmp_path, cache):
-    """The model is told the extended prompt; a viewer is told both."""
+    """The model reads the extended prompt; a viewer gets both prompts."""
     backbone = registry.backbone("pocket")
     text, backbone.name, backbone.world, heard = backbone.text, "self-forcing", None, []
     backbone.text = lambda prompts: heard.extend(prompts) or text(["a thing"] * len(prompts))
