@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from harness import registry
 from harness.campaign.film_list import remedies, seen_in
 from harness.errors import StoreError
 from harness.store.manifest import has_known_world
+from harness.store.sample_lines import uncollected
 from harness.store.store import RECORD, Store, Stored
 from harness.suite import CostSuite, Row, Suite, find_metric
 from reports.arms import WORDS, cells_of, cohort_name, entrants, knobs_text
@@ -58,11 +60,12 @@ def tidy(*stores: Store) -> pd.DataFrame:
                 f"{store.folder}: no finished cell in it yet; give the command that made it again, and let it finish"
             )
         manifest, later = store.manifest(), seen_in(store)
-        for cell in cells:
-            name = cell.about["suite"]
-            loaded[name] = loaded.get(name) or suite_named(name)
-            lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
-            _add(cell, lines, manifest, loaded[name], words, numbers)
+        with uncollected():
+            for cell in cells:
+                name = cell.about["suite"]
+                loaded[name] = loaded.get(name) or suite_named(name)
+                lines = [*cell.lines(), *map(list, later.get(cell.id, ()))]
+                _add(cell, lines, manifest, loaded[name], words, numbers)
     table = {name: words[name].column() if name in words else np.concatenate(numbers[name]) for name in TIDY}
     return pd.DataFrame(table)
 
@@ -158,7 +161,8 @@ def _add(
 ) -> None:
     """Append the samples of a cell to every column."""
     about, task = cell.about, cell.about["task"]
-    which, names, at_frame, value = (list(column) for column in zip(*lines, strict=True)) if lines else ([],) * 4
+    flat = list(chain.from_iterable(lines))
+    which, names, at_frame, value = (flat[place::4] for place in range(4))
     rows = [Row(row["seed"], tuple((start, text) for start, text in row["script"])) for row in task["rows"]]
     codes, found = pd.factorize(np.array(names, object))
     every = suite.all_metrics

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -36,7 +38,7 @@ class Filmed(QualitySuite):
     @property
     def further(self) -> dict[str, Metric]:
         pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
-        return CURVES | pictures | declared(METRICS) | declared(DIMENSIONS) | further_measures()
+        return CURVES | pictures | viewers_measures()
 
     def instruments(self) -> dict[str, PictureMetric]:
         return picture_metrics()[0]
@@ -102,12 +104,14 @@ def declared(metrics: Mapping[str, Sequence[Any]]) -> dict[str, Metric]:
     return {name: Metric(*about) for name, about in metrics.items()}
 
 
-def further_measures() -> dict[str, Metric]:
-    """Return the measures of the viewers `plain` and `quality`, VBench's dimensions over time, and derived measures."""
+@cache
+def viewers_measures() -> Mapping[str, Metric]:
+    """Return the measures of all viewers, VBench's dimensions over time, and measures derived from others."""
     over_time = {
         f"{name}{OVER_TIME}": (*about[:2], f"by clip: {about[2]}", *about[3:]) for name, about in DIMENSIONS.items()
     }
-    return declared(PLAIN) | declared(QUALITY) | declared(over_time) | declared(DERIVED)
+    every = (METRICS, DIMENSIONS, PLAIN, QUALITY, over_time, DERIVED)
+    return MappingProxyType({name: metric for each in every for name, metric in declared(each).items()})
 
 
 def trends(levels: Mapping[str, Metric]) -> dict[str, Metric]:
