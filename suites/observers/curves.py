@@ -13,7 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from harness.suite import Margin, Metric, Sample
-from suites.observers.picture_metrics import changes, period, picture_metrics
+from suites.observers.picture_metrics import (
+    SharpnessOfPairs,
+    changes,
+    difference,
+    period,
+    picture_metrics,
+    squared_difference,
+)  # fmt: skip
 from suites.observers.structural import SsimOfPairs
 
 BEGINNING = 21
@@ -26,6 +33,12 @@ FROZEN = 0.5 / 255
 """Mean change between pictures below which a video is frozen: half a step of eight bits."""
 LOOP = 48
 """Longest loop that is detected, in pictures: three seconds."""
+
+BY_PAIRS: Mapping[str, Callable[[Tensor], Callable[[Tensor], Tensor]]] = {
+    "ssim": SsimOfPairs,
+    "sharpness": SharpnessOfPairs,
+}
+"""Metrics whose mean over all pairs is computed from what is known of each picture and each reference."""
 
 CURVES = {
     "psnr": Metric("dB", "higher", "similarity to pictures of the first seconds", 0),
@@ -61,7 +74,7 @@ class Curves:
     pixels
         Returns the pictures of so many latent frames.
     by_pairs
-        Compute SSIM of all pairs together, several times as fast, and equal within 1e-5.
+        Compute the metrics of `BY_PAIRS` for all pairs together, several times as fast, and equal within 1e-5.
     """
 
     def __init__(self, ends: list[int], rate: float, pixels: Callable[[int], int], by_pairs: bool = False) -> None:
@@ -71,10 +84,10 @@ class Curves:
         self.begun = 0  # latent frame at which this window began
         self.window: list[Tensor] = []  # pictures of this window that are measured
         self.last: Tensor | None = None  # the last picture
-        self.recent: Tensor | None = None  # the last pictures, reduced, for the guard
+        self.recent: list[Tensor] = []  # the last pictures, reduced, for the guard
         self.steps: list[list[Tensor]] = [[], []]  # change inside of chunks, and across their boundaries
         self.reference: Tensor | None = None
-        self.pairs: SsimOfPairs | None = None
+        self.pairs: dict[str, Callable[[Tensor], Tensor]] = {}
         self.shown = 0
         self.taken: list[Sample] = []
 
@@ -104,7 +117,7 @@ class Curves:
             "begun": self.begun,
             "window": list(self.window),
             "last": self.last,
-            "recent": self.recent,
+            "recent": self._latest(),
             "steps": [list(steps) for steps in self.steps],
             "reference": self.reference,
             "shown": self.shown,
@@ -114,7 +127,8 @@ class Curves:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state."""
         self.ends, self.window = list(state["ends"]), list(state["window"])
-        self.begun, self.last, self.recent = state["begun"], state["last"], state["recent"]
+        self.begun, self.last = state["begun"], state["last"]
+        self.recent = [] if state["recent"] is None else [state["recent"]]
         self.steps = [list(steps) for steps in state["steps"]]
         self.reference, self.shown = state["reference"], state["shown"]
         self.taken = [Sample(*sample) for sample in state["taken"]]
@@ -123,9 +137,8 @@ class Curves:
         """Move the tensors of a saved state to the device of the pictures."""
         self.window = [pictures.to(device) for pictures in self.window]
         self.steps = [[change.to(device) for change in steps] for steps in self.steps]
-        self.last, self.recent, self.reference = (
-            None if held is None else held.to(device) for held in (self.last, self.recent, self.reference)
-        )
+        self.recent = [pictures.to(device) for pictures in self.recent]
+        self.last, self.reference = (None if held is None else held.to(device) for held in (self.last, self.reference))
 
     def _spacing(self) -> int:
         """Return the pictures between measured ones: the middle one of each second, fewer in wide windows."""
@@ -136,10 +149,16 @@ class Curves:
     def _step(self, pictures: Tensor, small: Tensor, border: bool) -> None:
         """Record the change between pictures, and keep the latest ones."""
         if self.last is not None:
-            self.steps[border].append(changes(torch.cat((self.last, pictures[:, :1]), 1))[:, 0])
+            self.steps[border].append(difference(pictures[:, 0], self.last[:, 0]))
         self.steps[0].extend(changes(pictures).unbind(1))
         self.last = pictures[:, -1:].clone()
-        self.recent = torch.cat(([] if self.recent is None else [self.recent]) + [small], 1)[:, -2 * LOOP :]
+        self.recent.append(small)
+        while sum(x.shape[1] for x in self.recent[1:]) >= 2 * LOOP:
+            del self.recent[0]
+
+    def _latest(self) -> Tensor | None:
+        """Return the last reduced pictures, as many as the longest loop takes twice; None before the first one."""
+        return torch.cat(self.recent, 1)[:, -2 * LOOP :] if self.recent else None
 
     def _measure(self, stop: int) -> None:
         """Take the samples of the window that ends at latent frame `stop`."""
@@ -164,25 +183,25 @@ class Curves:
     def _likeness(self, name: str, metric: Any, run: Tensor) -> Tensor:
         """Return the mean of a picture metric over all pairs of pictures of the window and of the beginning, [B]."""
         assert self.reference is not None
-        if self.by_pairs and name == "ssim":
-            self.pairs = self.pairs or SsimOfPairs(self.reference)
-            return self.pairs(run)
+        if self.by_pairs and name in BY_PAIRS:
+            if name not in self.pairs:
+                self.pairs[name] = BY_PAIRS[name](self.reference)
+            return self.pairs[name](run)
         pairs = [metric(run, one[:, None].expand_as(run)) for one in self.reference.unbind(1)]
         return torch.stack(pairs).mean((0, 2)).cpu()
 
     def _psnr(self, run: Tensor) -> Tensor:
         """Return the peak signal-to-noise ratio of the mean squared error over all pairs, in dB, at most 100; [B]."""
         assert self.reference is not None
-        off = torch.stack([(run - one[:, None]).square().mean((1, 2, 3, 4)) for one in self.reference.unbind(1)]).mean(
-            0
-        )
+        off = torch.stack([squared_difference(run, one[:, None]) for one in self.reference.unbind(1)]).mean((0, 2))
         return -10 * off.clamp(min=1e-10).log10().cpu()
 
     def _guard(self, inside: Tensor) -> Tensor:
         """Return 0 where a video is blank, frozen, or a loop, else 1; [B]."""
-        assert self.recent is not None
-        blank = self.recent[:, -1].flatten(1).std(1) < 0.01
-        loops = period(self.recent, longest=LOOP, tolerance=FROZEN) > 0
+        recent = self._latest()
+        assert recent is not None
+        blank = recent[:, -1].flatten(1).std(1) < 0.01
+        loops = period(recent, longest=LOOP, tolerance=FROZEN) > 0
         return (~((blank | loops).cpu() | (inside <= FROZEN))).float()
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
 from harness import registry
 from harness.suite import Metric, PictureMetric
 from suites.observers.structural import structural_similarity
+
+LARGE = 1 << 17
+"""Values of a picture from which on it is large: half a megabyte, more than a core's cache holds beside others."""
 
 
 class Sharpness(PictureMetric):
@@ -16,9 +22,18 @@ class Sharpness(PictureMetric):
     metric = Metric("1", "neither", "relative to the true scene; 1 is equally sharp", 0)
 
     def __call__(self, pictures: Tensor, reference: Tensor) -> Tensor:
-        steepness = _steepness(reference)
-        # A reference of one colour has no detail to compare with.
-        return _steepness(pictures) / torch.where(steepness > 0, steepness, torch.nan)
+        return _steepness(pictures) / _detail(reference)
+
+
+class SharpnessOfPairs:
+    """Sharpness of pictures relative to some references [B, R, 3, H, W], each of which is looked at once."""
+
+    def __init__(self, references: Tensor) -> None:
+        self.known = _detail(references)
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """Return the mean over all pairs of pictures [B, T, 3, H, W] and references; [B], on the CPU."""
+        return (_steepness(pictures)[:, :, None] / self.known[:, None]).mean((1, 2)).cpu()
 
 
 class ColourDistance(PictureMetric):
@@ -54,13 +69,46 @@ def picture_metrics() -> tuple[dict[str, PictureMetric], dict[str, str]]:
 
 
 def _steepness(pictures: Tensor) -> Tensor:
-    across, down = pictures.diff(dim=-1).abs(), pictures.diff(dim=-2).abs()
-    return across.mean((-3, -2, -1)) + down.mean((-3, -2, -1))
+    """Return the mean absolute difference of neighbouring pixels, across and down; [..., 3, H, W] -> [...]."""
+    across = difference(pictures[..., 1:], pictures[..., :-1])
+    return across + difference(pictures[..., 1:, :], pictures[..., :-1, :])
+
+
+def _detail(references: Tensor) -> Tensor:
+    """Return the steepness of references, NaN where one is of a single colour and has no detail to compare with."""
+    steepness = _steepness(references)
+    return torch.where(steepness > 0, steepness, torch.nan)
+
+
+def difference(one: Tensor, other: Tensor) -> Tensor:
+    """Return the mean absolute difference of pictures, [..., 3, H, W] -> [...]."""
+    return _mean_of_difference(one, other, Tensor.abs_)
+
+
+def squared_difference(one: Tensor, other: Tensor) -> Tensor:
+    """Return the mean squared difference of pictures, [..., 3, H, W] -> [...]."""
+    return _mean_of_difference(one, other, Tensor.square_)
+
+
+def _mean_of_difference(one: Tensor, other: Tensor, apply: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return the mean over each picture of a function, applied in place, of the difference.
+
+    Large pictures on a CPU are subtracted one by one in the same memory: to allocate and fill megabytes takes several
+    times as long as to subtract.
+    """
+    if one.device.type != "cpu" or one.shape[-3:].numel() < LARGE:
+        return apply(one - other).mean((-3, -2, -1))
+    one, other = torch.broadcast_tensors(one, other)
+    found = one.new_empty(one.shape[:-3])
+    room = one.new_empty(one.shape[-3:])
+    for place in itertools.product(*map(range, one.shape[:-3])):
+        found[place] = apply(torch.sub(one[place], other[place], out=room)).mean()
+    return found
 
 
 def changes(pictures: Tensor) -> Tensor:
     """Return the mean absolute change from each frame to the next: [B, T, 3, H, W] -> [B, T - 1]."""
-    return pictures.diff(dim=1).abs().mean((2, 3, 4))
+    return difference(pictures[:, 1:], pictures[:, :-1])
 
 
 def period(pictures: Tensor, longest: int, tolerance: float = 0.01) -> Tensor:
@@ -71,6 +119,9 @@ def period(pictures: Tensor, longest: int, tolerance: float = 0.01) -> Tensor:
     """
     found = torch.zeros(len(pictures), dtype=torch.int64, device=pictures.device)
     for frames in range(min(longest, pictures.shape[1] // 2), 0, -1):
-        change = (pictures[:, frames:] - pictures[:, :-frames]).abs().mean((2, 3, 4)).amax(1)
+        # The last picture decides most cases. A device is not asked, because the answer would have to be waited for.
+        if found.device.type == "cpu" and (difference(pictures[:, -1], pictures[:, -1 - frames]) > tolerance).all():
+            continue
+        change = difference(pictures[:, frames:], pictures[:, :-frames]).amax(1)
         found = torch.where(change <= tolerance, frames, found)
     return found

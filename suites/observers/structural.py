@@ -48,7 +48,8 @@ class SsimOfPairs:
     """
 
     def __init__(self, references: Tensor) -> None:
-        self.known = [[(one, *_moments(one)) for one in row] for row in references]
+        # Channel by channel, so that what is computed on the way is small enough to be kept in the cache.
+        self.known = [[[(each, *_moments(each)) for each in one.split(1)] for one in row] for row in references]
 
     def __call__(self, pictures: Tensor) -> Tensor:
         """Return the mean over all pairs of pictures [B, T, 3, H, W] and references; [B], on the CPU."""
@@ -56,10 +57,11 @@ class SsimOfPairs:
         for shown, known in zip(pictures, self.known, strict=True):
             total = 0.0
             for picture in shown:
-                mean, spread = _moments(picture)
-                for one, its_mean, its_spread in known:
-                    total += float(_similarity(picture, mean, spread, one, its_mean, its_spread).mean())
-            found.append(total / (len(shown) * len(known)))
+                for number, channel in enumerate(picture.split(1)):
+                    mean, spread = _moments(channel)
+                    for one in known:
+                        total += float(_similarity(channel, mean, spread, *one[number]).mean())
+            found.append(total / (len(shown) * len(known) * shown.shape[1]))
         return torch.tensor(found)
 
 

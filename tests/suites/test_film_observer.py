@@ -12,7 +12,15 @@ from harness.registry import strategy
 from harness.suite import Place, Row, Task
 from harness.verify.bench import Workbench
 from suites.observers.film import Camera, edges
-from suites.observers.picture_metrics import Ssim, period
+from suites.observers.picture_metrics import (
+    LARGE,
+    Sharpness,
+    SharpnessOfPairs,
+    Ssim,
+    difference,
+    period,
+    squared_difference,
+)
 from suites.observers.structural import SsimOfPairs
 from tests.rollout.test_sample import frames_in
 
@@ -171,8 +179,25 @@ def test_a_state_from_another_device_is_moved_to_where_pictures_are(tmp_path):
     curves = camera.curves
     curves.window = [noise(3)]
     curves.move(torch.device("meta"))
-    held = [*curves.window, *(change for steps in curves.steps for change in steps), curves.last, curves.recent]
+    held = [*curves.window, *(change for steps in curves.steps for change in steps), curves.last, *curves.recent]
     assert {x.device.type for x in (*held, curves.reference)} == {"meta"}
+
+
+def test_sharpness_of_all_pairs_together_is_that_of_each_pair():
+    shown, known = noise(4)[:, :5], noise(4, seed=1)[:, :3] * torch.tensor([1.0, 0.5, 0.0])[:, None, None, None]
+    metric = Sharpness()
+    for references in (known[:, :2], known):
+        pairs = [metric(shown, one[:, None].expand_as(shown)) for one in references.unbind(1)]
+        expected = torch.stack(pairs).mean((0, 2))
+        assert SharpnessOfPairs(references)(shown).tolist() == pytest.approx(expected.tolist(), rel=1e-5, nan_ok=True)
+
+
+def test_large_pictures_are_compared_as_small_ones_are():
+    one, other = torch.rand(1, 3, 3, 256, 256), torch.rand(1, 1, 3, 256, 256)
+    assert one[0, 0].numel() >= LARGE
+    off = one - other
+    assert torch.allclose(difference(one, other), off.abs().mean((2, 3, 4)), rtol=1e-5)
+    assert torch.allclose(squared_difference(one, other), off.square().mean((2, 3, 4)), rtol=1e-5)
 
 
 def test_ssim_of_all_pairs_together_is_that_of_each_pair():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import gc
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -113,12 +114,15 @@ def measured(job: Job) -> Measured | str:
 
 
 def _return_memory() -> None:
-    """Let the C library give the memory of freed pictures back at once, where it is glibc.
+    """Let the C library give the memory of freed pictures back at once, and that of the last film, where it is glibc.
 
     It would otherwise keep them in its heap, in pieces: twice the memory for films of 480 by 832 pixels.
     """
     with contextlib.suppress(OSError, AttributeError):
-        ctypes.CDLL(None).mallopt(MMAP_THRESHOLD, 1 << 20)
+        library = ctypes.CDLL(None)
+        library.mallopt(MMAP_THRESHOLD, 2 << 20)
+        gc.collect()
+        library.malloc_trim(0)
 
 
 def _measured(job: Job) -> Measured:
@@ -214,7 +218,7 @@ def _each(path: Path, source: Source, count: int) -> Iterator[Picture]:
 def _tensor(pictures: np.ndarray) -> Any:
     import torch
 
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2)[None].float() / 255
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2)[None].contiguous().float().div_(255)
 
 
 def _writer(path: Path, source: Source) -> Any:
