@@ -206,19 +206,21 @@ class Store:
 
         files: files by name, of a cell that was finished in another folder; they are copied in place of the workspace.
         """
-        final, beside = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}")
-        for left in self._path("cells").glob(f".{cell}.*"):
-            # Left by killed processes: this process holds the cell's lock, so no other process writes there.
-            shutil.rmtree(left, ignore_errors=True)
-        beside.mkdir()
+        final, making = self._path("cells", cell), self._path("flight", f"{cell}.new")
+        # Left by a killed process: this process holds the cell's lock, so no other process writes there. The folder is
+        # the cell's own, because to look for leftovers among all cells takes long where there are many.
+        shutil.rmtree(making, ignore_errors=True)
+        beside = making / uuid.uuid4().hex
+        beside.mkdir(parents=True)
         try:
             self._fill(beside, cell, about, samples, pictures, files)
         except OSError:
             # Free the room of the incomplete cell; the disk may be full.
-            shutil.rmtree(beside, ignore_errors=True)
+            shutil.rmtree(making, ignore_errors=True)
             raise
         self.discard(cell)
         beside.rename(final)
+        shutil.rmtree(making, ignore_errors=True)
         if about["status"] in RESUMABLE:
             # A later run continues it from the saved state, which therefore stays.
             return
@@ -259,8 +261,11 @@ class Store:
 
     def discard(self, cell: str) -> None:
         """Remove a finished cell."""
-        there, old = self._path("cells", cell), self._path("cells", f".{cell}.{os.getpid()}.old")
+        there, old = self._path("cells", cell), self._path("flight", f"{cell}.old")
         if os.path.lexists(there):
+            # Left by a killed process.
+            shutil.rmtree(old, ignore_errors=True)
+            old.parent.mkdir(exist_ok=True)
             there.rename(old)
             (os.unlink if old.is_symlink() else shutil.rmtree)(old)
 

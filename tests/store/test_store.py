@@ -97,6 +97,27 @@ def test_nothing_half_written_is_seen(store, monkeypatch):
     assert list(store.cells()) == []
 
 
+def test_what_killed_processes_left_of_a_cell_goes_with_its_next_end(store):
+    store.finish("a", ABOUT, SAMPLES, {})
+    half, old = store.flight / "a.new" / "0123", store.flight / "a.old"
+    for left in (half, old):
+        left.mkdir(parents=True)
+        (left / RECORD).write_text("half", encoding="utf-8")
+    store.finish("a", ABOUT, SAMPLES, {})
+    assert sorted(path.name for path in store.flight.glob("a.*") if path.is_dir()) == []
+    assert [path.name for path in (store.folder / "cells").iterdir()] == ["a"]
+    assert store.find("a").samples() == SAMPLES
+
+
+def test_the_end_of_a_cell_does_not_look_at_the_others(store, monkeypatch):
+    """With 100,000 cells, listing their folder took longer than writing one."""
+    listed, list_folder = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(Path(path).name) or list_folder(path))
+    store.finish("a", ABOUT, SAMPLES, {})
+    assert (store.folder / "cells" / "a" / CELL).is_file()
+    assert "cells" not in listed
+
+
 def budgeted(label, tables, budget, note=None):
     arm = {"label": label, "strategy": label, "knobs": {}, "tables": tables, "budget_bytes": budget}
     return {"name": "x", "asked": {**ASKED, "arms": [arm | {"budget_note": note}], "cells": []}, "environment": {}}
