@@ -112,10 +112,10 @@ def test_what_killed_processes_left_of_a_cell_goes_with_its_next_end(store):
 def test_the_end_of_a_cell_does_not_look_at_the_others(store, monkeypatch):
     """With 100,000 cells, listing their folder took longer than writing one."""
     listed, list_folder = [], os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(Path(path).name) or list_folder(path))
+    monkeypatch.setattr(os, "scandir", lambda path=".": listed.append(str(path)) or list_folder(path))
     store.finish("a", ABOUT, SAMPLES, {})
     assert (store.folder / "cells" / "a" / CELL).is_file()
-    assert "cells" not in listed
+    assert str(store.folder / "cells") not in listed
 
 
 def budgeted(label, tables, budget, note=None):
