@@ -54,6 +54,10 @@ class QueryMemory(FrameCache):
         self.sink_anchor, self.memory_recache = sink_anchor, memory_recache
         self.room = window - spec.chunk
         self.capacity = self.room + memory
+        self.rope: Rope | None = None
+        if positions == "absolute" and spec.grid is not None:
+            wide = torch.promote_types(spec.dtype, torch.float32)
+            self.rope = Rope(head_radians(spec.layout.shapes[0][-1]), spec.grid, wide, spec.device)
         self.leaving: dict[int, dict[int, Entries]] = {}  # evicted frames of the source layers
         self.due = False  # whether frames were evicted since the last update
         self.queries: list[Tensor] = []  # of each group, [B, M, D]; empty before the first update
@@ -128,10 +132,8 @@ class QueryMemory(FrameCache):
         parts = [self.kept[source][frame] for frame in list(self.kept[source])[: self.sink * self.sink_anchor]]
         keys, values = (x.flatten(1, 2) for x in Entries.cat([*parts, *leaving.values()]).tensors)
         if self.positions == "absolute":
-            spec, ids = self.spec, [*list(self.kept[source])[: len(parts)], *leaving]
-            assert spec.grid is not None
-            wide = torch.promote_types(spec.dtype, torch.float32)
-            keys = rotate(keys, Rope(head_radians(keys.shape[-1]), spec.grid, wide, spec.device).frames(ids))
+            assert self.rope is not None
+            keys = rotate(keys, self.rope.frames([*list(self.kept[source])[: len(parts)], *leaving]))
         return keys, values
 
     def current(self) -> list[Tensor]:

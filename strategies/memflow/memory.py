@@ -12,7 +12,7 @@ from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch
 from harness.memory.frames import FrameCache
 from harness.memory.packed import restored
 from strategies.memflow.schedule import Schedule
-from strategies.memflow.selection import activated, fitting, fitting_heads, mean_query, taken, wide
+from strategies.memflow.selection import activated, fitting, fitting_heads, mean_query, rope_of, taken, wide
 
 OnSwitch = Literal["recache", "zero_sink", "keep"]
 """What becomes of window and sink at a prompt switch."""
@@ -57,6 +57,9 @@ class Bank(FrameCache):
         self.ids = [torch.empty(spec.batch, 0, dtype=torch.int64, device=spec.device)] * spec.layers
         self.asked: list[Tensor] = []
         self.records = self.replaying = self.ready = False
+        if spec.grid is not None:
+            # Made now, because a device would have to be waited for in a pass.
+            rope_of(spec)
 
     def hear(self, prompt: Sequence[tuple[Tensor, Tensor]]) -> None:
         self.asked = [keys.to(wide(keys.dtype)).mean(1) for keys, _ in prompt]
