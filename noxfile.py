@@ -55,8 +55,7 @@ def prepare(session: nox.Session, name: str) -> Path:
     needed, registered = _digests(name)
     if known == [needed, registered]:
         return python
-    # Modules are compiled when they are first imported: most of those of torch never are.
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
     if known[:1] == [needed]:
         session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", external=True)
     else:
