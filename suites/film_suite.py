@@ -38,7 +38,7 @@ class Filmed(QualitySuite):
     @property
     def further(self) -> dict[str, Metric]:
         pictures = {name: metric.metric for name, metric in picture_metrics()[0].items()}
-        return CURVES | pictures | viewers_measures()
+        return {**CURVES, **pictures, **viewers_measures()}
 
     def instruments(self) -> dict[str, PictureMetric]:
         return picture_metrics()[0]

@@ -8,7 +8,7 @@ cells/ID/files/           files that its suite wrote while it ran: videos
 flight/ID.lock            lock of a cell under way, held by the process that runs it
 flight/claims/ID.N        the process that runs the cell, since when, and its progress; gone when it is finished
 flight/ID.pt              state from which a cell under way continues after a crash
-flight/ID.files/          files that the cell has written so far
+flight/ID.files/          files that the cell has written so far; ID.new/ and ID.old/ while it is stored or replaced
 flight/ID.archive/        the archive of its memory, in pieces that its state names
 """
 
@@ -207,11 +207,9 @@ class Store:
         files: files by name, of a cell that was finished in another folder; they are copied in place of the workspace.
         """
         final, making = self._path("cells", cell), self._path("flight", f"{cell}.new")
-        # Left by a killed process: this process holds the cell's lock, so no other process writes there. The folder is
-        # the cell's own, because to look for leftovers among all cells takes long where there are many.
+        # Left by a killed process; this one holds the cell's lock. All cells are not listed: there may be very many.
         shutil.rmtree(making, ignore_errors=True)
-        beside = making / uuid.uuid4().hex
-        beside.mkdir(parents=True)
+        (beside := making / uuid.uuid4().hex).mkdir(parents=True)
         try:
             self._fill(beside, cell, about, samples, pictures, files)
         except OSError:
@@ -263,9 +261,7 @@ class Store:
         """Remove a finished cell."""
         there, old = self._path("cells", cell), self._path("flight", f"{cell}.old")
         if os.path.lexists(there):
-            # Left by a killed process.
             shutil.rmtree(old, ignore_errors=True)
-            old.parent.mkdir(exist_ok=True)
             there.rename(old)
             (os.unlink if old.is_symlink() else shutil.rmtree)(old)
 

@@ -3,7 +3,10 @@
 import pandas as pd
 import pytest
 
+from harness import registry
+from harness.backbone.presets import Backbone
 from harness.campaign.campaign import make_campaign
+from harness.campaign.expansion import suites_of
 from harness.pocket.preset import pocket
 from reports.sheets.cost import in_bytes
 from reports.statistics.bootstrap import interval
@@ -127,4 +130,9 @@ def test_bytes_in_their_unit():
 
 
 def test_the_default_campaign_is_about_quality():
-    assert make_campaign({}).suites == ("drift", "interactive", "distance")
+    backbone = registry.backbone("pocket")
+    assert suites_of(make_campaign({}), backbone) == ("drift", "interactive", "distance", "fairness")
+    # Fairness needs a known truth.
+    unknown = Backbone(model=backbone.model)
+    assert suites_of(make_campaign({}), unknown) == ("drift", "interactive", "distance")
+    assert suites_of(make_campaign({"suites": ["fps"]}), backbone) == ("fps",)
