@@ -9,6 +9,8 @@ from reports.report import render
 from reports.statistics.baseline import choose
 from tests.reports.folders import campaign, films
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 PUBLISHED, EQUAL = "as published", "equal budget"
 
 

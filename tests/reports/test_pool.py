@@ -10,6 +10,8 @@ from reports.pool import Snapshot
 from reports.report import render
 from tests.reports.folders import campaign, films, pocket
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 VALUES = {"sliding_window": [0.2, 0.3, 0.1, 0.2], "memrope": [0.9, 0.8, 1.0, 0.9]}
 
 

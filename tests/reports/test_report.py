@@ -24,6 +24,8 @@ from suites.observers.filmstrip import ROWS
 from suites.observers.probe import edges
 from tests.toy import ASKED
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 SEEDS = range(100, 116)
 ARMS = {
     "sliding_window": ("sliding_window", {}, ["as published", "equal budget"]),
