@@ -11,6 +11,8 @@ from harness.errors import StoreError
 from reports.publish.share import share
 from tests.reports.folders import campaign, films, pocket
 
+pytestmark = pytest.mark.usefixtures("undrawn")
+
 FILES = {
     "README.md", "manifest.json", "report.html", "report.md", "table.csv", "pairs.csv", "data/records.parquet",
     "data/table.parquet", "data/pairs.parquet", ".eval_results/horizon.yaml",
