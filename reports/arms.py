@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from harness.provenance.environment import cohort_of
 from harness.store.manifest import content_id
 from harness.store.store import Store, Stored
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 WORDS = (
     "campaign", "cell", "code", "environment", "cohort", "backbone", "strategy", "arm", "knobs", "suite",
@@ -142,3 +145,10 @@ def cells_of(store: Store) -> list[Stored]:
     """Return the finished cells that the manifest names; others may lie in the folder from an earlier request."""
     wanted = set(store.manifest()["asked"]["cells"])
     return [cell for cell in store.cells() if cell.id in wanted]
+
+
+def entered(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tuple[Entrant, pd.DataFrame]]:
+    """Return the rows of each arm of a table; arms without rows are left out."""
+    rows = dict(list(part.groupby(["strategy", "knobs"], observed=True, sort=False)))
+    there = [(entrant, rows.get((entrant.strategy, entrant.knobs))) for entrant in field if table in entrant.tables]
+    return [(entrant, mine) for entrant, mine in there if mine is not None]

@@ -12,13 +12,12 @@ import pandas as pd
 from harness.campaign.campaign import PUBLISHED
 from harness.store.store import Stored
 from harness.suite import Chart
-from reports.arms import Entrant, table_names
+from reports.arms import Entrant, entered, table_names
 from reports.page import cost_charts
 from reports.page.summary_charts import heat, profile
 from reports.page.values import short
 from reports.plots.drift import common_rows
 from reports.plots.interactive import SHOWN
-from reports.plots.panels import entered
 from reports.sheets.columns import Shown
 from reports.statistics.bounded import wilson
 from reports.statistics.curves import Curves, CurveSource

@@ -9,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from harness.suite import Chart
-from reports.arms import Entrant, table_names
+from reports.arms import Entrant, entered, table_names
 from reports.page.answer import first_table
 from reports.page.values import short
-from reports.plots.panels import entered
 from reports.sheets.columns import Placed
 from reports.sheets.cost import speeds
 from reports.statistics.bounded import Scale, bounded_interval

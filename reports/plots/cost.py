@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from reports.arms import table_names
-from reports.plots.panels import DASHES, Cast, dress, entered, keep, legend, logarithmic, panels_of
+from reports.arms import entered, table_names
+from reports.plots.panels import DASHES, Cast, dress, keep, legend, logarithmic, panels_of
 from reports.plots.strips import PALE
 from reports.statistics.bounded import Scale, bounded_interval
 

@@ -12,8 +12,8 @@ import torch
 
 from harness.campaign.campaign import PUBLISHED
 from harness.store.store import Stored
-from reports.arms import Entrant, table_names
-from reports.plots.panels import Cast, dress, entered, front, keep, legend, panels_of
+from reports.arms import Entrant, entered, table_names
+from reports.plots.panels import Cast, dress, front, keep, legend, panels_of
 from reports.plots.strips import filmstrip
 from reports.statistics.curves import CurveSource
 from reports.statistics.paired import common

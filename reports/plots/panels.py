@@ -70,13 +70,6 @@ def cast(field: Sequence[Entrant], baseline: Baseline, cohorts: Sequence[str] = 
     return Cast(shown, looks, marks, cohorts, len(field) - len(shown))
 
 
-def entered(part: pd.DataFrame, field: Sequence[Entrant], table: str) -> list[tuple[Entrant, pd.DataFrame]]:
-    """Return the rows of each arm of a table; arms without rows are left out."""
-    rows = dict(list(part.groupby(["strategy", "knobs"], observed=True, sort=False)))
-    there = [(entrant, rows.get((entrant.strategy, entrant.knobs))) for entrant in field if table in entrant.tables]
-    return [(entrant, mine) for entrant, mine in there if mine is not None]
-
-
 def unit(part: pd.DataFrame) -> str:
     """Return the unit of the one metric in a table."""
     return str(part["unit"].iloc[0])

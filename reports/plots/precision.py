@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from reports.arms import Entrant, table_names
-from reports.plots.panels import entered, keep, panels_of, unit
+from reports.arms import Entrant, entered, table_names
+from reports.plots.panels import keep, panels_of, unit
 from reports.plots.strips import INK
 
 EXACT = "exact"

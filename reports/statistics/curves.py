@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from reports.arms import Entrant
+from reports.arms import Entrant, entered
 from reports.statistics.bounded import Scale, scale_of
 from reports.statistics.paired import side_by_side
 from reports.tables import observed_by, rollouts_of, suite_named
@@ -80,32 +80,29 @@ class CurveSource:
         Curves or None
             None where no arm of the table has a number.
         """
-        shown = [entrant for entrant in field if table in entrant.tables]
-        key = (suite, scenario, metric, tuple(entrant.label for entrant in shown))
+        key = (suite, scenario, metric, tuple(entrant.label for entrant in field if table in entrant.tables))
         if key not in self._found:
-            self._found[key] = self._computed((suite, scenario, metric), shown)
+            self._found[key] = self._computed((suite, scenario, metric), field, table)
         return self._found[key]
 
-    def _computed(self, key: tuple[str, str, str], shown: Sequence[Entrant]) -> Curves | None:
+    def _computed(self, key: tuple[str, str, str], field: Sequence[Entrant], table: str) -> Curves | None:
         places = self._places.get(key)
         if places is None:
             return None
         whole = self._table.take(places)
         part = whole.dropna(subset="value")
-        rows = dict(list(part.groupby(["strategy", "knobs"], observed=True, sort=False)))
-        there = [(entrant, rows.get((entrant.strategy, entrant.knobs))) for entrant in shown]
-        entered = [(entrant, mine) for entrant, mine in there if mine is not None]
-        return _curves(part, entered, np.sort(whole["at_frame"].unique())) if entered else None
+        there = entered(part, field, table)
+        return _curves(part, there, np.sort(whole["at_frame"].unique())) if there else None
 
 
-def _curves(part: pd.DataFrame, entered: Sequence[tuple[Entrant, pd.DataFrame]], windows: np.ndarray) -> Curves:
+def _curves(part: pd.DataFrame, there: Sequence[tuple[Entrant, pd.DataFrame]], windows: np.ndarray) -> Curves:
     """Return the curves of arms.
 
-    part: samples of one metric and scenario that have a value. entered: the arms with their rows of `part`.
+    part: samples of one metric and scenario that have a value. there: the arms with their rows of `part`.
     """
     scale = _scale(part)
-    labels = [entrant.label for entrant, _ in entered]
-    rows = pd.concat([mine.assign(arm=place) for place, (_, mine) in enumerate(entered)])
+    labels = [entrant.label for entrant, _ in there]
+    rows = pd.concat([mine.assign(arm=place) for place, (_, mine) in enumerate(there)])
     rollouts, groups = rollouts_of(rows, observed_by(part))
     own = rows.assign(rollout=rollouts).groupby("arm")["rollout"].nunique()
     ends = np.sort(rows["at_frame"].unique())
