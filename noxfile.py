@@ -1,88 +1,53 @@
 """Sessions: `nox -s tests`, `nox -s verify`, `nox -s "verify(memrope)"`, ...; `nox --list` shows them all.
 
-All sessions but those of viewers share one environment, .nox/horizon: torch alone is about a gigabyte, and nox would
-otherwise make an environment for each parametrised session. The environment is made again when its requirements change.
+What follows `--` goes to the command that a session runs: pytest, `horizon run`, or as its description says.
 """
 
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import os
 import random
 import shutil
 import sys
-import tomllib
 from pathlib import Path
 
 import nox
 from nox.command import CommandFailed
 
+sys.path.insert(0, str(Path(__file__).parent))
+
+from tests.environments import (
+    ENGINES,
+    HORIZON,
+    PAGE,
+    PERCEPTUAL,
+    PROJECT,
+    QUALITY_MODELS,
+    ROOT,
+    VBENCH,
+    prepare,
+    python,
+)
+
 nox.options.default_venv_backend = "none"
 nox.options.sessions = ["tests"]
 
-ROOT = Path(__file__).parent
-HORIZON, ENGINES, PAGE = "horizon", "engines", "page"
-PERCEPTUAL, VBENCH, QUALITY_MODELS = "perceptual", "vbench", "quality"
-"""Names of the environments: Horizon's own, the same with Ray and submitit, that of a browser, and those of the
-viewers, whose packages conflict with it or each other."""
-RECIPES = {
-    HORIZON: ["--editable", ".[dev]"],
-    ENGINES: ["--editable", ".[dev,ray,slurm]"],
-    PERCEPTUAL: ["--requirement", "suites/viewers/perceptual/requirements.txt"],
-    VBENCH: ["--requirement", "suites/viewers/vbench/requirements.txt"],
-    QUALITY_MODELS: ["--requirement", "suites/viewers/quality/requirements.txt"],
-    PAGE: ["--requirement", "tests/page/requirements.txt"],
-}
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 SHARED = ["--workers", str(min(4, os.cpu_count() or 1)), "--threads", "1"]
 """Default options of `horizon run`, which later options override. Cells of the pocket are small: one process per core
 computes nearly twice as much as one process on two cores."""
 QUALITY, COST = ("drift", "interactive", "distance", "fairness"), ("fps", "latency", "vram")
+PARALLEL = ("--numprocesses", "auto", "--dist", "worksteal")
+PUSHED = "not nightly and not dry"
+STRICT = {"PYTHONWARNDEFAULTENCODING": "1"}
+"""Makes reading or writing a text without a named encoding an error (PEP 597)."""
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
-def prepare(session: nox.Session, name: str) -> Path:
-    """Make an environment, unless it exists and is current; return its Python.
-
-    If only Horizon's entry points have changed, only Horizon is installed again, which takes seconds.
-    """
-    home, recipe = ROOT / ".nox" / name, RECIPES[name]
-    python = home / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    stamp = home / "recipe.sha256"
-    known = stamp.read_text(encoding="utf-8").split() if stamp.is_file() else []
-    needed, registered = _digests(name)
-    if known == [needed, registered]:
-        return python
-    pip = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    if known[:1] == [needed]:
-        session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", external=True)
-    else:
-        session.run(sys.executable, "-m", "venv", "--clear", str(home), external=True)
-        session.run(*pip, "--constraint", "constraints.txt", *recipe, external=True)
-    # Written last, so that an interrupted installation is started again.
-    stamp.write_text(f"{needed} {registered}", encoding="utf-8")
-    return python
-
-
-def _digests(name: str) -> tuple[str, str]:
-    """Return the digests of an environment's requirements and of Horizon's entry points in it."""
-    content = (ROOT / "constraints.txt").read_bytes() + str(ROOT).encode()
-    if name not in (HORIZON, ENGINES):
-        return hashlib.sha256(content + (ROOT / RECIPES[name][-1]).read_bytes()).hexdigest(), "-"
-    project = PROJECT["project"]
-    needs = [PROJECT["build-system"], project["requires-python"], project["dependencies"]]
-    needs.append(project["optional-dependencies"])
-    content += json.dumps(needs, sort_keys=True).encode()
-    rest = json.dumps([project["scripts"], project["entry-points"], PROJECT["tool"]["setuptools"]], sort_keys=True)
-    return hashlib.sha256(content).hexdigest(), hashlib.sha256(rest.encode()).hexdigest()
-
-
-def python(session: nox.Session, *arguments: str, environment: str = HORIZON, **variables: str) -> None:
-    """Run a module with arguments by an environment's Python, with these environment variables."""
-    path = {"PYTHONPATH": str(ROOT), **variables}
-    session.run(str(prepare(session, environment)), "-m", *arguments, external=True, env=path)
+def test(session: nox.Session, *arguments: str, **variables: str) -> None:
+    """Run pytest on all cores."""
+    # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
+    python(session, "pytest", *PARALLEL, *arguments, **variables)
 
 
 def look(session: nox.Session, viewer: str, module: str) -> None:
@@ -104,40 +69,31 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run all tests in parallel, those of style, import contracts and types among them. Arguments after -- go to
-    pytest."""
-    # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
-    # Reading or writing a text without a named encoding is an error (PEP 597).
-    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly and not dry", *session.posargs)
-    python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
+    """Run all tests in parallel, those of style, import contracts and types among them."""
+    test(session, "-m", PUSHED, *session.posargs, **STRICT)
 
 
 @nox.session
 def nightly(session: nox.Session) -> None:
-    """The tests that take long, which `tests` leaves out. What follows -- goes to pytest."""
-    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "nightly", *session.posargs)
-    python(session, "pytest", *words, PYTHONWARNDEFAULTENCODING="1")
+    """The tests that take long, which `tests` leaves out."""
+    test(session, "-m", "nightly", *session.posargs, **STRICT)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
-    """Run the tests of a push and print which statements they leave out; fail below 92 %. A quarter of an hour.
-    Arguments after -- go to pytest."""
-    words = ("--numprocesses", "auto", "--dist", "worksteal", "-m", "not nightly and not dry", *session.posargs)
-    python(session, "pytest", *words, "--cov", "--cov-report=term", "--cov-fail-under=92")
+    """Run the tests of a push and print which statements they leave out; fail below 92 %; a quarter of an hour."""
+    test(session, "-m", PUSHED, *session.posargs, "--cov", "--cov-report=term", "--cov-fail-under=92")
 
 
 @nox.session(name="cuda-dry")
 def cuda_dry(session: nox.Session) -> None:
     """Run all strategies, films and cost suites on a pretended CUDA device, without a GPU. HORIZON_DRY_PYTHON names
-    another Python, for instance one with a torch that is built for CUDA; needed is none. What follows -- goes to
-    pytest."""
-    words = ("pytest", "--numprocesses", "auto", "--dist", "worksteal", "tests/device")
-    other = os.environ.get("HORIZON_DRY_PYTHON")
-    if other:
-        session.run(other, "-m", *words, *session.posargs, external=True, env={"PYTHONPATH": str(ROOT)})
+    another Python, for instance one with a torch that is built for CUDA; needed is none."""
+    words = ("pytest", *PARALLEL, "tests/device", *session.posargs)
+    if other := os.environ.get("HORIZON_DRY_PYTHON"):
+        session.run(other, "-m", *words, external=True, env={"PYTHONPATH": str(ROOT)})
     else:
-        python(session, *words, *session.posargs)
+        python(session, *words)
 
 
 @nox.session
@@ -150,10 +106,8 @@ def fuzz(session: nox.Session) -> None:
     asked, rest = options.parse_known_args(session.posargs)
     again = " ".join([f"--cases {asked.cases} --seed {asked.seed}", *rest])
     session.log(f"To repeat these cases: nox -s fuzz -- {again}")
-    parallel = ("--numprocesses", "auto", "--dist", "worksteal")
-    seeded = f"--hypothesis-seed={asked.seed}"
     # The plug-in of Hypothesis gives its tests the mark `hypothesis`.
-    python(session, "pytest", *parallel, "-m", "hypothesis", seeded, *rest, HORIZON_CASES=str(asked.cases))
+    test(session, "-m", "hypothesis", f"--hypothesis-seed={asked.seed}", *rest, HORIZON_CASES=str(asked.cases))
 
 
 @nox.session
@@ -173,7 +127,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def compare(session: nox.Session) -> None:
-    """Run every strategy under every quality suite, then make the report. Arguments after -- go to `horizon run`."""
+    """Run every strategy under every quality suite, then make the report."""
     python(session, "harness.cli", "run", "--out", "runs/compare", *SHARED, *session.posargs)
     python(session, "harness.cli", "compare", "runs/compare")
 
@@ -192,21 +146,21 @@ def bench(session: nox.Session, strategy: str) -> None:
 
 @nox.session
 def gate(session: nox.Session) -> None:
-    """Compare this code with the commit where it left main; fail if quality, speed or memory are worse. Six minutes.
-    Arguments after -- go to `horizon gate`: `-- --against REF`, `-- --baseline FILE --measure`, ..."""
+    """Compare this code with the commit where it left main; fail if quality, speed or memory are worse; six minutes.
+    `-- --against REF`, `-- --baseline FILE --measure`, ..."""
     python(session, "harness.cli", "gate", *session.posargs)
 
 
 @nox.session
 def aa(session: nox.Session) -> None:
-    """Measure the gate's noise: this code against itself, twelve times; an hour. Arguments after --: `horizon aa`."""
+    """Measure the gate's noise: this code against itself, twelve times; an hour."""
     python(session, "harness.cli", "aa", *session.posargs)
 
 
 @nox.session
 def cost(session: nox.Session) -> None:
     """Measure speed, latency and memory of every strategy, each cell in its own process, then make the report.
-    Arguments after -- go to `horizon run`: `-- --backbone wan-1.3b --device cuda` on a GPU."""
+    `-- --backbone wan-1.3b --device cuda` on a GPU."""
     suites = [word for name in COST for word in ("--suite", name)]
     python(session, "harness.cli", "run", "--out", "runs/cost", *suites, "--threads", "1", *session.posargs)
     python(session, "harness.cli", "compare", "runs/cost")
@@ -242,28 +196,23 @@ def plain(session: nox.Session) -> None:
 def viewers(session: nox.Session) -> None:
     """Test the viewers in their environments, including VBench's own package; ten minutes the first time."""
     pytest = ("pytest", "-p", "no:cacheprovider", "--confcutdir")
-    seen = (
-        "tests/suites/viewers/test_video_file.py",
-        "tests/suites/viewers/test_flow.py",
-        "tests/suites/viewers/test_perceptual.py",
-        "tests/suites/viewers/test_structure.py",
-    )
-    python(session, *pytest, "tests/suites", *seen, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
+    files = [f"tests/suites/viewers/test_{part}.py" for part in ("video_file", "flow", "perceptual", "structure")]
+    python(session, *pytest, "tests/suites", *files, environment=PERCEPTUAL, HORIZON_VIEWER=PERCEPTUAL)
     python(session, *pytest, "tests/vbench", "tests/vbench", environment=VBENCH, HORIZON_VIEWER=VBENCH)
 
 
 @nox.session
 def engines(session: nox.Session) -> None:
     """Test all engines in an environment with Ray and submitit: a cluster of three nodes on this machine, kills of
-    workers, nodes and drivers, and array jobs. What follows -- goes to pytest."""
-    words = ("tests/engines/test_ray.py", "tests/cli/test_submit.py", "tests/cli/test_engines.py")
-    python(session, "pytest", *words, *session.posargs, environment=ENGINES)
+    workers, nodes and drivers, and array jobs."""
+    files = ("tests/engines/test_ray.py", "tests/cli/test_submit.py", "tests/cli/test_engines.py")
+    python(session, "pytest", *files, *session.posargs, environment=ENGINES)
 
 
 @nox.session
 def page(session: nox.Session) -> None:
     """Test the page of a report in a browser, Debian's chromium (apt-get install chromium); five minutes.
-    Arguments after -- go to pytest; HORIZON_PICTURES=write makes the pictures again that it is compared with."""
+    HORIZON_PICTURES=write makes the pictures again that it is compared with."""
     folder = Path(session.create_tmp()).resolve() / "showcase"
     shutil.rmtree(folder, ignore_errors=True)
     python(session, "tests.page.showcase", str(folder), "4")
@@ -288,15 +237,14 @@ def speed(session: nox.Session) -> None:
 
 @nox.session
 def micro(session: nox.Session) -> None:
-    """Run micro-benchmarks of the hot parts. Arguments after -- go to pytest, e.g. --benchmark-compare."""
+    """Run micro-benchmarks of the hot parts; `-- --benchmark-compare` compares with an earlier run."""
     store = ("--benchmark-storage", ".benchmarks/micro")
     python(session, "pytest", "tests/benchmarks/test_parts.py", "--benchmark-only", *store, *session.posargs)
 
 
 @nox.session
 def recorded(session: nox.Session) -> None:
-    """Convert the seconds recorded in runs/cost (or HORIZON_CAMPAIGN) to pytest-benchmark's. Arguments after -- go to
-    pytest."""
+    """Convert the seconds recorded in runs/cost (or HORIZON_CAMPAIGN) to pytest-benchmark's."""
     store = ("--benchmark-storage", ".benchmarks/recorded")
     words = ("tests/benchmarks/test_recorded.py", "--benchmark-only", *store, *session.posargs)
     python(session, "pytest", *words, HORIZON_CAMPAIGN=os.environ.get("HORIZON_CAMPAIGN") or "runs/cost")

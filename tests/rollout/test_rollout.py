@@ -25,11 +25,15 @@ from harness.rollout.noise import Noise, PairedNoise
 from harness.rollout.state import State
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
 from strategies.attention_sink import AttentionSink
+from strategies.deep_forcing import DeepForcing
+from strategies.echo_forcing import EchoForcing
 from strategies.full import Full
 from strategies.infinity_rope import InfinityRope
+from strategies.memflow import MemFlow
 from strategies.memrope import MemRoPE
 from strategies.sliding_window import SlidingWindow
 from tests.heads import prepared
+from tests.lanes import pushed
 
 BOUNDED: list[Strategy] = [
     *(
@@ -44,6 +48,8 @@ BOUNDED: list[Strategy] = [
     MemRoPE(window=9, pooling="adaptive"),
     MemRoPE(window=9, init="paper"),
 ]
+PUSHED = [chosen for chosen in BOUNDED if isinstance(chosen, DeepForcing | EchoForcing | MemFlow | MemRoPE)]
+"""Strategies of which a push makes long rollouts: those whose contexts change most."""
 ALL = [Full(), *BOUNDED]
 A_FEW = [Full(), AttentionSink(window=8, sink=1, on_switch="recache"), InfinityRope(), MemRoPE(window=9)]
 
@@ -738,7 +744,7 @@ def shapes_only(chosen: Strategy) -> Workbench:
     return Workbench(chosen, Backbone(model=model, sampler=Sampler(steps=(1000, 500)), latent_size=LATENT_SIZE))
 
 
-@pytest.mark.parametrize("chosen", BOUNDED, ids=repr)
+@pytest.mark.parametrize("chosen", pushed(BOUNDED, *PUSHED), ids=repr)
 def test_a_rollout_needs_shapes_only(chosen: Strategy) -> None:
     """A meta tensor has no content to look at and cannot be moved to the host: all of the video is made without."""
     bench = shapes_only(chosen)
@@ -838,7 +844,7 @@ def traffic(bench: Workbench, **options: Any) -> list[tuple[int, int]]:
     return log
 
 
-@pytest.mark.parametrize("chosen", BOUNDED, ids=repr)
+@pytest.mark.parametrize("chosen", pushed(BOUNDED, *PUSHED), ids=repr)
 def test_the_steady_state_does_not_grow(chosen: Strategy) -> None:
     """To the byte: what is alive between chunks, and the most that is inside of one."""
     bench = Workbench(chosen)

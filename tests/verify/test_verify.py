@@ -115,9 +115,11 @@ PUSHED = (
     "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4",
 )
 """Those that a push verifies."""
+OTHERS = ("echo_forcing", "echo_infinity", "ema_sink", "full", "infinity_rope", "rolling_sink", "videomla")
+"""Strategies of which a push verifies no mode, and therefore the defaults."""
 
 
-@pytest.mark.parametrize("name", sorted(found("strategies")))
+@pytest.mark.parametrize("name", pushed(sorted(found("strategies")), *OTHERS))
 def test_registered_strategy_keeps_every_invariant(name: str) -> None:
     assert_sound(parse_strategy(name)[1], DEFAULTS.get(name, set()))
 
