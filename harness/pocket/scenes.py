@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 from harness.errors import PromptError
 from harness.memory import Boundary
-from harness.pocket.language import CURTAIN, NUMBERS, Saying, parse
+from harness.pocket.language import ATTRIBUTES, COLOURS, CURTAIN, NUMBERS, Saying, parse
+
+COLOURED = [name for name, values in ATTRIBUTES.items() if values is COLOURS]
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,28 @@ def _known(scenes: Sequence[Scene]) -> list[Mapping[str, str]]:
             before = known[returns_to(scenes, place)]
         else:
             before = known[-1]
-        known.append({**before, **saying.said})
+        known.append(_continued(before, saying))
+    return known
+
+
+def _continued(before: Mapping[str, str], saying: Saying) -> dict[str, str]:
+    """Return the attributes of a scene that are known from its prompt and from the scene before it.
+
+    The world changes two kinds of attributes that a prompt does not name: a colour that another attribute takes, which
+    is then unknown, and the speed of an object that begins to move, which is slow.
+    """
+    known = {**before, **saying.said}
+    taken = {known[name] for name in COLOURED if name in saying.said}
+    for name in COLOURED:
+        if name not in saying.said and known.get(name) in taken:
+            del known[name]
+    if saying.kind == "smooth" and "motion" in saying.said and "speed" not in saying.said:
+        resting, was = ATTRIBUTES["motion"][0], before.get("motion")
+        if saying.said["motion"] != resting:
+            if was == resting:
+                known["speed"] = ATTRIBUTES["speed"][0]
+            elif was is None:
+                known.pop("speed", None)
     return known
 
 

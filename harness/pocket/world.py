@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import PromptError
-from harness.pocket.language import ATTRIBUTES, Saying
+from harness.pocket.language import ATTRIBUTES, COLOURS, Saying
 from harness.pocket.scenes import Scene, check, returns_to, script
 
 __all__ = ["Clip", "Scene", "film", "look", "script"]
@@ -42,7 +42,7 @@ PALETTE = (
 CLOTH = (0.36, 0.36, 0.38)
 HEADINGS = ((0, 0), (1, 0), (0, 1), (1, 1))  # of the motions, along x and y
 MOTION = NAMES.index("motion")
-COLOURED = [NAMES.index(name) for name in ("colour", "ground", "accent")]
+COLOURED = [place for place, name in enumerate(NAMES) if ATTRIBUTES[name] is COLOURS]
 
 
 @dataclass(frozen=True)

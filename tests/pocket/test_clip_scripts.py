@@ -4,10 +4,11 @@ import collections
 
 import numpy as np
 
-from harness.pocket.scenes import check, numbered, returns_to
+from harness.pocket.language import ATTRIBUTES, Saying
+from harness.pocket.scenes import Scene, check, numbered, returns_to, script
 from harness.pocket.training.clips import training_clips
 from harness.pocket.training.scripts import clip_script
-from harness.pocket.world import looks_of
+from harness.pocket.world import NAMES, looks_of
 
 
 def made(turns="evolve", rows=300, frames=36):
@@ -75,3 +76,30 @@ def test_scripts_of_many_clips_can_be_filmed():
     for seed in range(3000):
         scenes = clip_script(np.random.default_rng(seed), seed, 36, 3, "evolve")
         check(scenes)
+
+
+def test_a_return_may_name_everything_that_a_scene_shows():
+    """Also what no prompt named: the speed of an object that begins to move, a colour in place of one that is taken."""
+    count = 0
+    for seed, scenes in enumerate(made(rows=400)):
+        looks = looks_of(scenes, seed)
+        for place, number in enumerate(numbered(scenes)):
+            if number is not None:
+                shown = {name: ATTRIBUTES[name][value] for name, value in zip(NAMES, looks[place].tolist(), strict=True)}
+                back = Scene(36, Saying(shown, "recall", number=number))
+                assert (looks_of([*scenes, back], seed)[-1] == looks[place]).all()
+                count += 1
+    assert count > 800
+
+
+def test_an_object_that_begins_to_move_is_slow_and_a_return_may_say_so():
+    scenes = script(
+        "a small red cross waits fast on white with green bands",
+        (9, "now the second thing slides on green"),
+        (18, "back to the second cross slides slowly"),
+    )
+    assert returns_to(scenes, 2) == 1
+    (*_, last) = looks_of(scenes, 0)
+    shown = {name: ATTRIBUTES[name][value] for name, value in zip(NAMES, last.tolist(), strict=True)}
+    assert (shown["speed"], shown["ground"]) == ("slowly", "green")
+    assert shown["accent"] not in ("red", "green")
