@@ -195,10 +195,9 @@ SCORED = [
 ]
 
 
-@pytest.mark.parametrize(("name", "kind", "knobs", "states"), pushed(SCORED, *SCORED[:2]))
-def test_plugin_that_only_scores_keeps_every_invariant(
-    tmp_path: Path, name: str, kind: str, knobs: str, states: set[str]
-) -> None:
+@pytest.mark.parametrize("case", pushed(SCORED, *SCORED[:2]), ids=lambda case: f"{case[0]}{case[2]}")
+def test_plugin_that_only_scores_keeps_every_invariant(tmp_path: Path, case: tuple[str, str, str, set[str]]) -> None:
+    name, kind, knobs, states = case
     source = (Path(__file__).parent / "example_scored" / f"{name}.py").read_text(encoding="utf-8")
     distribution(tmp_path, f"acme-{name.replace('_', '-')}", f"{name} = {name}:{kind}", {name: source})
     done = run(tmp_path, "verify", f"{name}{knobs}", "--json")

@@ -85,7 +85,9 @@ def test_a_return_may_name_everything_that_a_scene_shows():
         looks = looks_of(scenes, seed)
         for place, number in enumerate(numbered(scenes)):
             if number is not None:
-                shown = {name: ATTRIBUTES[name][value] for name, value in zip(NAMES, looks[place].tolist(), strict=True)}
+                shown = {
+                    name: ATTRIBUTES[name][value] for name, value in zip(NAMES, looks[place].tolist(), strict=True)
+                }
                 back = Scene(36, Saying(shown, "recall", number=number))
                 assert (looks_of([*scenes, back], seed)[-1] == looks[place]).all()
                 count += 1

@@ -26,7 +26,7 @@ def seen(tmp_path_factory):
         "returning": fakes.returning,
     } | fakes.DEAD
     folder = tmp_path_factory.mktemp("films")
-    return {kind: [look(folder, make(seed), f"{kind}-{seed}") for seed in range(2)] for kind, make in kinds.items()}
+    return {kind: [look(folder, make(seed), f"{kind}-{seed}") for seed in range(3)] for kind, make in kinds.items()}
 
 
 def scores(film):
