@@ -44,7 +44,7 @@ STRICT = {"PYTHONWARNDEFAULTENCODING": "1"}
 STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 
-def test(session: nox.Session, *arguments: str, **variables: str) -> None:
+def parallel(session: nox.Session, *arguments: str, **variables: str) -> None:
     """Run pytest on all cores."""
     # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
     python(session, "pytest", *PARALLEL, *arguments, **variables)
@@ -70,19 +70,19 @@ def look(session: nox.Session, viewer: str, module: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run all tests in parallel, those of style, import contracts and types among them."""
-    test(session, "-m", PUSHED, *session.posargs, **STRICT)
+    parallel(session, "-m", PUSHED, *session.posargs, **STRICT)
 
 
 @nox.session
 def nightly(session: nox.Session) -> None:
     """The tests that take long, which `tests` leaves out."""
-    test(session, "-m", "nightly", *session.posargs, **STRICT)
+    parallel(session, "-m", "nightly", *session.posargs, **STRICT)
 
 
 @nox.session
 def coverage(session: nox.Session) -> None:
     """Run the tests of a push and print which statements they leave out; fail below 92 %; a quarter of an hour."""
-    test(session, "-m", PUSHED, *session.posargs, "--cov", "--cov-report=term", "--cov-fail-under=92")
+    parallel(session, "-m", PUSHED, *session.posargs, "--cov", "--cov-report=term", "--cov-fail-under=92")
 
 
 @nox.session(name="cuda-dry")
@@ -107,7 +107,7 @@ def fuzz(session: nox.Session) -> None:
     again = " ".join([f"--cases {asked.cases} --seed {asked.seed}", *rest])
     session.log(f"To repeat these cases: nox -s fuzz -- {again}")
     # The plug-in of Hypothesis gives its tests the mark `hypothesis`.
-    test(session, "-m", "hypothesis", f"--hypothesis-seed={asked.seed}", *rest, HORIZON_CASES=str(asked.cases))
+    parallel(session, "-m", "hypothesis", f"--hypothesis-seed={asked.seed}", *rest, HORIZON_CASES=str(asked.cases))
 
 
 @nox.session

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.backbone.world import UNSHOWN, Prompts, Reading, Truth
 from harness.memory import Boundary
-from harness.pocket.language import ATTRIBUTES, COLOURS, CURTAIN, Saying, parse
+from harness.pocket.language import ATTRIBUTES, COLOURED, COLOURS, CURTAIN, Saying, parse
 from harness.pocket.probe import SEEN, Probe
 from harness.pocket.readout import judge
 from harness.pocket.scenes import Scene, check
@@ -53,7 +53,7 @@ class PocketWorld:
         new = {}
         for name in rng.choice(SEEN, CHANGES, replace=False) if names is None else names:
             others = [value for value in ATTRIBUTES[name] if value != look[name]]
-            new[str(name)] = str(free.pop()) if ATTRIBUTES[name] is COLOURS else str(rng.choice(others))
+            new[str(name)] = str(free.pop()) if name in COLOURED else str(rng.choice(others))
         return {name: new[name] for name in ATTRIBUTES if name in new}
 
     def prompt(self, said: Mapping[str, str], boundary: Boundary | None = None, number: int | None = None) -> str:

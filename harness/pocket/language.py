@@ -31,6 +31,8 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "motion": ("waits", "slides", "climbs", "drifts"),
     "speed": ("slowly", "fast"),
 }
+COLOURED = tuple(name for name, values in ATTRIBUTES.items() if values is COLOURS)
+"""Attributes whose values are colours, of which no two are the same in a scene."""
 Kind = Literal["first", "smooth", "hardcut", "recall"]
 OPENINGS: dict[Kind, str] = {"first": "", "smooth": "now", "hardcut": "cut to", "recall": "back to"}
 CURTAIN = "curtain"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from harness.errors import PromptError
 from harness.memory import Boundary
-from harness.pocket.language import ATTRIBUTES, COLOURS, CURTAIN, NUMBERS, Saying, parse
+from harness.pocket.language import ATTRIBUTES, COLOURED, CURTAIN, NUMBERS, Saying, parse
 
-COLOURED = [name for name, values in ATTRIBUTES.items() if values is COLOURS]
+RESTING, SLOWEST = ATTRIBUTES["motion"][0], ATTRIBUTES["speed"][0]
 
 
 @dataclass(frozen=True)
@@ -112,29 +112,26 @@ def _known(scenes: Sequence[Scene]) -> list[Mapping[str, str]]:
             before = known[returns_to(scenes, place)]
         else:
             before = known[-1]
-        known.append(_continued(before, saying))
+        known.append(continued(before, saying))
     return known
 
 
-def _continued(before: Mapping[str, str], saying: Saying) -> dict[str, str]:
-    """Return the attributes of a scene that are known from its prompt and from the scene before it.
+def continued(before: Mapping[str, str], saying: Saying) -> dict[str, str]:
+    """Return the attributes of a scene that follow from its prompt and from those that are known of the scene before.
 
-    The world changes two kinds of attributes that a prompt does not name: a colour that another attribute takes, which
-    is then unknown, and the speed of an object that begins to move, which is slow.
+    Of the attributes that the prompt does not name, all are kept but two kinds: a colour that the prompt gives to
+    another attribute is left out, and an object that was at rest and begins to move is slow, since no frame has shown
+    its speed; the speed is left out where it is not known whether the object was at rest.
     """
-    known = {**before, **saying.said}
-    taken = {known[name] for name in COLOURED if name in saying.said}
-    for name in COLOURED:
-        if name not in saying.said and known.get(name) in taken:
-            del known[name]
-    if saying.kind == "smooth" and "motion" in saying.said and "speed" not in saying.said:
-        resting, was = ATTRIBUTES["motion"][0], before.get("motion")
-        if saying.said["motion"] != resting:
-            if was == resting:
-                known["speed"] = ATTRIBUTES["speed"][0]
-            elif was is None:
-                known.pop("speed", None)
-    return known
+    said = saying.said
+    taken = {said[name] for name in COLOURED if name in said}
+    kept = {name: value for name, value in before.items() if not (name in COLOURED and value in taken)}
+    if saying.kind == "smooth" and said.get("motion", RESTING) != RESTING:
+        if before.get("motion") == RESTING:
+            kept["speed"] = SLOWEST
+        elif "motion" not in before:
+            kept.pop("speed", None)
+    return {**kept, **said}
 
 
 def _listed(scenes: Sequence[Scene]) -> list[str]:

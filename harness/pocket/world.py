@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from harness.errors import PromptError
-from harness.pocket.language import ATTRIBUTES, COLOURS, Saying
-from harness.pocket.scenes import Scene, check, returns_to, script
+from harness.pocket.language import ATTRIBUTES, COLOURED, Saying
+from harness.pocket.scenes import Scene, check, continued, returns_to, script
 
 __all__ = ["Clip", "Scene", "film", "look", "script"]
 
@@ -42,7 +42,7 @@ PALETTE = (
 CLOTH = (0.36, 0.36, 0.38)
 HEADINGS = ((0, 0), (1, 0), (0, 1), (1, 1))  # of the motions, along x and y
 MOTION = NAMES.index("motion")
-COLOURED = [place for place, name in enumerate(NAMES) if ATTRIBUTES[name] is COLOURS]
+COLOUR_PLACES = [NAMES.index(name) for name in COLOURED]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,12 @@ class Clip:
 
 def look(seed: int, scene: int = 0) -> dict[str, str]:
     """Return the attributes of a scene at this place in its script that the seed determines, if no prompt names any."""
-    return {name: ATTRIBUTES[name][index] for name, index in zip(NAMES, _fresh(_drawn(seed, scene)), strict=True)}
+    return named(_fresh(_drawn(seed, scene)))
+
+
+def named(look: np.ndarray) -> dict[str, str]:
+    """Return the values of a look [8] by the names of the attributes."""
+    return {name: ATTRIBUTES[name][value] for name, value in zip(NAMES, look.tolist(), strict=True)}
 
 
 def film(scripts: Sequence[Sequence[Scene]], seeds: Sequence[int], frames: int, start: int = 0) -> Clip:
@@ -178,28 +183,23 @@ def _drawn(seed: int, scene: int) -> np.ndarray:
 def _fresh(drawn: np.ndarray) -> np.ndarray:
     """Return a look from uniform numbers: three different colours, and independent values of the other attributes."""
     look = np.zeros(len(NAMES), np.int64)
-    look[COLOURED] = np.argsort(drawn[5:13])[:3]
-    free = [place for place in range(len(NAMES)) if place not in COLOURED]
+    look[COLOUR_PLACES] = np.argsort(drawn[5:13])[:3]
+    free = [place for place in range(len(NAMES)) if place not in COLOUR_PLACES]
     look[free] = [int(u * len(ATTRIBUTES[NAMES[place]])) for u, place in zip(drawn[:5], free, strict=True)]
     return look
 
 
 def updated(look: np.ndarray, saying: Saying, fresh: np.ndarray) -> np.ndarray:
-    """Return `look` [8] with the values that a prompt names.
+    """Return a `look` [8] as `continued` by a prompt.
 
-    An unnamed colour that equals a named one is replaced by the one in `fresh` [8], or by the first free colour. An
-    object that was at rest and begins to move is slow, if the prompt names no speed, since no frame has shown its
-    speed.
+    A colour that the prompt gives to another attribute is replaced by the one in `fresh` [8], or by the first free one.
     """
-    waited, look = saying.kind == "smooth" and look[MOTION] == 0, look.copy()
-    for name, value in saying.said.items():
+    known, look = continued(named(look), saying), look.copy()
+    for name, value in known.items():
         look[NAMES.index(name)] = ATTRIBUTES[name].index(value)
-    if waited and look[MOTION] and "speed" not in saying.said:
-        look[NAMES.index("speed")] = 0
-    unsaid = [place for place in COLOURED if NAMES[place] not in saying.said]
-    for place in unsaid:
-        others = {int(look[other]) for other in COLOURED if other != place}
-        if int(look[place]) in others:
+    for place in COLOUR_PLACES:
+        if NAMES[place] not in known:
+            others = {int(look[other]) for other in COLOUR_PLACES if other != place}
             order = [int(fresh[place]), *range(len(ATTRIBUTES["colour"]))]
             look[place] = next(colour for colour in order if colour not in others)
     return look

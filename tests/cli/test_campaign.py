@@ -11,38 +11,23 @@ import time
 import pytest
 
 from tests.killing import interruptible
+from tests.short import MAIN, UNDRAWN, drift_of
 from tests.zygote import run
 
-QUICK = """
-import os
-from dataclasses import replace
-from suites.drift import Drift
-tasks = Drift.tasks
-def few(self, backbone, tier, seed=0):
-    whole = tasks(self, backbone, tier, seed)
-    kept = [task for task in whole if task.scenario in ("steady", "occlusion")]
-    return [replace(task, frames=min(task.frames, 60), rows=task.rows[:3]) for task in kept]
-Drift.tasks = few
-if "DRAWN" not in os.environ:
-    import reports.plots.panels
-    def keep_place(figure, path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    reports.plots.panels.save = keep_place
-from harness.cli import main
-main()
-"""
-"""The command line with a short suite. Plots are composed but not drawn, which takes most of the time of a report,
-unless the variable DRAWN is set."""
+DRIFT = drift_of(
+    "[replace(task, frames=min(task.frames, 60), rows=task.rows[:3]) for task in whole"
+    ' if task.scenario in ("steady", "occlusion")]'
+)
+DRAWN, QUICK = DRIFT + MAIN, UNDRAWN + DRIFT + MAIN
 ARMS = ("--suite", "drift", "--strategy", "sliding_window", "--strategy", "memrope")
 
 
-def command(*arguments):
-    return [sys.executable, "-c", QUICK, *arguments]
+def command(*arguments, program=QUICK):
+    return [sys.executable, "-c", program, *arguments]
 
 
-def horizon(*arguments, cwd, code=0):
-    done = run(command(*arguments)[1:], cwd=cwd, env=os.environ | {"COLUMNS": "120"})
+def horizon(*arguments, cwd, code=0, program=QUICK):
+    done = run(command(*arguments, program=program)[1:], cwd=cwd, env=os.environ | {"COLUMNS": "120"})
     assert done.returncode == code, done.stderr or done.stdout
     return done.stderr if code == 2 else done.stdout
 
@@ -76,15 +61,14 @@ def test_workers_share_the_cells_and_the_records_are_the_same(ran, tmp_path):
         assert one.read_bytes() == other.read_bytes()
 
 
-def test_compare_shows_tables_and_writes_the_page(ran, monkeypatch):
+def test_compare_shows_tables_and_writes_the_page(ran):
     folder, _ = ran
     said = horizon("compare", "c", cwd=folder)
     assert "as published" in said
     assert "equal budget" in said
     assert "memrope.window=14" in said
     assert said.splitlines()[-1] == "c/report.html"
-    monkeypatch.setenv("DRAWN", "yes")
-    written = json.loads(horizon("compare", "c", "--json", cwd=folder))["written"]
+    written = json.loads(horizon("compare", "c", "--json", cwd=folder, program=DRAWN))["written"]
     assert {"c/report.html", "c/report.md", "c/table.csv", "c/records.parquet"} <= set(written)
     assert all((folder / path).stat().st_size > 1000 for path in written)
 

@@ -7,20 +7,17 @@ import sys
 
 import pytest
 
+from tests.short import MAIN, drift_of
 from tests.zygote import run
 
 RUN = ("run", "--suite", "drift", "--strategy", "memrope", "--equal-budget", "0", "--threads", "1", "--out", "c")
-FEW = """
-from dataclasses import replace
-from suites.drift import Drift
-tasks = Drift.tasks
-def few(self, backbone, tier, seed=0):
-    steady = [task for task in tasks(self, backbone, tier, seed) if task.scenario.startswith("steady")]
-    return [replace(task, frames=24, rows=task.rows[row : row + 1]) for task in steady for row in range(2)]
-Drift.tasks = few
-from harness.cli import main
-main()
-"""
+FEW = (
+    drift_of(
+        "[replace(task, frames=24, rows=task.rows[row : row + 1]) for task in whole"
+        ' if task.scenario.startswith("steady") for row in range(2)]'
+    )
+    + MAIN
+)
 """The command line with cells that take a moment."""
 SPEAKS = """
 import os

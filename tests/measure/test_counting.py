@@ -25,8 +25,8 @@ def test_operations_are_those_of_torchs_counter(name):
     bench.backbone.model.to("meta")
     counts = []
     for count in (counted, lambda: FlopCounterMode(display=False)):
-        running = iter(bench.roll(10))
-        for _ in range(8):
+        running = iter(bench.roll(14))
+        for _ in range(12):
             next(running)
         with count() as found:
             next(running)

@@ -14,24 +14,13 @@ import pytest
 from harness import registry
 from tests import zygote
 from tests.lanes import pushed
+from tests.short import MAIN, drift_of
 
 EXAMPLE = Path(__file__).parent / "example"
+SHORT = drift_of('[replace(task, rows=task.rows[:3]) for task in whole if task.scenario == "steady"]') + MAIN
 
 
-COMMAND = "from harness.cli import main; main()"
-SHORT = f"""
-from dataclasses import replace
-from suites.drift import Drift
-tasks = Drift.tasks
-def short(self, *asked):
-    return [replace(task, rows=task.rows[:3]) for task in tasks(self, *asked) if task.scenario == "steady"]
-Drift.tasks = short
-{COMMAND}
-"""
-"""The same, with a suite `drift` that is over in seconds."""
-
-
-def run(folder: Path, *argv: str, code: str = COMMAND) -> subprocess.CompletedProcess[str]:
+def run(folder: Path, *argv: str, code: str = MAIN) -> subprocess.CompletedProcess[str]:
     """The command line, where the packages in `folder` are installed too."""
     # From another directory, so that nothing is found because it happens to lie where the tests run.
     return zygote.run(["-c", code, *argv], cwd=folder, env=os.environ | {"PYTHONPATH": str(folder)})

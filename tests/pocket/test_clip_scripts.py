@@ -4,11 +4,11 @@ import collections
 
 import numpy as np
 
-from harness.pocket.language import ATTRIBUTES, Saying
+from harness.pocket.language import Saying
 from harness.pocket.scenes import Scene, check, numbered, returns_to, script
 from harness.pocket.training.clips import training_clips
 from harness.pocket.training.scripts import clip_script
-from harness.pocket.world import NAMES, looks_of
+from harness.pocket.world import looks_of, named
 
 
 def made(turns="evolve", rows=300, frames=36):
@@ -85,10 +85,7 @@ def test_a_return_may_name_everything_that_a_scene_shows():
         looks = looks_of(scenes, seed)
         for place, number in enumerate(numbered(scenes)):
             if number is not None:
-                shown = {
-                    name: ATTRIBUTES[name][value] for name, value in zip(NAMES, looks[place].tolist(), strict=True)
-                }
-                back = Scene(36, Saying(shown, "recall", number=number))
+                back = Scene(36, Saying(named(looks[place]), "recall", number=number))
                 assert (looks_of([*scenes, back], seed)[-1] == looks[place]).all()
                 count += 1
     assert count > 800
@@ -102,6 +99,6 @@ def test_an_object_that_begins_to_move_is_slow_and_a_return_may_say_so():
     )
     assert returns_to(scenes, 2) == 1
     (*_, last) = looks_of(scenes, 0)
-    shown = {name: ATTRIBUTES[name][value] for name, value in zip(NAMES, last.tolist(), strict=True)}
+    shown = named(last)
     assert (shown["speed"], shown["ground"]) == ("slowly", "green")
     assert shown["accent"] not in ("red", "green")

@@ -27,7 +27,7 @@ def check(mode: Mode, video: Video, chosen: dict[str, Any], options: dict[str, A
 
 
 @pytest.mark.parametrize("mode", MODES, ids=str)
-@cases(2)
+@cases(3)
 @given(data=st.data())
 def test_rollout_is_what_the_oracle_computes(mode: Mode, data: st.DataObject) -> None:
     video = data.draw(videos(mode), label="video")

@@ -115,7 +115,7 @@ PUSHED = (
     "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4",
 )
 """Those that a push verifies."""
-OTHERS = ("echo_forcing", "echo_infinity", "ema_sink", "full", "infinity_rope", "rolling_sink", "videomla")
+OTHERS = sorted(set(found("strategies")) - {text.partition(".")[0] for text in PUSHED})
 """Strategies of which a push verifies no mode, and therefore the defaults."""
 
 

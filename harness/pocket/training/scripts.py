@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from harness.errors import PromptError
-from harness.pocket.language import ATTRIBUTES, COLOURS, Saying
+from harness.pocket.language import ATTRIBUTES, COLOURED, COLOURS, Saying
 from harness.pocket.scenes import Scene, numbered, returns_to
-from harness.pocket.world import NAMES, look, looks_of
+from harness.pocket.world import look, looks_of, named
 from harness.training.schedule import Turns
 
 CHANCES = {"some": 1.0, "all": 0.25}
@@ -45,7 +45,7 @@ def some_of(rng: Random, whole: Mapping[str, str]) -> dict[str, str]:
 def changed(rng: Random, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     """Return a few attributes with new values; new colours do not occur in the old look."""
     free = [str(colour) for colour in rng.permutation([c for c in COLOURS if c not in old.values()])]
-    new = {name: free.pop() if values is COLOURS else new[name] for name, values in ATTRIBUTES.items()}
+    new = {name: free.pop() if name in COLOURED else new[name] for name in ATTRIBUTES}
     return some_of(rng, new) or {"shape": new["shape"]}
 
 
@@ -156,12 +156,12 @@ def _return(rng: Random, scenes: list[Scene] | tuple[Scene, ...], target: int, s
     looks = looks_of(scenes, seed)
     numbers = numbered(scenes)
     there = [place for place, number in enumerate(numbers) if number is not None]
-    whole = _named(looks[target])
+    whole = named(looks[target])
     if scenes[target].saying.number is not None and rng.random() < 0.8:
         return Saying(some_of(rng, whole) if rng.random() < 0.4 else {}, "recall", number=numbers[target])
     said = some_of(rng, whole)
     for _ in range(4):
-        alike = [place for place in there if all(_named(looks[place])[name] == said[name] for name in said)]
+        alike = [place for place in there if all(named(looks[place])[name] == said[name] for name in said)]
         saying = Saying(said, "recall")
         if (alike == [target] or not said) and _meant([*scenes, Scene(start, saying)]) == target:
             return saying
@@ -186,11 +186,7 @@ def _restated(rng: Random, now: Mapping[str, str]) -> dict[str, str]:
 
 
 def _shown(scenes: list[Scene], seed: int) -> dict[str, str]:
-    return _named(looks_of(scenes, seed)[-1])
-
-
-def _named(look: np.ndarray) -> dict[str, str]:
-    return {name: ATTRIBUTES[name][value] for name, value in zip(NAMES, look.tolist(), strict=True)}
+    return named(looks_of(scenes, seed)[-1])
 
 
 def _with_number(saying: Saying, number: int) -> Saying:
