@@ -22,7 +22,8 @@ class Exercise:
     model's own rollout instead of the truth. arranged: what is seen of the context is drawn, in so many slots; 0 shows
     it as it is. remembered: what is seen is what a strategy's memory shows, drawn anew every step. change, silence:
     weights in the loss of chunks in which a scene begins to change smoothly, and in which its prompt falls silent.
-    detail: factor on the weight of a picture's small parts.
+    detail: factor on the weight of a picture's small parts. narrow: share of the arranged contexts that hold a few
+    frames only, or show them to some heads only.
     """
 
     frames: int
@@ -36,6 +37,7 @@ class Exercise:
     change: float = 1.0
     silence: float = 1.0
     detail: float = 1.0
+    narrow: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -163,7 +163,9 @@ class FlowLearner(Learner):
         config, (rows, columns) = self.teacher.model.config, self.teacher.grid
         heads = config.num_heads, config.head_dim
         seed = self.seed * 1_000_003 + self.stage.first_lesson + self.step
-        made = arrange(seed, clips.heard.cpu(), self.chunk, rows * columns, heads, exercise.arranged)
+        made = arrange(
+            seed, clips.heard.cpu(), self.chunk, rows * columns, heads, exercise.arranged, narrow=exercise.narrow
+        )
         return made.to(clips.heard.device)
 
     def losses(self, exercise: Exercise, generator: torch.Generator) -> tuple[Tensor, dict[str, float]]:

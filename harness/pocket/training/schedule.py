@@ -109,6 +109,26 @@ STAGES = {
         decay_from=0.3,
         first_lesson=2_500_000,
     ),
+    "narrow": Stage(
+        "narrow",
+        (
+            Phase(
+                3000,
+                (
+                    replace(LONG, weight=0.25, **DETAILED),
+                    replace(SEEN, weight=0.3, narrow=0.75, **DETAILED),
+                    Exercise(36, 4, 0.2, turns="together", remembered=True, **DETAILED),
+                    Exercise(36, 5, 0.12, turns="smooth", **DETAILED),
+                    replace(BRIEF, weight=0.08, narrow=0.5),
+                    replace(FIRST, clips=64, weight=0.05),
+                ),
+            ),
+        ),
+        rate=5e-3,
+        rest_rate=2e-3,
+        decay_from=0.3,
+        first_lesson=3_000_000,
+    ),
 }
 """Openings are drawn first, which takes no context; then all else at once: clips that evolve, seen through contexts as
 memories lay them out; then clips that the model rolls out behind real memories; at last clips that evolve once more,

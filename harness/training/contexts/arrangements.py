@@ -24,6 +24,9 @@ WHOLE = 0.6
 PLAIN = 0.25
 """Share of the clips whose context is the latest frames, unchanged, as many as there is room for."""
 
+FEW = 6
+"""Largest number of slots in a narrow context."""
+
 
 @dataclass(frozen=True)
 class Policy:
@@ -59,16 +62,20 @@ class Policy:
     grouped: bool = False
 
 
-def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
-    """Return a random policy whose contexts have at most `slots` slots. switches: chunks that begin with a new
-    prompt."""
+def draw_policy(rng: Random, slots: int, switches: list[int], narrow: float = 0.0) -> Policy:
+    """Return a random policy whose contexts have at most `slots` slots.
+
+    switches: chunks that begin with a new prompt. narrow: probability of a context of at most `FEW` slots, half of
+    which are split among groups of heads.
+    """
 
     def upto(most: float, chance: float) -> float:
         return float(rng.uniform(0, most)) if rng.random() < chance else 0.0
 
-    if rng.random() < PLAIN:
+    scarce = narrow > 0 and rng.random() < narrow
+    if not scarce and rng.random() < PLAIN:
         return Policy(recent=slots, relative=bool(rng.random() < 0.5))
-    room = int(rng.integers(3, slots + 1))
+    room = int(rng.integers(3, (FEW if scarce else slots) + 1))
     sink = int(rng.integers(0, min(6, room - 2) + 1)) if rng.random() < 0.6 else 0
     extras = min(room - sink - 2, int(rng.integers(1, 4))) if rng.random() < 0.5 else 0
     kind = rng.choice(["averages", "retrieved", "mixed"]) if extras > 0 else ""
@@ -96,7 +103,7 @@ def draw_policy(rng: Random, slots: int, switches: list[int]) -> Policy:
         flush=int(rng.integers(2, 5)) if rng.random() < 0.15 else -1,
         replay=int(rng.choice(switches)) if switches and rng.random() < 0.25 else -1,
         noise=upto(0.2, 0.2),
-        grouped=bool(rng.random() < 0.15),
+        grouped=bool(rng.random() < (0.5 if scarce else 0.15)),
     )
 
 
@@ -119,11 +126,13 @@ def arrange(
     heads: tuple[int, int],
     slots: int,
     policies: Sequence[Policy] | None = None,
+    narrow: float = 0.0,
 ) -> Arrangement:
     """Return the context of every chunk of every clip; a function of its arguments only.
 
     heard: the prompt of every chunk, int64 [B, chunks]. tokens: of a frame. heads: how many, and the channels of
-    one. slots: largest number in a context. policies: one for each clip, instead of drawn ones.
+    one. slots: largest number in a context. policies: one for each clip, instead of drawn ones. narrow: as in
+    `draw_policy`.
     """
     rng = np.random.Generator(np.random.Philox(key=[seed % 2**64, 77]))
     batch, chunks = heard.shape
@@ -140,7 +149,7 @@ def arrange(
     prompts = heard.numpy()
     for row in range(batch):
         switches = [int(number) for number in np.flatnonzero(np.diff(prompts[row])) + 1]
-        policy = draw_policy(rng, slots, switches) if policies is None else policies[row]
+        policy = draw_policy(rng, slots, switches, narrow) if policies is None else policies[row]
         noise[row] = policy.noise
         if policy.replay >= 0:
             replayed[row, : policy.replay] = prompts[row, policy.replay]
