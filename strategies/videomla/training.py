@@ -12,12 +12,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from harness import registry
 from harness.backbone.layout import LaidOut, room
 from harness.backbone.presets import Backbone
 from harness.backbone.rope import Rope
+from harness.memory import Strategy
 from harness.training.contexts.arranged import Draw
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
@@ -34,8 +37,24 @@ DATA = 0.2
 """Share of the clips' own flow in the target, where a backbone's clips are known; the rest is the teacher's flow."""
 
 
+def draw_window(generator: torch.Generator) -> Strategy:
+    """Return a random window behind a sink; the latents are held by the layers whatever the policy."""
+    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    window = int(rng.integers(5, 19))
+    return registry.strategy(
+        "attention_sink",
+        window=window,
+        sink=int(rng.integers(0, min(3, window - 4) + 1)),
+        positions=str(rng.choice(["relative", "absolute"])),
+    )
+
+
 def stages(backbone: Backbone) -> dict[str, Stage]:
-    """Return the stages for a backbone, by name and in order."""
+    """Return the stages for a backbone, by name and in order.
+
+    Where the backbone's clips are known, a third of the last phase are rollouts behind short windows, as VideoMLA is
+    used: a layer that only saw whole pasts makes small objects out of four frames badly.
+    """
     chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
     long = backbone.trained_frames // chunk * chunk
     short = min(4 * chunk, long)
@@ -47,11 +66,12 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
     far = exercise(long, 0.25)
     recent = exercise(long, 0.25, window=WINDOW)
     rehearsed = exercise(long, 0.15, window=WINDOW, rehearse=True)
+    behind = [exercise(long, 0.45, turns="together", remembered=True)] if backbone.clips is not None else []
     return {
         "regression": Stage("regression", (Phase(1500, (near, far, recent)),), 1e-2, 4e-3, 0.3, first_lesson=2_000_000),
         "matching": Stage(
             "matching",
-            (Phase(1500, (near, far, recent)), Phase(2500, (near, far, recent, rehearsed))),
+            (Phase(1000, (near, far, recent)), Phase(2500, (near, far, recent, rehearsed, *behind))),
             6e-3,
             2.4e-3,
             0.3,
@@ -112,7 +132,10 @@ class Matching(FlowLearner):
     ) -> None:
         module = nn.ModuleList(layers)
         student = replace(dense, model=dense.model.with_self_attention(layers))
-        super().__init__(student, clips_of(dense), module, matrices(module), stage, folder, seed=seed, compile=compile)
+        source, parameters = clips_of(dense), matrices(module)
+        super().__init__(
+            student, source, module, parameters, stage, folder, seed=seed, compile=compile, memories=draw_window
+        )
         self.data = 0.0 if dense.clips is None else DATA
         self.guide = Teacher(dense.model, dense.chunk, dense.latent_size, compile)
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from harness.training.contexts.arrangements import Policy, arrange, draw_policy
+from harness.training.contexts.arrangements import FEW, Policy, arrange, draw_policy
 
 CHUNK, TOKENS, HEADS, SLOTS, CHUNKS = 3, 4, (4, 8), 9, 6
 HEARD = torch.tensor([[0, 0, 1, 1, 1, 2]])
@@ -92,3 +92,13 @@ def test_an_arrangement_is_a_function_of_its_arguments():
     for name, x in vars(one).items():
         assert torch.equal(x.nan_to_num(), getattr(again, name).nan_to_num())
     assert not torch.equal(one.mixture, other.mixture)
+
+
+def test_narrow_contexts_hold_a_few_frames_and_half_of_them_are_split_among_heads():
+    rng = np.random.default_rng(0)
+    drawn = [draw_policy(rng, SLOTS, [2], narrow=1.0) for _ in range(400)]
+    for policy in drawn:
+        used = policy.sink + len(policy.averages) + policy.retrieved + policy.mixed
+        assert used + (0 if policy.scattered else policy.recent) <= FEW
+    assert 0.4 < np.mean([policy.grouped for policy in drawn]) < 0.6
+    assert any(draw_policy(rng, SLOTS, [2]).recent > FEW for _ in range(40))
