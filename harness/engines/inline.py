@@ -92,6 +92,15 @@ def run(
     prepare(backbone, (cell for cell in cells if cell.id in due))
     pending, later = ([cell for cell in cells if isinstance(cell.suite, CostSuite) == cost] for cost in (False, True))
     kept = {cell.id for cell in cells if cell.id not in due}
+
+    def told(cell: Cell) -> bool:
+        """Call `done` for a cell that is finished, by this process or another one; return whether it is."""
+        found = store.find(cell.id)
+        if found is None or found.about["attempt"] == due.get(cell.id):
+            return False
+        done(cell, found.status, found.about["reason"], cell.id in kept)
+        return True
+
     while pending or later:
         if not pending:
             pending, later = later, []
@@ -99,7 +108,7 @@ def run(
             if kind is not None:
                 report(Progress(pending[0], 0, f"cells of cost suites are left to machines of one kind: {kind}"))
                 return
-        elsewhere = []
+        elsewhere: list[Cell] = []
         for cell in pending:
             if cell.id in due:
                 mine = attempt(
@@ -110,9 +119,9 @@ def run(
                     elsewhere.append(cell)
                     continue
                 del due[cell.id]
-            found = store.find(cell.id)
-            if found is not None:
-                done(cell, found.status, found.about["reason"], cell.id in kept)
+            told(cell)
+            # Asked after every cell, so that the progress of this process is that of the whole campaign.
+            elsewhere = [each for each in elsewhere if not told(each)]
         pending = elsewhere
         if pending:
             time.sleep(POLL)

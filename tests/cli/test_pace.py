@@ -85,6 +85,30 @@ def test_a_run_in_a_pipe_says_the_time_that_is_left(clock, capsys):
         assert ticker.pace.seconds_left() == 0
 
 
+def test_cells_of_other_processes_count_for_the_time_that_is_left(clock, capsys):
+    cells = [a_cell(name) for name in ("mine", "other", "next", "last")]
+    with Ticker(cells) as ticker:
+        ticker.step(SimpleNamespace(frames=12, cell=cells[0], trouble=""))
+        clock.now += 8
+        ticker.step(SimpleNamespace(frames=48, cell=cells[0], trouble=""))
+        ticker.done(cells[0], "ok", "")
+        ticker.done(cells[1], "ok", "")
+        # 48 latent frames here and 60 there in 8 s; 120 are left.
+        assert ticker.pace.seconds_left() == pytest.approx(120 * 8 / 108)
+        assert ticker.rolled == 120
+
+
+def test_frames_of_an_earlier_run_say_nothing_about_the_time_that_is_left(clock, capsys):
+    cells = [a_cell("resumed"), a_cell("next")]
+    with Ticker(cells) as ticker:
+        for _ in range(3):
+            clock.now += 2
+            ticker.step(SimpleNamespace(frames=6, cell=cells[0], trouble=""))
+        ticker.done(cells[0], "ok", "")
+        assert ticker.pace.seconds_left() == pytest.approx(60 / 3)
+        assert ticker.rolled == 18
+
+
 def test_pieces_of_a_long_job_are_told_in_a_pipe(clock, capsys):
     with progress_over(["a", "b", "c", "d"], "planning") as names:
         for _ in names:

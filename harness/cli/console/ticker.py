@@ -66,17 +66,18 @@ class Ticker:
         if step.trouble and step.trouble not in self.told:
             self.told.add(step.trouble)
             self.warn(step.trouble)
-        self.rolled += step.frames
         cell = step.cell
         self.under_way[cell.id] = self.under_way.get(cell.id, 0) + step.frames
         self._advance(cell, step.frames)
 
-    def _advance(self, cell: Cell, frames: int) -> None:
-        """Advance the bar by latent frames of a cell; without a terminal, print a line if one is due."""
+    def _advance(self, cell: Cell, frames: int, earlier: bool = False) -> None:
+        """Advance the bar by latent frames of a cell; without a terminal, print a line if one is due. earlier: whether
+        an earlier run rolled them out, so that they say nothing about the speed of this one."""
         # The first chunk gives no rate: its time includes encoding prompts and starting workers.
-        count = self.pace.advance if self.warm else self.pace.pass_over
+        count = self.pace.advance if self.warm and not earlier else self.pace.pass_over
         count(cell.suite.name, frames)
         self.warm = self.warm or frames > 0
+        self.rolled += 0 if earlier else frames
         rate = f"{self.rolled / max(self.pace.elapsed, 1e-3):,.0f} latent frames/s"
         now = terminal(f"{self.finished} of {self.cells} cells · {cell.arm.label}, {cell.task.scenario}")
         left = self.pace.in_words()
@@ -93,8 +94,9 @@ class Ticker:
         self.finished += 1
         self.counts[status] = self.counts.get(status, 0) + 1
         whole = 0 if cell.id in self.kept else _frames(cell)
-        # Frames of another process or of an earlier run are counted here, since `step` was not called for them.
-        self._advance(cell, whole - self.under_way.pop(cell.id, 0))
+        # `step` was not called for the frames of another process, nor for those of a cell that was resumed.
+        mine = self.under_way.pop(cell.id, None)
+        self._advance(cell, whole - (mine or 0), earlier=mine is not None)
         if (status not in STYLES or not console.is_terminal) and not (kept and status in STYLES):
             task = cell.task
             state = f"kept, {status}" if kept else status
