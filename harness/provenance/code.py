@@ -70,12 +70,16 @@ class CellCode:
         All code but the metrics.
     shared
         The same without the strategy; it is equal for two strategies that were measured with the same harness.
+    rollout
+        The code that generates chunks, without strategies and suites: what the time of a chunk depends on in all cells
+        of one checkout.
     metrics
         The code of each registered picture metric by name.
     """
 
     all: Code
     shared: Code
+    rollout: Code
     metrics: Mapping[str, Code]
 
     def record(self) -> dict[str, object]:
@@ -83,12 +87,14 @@ class CellCode:
         return {
             "digest": self.all.digest,
             "shared": self.shared.digest,
+            "rollout": self.rollout.digest,
             "metrics": {name: code.digest for name, code in self.metrics.items()},
         }
 
     def tables(self) -> dict[str, dict[str, str]]:
         """Return the modules of each digest in `record`."""
-        return {code.digest: dict(code.modules) for code in (self.all, self.shared, *self.metrics.values())}
+        codes = (self.all, self.shared, self.rollout, *self.metrics.values())
+        return {code.digest: dict(code.modules) for code in codes}
 
 
 def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
@@ -109,6 +115,7 @@ def code_of(strategy: Strategy, suite: Suite, backbone: str) -> CellCode:
     return CellCode(
         all=_code(_roots(type(suite), backbone, (*kinds, *beside)), (*kinds, *beside)),
         shared=_code(_roots(type(suite), backbone, beside), beside),
+        rollout=_code(ROLLOUT, ()),
         metrics=metrics,
     )
 

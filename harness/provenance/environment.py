@@ -18,7 +18,6 @@ import torch
 from harness import registry
 from harness.backbone.presets import Backbone
 from harness.provenance.code import is_checkout, source_file
-from harness.provenance.reader import DIGITS
 
 PACKAGES = ("horizon-bench", "torch", "numpy", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
@@ -132,29 +131,25 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
         **{name: packages.get(name) for name in ("torch", "flash-attn")},
         "commit": code.get("commit"),
         # The code may differ from the commit.
-        "code": _code_of(about, manifest.get("codes") or {}),
+        "code": _code_of(about),
     }
     if about.get("began_in"):
         found["began in another environment"] = list(about["began_in"])
     return found
 
 
-def _code_of(about: Mapping[str, Any], codes: Mapping[str, Mapping[str, str]]) -> str | None:
+def _code_of(about: Mapping[str, Any]) -> str | None:
     """Return a digest of the code whose time a cell contains.
 
     For a measured cell that is all of its code but the strategy. Other cells only record the time of each chunk,
-    whatever the suite, so that only the code that generates chunks (`DRAWS`) is included.
+    whatever the suite and its reference strategies are. Folders written before version 4 of the pocket have one digest
+    for both.
     """
-    shared: str | None = (about.get("code") or {}).get("shared")
-    modules = {name: code for name, code in codes.get(shared or "", {}).items() if name.startswith(DRAWS)}
-    if shared is None or "machine" in about or not modules:
-        return shared
-    text = "\n".join(f"{name} {code}" for name, code in sorted(modules.items()))
-    return hashlib.sha256(text.encode()).hexdigest()[:DIGITS]
+    code = about.get("code") or {}
+    shared: str | None = code.get("shared")
+    return shared if "machine" in about else code.get("rollout", shared)
 
 
-DRAWS = ("harness.backbone", "harness.memory", "harness.rollout")
-"""Packages whose code determines the time of a chunk."""
 SET_UP = ("hardware", "threads", "attention", "dtype", "compile")
 """Facts that a measuring process records about itself."""
 
