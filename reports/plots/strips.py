@@ -37,29 +37,28 @@ def filmstrip(
     head = 0.12 + 0.2 * bool(times) + 0.3 * bool(title)
     width, height = margin + across * columns + 0.12, head + side * len(rows) + 0.1
     figure = Figure(figsize=(width, height), dpi=120)
+    # One pair of axes in inches, since hundreds of axes take many seconds.
+    axes = figure.add_axes((0, 0, 1, 1))
     for index, row in enumerate(rows):
+        bottom = height - head - side * (index + 1)
         for column, picture in enumerate(row):
-            left, bottom = margin + across * column, height - head - side * (index + 1)
-            axes = figure.add_axes(
-                ((left + 0.03) / width, (bottom + 0.03) / height, (across - 0.06) / width, (side - 0.06) / height)
+            left = margin + across * column
+            axes.imshow(
+                picture.float().cpu().permute(1, 2, 0).clamp(0, 1).numpy(),
+                extent=(left + 0.03, left + across - 0.03, bottom + 0.03, bottom + side - 0.03),
+                interpolation="nearest",
+                aspect="auto",
             )
-            axes.imshow(picture.float().cpu().permute(1, 2, 0).clamp(0, 1).numpy(), interpolation="nearest")
-            axes.set_axis_off()
             if index == 0 and column < len(times):
-                axes.set_title(times[column], fontsize=8, color=PALE, pad=3)
+                middle = left + across / 2
+                axes.text(middle, bottom + side + 0.01, times[column], ha="center", fontsize=8, color=PALE)
         if index < len(labels):
-            middle = height - head - side * (index + 0.5)
-            figure.text(
-                (margin - 0.08) / width,
-                middle / height,
-                "\n".join(wrapped[index]),
-                ha="right",
-                va="center",
-                fontsize=8,
-                color=INK,
-            )
+            said = "\n".join(wrapped[index])
+            axes.text(margin - 0.08, bottom + side / 2, said, ha="right", va="center", fontsize=8, color=INK)
     if title:
-        figure.text(0.12 / width, 1 - 0.12 / height, title, ha="left", va="top", fontsize=9, color=INK)
+        axes.text(0.12, height - 0.12, title, va="top", fontsize=9, color=INK)
+    axes.set(xlim=(0, width), ylim=(0, height))
+    axes.set_axis_off()
     save(figure, path)
 
 
