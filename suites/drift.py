@@ -76,8 +76,6 @@ ROWS: Mapping[str, Mapping[str, int]] = {
     "day": {"steady": 4},
 }  # fmt: skip
 """Rollouts of each scenario in a known world."""
-EARLY = 6
-"""Rollouts of the first scenario of tier "quick" that form a separate cell, so that arms can be compared early."""
 HORIZON = {"gate": 240, "quick": 240, "full": 960, "long": 14_400, "day": 345_600}
 """Latent frames of the scenarios without an end of their own."""
 MINUTE, COVERED = 240, 84
@@ -117,11 +115,7 @@ class Drift(Filmed):
         frames = HORIZON[tier]
         seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows.values()))]
         shown = [name for name in rows if world.curtain is not None or name not in ("occlusion", "intermittent")]
-        parts = [(name, seeds[: rows[name]]) for name in shown]
-        if tier == "quick":
-            (first, early), *others = parts
-            parts = [(first, early[:EARLY]), (first, early[EARLY:]), *others]
-        return [_task(world, scenario, part, frames) for scenario, part in parts]
+        return [_task(world, name, seeds[: rows[name]], frames) for name in shown]
 
     def at_equal_budget(self, task: Task, tier: str) -> bool:
         # A quick campaign takes minutes, so only the first scenario runs at other budgets.

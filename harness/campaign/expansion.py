@@ -132,9 +132,9 @@ def suites_of(campaign: Campaign, backbone: Backbone) -> tuple[str, ...]:
 def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
     """Return all cells in the order in which they run.
 
-    Cells of quality suites come first, seed by seed and task by task, so that strategies can be compared early. Cells
-    of cost suites follow, repeat by repeat; within a repeat, suites and arms are in random order, so that disturbances
-    of the machine affect all of them alike.
+    Cells of quality suites come first, seed by seed and task by task, and in a task the arms as published before those
+    at the equal budget, so that strategies can be compared early. Cells of cost suites follow, repeat by repeat; within
+    a repeat, suites and arms are in random order, so that disturbances of the machine affect all of them alike.
 
     A backbone with shapes only (device "meta") gives the same cells with ids of their own, for planning.
 
@@ -154,7 +154,8 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
         remedy = None if on_paper else suite.remedy(backbone)
         if remedy:
             raise CampaignError(f"suite {name} cannot run on {backbone.name}: it {remedy}")
-    weights, chosen = "" if on_paper else weights_hash(backbone), arms(campaign, backbone)
+    weights = "" if on_paper else weights_hash(backbone)
+    chosen = sorted(arms(campaign, backbone), key=lambda arm: arm.tables == (EQUAL,))
     codes = {name: [code_of(arm.strategy, suite, backbone.name) for arm in chosen] for name, suite in suites.items()}
     # By id, since a prompt with its own seed has the same rollout under every seed of the campaign.
     found: dict[str, Cell] = {}

@@ -40,20 +40,20 @@ def ran(tmp_path_factory):
 
 def test_a_run_says_a_line_a_cell_and_a_second_one_does_nothing(ran):
     folder, said = ran
-    assert said.splitlines()[0] == "1/8 ok sliding_window steady 60"
-    assert said.splitlines()[-1] == "c: 8 ok"
+    assert said.splitlines()[0] == "1/5 ok sliding_window steady 60"
+    assert said.splitlines()[-1] == "c: 5 ok"
     manifest = json.loads((folder / "c/manifest.json").read_text(encoding="utf-8"))
-    assert len(manifest["asked"]["cells"]) == 8
+    assert len(manifest["asked"]["cells"]) == 5
     assert [manifest["environments"][run["environment"]]["threads"] for run in manifest["runs"]] == [1]
     before = {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
-    assert horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=folder).splitlines()[-1] == "c: 8 ok"
+    assert horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=folder).splitlines()[-1] == "c: 5 ok"
     assert before == {path: path.stat().st_mtime_ns for path in (folder / "c/cells").rglob("*")}
 
 
 def test_workers_share_the_cells_and_the_records_are_the_same(ran, tmp_path):
     folder, _ = ran
     said = horizon("run", *ARMS, "--out", "c", "--threads", "1", "--workers", "3", cwd=tmp_path)
-    assert said.splitlines()[-1] == "c: 8 ok"
+    assert said.splitlines()[-1] == "c: 5 ok"
     cells = sorted(path.name for path in (folder / "c/cells").iterdir())
     assert sorted(path.name for path in (tmp_path / "c/cells").iterdir()) == cells
     for cell in cells:
@@ -130,12 +130,12 @@ def test_several_seeds_in_one_folder(ran, tmp_path):
     folder, _ = ran
     subprocess.run(["cp", "-r", folder / "c", tmp_path / "c"], check=True)
     said = horizon("run", *ARMS, "--seeds", "2", "--out", "c", "--threads", "1", cwd=tmp_path)
-    assert said.splitlines()[0] == "8 kept, 8 new"
-    assert said.splitlines()[-1] == "c: 16 ok"
+    assert said.splitlines()[0] == "5 kept, 5 new"
+    assert said.splitlines()[-1] == "c: 10 ok"
     # What is there is a campaign of these seeds, whatever is asked for next.
-    assert "8 kept" in horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
+    assert "5 kept" in horizon("run", *ARMS, "--out", "c", "--threads", "1", cwd=tmp_path)
     asked = json.loads((tmp_path / "c/manifest.json").read_text(encoding="utf-8"))["asked"]
-    assert (asked["seed"], asked["seeds"], len(asked["cells"])) == (0, [0, 1], 16)
+    assert (asked["seed"], asked["seeds"], len(asked["cells"])) == (0, [0, 1], 10)
     assert "n=6" in horizon("compare", "c", cwd=tmp_path)
     assert "seeds 0, 1" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
 
@@ -155,7 +155,7 @@ def test_a_strategy_can_be_added_later(ran, tmp_path):
     said = horizon(
         "run", "--suite", "drift", "--strategy", "attention_sink", "--out", "c", "--threads", "1", cwd=tmp_path
     )
-    assert said.splitlines()[-1] == "c: 3 ok"
+    assert said.splitlines()[-1] == "c: 2 ok"
     horizon("compare", "c", cwd=tmp_path)
     assert "| attention_sink |" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
     assert "| memrope |" in (tmp_path / "c/report.md").read_text(encoding="utf-8")
@@ -165,9 +165,9 @@ def test_a_dry_run_lists_the_cells_and_leaves_nothing(ran, tmp_path):
     folder, _ = ran
     said = horizon("run", *ARMS, "--out", "none", "--dry-run", cwd=tmp_path)
     assert said.count("occlusion") == 2
-    assert "8 cells, about" in said
+    assert "5 cells, about" in said
     assert list(tmp_path.iterdir()) == []
-    assert "8 cells, about 0.0 minutes and 0 MB" in horizon("run", *ARMS, "--out", "c", "--dry-run", cwd=folder)
+    assert "5 cells, about 0.0 minutes and 0 MB" in horizon("run", *ARMS, "--out", "c", "--dry-run", cwd=folder)
 
 
 def test_what_is_not_at_the_equal_budget_is_said_before_anything_runs(tmp_path):
@@ -191,13 +191,13 @@ def test_machines_go_together(ran, tmp_path):
     folder, _ = ran
     horizon("run", "--suite", "drift", "--strategy", "sliding_window", "--out", "other", "--threads", "1", cwd=folder)
     said = horizon("merge", str(tmp_path / "all"), "c", "other", cwd=folder)
-    assert said.strip().endswith(": 8 cells came")
+    assert said.strip().endswith(": 5 cells came")
 
 
 def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
     options = ["run", *ARMS, "--out", "c", "--threads", "1", "--save-every", "0"]
     process = interruptible(command(*options), tmp_path)
-    assert process.stdout.readline().startswith("1/8 ok")
+    assert process.stdout.readline().startswith("1/5 ok")
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
@@ -209,7 +209,7 @@ def test_ctrl_c_keeps_what_is_there_and_says_stopped(tmp_path):
 def test_ctrl_c_twice_stops_at_once_without_a_traceback(tmp_path):
     options = ["run", *ARMS, "--out", "c", "--threads", "1", "--workers", "2"]
     process = interruptible(command(*options), tmp_path)
-    assert process.stdout.readline().startswith("1/8 ok")
+    assert process.stdout.readline().startswith("1/5 ok")
     for _ in range(3):
         process.send_signal(signal.SIGINT)
         time.sleep(0.01)

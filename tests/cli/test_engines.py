@@ -14,7 +14,7 @@ RUN = ("run", "--suite", "drift", "--strategy", "memrope", "--equal-budget", "0"
 FEW = (
     drift_of(
         "[replace(task, frames=24, rows=task.rows[row : row + 1]) for task in whole"
-        ' if task.scenario.startswith("steady") for row in range(2)]'
+        ' if task.scenario.startswith("steady") for row in range(4)]'
     )
     + MAIN
 )

@@ -169,7 +169,7 @@ def test_every_strategy_gets_the_same_tasks_and_no_training_clip(backbone):
         assert max(seeds | others) < 2**62
     quick = suite.tasks(backbone, "quick")
     assert [(task.scenario, len(task.rows), suite.at_equal_budget(task, "quick")) for task in quick] == [
-        ("steady", 6, True), ("steady", 6, True), ("evolve", 12, False), ("occlusion", 12, False),
+        ("steady", 12, True), ("evolve", 12, False), ("occlusion", 12, False),
     ]  # fmt: skip
     assert all(suite.at_equal_budget(task, "full") for task in suite.tasks(backbone, "full"))
 

@@ -89,7 +89,8 @@ def test_a_folder_of_imported_films_is_a_campaign_of_its_own(tmp_path, films):
         check_file(film)
         assert footage(film.path).frames == film.frames == film.windows[-1].end == 240
         assert film.reference == round(21 * 240 / 120)
-    assert look(store.folder, listed, 1, lambda line: None) == 0
+    # One film, since a viewer takes seconds for each.
+    assert look(store.folder, listed[:1], 1, lambda line: None) == 0
     render(store.folder)
     page = (store.folder / "report.md").read_text(encoding="utf-8")
     assert "theirs: 4 films, 8 pictures a second" in page

@@ -138,7 +138,7 @@ def test_prompt_switches_are_a_panel_each(page):
 def test_the_answer_names_the_best_their_price_and_who_is_level(folder):
     text = (folder / "report.html").read_text(encoding="utf-8")
     answers = re.findall(r"<li>(.*?)</li>", text.partition('class="answer"')[2].partition("</ol>")[0])
-    assert answers[0].startswith("memrope and rolling_sink keep the video itself longest: 60.0 s of 60 s (n=12")
+    assert answers[0].startswith("memrope and rolling_sink keep the video itself longest: 60.0 s of 60 s (n=6")
     assert "; sliding_window, the baseline, " in answers[0]
     assert answers[1].startswith("memrope takes 479 kB of cache and 24 ms a chunk (indicative), the least of them")
     assert len(answers) == 3
