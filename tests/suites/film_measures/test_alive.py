@@ -11,6 +11,7 @@ from suites.film_measures.declared import DERIVED, PLAIN, RECOMMENDED
 from suites.film_measures.scored import film_scores
 from tests.suites import fakes
 
+FILMS = 2
 WINDOWS = [(0, 40), (40, 60), (60, 90), (90, 120), (120, 150), (150, 180), (180, 210), (210, 240)]
 
 
@@ -26,7 +27,7 @@ def seen(tmp_path_factory):
         "returning": fakes.returning,
     } | fakes.DEAD
     folder = tmp_path_factory.mktemp("films")
-    return {kind: [look(folder, make(seed), f"{kind}-{seed}") for seed in range(3)] for kind, make in kinds.items()}
+    return {kind: [look(folder, make(seed), f"{kind}-{seed}") for seed in range(FILMS)] for kind, make in kinds.items()}
 
 
 def scores(film):
@@ -85,12 +86,12 @@ def test_cuts_and_loops_and_returns_are_told_apart(seen):
     def of(kind, name):
         return [dict(film)[name][-1][1] for film in seen[kind]]
 
-    assert of("cut", "cuts") == [1, 1, 1]
-    assert of("living", "cuts") == of("frozen", "cuts") == [0, 0, 0]
-    assert of("looped", "loop_period_pictures") == pytest.approx([1.5] * 3)
-    assert of("looped slowly", "loop_period_pictures") == pytest.approx([8] * 3)
+    assert of("cut", "cuts") == [1] * FILMS
+    assert of("living", "cuts") == of("frozen", "cuts") == [0] * FILMS
+    assert of("looped", "loop_period_pictures") == pytest.approx([1.5] * FILMS)
+    assert of("looped slowly", "loop_period_pictures") == pytest.approx([8] * FILMS)
     assert max(of("living", "loop_pictures")) < min(of("looped slowly", "loop_pictures")) - 0.2
-    assert of("frozen", "stuck_pictures") == [1, 1, 1]
+    assert of("frozen", "stuck_pictures") == [1] * FILMS
     assert max(of("living", "stuck_pictures")) < 0.5
     # A video that returns to its beginning every five seconds is alive, and these tell it.
     assert min(of("returning", "loop_pictures")) > max(of("living", "loop_pictures"))
