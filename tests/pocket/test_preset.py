@@ -1,6 +1,5 @@
 """The shipped weights, and rollouts with them."""
 
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
