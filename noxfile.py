@@ -252,7 +252,7 @@ def recorded(session: nox.Session) -> None:
 
 @nox.session
 def card(session: nox.Session) -> None:
-    """Make the figures and filmstrips of docs/pocket.md, which show the pocket's quality; a quarter of an hour."""
+    """Make the figures and filmstrips of docs/pocket.md, which show the pocket's quality."""
     python(session, "tests.benchmarks.pocket_card", *session.posargs)
 
 

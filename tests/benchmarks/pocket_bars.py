@@ -35,8 +35,9 @@ FRAMES, READ = 36, 6
 FIRST = 3_000_000
 Script = tuple[Scene, ...]
 FAIR = (
-    "sliding_window", "attention_sink", "attention_sink.on_switch=recache", "memrope", "infinity_rope", "echo_forcing",
-    "echo_infinity", "echo_infinity.on_switch=keep", "videomla",
+    "sliding_window", "attention_sink", "attention_sink.on_switch=recache", "memrope", "infinity_rope", "rolling_sink",
+    "ema_sink", "deep_forcing", "longlive_rag", "memflow", "dummy_forcing", "forcing_kv", "echo_forcing",
+    "echo_infinity", "echo_infinity.on_switch=keep", "videomla", "quantized",
 )  # fmt: skip
 
 

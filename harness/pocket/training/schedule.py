@@ -132,5 +132,5 @@ STAGES = {
 }
 """Openings are drawn first, which takes no context; then all else at once: clips that evolve, seen through contexts as
 memories lay them out; then clips that the model rolls out behind real memories; then clips that evolve once more, most
-of them with everything in sight, and with larger weights where a scene changes; at last the same with a third behind
-contexts of a few frames, half of these split among groups of heads."""
+of them with everything in sight, and with larger weights where a scene changes; at last the same with a quarter
+behind contexts of a few frames, half of these split among groups of heads."""
