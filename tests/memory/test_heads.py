@@ -19,6 +19,7 @@ from harness.registry import strategy
 from harness.verify import invariants
 from harness.verify.bench import Workbench
 from harness.verify.run import verify
+from tests.lanes import pushed
 from tests.memory.by_head import WindowOfHead
 
 TOKENS, CHUNK = 4, 3
@@ -92,7 +93,7 @@ def test_compiled_passes_are_the_same_and_are_compiled_once() -> None:
     torch.testing.assert_close(torch.cat(compiled, 1), eager, rtol=0, atol=2e-5)
 
 
-@pytest.mark.parametrize("windows", [(6, 3), (1, 1), (4, 0)])
+@pytest.mark.parametrize("windows", pushed([(6, 3), (1, 1), (4, 0)], (6, 3)))
 def test_verify_finds_nothing_in_a_memory_by_head(windows: tuple[int, ...]) -> None:
     findings = {finding.invariant: finding for finding in verify(WindowOfHead(windows=windows))}
     assert [finding for finding in findings.values() if finding.state == "fail"] == []

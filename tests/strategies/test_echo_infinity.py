@@ -144,7 +144,6 @@ def test_the_published_stages_of_filling() -> None:
             {"window": 8, "sink": 1, "memory": 2, "gate": False},
             {"sink": 0, "on_switch": "recache_all", "memory_recache": True, "residual": True},
         ],
-        {"groups": 2, "source": "group"},
         {"sink": 0, "on_switch": "recache_all", "memory_recache": True, "residual": True},
     ),
 )
