@@ -1,8 +1,10 @@
-"""Is the ranking the same on other scenes? Compares every pair of arms in two campaigns of disjoint seeds, by unsaid
-identity.
+"""Is the ranking the same on other scenes? Compares every pair of arms over the scenes of two seeds of a campaign.
 
-horizon run --seed 0 --out runs/a; horizon run --seed 1 --out runs/b
-python -m tests.benchmarks.stability runs/a runs/b
+horizon run --suite drift --seeds 2 --out runs/two
+python -m tests.benchmarks.stability runs/two
+
+For each score: how many pairs of arms have a 95 % interval of their difference that excludes zero over the scenes of
+seed 0, and how many of these have one of the other sign over those of seed 1. Exit code 1 if there is any.
 """
 
 from __future__ import annotations
@@ -18,15 +20,19 @@ from harness.store.store import Store
 from reports.arms import entrants
 from reports.statistics.bootstrap import Interval, interval, kendall
 from reports.tables import scores, tidy
+from suites.drift import FIRST_SEED
 
-METRIC, FRAMES = "unsaid_identity", 240
+SCORES = (("steady", "unsaid_identity"), ("evolve", "latest"))
+"""Scenario and metric, at 240 latent frames."""
+FRAMES = 240
 
 
-def levels(folder: Path) -> dict[str, pd.Series]:
-    """Return the unsaid identity at 240 frames of every rollout, by arm."""
+def levels(folder: Path, scenario: str, metric: str, seed: int) -> dict[str, pd.Series]:
+    """Return the score of every rollout of the scenes of one seed of a campaign, by arm."""
     store = Store(folder)
     scored = scores(tidy(store))
-    scored = scored[(scored["metric"] == METRIC) & (scored["horizon_latent_frames"] == FRAMES)]
+    scored = scored[(scored["scenario"] == scenario) & (scored["metric"] == metric)]
+    scored = scored[(scored["horizon_latent_frames"] == FRAMES) & ((scored["seed"] - FIRST_SEED) // 1000 == seed)]
     found = {}
     for arm in entrants(store):
         mine = scored[(scored["strategy"] == arm.strategy) & (scored["knobs"] == arm.knobs)]
@@ -37,13 +43,14 @@ def levels(folder: Path) -> dict[str, pd.Series]:
 
 def difference(one: pd.Series, other: pd.Series) -> Interval:
     off = (one - other).dropna()
-    return interval(off.to_numpy(), np.array([str(key) for key in off.index]), off.index.get_level_values(0).to_numpy())
+    return interval(off.to_numpy(), np.array([str(key) for key in off.index]))
 
 
-def main() -> None:
-    first, second = (levels(Path(folder)) for folder in sys.argv[1:3])
-    assert not set(next(iter(first.values())).index) & set(next(iter(second.values())).index)
+def compared(folder: Path, scenario: str, metric: str) -> int:
+    """Print the levels of all arms for both seeds, and return the number of pairs whose order is reversed."""
+    first, second = (levels(folder, scenario, metric, seed) for seed in (0, 1))
     arms = [arm for arm in first if arm in second]
+    print(f"{metric}, {scenario}: seed 0, seed 1")
     for arm in arms:
         print(f"{arm:40} {first[arm].mean():.3f} of {len(first[arm])}   {second[arm].mean():.3f} of {len(second[arm])}")
     reversed_pairs = ordered = 0
@@ -53,12 +60,15 @@ def main() -> None:
         if here.excludes_zero and there.excludes_zero and np.sign(here.mean) != np.sign(there.mean):
             reversed_pairs += 1
             print(f"reversed: {one}, {other}: {here} and {there}")
-    tau = kendall(*(np.array([levels[arm].mean() for arm in arms]) for levels in (first, second)))
+    tau = kendall(*(np.array([found[arm].mean() for arm in arms]) for found in (first, second)))
     total = len(arms) * (len(arms) - 1) // 2
-    print(
-        f"{ordered} of {total} pairs ordered in the first set, {reversed_pairs} reversed in the second; tau {tau:.2f}"
-    )
-    sys.exit(reversed_pairs > 0)
+    print(f"{ordered} of {total} pairs ordered by seed 0, {reversed_pairs} reversed by seed 1; tau {tau:.2f}\n")
+    return reversed_pairs
+
+
+def main() -> None:
+    """Compare both scores of the campaign in a folder."""
+    sys.exit(sum(compared(Path(sys.argv[1]), *score) for score in SCORES) > 0)
 
 
 if __name__ == "__main__":
