@@ -101,6 +101,7 @@ def run(
         done(cell, found.status, found.about["reason"], cell.id in kept)
         return True
 
+    asked = time.monotonic()
     while pending or later:
         if not pending:
             pending, later = later, []
@@ -120,8 +121,11 @@ def run(
                     continue
                 del due[cell.id]
             told(cell)
-            # Asked after every cell, so that the progress of this process is that of the whole campaign.
-            elsewhere = [each for each in elsewhere if not told(each)]
+            # So that the progress of this process is that of the whole campaign. Not after every cell: a worker that
+            # passes over thousands of finished cells would ask again each time for those of all other workers.
+            if time.monotonic() - asked >= POLL:
+                elsewhere = [each for each in elsewhere if not told(each)]
+                asked = time.monotonic()
         pending = elsewhere
         if pending:
             time.sleep(POLL)

@@ -1,4 +1,5 @@
 import threading
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -145,19 +146,20 @@ def test_two_processes_share_the_work(tmp_path, backbone, planned, undisturbed):
     assert not by[0] & by[1]
 
 
-def test_a_cell_of_another_process_is_told_as_soon_as_it_is_finished(tmp_path, backbone, planned):
+def test_a_cell_of_another_process_is_told_as_soon_as_it_is_finished(tmp_path, backbone, planned, monkeypatch):
+    monkeypatch.setattr(executor, "POLL", 0)
     store, told = begun(tmp_path / "x", planned), []
     first, *rest = (cell for cell in planned if cell.skip is None)
 
     def report(step):
         # The other process finishes its cell while this one is at its second one.
         if step.cell is rest[1] and store.find(first.id) is None:
-            claim.__exit__(None, None, None)
+            other.close()
             run(Store(store.folder), backbone, [first])
 
-    claim = store.claim(first.id, {})
-    assert claim.__enter__()
-    run(store, backbone, [first, *rest], report=report, done=lambda cell, *_: told.append(cell.id))
+    with ExitStack() as other:
+        assert other.enter_context(store.claim(first.id, {}))
+        run(store, backbone, [first, *rest], report=report, done=lambda cell, *_: told.append(cell.id))
     assert told == [cell.id for cell in (rest[0], rest[1], first, *rest[2:])]
 
 

@@ -72,7 +72,7 @@ class Ticker:
 
     def _advance(self, cell: Cell, frames: int, earlier: bool = False) -> None:
         """Advance the bar by latent frames of a cell; without a terminal, print a line if one is due. earlier: whether
-        an earlier run rolled them out, so that they say nothing about the speed of this one."""
+        they were given or rolled out by an earlier run, so that they say nothing about the speed of this one."""
         # The first chunk gives no rate: its time includes encoding prompts and starting workers.
         count = self.pace.advance if self.warm and not earlier else self.pace.pass_over
         count(cell.suite.name, frames)
@@ -94,7 +94,7 @@ class Ticker:
         self.finished += 1
         self.counts[status] = self.counts.get(status, 0) + 1
         whole = 0 if cell.id in self.kept else _frames(cell)
-        # `step` was not called for the frames of another process, nor for those of a cell that was resumed.
+        # `step` was not called for the frames of another process, nor for those with which a cell of this one began.
         mine = self.under_way.pop(cell.id, None)
         self._advance(cell, whole - (mine or 0), earlier=mine is not None)
         if (status not in STYLES or not console.is_terminal) and not (kept and status in STYLES):

@@ -18,7 +18,7 @@ def longest_first(cells: Sequence[Cell]) -> list[Cell]:
     """Return cells in an order in which no long cell is left for the end, when workers would wait for it.
 
     A task stays together with all of its arms, so that a preliminary table compares them. The first task of every suite
-    stays in front, because suites begin with short tasks for early tables; the other tasks follow, the longest first.
+    stays in front, because suites begin with what an early table shows; the other tasks follow, the longest first.
     Cells of cost suites keep their random order behind them. `tests/benchmarks/makespan.py` compares orders.
     """
     quality = [cell for cell in cells if not isinstance(cell.suite, CostSuite)]
