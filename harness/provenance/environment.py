@@ -142,8 +142,8 @@ def _code_of(about: Mapping[str, Any]) -> str | None:
     """Return a digest of the code whose time a cell contains.
 
     For a measured cell that is all of its code but the strategy. Other cells only record the time of each chunk,
-    whatever the suite and its reference strategies are. Folders written before version 4 of the pocket have one digest
-    for both.
+    whatever the suite and its reference strategies are. Cells without a digest of that code are of an older version,
+    which recorded the other one only.
     """
     code = about.get("code") or {}
     shared: str | None = code.get("shared")

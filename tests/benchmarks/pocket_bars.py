@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from harness import registry
 from harness.backbone.presets import Backbone, build
 from harness.pocket import preset
 from harness.pocket.codec import PatchCodec
@@ -35,10 +36,10 @@ FRAMES, READ = 36, 6
 FIRST = 3_000_000
 Script = tuple[Scene, ...]
 FAIR = (
-    "sliding_window", "attention_sink", "attention_sink.on_switch=recache", "memrope", "infinity_rope", "rolling_sink",
-    "ema_sink", "deep_forcing", "longlive_rag", "memflow", "dummy_forcing", "forcing_kv", "echo_forcing",
-    "echo_infinity", "echo_infinity.on_switch=keep", "videomla", "quantized",
-)  # fmt: skip
+    *(name for name in sorted(registry.found("strategies")) if name != "full"),
+    "attention_sink.on_switch=recache",
+    "echo_infinity.on_switch=keep",
+)
 
 
 WORLD = PocketWorld(preset.probe)
@@ -117,7 +118,7 @@ def fairness(
             right, counts, _ = shares(backbone, probe, strategy, scenario, rows)
             found[scenario] = float(right[counts & still].float().mean())
         whole = whole or found
-        yield strategy, {scenario: round(found[scenario] / whole[scenario], 3) for scenario in scenarios}
+        yield strategy, {scenario: found[scenario] / whole[scenario] for scenario in scenarios}
 
 
 def opened(folder: Path, stage: str) -> Backbone:
@@ -130,7 +131,7 @@ def opened(folder: Path, stage: str) -> Backbone:
 
 def _by_name(right: Tensor, counts: Tensor) -> dict[str, float]:
     return {
-        name: round(float(right[:, column][counts[:, column]].float().mean()), 3)
+        name: float(right[:, column][counts[:, column]].float().mean())
         for column, name in enumerate(JUDGED)
         if counts[:, column].any()
     }
@@ -157,7 +158,7 @@ def main() -> None:
     )
     with torch.inference_mode():
         for name, row in found:
-            print(f"{name:32}", json.dumps(row), flush=True)
+            print(f"{name:32}", json.dumps({key: round(value, 3) for key, value in row.items()}), flush=True)
 
 
 if __name__ == "__main__":

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import itertools
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from harness.store.store import Store
-from reports.arms import entrants
+from reports.arms import Entrant, entrants
 from reports.statistics.bootstrap import Interval, interval, kendall
 from reports.tables import scores, tidy
 from suites.drift import FIRST_SEED
@@ -27,14 +28,11 @@ SCORES = (("steady", "unsaid_identity"), ("evolve", "latest"))
 FRAMES = 240
 
 
-def levels(folder: Path, scenario: str, metric: str, seed: int) -> dict[str, pd.Series]:
+def levels(scored: pd.DataFrame, arms: Sequence[Entrant], seed: int) -> dict[str, pd.Series]:
     """Return the score of every rollout of the scenes of one seed of a campaign, by arm."""
-    store = Store(folder)
-    scored = scores(tidy(store))
-    scored = scored[(scored["scenario"] == scenario) & (scored["metric"] == metric)]
-    scored = scored[(scored["horizon_latent_frames"] == FRAMES) & ((scored["seed"] - FIRST_SEED) // 1000 == seed)]
+    scored = scored[(scored["seed"] - FIRST_SEED) // 1000 == seed]
     found = {}
-    for arm in entrants(store):
+    for arm in arms:
         mine = scored[(scored["strategy"] == arm.strategy) & (scored["knobs"] == arm.knobs)]
         if len(mine):
             found[arm.label] = mine.set_index(["scenario", "prompt", "seed"])["value"]
@@ -46,11 +44,10 @@ def difference(one: pd.Series, other: pd.Series) -> Interval:
     return interval(off.to_numpy(), np.array([str(key) for key in off.index]))
 
 
-def compared(folder: Path, scenario: str, metric: str) -> int:
+def compared(scored: pd.DataFrame, entered: Sequence[Entrant]) -> int:
     """Print the levels of all arms for both seeds, and return the number of pairs whose order is reversed."""
-    first, second = (levels(folder, scenario, metric, seed) for seed in (0, 1))
+    first, second = (levels(scored, entered, seed) for seed in (0, 1))
     arms = [arm for arm in first if arm in second]
-    print(f"{metric}, {scenario}: seed 0, seed 1")
     for arm in arms:
         print(f"{arm:40} {first[arm].mean():.3f} of {len(first[arm])}   {second[arm].mean():.3f} of {len(second[arm])}")
     reversed_pairs = ordered = 0
@@ -68,7 +65,14 @@ def compared(folder: Path, scenario: str, metric: str) -> int:
 
 def main() -> None:
     """Compare both scores of the campaign in a folder."""
-    sys.exit(sum(compared(Path(sys.argv[1]), *score) for score in SCORES) > 0)
+    store = Store(Path(sys.argv[1]))
+    arms, scored = entrants(store), scores(tidy(store))
+    scored = scored[scored["horizon_latent_frames"] == FRAMES]
+    reversed_pairs = 0
+    for scenario, metric in SCORES:
+        print(f"{metric}, {scenario}: seed 0, seed 1")
+        reversed_pairs += compared(scored[(scored["scenario"] == scenario) & (scored["metric"] == metric)], arms)
+    sys.exit(reversed_pairs > 0)
 
 
 if __name__ == "__main__":
