@@ -1,8 +1,10 @@
 """Upper limits of requests. A larger value is a mistake and is refused before anything is computed."""
 
 LARGEST_SEED = 2**32 - 1
-"""Largest seed of a campaign, a sample or a training. Seeds of rollouts are derived from it: they are up to 1000 times
-as large, and must still be 64-bit integers in every table."""
+"""Largest seed of a campaign, a sample or a training. Seeds of rollouts are derived from it: they are up to SEEDS_APART
+times as large, and must still be 64-bit integers in every table."""
+SEEDS_APART = 1000
+"""Distance between the first seeds of rollouts under neighbouring seeds of a campaign."""
 MOST_SEEDS = 1000
 """Most seeds of a campaign; each seed repeats all of its rollouts."""
 LARGEST_ROLLOUT_SEED = 2**63 - 1

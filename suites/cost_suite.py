@@ -18,7 +18,7 @@ from harness.memory.proxy import watched
 from harness.rollout import EncodedCue, encoded, rollout
 from harness.rollout.noise import PairedNoise
 from harness.rollout.task_rollout import cues_of
-from harness.suite import HORIZONS, Row, Task
+from harness.suite import HORIZONS, Row, Task, rollout_seeds
 from harness.training.rollout_clips import example_prompts
 
 if TYPE_CHECKING:
@@ -134,9 +134,7 @@ def repeats(frames: int, script: Sequence[tuple[int, str]], scenario: str, count
     """Return a task for each repeat; the seed distinguishes them."""
     smooth: Boundary = "smooth"
     boundaries = (smooth,) * len(script)
-    return [
-        Task(scenario, frames, 0, (Row(1000 * seed + number, tuple(script)),), boundaries) for number in range(count)
-    ]
+    return [Task(scenario, frames, 0, (Row(each, tuple(script)),), boundaries) for each in rollout_seeds(seed, count)]
 
 
 def scored(samples: pd.DataFrame, score: Callable[[Mapping[str, pd.Series]], Mapping[str, Score]]) -> pd.DataFrame:

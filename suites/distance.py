@@ -18,7 +18,7 @@ from harness.backbone.kept import Kept
 from harness.backbone.presets import Backbone
 from harness.memory import Strategy
 from harness.rollout.task_rollout import rollout_of
-from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task
+from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Task, rollout_seeds
 from suites.observers.truth import true_latents
 from suites.prompts.known import half_said
 
@@ -57,9 +57,9 @@ class Distance(QualitySuite):
         frames = backbone.trained_frames // backbone.chunk * backbone.chunk
         world = backbone.world
         known = QUICK_ROWS if tier == "quick" else ROWS
-        numbers = range(known if world is not None else ROWS_WITHOUT_TRUTH)
-        seeds = [FIRST_SEED + 1000 * seed + number for number in numbers]
-        texts = [backbone.prompts[number % len(backbone.prompts)] for number in numbers]
+        count = known if world is not None else ROWS_WITHOUT_TRUTH
+        seeds = rollout_seeds(seed, count, FIRST_SEED)
+        texts = [backbone.prompts[number % len(backbone.prompts)] for number in range(count)]
         if world is not None:
             texts = [half_said(world, each) if each % 2 else world.prompt({}) for each in seeds]
         rows = tuple(Row(each, ((0, text),)) for each, text in zip(seeds, texts, strict=True))

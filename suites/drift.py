@@ -22,7 +22,20 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld, Prompts
 from harness.memory import Boundary
-from harness.suite import HORIZONS, Chart, Column, Display, Margin, Metric, Observer, Place, Row, Task, curve
+from harness.suite import (
+    HORIZONS,
+    Chart,
+    Column,
+    Display,
+    Margin,
+    Metric,
+    Observer,
+    Place,
+    Row,
+    Task,
+    curve,
+    rollout_seeds,
+)
 from suites.film_measures.scored import measured, others
 from suites.film_measures.shown import measure_charts, measure_tables
 from suites.film_measures.windows import overlaps, weighted_mean
@@ -113,7 +126,7 @@ class Drift(Filmed):
         self.only_own(backbone)
         rows = ROWS[tier]
         frames = HORIZON[tier]
-        seeds = [FIRST_SEED + 1000 * seed + number for number in range(max(rows.values()))]
+        seeds = rollout_seeds(seed, max(rows.values()), FIRST_SEED)
         shown = [name for name in rows if world.curtain is not None or name not in ("occlusion", "intermittent")]
         return [_task(world, name, seeds[: rows[name]], frames) for name in shown]
 

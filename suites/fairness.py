@@ -25,7 +25,7 @@ from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld
 from harness.memory import Strategy
 from harness.rollout.task_rollout import rollout_of
-from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Table, Task
+from harness.suite import Column, Display, Metric, Place, QualitySuite, Row, Sample, Table, Task, rollout_seeds
 from suites.observers.truth import true_latents, truth_of
 from suites.prompts.known import evolve
 
@@ -69,7 +69,7 @@ class Fairness(QualitySuite):
         world, chunk = backbone.world, backbone.chunk
         assert world is not None
         frames = backbone.trained_frames // chunk * chunk
-        seeds = [FIRST_SEED + 1000 * seed + number for number in range(ROWS[tier])]
+        seeds = rollout_seeds(seed, ROWS[tier], FIRST_SEED)
         kept = tuple(Row(each, ((0, world.prompt({})),)) for each in seeds)
         changed = tuple(Row(each, tuple(evolve(world, each, 3 * chunk, 6 * chunk))) for each in seeds)
         return [

@@ -13,7 +13,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.errors import CampaignError
 from harness.memory import Boundary
-from harness.suite import Metric, Onlooker, PictureMetric, QualitySuite, Row, Task
+from harness.suite import Metric, Onlooker, PictureMetric, QualitySuite, Row, Task, rollout_seeds
 from suites.film_measures.declared import DERIVED, OVER_TIME, PLAIN, QUALITY
 from suites.observers.curves import BEGINNING, CURVES
 from suites.observers.elsewhere import Elsewhere
@@ -74,9 +74,9 @@ class Filmed(QualitySuite):
         else:
             fitting = [prompt for prompt in built_in(set).prompts if _kind(prompt) == kind]
             chosen = first(PromptSet(set, tuple(fitting), built_in(set).sha256), count)
-        seeds = (1000 * seed + number if prompt.seed is None else prompt.seed for number, prompt in enumerate(chosen))
         tasks = (
-            self._task(scenario, prompt, backbone, each, frames) for prompt, each in zip(chosen, seeds, strict=True)
+            self._task(scenario, prompt, backbone, each if prompt.seed is None else prompt.seed, frames)
+            for prompt, each in zip(chosen, rollout_seeds(seed, len(chosen)), strict=True)
         )
         # A prompt may occur twice: without a seed, and with the seed that it gets then.
         return list(dict.fromkeys(tasks))

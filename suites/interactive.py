@@ -22,7 +22,7 @@ from torch import Tensor
 from harness.backbone.presets import Backbone
 from harness.backbone.world import KnownWorld
 from harness.memory import Boundary
-from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task
+from harness.suite import Chart, Column, Display, Margin, Metric, Observer, Place, Row, Table, Task, rollout_seeds
 from suites.film_measures.scored import measured, others
 from suites.film_measures.triggered import LEFT, TRIGGERED, conditioned_scores
 from suites.film_suite import Filmed, declared, kind_of, without_themselves
@@ -115,9 +115,8 @@ class Interactive(Filmed):
         self.only_own(backbone)
         # A longer tier has longer videos, but a switch does not take longer in them.
         plans = {"gate": GATE, "quick": QUICK}.get(tier, dict.fromkeys(KINDS, (64, 64)))
-        first = FIRST_SEED + 1000 * seed
         return [
-            _task(world, name, length, range(first, first + rows))
+            _task(world, name, length, rollout_seeds(seed, rows, FIRST_SEED))
             for name, counts in plans.items()
             for length, rows in zip((21, 84), counts, strict=True)
             if rows

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from harness.limits import SEEDS_APART
 from harness.memory import Boundary
 
 HORIZONS = (21, 120, 240, 960, 1920, 14_400, 345_600)
@@ -61,6 +62,23 @@ class Task:
     rows: tuple[Row, ...]
     boundaries: tuple[Boundary, ...] = ("smooth",)
     forced: bool = False
+
+
+def rollout_seeds(seed: int, count: int, first: int = 0) -> range:
+    """Return the seeds of a suite's rollouts.
+
+    Parameters
+    ----------
+    seed
+        Of the campaign.
+    count
+        How many rollouts there are.
+    first
+        Seed of the suite's first rollout under seed 0 of a campaign; another one for every suite keeps its scenes apart
+        from those of others.
+    """
+    start = first + SEEDS_APART * seed
+    return range(start, start + count)
 
 
 class Sample(NamedTuple):

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from harness.limits import SEEDS_APART
 from harness.store.store import Store
 from reports.arms import Entrant, entrants
 from reports.statistics.bootstrap import Interval, interval, kendall
@@ -30,7 +31,7 @@ FRAMES = 240
 
 def levels(scored: pd.DataFrame, arms: Sequence[Entrant], seed: int) -> dict[str, pd.Series]:
     """Return the score of every rollout of the scenes of one seed of a campaign, by arm."""
-    scored = scored[(scored["seed"] - FIRST_SEED) // 1000 == seed]
+    scored = scored[(scored["seed"] - FIRST_SEED) // SEEDS_APART == seed]
     found = {}
     for arm in arms:
         mine = scored[(scored["strategy"] == arm.strategy) & (scored["knobs"] == arm.knobs)]

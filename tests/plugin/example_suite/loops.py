@@ -2,7 +2,7 @@
 
 from torch import cosine_similarity
 
-from harness.suite import Chart, Column, Display, Metric, QualitySuite, Row, Sample, Table, Task, curve
+from harness.suite import Chart, Column, Display, Metric, QualitySuite, Row, Sample, Table, Task, curve, rollout_seeds
 
 
 class Loops(QualitySuite):
@@ -13,7 +13,7 @@ class Loops(QualitySuite):
 
     def tasks(self, backbone, tier, seed=0):
         frames, count = {"gate": (30, 4), "quick": (60, 8), "full": (240, 16)}[tier]
-        rows = [Row(1000 * seed + each, ((0, backbone.prompts[each]),)) for each in range(count)]
+        rows = [Row(each, ((0, backbone.prompts[number]),)) for number, each in enumerate(rollout_seeds(seed, count))]
         return [Task("still-prompt", frames, 0, tuple(rows))]
 
     def given(self, backbone, task):
