@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from harness.campaign.campaign import EQUAL
 from harness.provenance.environment import cohort_of
 from harness.store.manifest import content_id
 from harness.store.store import Store, Stored
@@ -47,6 +48,11 @@ class Entrant:
     by_cohort: Mapping[str, Timing] = field(default_factory=dict)
     budget_bytes: int | None = None
     budget_note: str | None = None
+
+    @property
+    def resized(self) -> bool:
+        """Whether it is in the table of the equal budget only."""
+        return self.tables == (EQUAL,)
 
 
 def entrants(*stores: Store) -> list[Entrant]:

@@ -44,6 +44,11 @@ class Arm:
     """For an arm in that table: how many bytes it holds instead, and why. For another arm: why it is not in it."""
 
     @property
+    def resized(self) -> bool:
+        """Whether it is in the table of the equal budget only."""
+        return self.tables == (EQUAL,)
+
+    @property
     def label(self) -> str:
         knobs = typed(self.strategy)
         name = f"{self.name}.{knobs}" if knobs else self.name
@@ -155,7 +160,7 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
         if remedy:
             raise CampaignError(f"suite {name} cannot run on {backbone.name}: it {remedy}")
     weights = "" if on_paper else weights_hash(backbone)
-    chosen = sorted(arms(campaign, backbone), key=lambda arm: arm.tables == (EQUAL,))
+    chosen = sorted(arms(campaign, backbone), key=lambda arm: arm.resized)
     codes = {name: [code_of(arm.strategy, suite, backbone.name) for arm in chosen] for name, suite in suites.items()}
     # By id, since a prompt with its own seed has the same rollout under every seed of the campaign.
     found: dict[str, Cell] = {}
@@ -173,7 +178,7 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
         _check_seeds(suite, tasks)
         for task in tasks:
             for arm, code in zip(chosen, codes[suite.name], strict=True):
-                if arm.tables == (EQUAL,) and not suite.at_equal_budget(task, campaign.tier):
+                if arm.resized and not suite.at_equal_budget(task, campaign.tier):
                     continue
                 for part, skip in _parts(arm, task, backbone):
                     what = {

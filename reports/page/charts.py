@@ -49,32 +49,33 @@ def charts(
         Names of the charts that suites have drawn by themselves; they have no panels.
     """
     made: list[dict[str, Any]] = []
-    for suite, chart in ((suite, chart) for suite, each in shown.displays.items() for chart in each.charts):
+    for suite, each in shown.displays.items():
         samples, mine = table[table["suite"] == suite], scored[scored["suite"] == suite]
-        if callable(chart.kind):
-            made += [_chart(suite, chart, "drawing", _words(chart.name))] if chart.name in drawings else []
-        elif chart.kind == "curve":
-            made += _curve(curves, field, cells, suite, chart)
-        elif chart.kind == "survival":
-            made += _survival(mine, field, suite, chart)
-        elif chart.kind == "switches":
-            made += _switches(curves, field, cells, suite, chart)
-        elif chart.kind == "precision":
-            title = f"{_words(chart.metric)} by policy and bits of kept frames, {chart.scenario}"
-            panels = heat(rows, field, suite, chart)
-            made += [_chart(suite, chart, "precision", title, panels=panels)] if panels else []
-        elif chart.kind == "profile":
-            panels = profile(rows, field, suite, chart)
-            axes: dict[str, Any] = {"x": chart.across, "y": chart.up, "logx": True}
-            made += [_chart(suite, chart, "profile", _words(chart.name), panels=panels, **axes)] if panels else []
-        elif chart.kind == "waits":
-            made += cost_charts.waits(samples, field, chart)
-        elif chart.kind == "cost" and not any(each["name"] == chart.name for each in made):
-            made += cost_charts.over_the_video(table, field, chart)
-    for number, each in enumerate(made):
-        each["id"] = f"chart-{number}"
-        for panel in each["panels"]:
-            panel["groups"] = alike(panel["arms"], each.get("range"))
+        for chart in each.charts:
+            if callable(chart.kind):
+                made += [_chart(suite, chart, "drawing", _words(chart.name))] if chart.name in drawings else []
+            elif chart.kind == "curve":
+                made += _curve(curves, field, cells, suite, chart)
+            elif chart.kind == "survival":
+                made += _survival(mine, field, suite, chart)
+            elif chart.kind == "switches":
+                made += _switches(curves, field, cells, suite, chart)
+            elif chart.kind == "precision":
+                title = f"{_words(chart.metric)} by policy and bits of kept frames, {chart.scenario}"
+                panels = heat(rows, field, suite, chart)
+                made += [_chart(suite, chart, "precision", title, panels=panels)] if panels else []
+            elif chart.kind == "profile":
+                panels = profile(rows, field, suite, chart)
+                axes: dict[str, Any] = {"x": chart.across, "y": chart.up, "logx": True}
+                made += [_chart(suite, chart, "profile", _words(chart.name), panels=panels, **axes)] if panels else []
+            elif chart.kind == "waits":
+                made += cost_charts.waits(samples, field, chart)
+            elif chart.kind == "cost" and not any(one["name"] == chart.name for one in made):
+                made += cost_charts.over_the_video(table, field, chart)
+    for number, one in enumerate(made):
+        one["id"] = f"chart-{number}"
+        for panel in one["panels"]:
+            panel["groups"] = alike(panel["arms"], one.get("range"))
     return made
 
 

@@ -60,26 +60,27 @@ def draw_all(
         if path.exists():
             made.append(path)
 
-    for suite, chart in ((suite, chart) for suite, each in shown.displays.items() for chart in each.charts):
+    for suite, each in shown.displays.items():
         samples, mine = table[table["suite"] == suite], scored[scored["suite"] == suite]
-        if callable(chart.kind):
-            keep(chart.name, chart.kind, samples)
-        elif chart.kind == "curve":
-            keep(chart.name, drift_plots.curves, curves, players, suite, chart.scenario, chart.metric)
-        elif chart.kind == "survival" and chart.metric in set(mine["metric"]):
-            keep(chart.name, drift_plots.survival, mine, players, chart.scenario, chart.metric)
-        elif chart.kind == "precision" and chart.metric in set(mine["metric"]):
-            keep(chart.name, precision_plots.heat_map, mine, field, chart.scenario, chart.metric)
-        elif chart.kind == "profile":
-            keep(chart.name, profile_plots.draw, found.rows[found.rows["suite"] == suite], players, chart)
-        elif chart.kind == "switches" and curves.has(suite, chart.scenario, "new_scene"):
-            switches = _switches(cells, suite, chart.scenario)
-            keep(chart.name, interactive_plots.attributes, curves, players, suite, chart.scenario, switches)
-        elif chart.kind == "waits":
-            keep(chart.name, cost_plots.waits, table, players)
-        elif chart.kind == "cost" and chart.name not in {path.stem for path in made}:
-            # Time and bytes over the video share one picture, whichever suite measured them.
-            keep(chart.name, cost_plots.over_the_video, table, players)
+        for chart in each.charts:
+            if callable(chart.kind):
+                keep(chart.name, chart.kind, samples)
+            elif chart.kind == "curve":
+                keep(chart.name, drift_plots.curves, curves, players, suite, chart.scenario, chart.metric)
+            elif chart.kind == "survival" and chart.metric in set(mine["metric"]):
+                keep(chart.name, drift_plots.survival, mine, players, chart.scenario, chart.metric)
+            elif chart.kind == "precision" and chart.metric in set(mine["metric"]):
+                keep(chart.name, precision_plots.heat_map, mine, field, chart.scenario, chart.metric)
+            elif chart.kind == "profile":
+                keep(chart.name, profile_plots.draw, found.rows[found.rows["suite"] == suite], players, chart)
+            elif chart.kind == "switches" and curves.has(suite, chart.scenario, "new_scene"):
+                switches = _switches(cells, suite, chart.scenario)
+                keep(chart.name, interactive_plots.attributes, curves, players, suite, chart.scenario, switches)
+            elif chart.kind == "waits":
+                keep(chart.name, cost_plots.waits, table, players)
+            elif chart.kind == "cost" and chart.name not in {path.stem for path in made}:
+                # Time and bytes over the video share one picture, whichever suite measured them.
+                keep(chart.name, cost_plots.over_the_video, table, players)
     if shown.headline is not None:
         made += _against_cost(folder, found.rows, players, cohorts, shown.headline)
     for suite, scenario in ((suite, name) for suite, each in shown.displays.items() for name in each.filmstrips):

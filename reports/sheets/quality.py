@@ -169,7 +169,7 @@ def _resized(part: pd.DataFrame, arms: Sequence[Entrant], table: str) -> pd.Data
     In the table of the equal budget they are those of arms that were resized for it, where there are any: a suite may
     leave a scenario out at the equal budget, which arms that are in both tables have all the same.
     """
-    resized = [arm.label for arm in arms if arm.tables == (EQUAL,)]
+    resized = [arm.label for arm in arms if arm.resized]
     return part[part["arm"].isin(resized)] if table == EQUAL and resized else part
 
 
