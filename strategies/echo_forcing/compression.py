@@ -14,7 +14,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness.backbone.rope import frequencies
+from harness.backbone.rope import token_radians
 from harness.memory.scored import choose, take
 
 __all__ = ["Amplitude", "Calibration", "Fusion", "Gate", "Scoring", "choose", "magnitudes", "take"]
@@ -71,10 +71,8 @@ class Calibration:
 
 @dataclass(frozen=True)
 class Scoring:
-    """How tokens are scored. turning: pairs of a head that turn with time, its first ones. ahead: number of offsets,
-    which are 1, 2, 4, ... frames."""
+    """How tokens are scored. ahead: number of offsets, which are 1, 2, 4, ... frames."""
 
-    turning: int
     ahead: int
     gate: Gate = "released"
     sharpness: float = 3.0
@@ -95,13 +93,15 @@ class Scoring:
         """Mean query [B, heads, channels] as it meets keys of so many frames, the last of them `nearest` frames away,
         at every offset: [offsets, frames, B, heads, channels], or their mean over offsets where scores are averaged."""
         whole = partial(torch.arange, device=mean.device, dtype=torch.float64)
+        # The first pairs of a head turn with time.
+        time, _, _ = token_radians(mean.shape[-1], mean.device)
         away = nearest + frames - 1 - whole(frames) + 2 ** whole(self.ahead)[:, None]
-        angles = away[:, :, None] * frequencies(self.turning).to(mean.device)
+        angles = away[:, :, None] * time
         turns = torch.polar(torch.ones_like(angles), angles)
         turns = turns if self.fusion == "max" else turns.mean(0, keepdim=True)
-        rest = mean.shape[-1] // 2 - self.turning
+        rest = mean.shape[-1] // 2 - len(time)
         turns = torch.nn.functional.pad(torch.view_as_real(turns), (0, 0, 0, rest))
-        turns[..., self.turning :, 0] = 1
+        turns[..., len(time) :, 0] = 1
         turned = torch.view_as_complex(turns.to(mean.dtype))[:, :, None, None] * torch.view_as_complex(
             mean.unflatten(-1, (-1, 2))
         )

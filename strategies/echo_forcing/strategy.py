@@ -11,7 +11,6 @@ import torch
 from annotated_types import Ge, Gt, Le
 
 from harness.backbone.layout import DenseLayout
-from harness.backbone.rope import axis_pairs
 from harness.errors import KnobError
 from harness.memory import Boundary, Memory, MemorySpec, Strategy
 from harness.memory.budget import Part, apportion
@@ -152,7 +151,6 @@ class EchoForcing(Strategy):
         self._check(spec)
         slots = self.slots(spec)
         scoring = Scoring(
-            turning=axis_pairs(spec.layout.shapes[0][-1])[0],
             ahead=slots.window.bit_length(),
             gate=self.gate,
             sharpness=self.sharpness,

@@ -114,7 +114,7 @@ def test_echo_forcings_scores(benchmark: BenchmarkFixture) -> None:
     """As a chunk is scored with the defaults: all frames of the history but the newest, which are in sight anyway."""
     knobs = EchoForcing()
     window, nearest = knobs.window(SPEC), knobs.recent + 1
-    scoring = Scoring(axis_pairs(CHANNELS)[0], window.bit_length(), knobs.gate, knobs.sharpness, knobs.amplitude)
+    scoring = Scoring(window.bit_length(), knobs.gate, knobs.sharpness, knobs.amplitude)
     keys = [drawn(frame, 1, TOKENS, HEADS, CHANNELS) for frame in range(knobs.history - knobs.recent)]
     queries = 1 + drawn(100, 1, window * TOKENS, HEADS, CHANNELS)
     recent = queries[:, : CHUNK * TOKENS].mean(1)
@@ -130,7 +130,7 @@ def test_echo_forcings_scores(benchmark: BenchmarkFixture) -> None:
             paired(recent[0]).tolist(),
             nearest + len(keys) - 1 - frame,
             [2**n for n in range(scoring.ahead)],
-            scoring.turning,
+            axis_pairs(CHANNELS)[0],
             scoring.gate,
             scoring.sharpness,
             scoring.amplitude,

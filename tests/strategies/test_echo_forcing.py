@@ -82,7 +82,7 @@ def test_scores(seed: int, sizes: tuple[int, ...], knobs: tuple[Any, ...], neare
     calibration = Calibration.empty(queries, torch.float64)
     calibration.add(queries[:, :4])
     calibration.add(queries[:, 4:])
-    scoring = Scoring(turning, 5, gate, sharpness, amplitude, fusion)
+    scoring = Scoring(5, gate, sharpness, amplitude, fusion)
     ours = scoring.scores(keys, calibration, recent, nearest)
     whole = torch.view_as_complex(queries.unflatten(-1, (-1, 2)))
     expected = [
