@@ -8,6 +8,7 @@ of device, dtype and its own options that returns a `Backbone`), `horizon.traini
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 import inspect
 import json
@@ -18,7 +19,7 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
 from harness.backbone.presets import Backbone
-from harness.backbone.request import BackboneRequest
+from harness.backbone.request import BackboneRequest, check_compilation
 from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
 from harness.memory import Strategy
 from harness.memory.knobs import check_names, recorded, typed, with_text
@@ -180,8 +181,11 @@ def open_backbone(request: BackboneRequest) -> Backbone:
             raise PresetError(
                 f"backbone {request.name} takes no {key}; it takes {', '.join(['device', 'dtype', *takes])}"
             )
+    # Checked before the backbone is made, which may take minutes.
+    check_compilation(request.compile, request.device)
     given = {"device": request.device, "dtype": request.dtype, **request.options}
-    return make(**{key: value for key, value in given.items() if value is not None})
+    made = make(**{key: value for key, value in given.items() if value is not None})
+    return made if made.compile == request.compile else dataclasses.replace(made, compile=request.compile)
 
 
 def _parts(text: str) -> list[str]:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from harness.backbone.attention import AttentionName, choose
 from harness.backbone.kept import Kept
-from harness.backbone.request import BackboneRequest
+from harness.backbone.request import BackboneRequest, Compilation, check_compilation
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.backbone.world import KnownWorld
@@ -97,7 +97,8 @@ class Backbone:
     world: truth and probe of its videos; None where no truth is known.
     prompts: examples that it understands, for calibration and training. clips: its training clips, where known.
     options: the arguments it was made with, beside device and dtype. files: SHA-256 of the files it was read from, by
-    path. attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records the kernel that is used here.
+    path. attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records the kernel that is used here. compile:
+    how rollouts run its passes.
     """
 
     model: CausalWan
@@ -111,6 +112,7 @@ class Backbone:
     pictures_per_latent: int = 4
     stride: int = 8
     attention: AttentionName = "auto"
+    compile: Compilation = "off"
     text: TextEncoder | None = None
     codec: Codec | None = None
     world: KnownWorld | None = None
@@ -124,10 +126,23 @@ class Backbone:
         if self.chunk < 1:
             raise PresetError(f"a chunk of {self.chunk} latent frames is not possible; the published models use 3")
         model = self.model
+        check_compilation(self.compile, str(model.device))
         attend, self.attention_kernel = choose(self.attention, model.dtype, model.device)
         if not model.attends_by(attend):
             # The same twin each time, so that values which strategies cache for a model are found again.
             self.model = _attending.get(model, attend, partial(model.with_attention, attend))
+
+    @classmethod
+    def of(cls, model: Backbone | CausalWan, compile: Compilation | bool | None = None) -> Backbone:
+        """Return a backbone, or a bare model with the preset's defaults, whose rollouts run passes in the given way.
+
+        compile: True means "blocks", False "off"; None keeps the backbone's own. Raises PresetError for a way that is
+        unknown or not possible on the device.
+        """
+        made = model if isinstance(model, Backbone) else cls(model=model)
+        if compile is None:
+            return made
+        return replace(made, compile=("blocks" if compile else "off") if isinstance(compile, bool) else compile)
 
     def memory_spec(self, batch: int = 1, latent_size: tuple[int, int] | None = None) -> MemorySpec:
         """Return the spec of a memory for rollouts of this backbone, at its usual size unless another is given."""
@@ -135,9 +150,15 @@ class Backbone:
         return replace(spec, trained_frames=self.trained_frames, backbone=self.name)
 
     def request(self) -> BackboneRequest:
-        """Return the request that opens this backbone again: the same name, device, dtype and options."""
+        """Return the request that opens this backbone again: the same name, device, dtype, compilation and options."""
         dtype = str(self.model.dtype).removeprefix("torch.")
-        return BackboneRequest(name=self.name, device=str(self.model.device), dtype=dtype, options=dict(self.options))
+        return BackboneRequest(
+            name=self.name,
+            device=str(self.model.device),
+            dtype=dtype,
+            compile=self.compile,
+            options=dict(self.options),
+        )
 
     def prepare(self, prompts: Iterable[str]) -> None:
         """Let the text encoder encode these prompts before generation begins."""

@@ -4,7 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, get_args
+
+from harness.errors import PresetError
+
+Compilation = Literal["off", "blocks", "graphs"]
+"""How a pass of the model runs: as torch calls it, with compiled blocks, or as a CUDA graph of compiled blocks."""
+
+
+def check_compilation(name: str, device: str) -> None:
+    """Raise PresetError for an unknown way to run a pass, and for CUDA graphs on another device than CUDA or meta."""
+    if name not in get_args(Compilation):
+        raise PresetError(f"unknown compile {name!r}; allowed: {', '.join(get_args(Compilation))}")
+    if name == "graphs" and device.partition(":")[0] not in ("cuda", "meta"):
+        raise PresetError(f"compile 'graphs' needs a CUDA device, not {device!r}; allowed here: off, blocks")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,6 +32,9 @@ class BackboneRequest:
         "cpu", "cuda", "cuda:1", ..., or "meta" for shapes only.
     dtype
         Data type of the weights, for instance "bfloat16"; None for the backbone's usual one.
+    compile
+        "off", "blocks" (compiled, for long rollouts on one size), or "graphs" (blocks in a CUDA graph). Numbers are
+        equal within rounding.
     options
         Further arguments of the backbone, by name: weights, size, chunk, container, ... The backbone's defaults apply
         to arguments that are left out.
@@ -27,4 +43,5 @@ class BackboneRequest:
     name: str
     device: str = "cpu"
     dtype: str | None = None
+    compile: Compilation = "off"
     options: Mapping[str, Any] = field(default_factory=dict)

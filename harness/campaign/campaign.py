@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from harness import registry
 from harness.backbone.presets import Backbone
-from harness.backbone.request import BackboneRequest
+from harness.backbone.request import BackboneRequest, Compilation
 from harness.campaign.options import backbone_request, computing
 from harness.errors import CampaignError, did_you_mean
 from harness.files import read_toml
@@ -39,6 +39,8 @@ class Campaign(BaseModel):
     seed, seeds
         `seeds` = 3 means `seed` and the two seeds above it; a list names every seed. The rollouts of all seeds belong
         to one campaign and are reported together.
+    compile
+        How passes of the model run: "off", "blocks" or "graphs" (`harness.backbone.request`).
     weights, size, tiling, offload, container, chunk
         Options of a published backbone; `size` is "480x832", height first, in pixels, and `chunk` is in latent frames.
     prompts
@@ -58,6 +60,7 @@ class Campaign(BaseModel):
     backbone: str = "pocket"
     device: str = "cpu"
     dtype: str | None = None
+    compile: Compilation = "off"
     strategies: tuple[str, ...] = ()
     knobs: dict[str, dict[str, Any]] = Field(default_factory=dict)
     suites: tuple[str, ...] | None = Field(None, min_length=1)
@@ -120,6 +123,7 @@ class Campaign(BaseModel):
             self.backbone,
             device=computing(self.device),
             dtype=self.dtype,
+            compile=self.compile,
             weights=self.weights,
             size=self.size,
             tiling=self.tiling,

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from harness.backbone.request import BackboneRequest
+from harness.backbone.request import BackboneRequest, Compilation
 from harness.errors import CampaignError, PresetError
 from harness.limits import LARGEST_SIDE, MOST_ARMS
 
@@ -26,6 +26,7 @@ def backbone_request(
     *,
     device: str = "cpu",
     dtype: str | None = None,
+    compile: Compilation = "off",
     weights: str | None = None,
     size: str | None = None,
     tiling: bool = False,
@@ -35,7 +36,7 @@ def backbone_request(
 ) -> BackboneRequest:
     """Return the request for a backbone from options as typed. Raises CampaignError for an invalid size."""
     options = options_of(weights, size, tiling, offload, container, chunk)
-    return BackboneRequest(name=name, device=device, dtype=dtype, options=options)
+    return BackboneRequest(name=name, device=device, dtype=dtype, compile=compile, options=options)
 
 
 def options_of(

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
+from harness.backbone.request import Compilation
 from harness.cli.console import checks
 from harness.cli.console.pace import Pace
 from harness.cli.console.terminal import (
     ChunkOption,
+    CompileOption,
     ContainerOption,
     OffloadOption,
     SizeOption,
@@ -59,6 +61,7 @@ def sample(
     ] = 0,
     backbone: Annotated[str, typer.Option(help="A backbone with a text encoder and a codec.")] = "pocket",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    compile: CompileOption = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
     tiling: TilingOption = False,
@@ -86,6 +89,7 @@ def sample(
     request = backbone_request(
         backbone,
         device=computing(device),
+        compile=cast("Compilation", compile or "off"),
         weights=str(weights) if weights else None,
         size=size,
         tiling=tiling,

@@ -106,7 +106,7 @@ def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: s
     yield Check(GROUP, "fp8", "ok", "none here, and none is needed" if quarter else "scaled products work")
     trouble = troubles["compile"]
     needed = "triton and a C compiler" if gpu else "a C++ compiler (g++)"
-    advice = f"install {needed}; without it leave out compile=True"
+    advice = f"install {needed}; without it leave out --compile"
     found = f"does not work: {trouble}" if trouble else "a graph compiles and runs"
     yield Check(GROUP, "compile", "limited" if trouble else "ok", found, advice if trouble else "")
 

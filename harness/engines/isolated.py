@@ -188,7 +188,7 @@ def observed(
             "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu(),
             "attention": backbone.attention_kernel,
             "dtype": str(backbone.model.dtype).removeprefix("torch."),
-            "compile": False,
+            "compile": backbone.compile,
         }
         with Vigil(device) as vigil:
             samples = suite.measure(backbone, strategy, task, began, **_taken(suite, between_chunks=between_chunks))

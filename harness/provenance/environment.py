@@ -34,7 +34,7 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "device": str(backbone.model.device),
         "attention": backbone.attention_kernel,
         "dtype": str(backbone.model.dtype).removeprefix("torch."),
-        "compile": False,
+        "compile": backbone.compile,
         **({"files": dict(backbone.files)} if backbone.files else {}),
         **{key: backbone.options[key] for key in TOLD if key in backbone.options},
     }
@@ -128,6 +128,8 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
         "hardware": environment.get("gpu") if on_gpu else environment.get("cpu"),
         **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype", "compile")},
         **{key: value for key, value in measured.items() if key in SET_UP},
+        # Records of versions that never compiled say False.
+        "compile": measured.get("compile", environment.get("compile")) or "off",
         **{name: packages.get(name) for name in ("torch", "flash-attn")},
         "commit": code.get("commit"),
         # The code may differ from the commit.

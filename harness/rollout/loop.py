@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
+from harness.backbone.request import Compilation
 from harness.backbone.wan import CausalWan
 from harness.errors import KnobError, PresetError, ResumeError, ShapeError
 from harness.memory import At, PromptSwitch, Strategy
@@ -39,7 +40,7 @@ def rollout(
     texts: Sequence[str] | None = None,
     encode: Encode | None = None,
     resume: State | None = None,
-    compile: bool = False,
+    compile: Compilation | bool | None = None,
     layout: Lifetime = "chunk",
     grad: bool = False,
 ) -> Iterator[Chunk]:
@@ -76,7 +77,8 @@ def rollout(
     resume
         `Chunk.state()` of a rollout with the same arguments; it goes on after that chunk, bit for bit.
     compile
-        Compiled passes wherever contexts have a size that the memory calls steady, eager before; equal within rounding.
+        How passes run (`harness.backbone.request`) wherever contexts have a size that the memory calls steady; eagerly
+        before, and where the memory recalls by the query. By default as the backbone says. Equal within rounding.
     layout
         "chunk", or "pass" to lay contexts out in every pass, in one scratch that all layers share.
     grad
@@ -90,7 +92,7 @@ def rollout(
     Raises
     ------
     ShapeError, PresetError
-        For sizes, lengths or a layout that do not fit.
+        For sizes, lengths, a layout or a compilation that do not fit.
     NotFiniteError
         For NaN or infinity in what is given.
     SwitchError, KnobError
@@ -104,15 +106,13 @@ def rollout(
         raise KnobError(f"strategy is {strategy!r}; needed: one with its knobs, as registry.strategy(name) makes it")
     if layout not in get_args(Lifetime):
         raise PresetError(f"unknown layout {layout!r}; allowed: {', '.join(get_args(Lifetime))}")
-    if isinstance(backbone, CausalWan):
-        backbone = Backbone(model=backbone)
-    backbone = strategy.adapt(backbone)
+    backbone = strategy.adapt(Backbone.of(backbone, compile))
     request = check_request(
         backbone, prompts, latent_frames, latent_size, noise, switches, initial, forced, texts, encode
     )
     # Buffers outlive the caller's inference mode, if there is one: its tensors could not be written to outside of it.
     with torch.inference_mode(False):
-        return _Rollout(backbone, strategy, request, resume, compile, layout, grad).chunks()
+        return _Rollout(backbone, strategy, request, resume, layout, grad).chunks()
 
 
 class _Rollout:
@@ -124,7 +124,6 @@ class _Rollout:
         strategy: Strategy,
         request: Request,
         resume: State | None,
-        compile: bool,
         layout: Lifetime,
         grad: bool,
     ) -> None:
@@ -142,7 +141,7 @@ class _Rollout:
             reads_query=strategy.reads_query,
             reads_commit_query=strategy.reads_commit_query,
             layout=layout,
-            compile=compile,
+            compile=backbone.compile,
             grad=grad,
         )
         self.start = 0  # absolute id of the next chunk's first frame

@@ -12,10 +12,12 @@ from torch import Tensor
 from harness.backbone.block import Source
 from harness.backbone.kept import compiled
 from harness.backbone.layout import LaidOut, LaidOutByHeads, fill, gather, part, room
+from harness.backbone.request import Compilation
 from harness.backbone.rope import Rope
 from harness.backbone.wan import CausalWan, Time
 from harness.memory import At, Context, Entries, GroupedContext, HeadGroup, Layout, Memory, MemorySpec
 from harness.memory.packed import PackedEntries
+from harness.rollout.graphs import Graphs
 
 Lifetime = Literal["chunk", "pass"]
 """How long a laid-out context lives: a chunk, in buffers of each layer's own; or a pass, in one that all share."""
@@ -32,7 +34,8 @@ class Passes:
     reads_query: recall inside the layers, with the query, instead of before the pass.
     reads_commit_query: give the query to `remember` only.
     layout: "chunk" lays a context out once a chunk; "pass" does it in every pass and needs one layer's room only.
-    compile: run compiled wherever contexts have a size that the memory calls steady; eager before.
+    compile: how passes run wherever contexts have a size that the memory calls steady; they run eagerly before, with
+        gradients, and on the meta device.
     grad: keep the graph for training; contexts are concatenated then.
     """
 
@@ -47,12 +50,16 @@ class Passes:
         reads_query: bool = False,
         reads_commit_query: bool = False,
         layout: Lifetime = "chunk",
-        compile: bool = False,
+        compile: Compilation = "off",
         grad: bool = False,
     ) -> None:
         self.model, self.memory, self.spec = model, memory, spec
-        self.reads_query, self.lifetime, self.compile, self.grad = reads_query, layout, compile, grad
+        self.reads_query, self.lifetime, self.grad = reads_query, layout, grad
         self.remembers_query = reads_query or reads_commit_query
+        self.compile = compile != "off" and not grad and spec.device.type != "meta"
+        # Buffers that all layers share are laid out within a pass, from slots that have no lasting place.
+        graphs = compile == "graphs" and self.compile and layout == "chunk"
+        self._graphs = Graphs(model, spec.device, self.remembers_query) if graphs else None
         self.prompt: list[tuple[Tensor, Tensor]] = []
         wide = torch.float64 if spec.dtype == torch.float64 else torch.float32
         self._rope = Rope(model.layers[0].self_attn.radians, grid, wide, spec.device)
@@ -89,7 +96,7 @@ class Passes:
             isinstance(context, GroupedContext) or context.frames in self.memory.steady
             for context in self._recalled.values()
         )
-        compile = self.compile and not self.grad and steady
+        compile = self.compile and steady
         contexts: Callable[[int], LaidOut | LaidOutByHeads | Source]
         if self.lifetime == "pass":
             contexts = partial(self._lay_out, frames=at.frames, compile=compile)
@@ -98,6 +105,11 @@ class Passes:
                 for layer in range(self.spec.layers):
                     self._lay_out(layer, at.frames, compile)
             contexts = self._laid_out.__getitem__
+        if compile and self._graphs is not None:
+            laid_out = [self._laid_out[layer] for layer in range(self.spec.layers)]
+            made = self._graphs.run(latents, time, self.prompt, laid_out, at.commit)
+            if made is not None:
+                return made
         return self.model(latents, time, self.prompt, contexts, at.commit, compile)
 
     def _recall(self, layer: int, at: At, query: Tensor) -> LaidOut | LaidOutByHeads:

@@ -258,12 +258,13 @@ def test_a_seed_of_a_rollout_fits_a_table(monkeypatch, backbone):
 
 def test_a_campaign_asks_for_its_backbone_with_the_options_that_it_has():
     assert make_campaign({}).backbone_request() == BackboneRequest(name="pocket")
-    asked = {"backbone": "longlive", "device": "cuda:1", "dtype": "float16", "size": "480x832", "offload": True,
-             "weights": "here", "container": "generator", "chunk": 1}  # fmt: skip
+    asked = {"backbone": "longlive", "device": "cuda:1", "dtype": "float16", "compile": "graphs", "size": "480x832",
+             "offload": True, "weights": "here", "container": "generator", "chunk": 1}  # fmt: skip
     assert make_campaign(asked).backbone_request() == BackboneRequest(
         name="longlive",
         device="cuda:1",
         dtype="float16",
+        compile="graphs",
         options={"size": (480, 832), "offload": True, "weights": "here", "container": "generator", "chunk": 1},
     )
     with pytest.raises(PresetError, match="device 'meta' holds shapes and no numbers"):

@@ -17,6 +17,8 @@ from harness.memory import Strategy
 from harness.plan.device import DEVICES
 from tests.device import rollouts
 from tests.device.rollouts import CHUNKS, backbone, cuda, roll
+from tests.rollout.tape import taped
+from tests.rollout.test_graphs import BY_HEAD
 from tests.strategies.modes import MODES, Mode
 
 pytestmark = pytest.mark.dry
@@ -40,6 +42,15 @@ def test_every_strategy(name: str, rows: int) -> None:
     assert state["index"] == (CHUNKS if rows == 1 else 5)
     allowed = rollouts.ALLOWED.get(name, ())
     assert all(wait.where.startswith(allowed) for wait in host.waits if wait.in_pass)
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_every_strategy_in_graphs(name: str) -> None:
+    with cuda(name) as host, taped() as tape:
+        state = roll(replace(backbone(), compile="graphs"), registry.strategy(name), chunks=2 * CHUNKS)
+    assert state["index"] == 2 * CHUNKS
+    assert not [wait for wait in host.waits if wait.in_pass]
+    assert bool(tape.replayed) == (registry.strategy(name).bounded and name not in BY_HEAD)
 
 
 @pytest.mark.parametrize("mode", KNOBS, ids=str)

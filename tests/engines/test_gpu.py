@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import get_args
+
 import pytest
 import torch
 
 from harness.backbone.presets import Backbone, scramble
+from harness.backbone.request import Compilation
 from harness.backbone.wan import CausalWan
 from harness.registry import strategy
 from harness.verify.bench import CONFIG, Workbench
@@ -21,18 +24,19 @@ def bench(name: str, device: str) -> Workbench:
     return Workbench(strategy(name), Backbone(model=scramble(CausalWan(CONFIG)).to(device).requires_grad_(False)))
 
 
-@pytest.mark.parametrize("compile", [False, True])
+@pytest.mark.parametrize("compile", get_args(Compilation))
 @pytest.mark.parametrize("name", BOUNDED)
-def test_same_video_as_on_the_cpu(name: str, compile: bool) -> None:
+def test_same_video_as_on_the_cpu(name: str, compile: Compilation) -> None:
     theirs = torch.cat(bench(name, "cpu").latents(), 1)
     ours = torch.cat(bench(name, "cuda").latents(compile=compile), 1)
     torch.testing.assert_close(ours.cpu(), theirs, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("compile", get_args(Compilation))
 @pytest.mark.parametrize("name", BOUNDED)
-def test_steady_chunks_do_not_synchronise(name: str) -> None:
+def test_steady_chunks_do_not_synchronise(name: str, compile: Compilation) -> None:
     on_gpu = bench(name, "cuda")
-    running = iter(on_gpu.roll())
+    running = iter(on_gpu.roll(compile=compile))
     for _ in range(on_gpu.chunks - 2):
         next(running)
     torch.cuda.set_sync_debug_mode("error")

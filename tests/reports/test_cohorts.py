@@ -61,7 +61,7 @@ def folder(path, *runs):
 
 
 CHANGES = [
-    {"threads": 2}, {"cpu": "another"}, {"attention": "flash-attn"}, {"dtype": "bfloat16"}, {"compile": True},
+    {"threads": 2}, {"cpu": "another"}, {"attention": "flash-attn"}, {"dtype": "bfloat16"}, {"compile": "blocks"},
     {"packages": {"torch": "2.12.0"}}, {"code": {"commit": "1" * 40}}, {"device": "cuda:0", "gpu": "a gpu"},
 ]  # fmt: skip
 
@@ -78,6 +78,13 @@ def test_one_arm_here_and_the_other_elsewhere_are_never_compared(tmp_path, chang
     # What it shows is compared all the same: quality does not depend on who is fast.
     assert len(found.pairs[found.pairs["metric"] == "unsaid_identity"]) == 1
     assert len(cohorts_of(store)) == 2
+
+
+def test_records_of_versions_that_never_compiled_are_of_one_cohort_with_those_that_do_not(tmp_path):
+    newer = HERE | {"compile": "off"}
+    store = Store(folder(tmp_path / "c", (HERE, ["sliding_window"], 1), (newer, ["memrope"], 1)))
+    assert HERE["compile"] is False
+    assert len(cohorts_of(store)) == 1
 
 
 def test_each_machine_has_a_table_of_its_own_with_its_name(tmp_path):

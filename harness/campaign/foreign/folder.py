@@ -19,7 +19,7 @@ from harness.provenance.environment import machine_facts
 from harness.store.manifest import IMPORTED, content_id
 from harness.store.store import MANIFEST, Store
 
-NOTHING_MADE = {"gpu": None, "device": "cpu", "attention": "none", "dtype": "none", "compile": False}
+NOTHING_MADE = {"gpu": None, "device": "cpu", "attention": "none", "dtype": "none", "compile": "off"}
 """Of a machine that read films and made none."""
 
 

@@ -76,6 +76,13 @@ ContainerOption = Annotated[
         "--container", help="State in a checkpoint with several: generator_ema, generator, model, ...; bare: none."
     ),
 ]
+CompileOption = Annotated[
+    str | None,
+    typer.Option(
+        "--compile",
+        help="blocks: compiled, pays off in long videos; graphs: also as CUDA graphs; off. Equal within rounding.",
+    ),
+]
 ChunkOption = Annotated[
     int | None,
     typer.Option("--chunk", help="Latent frames generated together: 1 for frame-wise checkpoints. Default: 3."),

@@ -16,6 +16,7 @@ from harness.cli.console import checks
 from harness.cli.console.preliminary import Preliminary
 from harness.cli.console.terminal import (
     ChunkOption,
+    CompileOption,
     ContainerOption,
     Json,
     OffloadOption,
@@ -98,6 +99,7 @@ def run(
         int | None,
         typer.Option(min=0, help="Window in latent frames whose bytes are the equal budget; 0: no such table."),
     ] = None,
+    compile: CompileOption = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
     tiling: TilingOption = False,
@@ -143,7 +145,7 @@ def run(
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "seeds": seeds,
-        "backbone": backbone, "device": device,
+        "backbone": backbone, "device": device, "compile": compile,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
         "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,

@@ -1,0 +1,162 @@
+"""Passes of the model as CUDA graphs: recorded once for each shape of contexts, then replayed in the same memory.
+
+A graph reads and writes the addresses that it was recorded with. Contexts are laid out in buffers that a rollout
+allocates once; everything else that a pass reads is copied to a place of its own first, and what a pass returns is
+copied before the next replay overwrites it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from harness.backbone.layout import LaidOut, LaidOutByHeads
+from harness.backbone.wan import CausalWan, Time
+
+T = TypeVar("T")
+Prompt = Sequence[tuple[Tensor, Tensor]]
+Output = tuple[Tensor | None, list[tuple[Tensor, ...]], list[Tensor]]
+WARM_UPS = 3
+"""Runs before a recording, in which kernels are compiled and chosen; a recording must not wait for the device."""
+MOST = 8
+"""Most graphs of one rollout. Each holds what a pass allocates, less what they share."""
+
+
+class Graphs:
+    """The recorded passes of one rollout.
+
+    Parameters
+    ----------
+    model
+        The model, whose blocks run compiled.
+    device
+        The CUDA device.
+    queries
+        Whether commit passes return the queries of the layers.
+    """
+
+    def __init__(self, model: CausalWan, device: torch.device, queries: bool) -> None:
+        self.model, self.device, self.queries = model, device, queries
+        self._places: dict[Hashable, _Places] = {}
+        self._recorded: dict[Hashable, tuple[Callable[[], None], Output]] = {}
+        self._pool: Any = None
+
+    def run(
+        self, latents: Tensor, time: Time, prompt: Prompt, laid_out: Sequence[LaidOut | LaidOutByHeads], commit: bool
+    ) -> Output | None:
+        """Return what `CausalWan.forward` returns, by a graph.
+
+        Parameters
+        ----------
+        laid_out
+            The context of every layer; those with room begin at the start of the layer's own buffers, always the same.
+
+        Returns
+        -------
+        tuple or None
+            None where no graph can do it: contexts by head, or outside of the buffers that outlive a pass, and more
+            shapes than there may be graphs.
+        """
+        contexts = [each for each in laid_out if isinstance(each, LaidOut) and each.room]
+        if len(contexts) < len(laid_out):
+            return None
+        rotations, numbers = _distinct([context.rotation for context in contexts])
+        shapes = (latents.shape, *(x.shape for x in (*time, *rotations)), tuple(numbers))
+        key = (shapes, tuple(x.shape for context in contexts for x in context.tensors), commit)
+        if key not in self._recorded and len(self._recorded) == MOST:
+            return None
+        places = self._places.get(shapes)
+        if places is None:
+            places = self._places[shapes] = _Places(latents, time, prompt, rotations)
+        places.take(latents, time, prompt, rotations)
+        if key not in self._recorded:
+            own = [
+                LaidOut(context.tensors, places.rotations[number], room=True)
+                for context, number in zip(contexts, numbers, strict=True)
+            ]
+
+            def work() -> Output:
+                inputs = places.latents, places.time, places.prompt
+                flow, owns, queries = self.model(*inputs, own.__getitem__, commit, compile=True)
+                return flow, owns, queries if self.queries else []
+
+            self._pool = self._pool or pool()
+            self._recorded[key] = recorded(work, self.device, self._pool)
+        replay, (flow, owns, queries) = self._recorded[key]
+        replay()
+        return (
+            None if flow is None else flow.clone(),
+            [tuple(x.clone() for x in tensors) for tensors in owns],
+            [x.clone() for x in queries],
+        )
+
+
+class _Places:
+    """Where graphs read the inputs of a pass other than contexts."""
+
+    def __init__(self, latents: Tensor, time: Time, prompt: Prompt, rotations: Sequence[Tensor]) -> None:
+        self.latents = torch.empty_like(latents)
+        self.time = Time(*map(torch.empty_like, time))
+        self.prompt = [(torch.empty_like(keys), torch.empty_like(values)) for keys, values in prompt]
+        self.rotations = list(map(torch.empty_like, rotations))
+        # The objects that were last copied. Holding them keeps another one from getting their identity.
+        self._here: list[object] = [None] * (2 + len(rotations))
+
+    def take(self, latents: Tensor, time: Time, prompt: Prompt, rotations: Sequence[Tensor]) -> None:
+        """Copy the inputs of a pass to their places; but for the latents, an object that is there already is not copied
+        again."""
+        self.latents.copy_(latents)
+        objects: list[object] = [time, prompt, *rotations]
+        places = [self.time, [x for pair in self.prompt for x in pair], *([x] for x in self.rotations)]
+        tensors = [time, [x for pair in prompt for x in pair], *([x] for x in rotations)]
+        for one, last, targets, sources in zip(objects, self._here, places, tensors, strict=True):
+            if one is not last:
+                for target, source in zip(targets, sources, strict=True):
+                    target.copy_(source)
+        self._here = objects
+
+
+def _distinct(tensors: Sequence[Tensor]) -> tuple[list[Tensor], list[int]]:
+    """Return the different objects among tensors, and the number of each tensor's object among them."""
+    found: list[Tensor] = []
+    numbers = []
+    for tensor in tensors:
+        number = next((number for number, each in enumerate(found) if each is tensor), len(found))
+        if number == len(found):
+            found.append(tensor)
+        numbers.append(number)
+    return found, numbers
+
+
+def pool() -> Any:
+    """Return a new memory pool, which the graphs of a rollout share, since they never run at the same time."""
+    return torch.cuda.graph_pool_handle()
+
+
+def recorded(work: Callable[[], T], device: torch.device, pool: Any) -> tuple[Callable[[], None], T]:
+    """Record the work that a function gives a CUDA device.
+
+    Returns
+    -------
+    tuple
+        A function that does the work again, and what `work` returned: tensors that every replay fills anew.
+    """
+    with torch.cuda.device(device):
+        aside = torch.cuda.Stream()
+        aside.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(aside):
+            for _ in range(WARM_UPS):
+                work()
+        torch.cuda.current_stream().wait_stream(aside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=pool):
+            made = work()
+
+    def replay() -> None:
+        with torch.cuda.device(device):
+            graph.replay()
+
+    return replay, made
