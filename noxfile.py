@@ -97,6 +97,18 @@ def cuda_dry(session: nox.Session) -> None:
 
 
 @nox.session
+def device(session: nox.Session) -> None:
+    """Measure a GPU, piece by piece: parity, goldens, speed of every strategy eager, compiled and in CUDA graphs, bytes
+    beside the plan, kernels; eight minutes, again for the rest. Writes docs/measured.d and docs/measured.md.
+    `-- --only rate/memrope`, `-- --list`. HORIZON_DEVICE_PYTHON names another Python, with a torch for CUDA."""
+    words = ("tests.device.lane", *session.posargs)
+    if other := os.environ.get("HORIZON_DEVICE_PYTHON"):
+        session.run(other, "-m", *words, external=True, env={"PYTHONPATH": str(ROOT)})
+    else:
+        python(session, *words)
+
+
+@nox.session
 def fuzz(session: nox.Session) -> None:
     """Test every property with new random cases, above all whole rollouts against the oracle.
     `-- --cases 200 --seed 7`: cases per test, and the seed of a run to repeat; other arguments go to pytest."""

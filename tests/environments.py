@@ -46,7 +46,9 @@ def prepare(session: nox.Session, name: str) -> Path:
         session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", external=True)
     else:
         session.run(sys.executable, "-m", "venv", "--clear", str(home), external=True)
-        session.run(*pip, "--constraint", "constraints.txt", *recipe, external=True)
+        # Python compiles a module when it is first imported; pip would compile all of them, which takes longer than all
+        # the rest of an installation.
+        session.run(*pip, "--no-compile", "--constraint", "constraints.txt", *recipe, external=True)
     # Written last, so that an interrupted installation is started again.
     stamp.write_text(f"{needed} {registered}", encoding="utf-8")
     return python

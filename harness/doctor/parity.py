@@ -29,7 +29,7 @@ def difference(name: str, device: torch.device) -> float:
     device
         The device.
     """
-    with _exact():
+    with exact_products():
         first, second = (_latents(name, each) for each in (torch.device("cpu"), device))
     return max(float((a - b.cpu()).abs().max()) for a, b in zip(first, second, strict=True))
 
@@ -78,7 +78,7 @@ def _latents(name: str, device: torch.device) -> list[torch.Tensor]:
 
 
 @contextmanager
-def _exact() -> Iterator[None]:
+def exact_products() -> Iterator[None]:
     """Compute float32 products in float32 while the block runs."""
     matmul, convolution = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
