@@ -225,9 +225,10 @@ def engines(session: nox.Session) -> None:
 def page(session: nox.Session) -> None:
     """Test the page of a report in a browser, Debian's chromium (apt-get install chromium); five minutes.
     HORIZON_PICTURES=write makes the pictures again that it is compared with."""
-    folder = Path(session.create_tmp()).resolve() / "showcase"
+    # Not in the session's own folder, which is that of its environment and is cleared when that is made.
+    folder = ROOT / ".nox" / "showcase"
     shutil.rmtree(folder, ignore_errors=True)
-    python(session, "tests.page.showcase", str(folder), "4")
+    python(session, "tests.page.showcase", str(folder))
     python(session, "harness.cli", "compare", str(folder))
     words = ("pytest", "-p", "no:cacheprovider", "--confcutdir", "tests/page", "tests/page", *session.posargs)
     python(session, *words, environment=PAGE, HORIZON_PAGE=str(folder))

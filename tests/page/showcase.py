@@ -25,9 +25,9 @@ from suites.observers.probe import edges
 from suites.observers.truth import truth_of
 
 LASTS = {
-    "attention_sink": 58, "deep_forcing": 52, "echo_forcing": 44, "echo_infinity": 56, "ema_sink": 47, "full": 60,
-    "infinity_rope": 28, "longlive_rag": 55, "memflow": 50, "memrope": 60, "rolling_sink": 60, "sliding_window": 14,
-    "videomla": 12,
+    "attention_sink": 58, "deep_forcing": 52, "dummy_forcing": 9, "echo_forcing": 44, "echo_infinity": 56,
+    "ema_sink": 47, "forcing_kv": 36, "full": 60, "infinity_rope": 28, "longlive_rag": 55, "memflow": 50, "memrope": 60,
+    "quantized": 58, "rolling_sink": 60, "sliding_window": 14, "videomla": 12,
 }  # fmt: skip
 """Seconds for which an arm keeps a scene, about."""
 SIZES = {name: 200_000 + 31_000 * number for number, name in enumerate(LASTS)} | {"full": 4_200_000}

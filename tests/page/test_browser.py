@@ -53,7 +53,7 @@ def test_arms_are_hidden_filtered_and_shown_again(opened):
     page.click("#none")
     assert labels(page) == []
     page.click("#all")
-    assert len(labels(page)) == 13
+    assert len(labels(page)) == 16
 
 
 def test_any_arm_can_be_the_baseline(opened):
@@ -96,14 +96,14 @@ def test_a_copy_as_markdown_is_a_table(opened):
     head, rule, *rows = copied(opened(), "md").splitlines()
     assert head.startswith("| strategy | cache (kB) |")
     assert rule.count("---:") == head.count("|") - 2
-    assert len(rows) == 13
+    assert len(rows) == 16
 
 
 def test_a_copy_as_latex_compiles(opened, tmp_path):
     text = copied(opened(), "tex")
     assert "\\toprule" in text
     assert "sliding\\_window" in text
-    assert text.count("\\\\") == 14
+    assert text.count("\\\\") == 17
     if shutil.which("pdflatex") is None:
         pytest.skip("no pdflatex")
     whole = "\\documentclass[landscape]{article}\\usepackage{booktabs,amssymb}\\begin{document}\\tiny\n" + text
@@ -132,7 +132,7 @@ def test_a_legend_brings_an_arm_forward_and_the_address_keeps_it(opened):
 def test_a_chart_has_its_numbers_behind_it(opened):
     page = opened()
     page.locator("#price .numbers summary").click()
-    assert page.locator("#price .numbers tbody tr").count() == 26
+    assert page.locator("#price .numbers tbody tr").count() == 32
 
 
 def test_a_point_of_a_curve_opens_its_rollout(opened):
@@ -165,7 +165,7 @@ def test_a_row_of_a_table_opens_a_rollout_by_the_keyboard(opened):
 def test_all_films_play_in_step(opened):
     page = opened()
     page.locator("#films").scroll_into_view_if_needed()
-    page.wait_for_function("() => [...document.querySelectorAll('#grid video')].length === 14")
+    page.wait_for_function("() => [...document.querySelectorAll('#grid video')].length === 17")
     page.wait_for_function("() => [...document.querySelectorAll('#grid video')].every(film => film.readyState >= 2)")
     page.locator("#time").fill("30")
     page.wait_for_function(
