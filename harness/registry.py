@@ -18,11 +18,13 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
+from harness.backbone.fp8 import FP8, with_fp8
 from harness.backbone.presets import Backbone
 from harness.backbone.request import BackboneRequest, check_compilation
-from harness.errors import KnobError, PresetError, RegistryError, UnknownNameError
+from harness.errors import DtypeError, KnobError, PresetError, RegistryError, UnknownNameError
 from harness.memory import Strategy
 from harness.memory.knobs import check_names, recorded, typed, with_text
+from harness.memory.terms import DTYPES
 
 Group = Literal["strategies", "suites", "metrics", "backbones", "trainings", "calibrations"]
 
@@ -183,9 +185,13 @@ def open_backbone(request: BackboneRequest) -> Backbone:
             )
     # Checked before the backbone is made, which may take minutes.
     check_compilation(request.compile, request.device)
-    given = {"device": request.device, "dtype": request.dtype, **request.options}
+    fp8 = request.dtype == FP8
+    if request.dtype is not None and not fp8 and request.dtype not in DTYPES:
+        raise DtypeError(f"unknown dtype {request.dtype!r}; allowed: {', '.join(DTYPES)}, {FP8}")
+    given = {"device": request.device, "dtype": "bfloat16" if fp8 else request.dtype, **request.options}
     made = make(**{key: value for key, value in given.items() if value is not None})
-    return made if made.compile == request.compile else dataclasses.replace(made, compile=request.compile)
+    model = with_fp8(made.model) if fp8 else made.model
+    return dataclasses.replace(made, model=model, compile=request.compile)
 
 
 def _parts(text: str) -> list[str]:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.attention import AttentionName, choose
+from harness.backbone.fp8 import FP8, Fp8Linear
 from harness.backbone.kept import Kept
 from harness.backbone.request import BackboneRequest, Compilation, check_compilation
 from harness.backbone.sampler import Sampler
@@ -132,6 +133,13 @@ class Backbone:
             # The same twin each time, so that values which strategies cache for a model are found again.
             self.model = _attending.get(model, attend, partial(model.with_attention, attend))
 
+    @property
+    def dtype(self) -> str:
+        """Name of what it computes in: "bfloat16", "float32", ..., or "fp8" for bfloat16 with products in float8."""
+        if any(isinstance(module, Fp8Linear) for module in self.model.modules()):
+            return FP8
+        return str(self.model.dtype).removeprefix("torch.")
+
     @classmethod
     def of(cls, model: Backbone | CausalWan, compile: Compilation | bool | None = None) -> Backbone:
         """Return a backbone, or a bare model with the preset's defaults, whose rollouts run passes in the given way.
@@ -151,11 +159,10 @@ class Backbone:
 
     def request(self) -> BackboneRequest:
         """Return the request that opens this backbone again: the same name, device, dtype, compilation and options."""
-        dtype = str(self.model.dtype).removeprefix("torch.")
         return BackboneRequest(
             name=self.name,
             device=str(self.model.device),
-            dtype=dtype,
+            dtype=self.dtype,
             compile=self.compile,
             options=dict(self.options),
         )

@@ -184,7 +184,7 @@ def cells(campaign: Campaign, backbone: Backbone) -> list[Cell]:
                     what = {
                         "backbone": backbone.name,
                         "weights": weights,
-                        "dtype": str(backbone.model.dtype),
+                        "dtype": f"torch.{backbone.dtype}",
                         "strategy": arm.name,
                         "knobs": knobs_set(arm.strategy),
                         "suite": [suite.name, suite.version],
@@ -259,7 +259,7 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "backbone": backbone.name,
             "known_world": backbone.world is not None,
             "weights": weights_hash(backbone),
-            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "dtype": backbone.dtype,
             "tier": campaign.tier,
             "seed": campaign.every_seed()[0],
             **({"seeds": list(campaign.every_seed())} if len(campaign.every_seed()) > 1 else {}),

@@ -15,6 +15,7 @@ from harness.cli.console.terminal import (
     ChunkOption,
     CompileOption,
     ContainerOption,
+    DtypeOption,
     OffloadOption,
     SizeOption,
     TilingOption,
@@ -61,6 +62,7 @@ def sample(
     ] = 0,
     backbone: Annotated[str, typer.Option(help="A backbone with a text encoder and a codec.")] = "pocket",
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+    dtype: DtypeOption = None,
     compile: CompileOption = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
@@ -89,6 +91,7 @@ def sample(
     request = backbone_request(
         backbone,
         device=computing(device),
+        dtype=dtype,
         compile=cast("Compilation", compile or "off"),
         weights=str(weights) if weights else None,
         size=size,

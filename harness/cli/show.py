@@ -229,7 +229,7 @@ def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
         "parameters": sum(p.numel() for p in parameters),
         "tensors": len(parameters),
         "bytes": sum(p.nbytes for p in parameters),
-        "dtype": str(made.model.dtype).removeprefix("torch."),
+        "dtype": made.dtype,
         "config": dataclasses.asdict(made.model.config),
         "steps": made.sampler.steps,
         "timesteps": [round(step, 4) for step in made.sampler.timesteps],

@@ -187,7 +187,7 @@ def observed(
         machine = {
             "hardware": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu(),
             "attention": backbone.attention_kernel,
-            "dtype": str(backbone.model.dtype).removeprefix("torch."),
+            "dtype": backbone.dtype,
             "compile": backbone.compile,
         }
         with Vigil(device) as vigil:

@@ -33,7 +33,7 @@ def environment(backbone: Backbone) -> dict[str, Any]:
         "gpu": _gpu(backbone.model.device),
         "device": str(backbone.model.device),
         "attention": backbone.attention_kernel,
-        "dtype": str(backbone.model.dtype).removeprefix("torch."),
+        "dtype": backbone.dtype,
         "compile": backbone.compile,
         **({"files": dict(backbone.files)} if backbone.files else {}),
         **{key: backbone.options[key] for key in TOLD if key in backbone.options},

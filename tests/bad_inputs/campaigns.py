@@ -63,6 +63,7 @@ ROWS = [
          + "\n".join(f"knobs.memrope.{knob} = {list(range(1, 400))}" for knob in ("window", "sink", "alpha")),
          "the grid of knobs has 63,521,199 arms; at most 10,000"),
     toml("a budget in quotes", 'equal_budget = "21"', "equal_budget = '21': input should be a valid integer"),
+    toml("a type of four bits", 'dtype = "fp4"', "unknown dtype 'fp4'; allowed: float32, bfloat16, .*fp8"),
     toml("a compilation", 'compile = "fast"', "compile = 'fast': input should be 'off', 'blocks' or 'graphs'"),
     toml("graphs on a CPU", 'compile = "graphs"', "'graphs' needs a CUDA device, not 'cpu'; allowed here: off, blocks"),
     toml("tiling in words", 'tiling = "yes"', "tiling = 'yes': input should be a valid boolean"),

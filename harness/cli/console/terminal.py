@@ -76,6 +76,10 @@ ContainerOption = Annotated[
         "--container", help="State in a checkpoint with several: generator_ema, generator, model, ...; bare: none."
     ),
 ]
+DtypeOption = Annotated[
+    str | None,
+    typer.Option("--dtype", help="float32, bfloat16, float16, float64, or fp8: bfloat16 with products in 8 bits."),
+]
 CompileOption = Annotated[
     str | None,
     typer.Option(

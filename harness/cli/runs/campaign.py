@@ -17,6 +17,7 @@ from harness.cli.console.preliminary import Preliminary
 from harness.cli.console.terminal import (
     ChunkOption,
     CompileOption,
+    DtypeOption,
     ContainerOption,
     Json,
     OffloadOption,
@@ -99,6 +100,7 @@ def run(
         int | None,
         typer.Option(min=0, help="Window in latent frames whose bytes are the equal budget; 0: no such table."),
     ] = None,
+    dtype: DtypeOption = None,
     compile: CompileOption = None,
     weights: WeightsOption = None,
     size: SizeOption = None,
@@ -145,7 +147,7 @@ def run(
 
     given = {
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "seeds": seeds,
-        "backbone": backbone, "device": device, "compile": compile,
+        "backbone": backbone, "device": device, "dtype": dtype, "compile": compile,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
         "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
