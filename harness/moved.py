@@ -18,6 +18,7 @@ from typing import Any
 MOVED = {
     "harness.backbone.adapters": "harness.backbone.published.lora",
     "harness.backbone.artifacts": "harness.backbone.published.artifacts",
+    "harness.backbone.attention": "harness.backbone.kernels.attention",
     "harness.backbone.compilation": "harness.backbone.kept",
     "harness.backbone.names": "harness.backbone.checkpoints.names",
     "harness.backbone.passes": "harness.rollout.passes",

@@ -18,7 +18,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Literal
 
-from harness.backbone.fp8 import FP8, with_fp8
+from harness.backbone.kernels.fp8 import FP8, with_fp8
 from harness.backbone.presets import Backbone
 from harness.backbone.request import BackboneRequest, check_compilation
 from harness.errors import DtypeError, KnobError, PresetError, RegistryError, UnknownNameError

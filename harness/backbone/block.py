@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.backbone.attention import Attention, sdpa
 from harness.backbone.config import WanConfig
 from harness.backbone.kept import compiled
+from harness.backbone.kernels.attention import Attention, sdpa
 from harness.backbone.layout import DenseLayout, LaidOut, LaidOutByHeads
 from harness.backbone.rope import head_radians, rotate
 from harness.memory.entries import Layout

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.backbone.attention import Attention
+from harness.backbone.kernels.attention import Attention
 from harness.backbone.rope import rotate, token_radians, token_rotation
 from harness.memory.entries import Entries, Layout
 from harness.memory.heads import Heads

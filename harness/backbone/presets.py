@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from harness.backbone.attention import AttentionName, choose
-from harness.backbone.fp8 import FP8, Fp8Linear
 from harness.backbone.kept import Kept
+from harness.backbone.kernels.attention import AttentionName, choose
+from harness.backbone.kernels.fp8 import FP8, Fp8Linear
 from harness.backbone.request import BackboneRequest, Compilation, check_compilation
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig

@@ -32,7 +32,7 @@ class BackboneRequest:
         "cpu", "cuda", "cuda:1", ..., or "meta" for shapes only.
     dtype
         Data type of the weights, for instance "bfloat16"; None for the backbone's usual one. "fp8": bfloat16, with the
-        blocks' matrix products in float8 (`harness.backbone.fp8`).
+        blocks' matrix products in float8 (`harness.backbone.kernels.fp8`).
     compile
         "off", "blocks" (compiled, for long rollouts on one size), or "graphs" (blocks in a CUDA graph). Numbers are
         equal within rounding.

@@ -15,10 +15,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from harness.backbone.attention import Attention
 from harness.backbone.block import Block, Head, Source
 from harness.backbone.config import WanConfig
 from harness.backbone.kept import compiled
+from harness.backbone.kernels.attention import Attention
 from harness.backbone.layout import LaidOut, LaidOutByHeads
 from harness.errors import ShapeError
 from harness.memory.terms import MemorySpec

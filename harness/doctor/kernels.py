@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from harness.backbone.attention import flash
+from harness.backbone.kernels.attention import flash
 from harness.doctor.checks import Check
 from harness.errors import why
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from harness.backbone.attention import Attention
+from harness.backbone.kernels.attention import Attention
 from harness.backbone.layout import LaidOut, room
 from harness.backbone.rope import Rope
 from harness.backbone.sampler import Sampler, to_clean, to_noisy

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from harness.backbone.attention import sdpa
 from harness.backbone.block import RMSNorm
 from harness.backbone.config import WanConfig
+from harness.backbone.kernels.attention import sdpa
 
 SPREAD = 0.014
 """Standard deviation of untrained queries."""

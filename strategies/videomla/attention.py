@@ -13,9 +13,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from harness.backbone.attention import Attention, sdpa
 from harness.backbone.block import RMSNorm
 from harness.backbone.config import WanConfig
+from harness.backbone.kernels.attention import Attention, sdpa
 from harness.backbone.layout import LaidOut
 from harness.backbone.rope import axis_pairs, head_radians, rotate
 from harness.errors import KnobError

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from harness.backbone import attention
-from harness.backbone.attention import AttentionName, choose, flash, sdpa
+from harness.backbone.kernels import attention
+from harness.backbone.kernels.attention import AttentionName, choose, flash, sdpa
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError

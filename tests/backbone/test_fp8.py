@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from harness import registry
-from harness.backbone.fp8 import LARGEST, Fp8Linear, check_fp8, quantised, with_fp8
+from harness.backbone.kernels.fp8 import LARGEST, Fp8Linear, check_fp8, quantised, with_fp8
 from harness.backbone.presets import Backbone, build, scramble
 from harness.backbone.request import BackboneRequest
 from harness.backbone.wan import CausalWan, WanConfig

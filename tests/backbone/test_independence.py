@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone import presets
-from harness.backbone.attention import Attention, sdpa
+from harness.backbone.kernels.attention import Attention, sdpa
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.wan import CausalWan
 from harness.memory import Strategy

@@ -1,8 +1,8 @@
 """Distance of products in 8 bits: the next chunk in bfloat16 and in fp8, beside that in float32, after the same past.
 
-`python -m tests.benchmarks.eight_bits [--strategy NAME ...]`. The measure is that of the suite `distance`, whose control
-is full attention in float32: the mean squared difference of the next chunk in percent of the latents' variance. What a
-memory itself loses is in it too, so that the columns of one strategy are to be compared.
+`python -m tests.benchmarks.eight_bits [--strategy NAME ...]`. The measure is that of the suite `distance`, with full
+attention in float32 as its control: the mean squared difference of the next chunk in percent of the latents' variance.
+What a memory itself loses is in it too, so that the columns of one strategy are to be compared.
 """
 
 from __future__ import annotations
