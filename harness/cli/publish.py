@@ -19,12 +19,13 @@ def board(
 ) -> None:
     """Make one static site of many campaigns: arms over backbones, and a page each. For GitHub Pages, HF Spaces."""
     from reports.publish.board import board as made
+    from reports.publish.board import counted
 
     pages = made(folders, out, title)
     if as_json:
         print_json({"written": [str(page) for page in pages]})
         return
-    console.print(f"{pages[0]}: {len(pages) - 1} campaigns")
+    console.print(f"{pages[0]}: {counted(len(pages) - 1)}")
 
 
 @app.command()

@@ -89,7 +89,7 @@ def board(folders: Sequence[Path], out: Path, title: str = "Which memory keeps a
         pages.append(written[0])
     campaigns = [_campaign(entry) for entry in entries]
     told = {
-        "title": title, "subtitle": f"{len(entries)} campaigns, made by Horizon", "sentences": [],
+        "title": title, "subtitle": f"{counted(len(entries))}, made by Horizon", "sentences": [],
         "grids": [overview(entries)], "campaigns": campaigns, "css": asset("page.css"), "code": asset("table.js"),
     }  # fmt: skip
     index = out / "index.html"
@@ -98,6 +98,11 @@ def board(folders: Sequence[Path], out: Path, title: str = "Which memory keeps a
     write_text(out / ".nojekyll", "")
     write_text(out / "README.md", SPACE.format(title=escaping.visible(title).replace(":", " ")))
     return [index, *pages]
+
+
+def counted(campaigns: int) -> str:
+    """Return a number of campaigns in words: "1 campaign", "3 campaigns"."""
+    return f"{campaigns} campaign{'s' * (campaigns != 1)}"
 
 
 def overview(entries: Sequence[Entry]) -> Grid:
@@ -124,7 +129,9 @@ def overview(entries: Sequence[Entry]) -> Grid:
         ranks = ranked(part, pairs[pairs["table"] == first["table"]])
         metric = suite_named(column.suite).metric_named(column.column.score)
         told = f"{column.column.heading}: {sentence(metric, key, first['horizon_seconds'], first['better'])}"
-        heads.append(Head(title, f"n={part['count'].max()}", told, first["better"], ranked=True))
+        heads.append(
+            Head(title, f"{column.column.heading}, n={part['count'].max()}", told, first["better"], ranked=True)
+        )
         spell = number(0 if first["unit"] == "s" else 2)
         columns.append({
             row.arm: Cell(spell(row.mean, row.low, row.high, 0) + marked(row), float(row.mean), ranks.get(row.arm, ""))
