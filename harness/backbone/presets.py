@@ -142,10 +142,19 @@ class Backbone:
 
     @classmethod
     def of(cls, model: Backbone | CausalWan, compile: Compilation | bool | None = None) -> Backbone:
-        """Return a backbone, or a bare model with the preset's defaults, whose rollouts run passes in the given way.
+        """Return a backbone whose rollouts run passes in the given way.
 
-        compile: True means "blocks", False "off"; None keeps the backbone's own. Raises PresetError for a way that is
-        unknown or not possible on the device.
+        Parameters
+        ----------
+        model
+            A backbone, or a bare model, which gets the preset's defaults.
+        compile
+            True means "blocks", False "off"; None keeps the backbone's own way.
+
+        Raises
+        ------
+        PresetError
+            The way is unknown, or not possible on the device.
         """
         made = model if isinstance(model, Backbone) else cls(model=model)
         if compile is None:

@@ -13,7 +13,20 @@ Compilation = Literal["off", "blocks", "graphs"]
 
 
 def check_compilation(name: str, device: str) -> None:
-    """Raise PresetError for an unknown way to run a pass, and for CUDA graphs on another device than CUDA or meta."""
+    """Check how passes are to run on a device.
+
+    Parameters
+    ----------
+    name
+        Of the `Compilation`.
+    device
+        Name of the device.
+
+    Raises
+    ------
+    PresetError
+        The name is unknown, or CUDA graphs are asked for on another device than CUDA or meta.
+    """
     if name not in get_args(Compilation):
         raise PresetError(f"unknown compile {name!r}; allowed: {', '.join(get_args(Compilation))}")
     if name == "graphs" and device.partition(":")[0] not in ("cuda", "meta"):

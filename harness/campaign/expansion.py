@@ -22,7 +22,7 @@ from harness.plan.budget import at_equal_budget, budget_bytes
 from harness.provenance.code import CellCode, code_of
 from harness.provenance.environment import environment, weights_hash
 from harness.rollout.request import beyond_training
-from harness.store.manifest import content_id
+from harness.store.manifest import UNSAID, content_id
 from harness.suite import CostSuite, Suite, Task
 
 USUAL = ("drift", "interactive", "distance")
@@ -260,6 +260,8 @@ def manifest(campaign: Campaign, backbone: Backbone, planned: Sequence[Cell], na
             "known_world": backbone.world is not None,
             "weights": weights_hash(backbone),
             "dtype": backbone.dtype,
+            # Left out where nothing is compiled, as in folders that are older than the option.
+            **({"compile": backbone.compile} if backbone.compile != UNSAID["compile"] else {}),
             "tier": campaign.tier,
             "seed": campaign.every_seed()[0],
             **({"seeds": list(campaign.every_seed())} if len(campaign.every_seed()) > 1 else {}),

@@ -12,6 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from harness.backbone.kernels.attention import flash
 from harness.doctor.checks import Check
 from harness.errors import why
+from harness.rollout.graphs import pool, recorded
 
 GROUP = "kernels"
 FUSED = ("flash", "cudnn", "efficient")
@@ -57,12 +58,22 @@ def _compiled(device: torch.device) -> None:
         raise RuntimeError("the compiled function returned another shape")
 
 
+def _graph(device: torch.device) -> None:
+    x = torch.ones(64, device=device)
+    replay, made = recorded(lambda: x + 1, device, pool())
+    x.fill_(2)
+    replay()
+    if float(made.sum()) != 3 * x.numel():
+        raise RuntimeError("a replay computed other numbers")
+
+
 WORKS: Mapping[str, Work] = {
     **{name: partial(_attend, backend) for name, backend in BACKENDS.items()},
     "flash-attn": _flash_attn,
     "bfloat16": _bfloat16,
     "fp8": _fp8,
     "compile": _compiled,
+    "graphs": _graph,
 }
 """What is tried, by name: the attention kernels of torch, then the others."""
 
@@ -80,7 +91,9 @@ def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: s
         The version of the flash-attn package; None where it is not installed.
     """
     gpu = device.type == "cuda"
-    troubles = {name: _trouble(work, device) for name, work in works.items() if name != "flash-attn" or flash_attn}
+    # Not tried where they cannot be.
+    absent = {"flash-attn": not flash_attn, "graphs": not gpu}
+    troubles = {name: _trouble(work, device) for name, work in works.items() if not absent.get(name)}
     answer = [name for name in BACKENDS if troubles[name] is None]
     fused = any(name in answer for name in FUSED)
     yield Check(
@@ -109,6 +122,11 @@ def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: s
     advice = f"install {needed}; without it leave out --compile"
     found = f"does not work: {trouble}" if trouble else "a graph compiles and runs"
     yield Check(GROUP, "compile", "limited" if trouble else "ok", found, advice if trouble else "")
+    if gpu:
+        trouble = troubles["graphs"]
+        found = f"do not work: {trouble}" if trouble else "are recorded and replayed"
+        advice = "update the driver and torch; without them leave out --compile graphs" if trouble else ""
+        yield Check(GROUP, "graphs", "limited" if trouble else "ok", found, advice)
 
 
 def _trouble(work: Work, device: torch.device) -> str | None:

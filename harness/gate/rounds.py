@@ -18,6 +18,9 @@ from harness.gate.checkouts import OWN, Tree, registered
 from harness.store.manifest import content_id
 from harness.suite import CostSuite
 
+LATER = ("compile",)
+"""Options of campaigns that older checkouts do not know; both sides get them only where they are not the default."""
+
 
 class Rounds:
     """The rounds of measurements of a gate.
@@ -56,7 +59,8 @@ class Rounds:
 
     def go(self, campaign: Campaign) -> None:
         """Measure one round of a campaign."""
-        asked = {**campaign.model_dump(mode="json", exclude={"seeds"}), "seed": campaign.seed + self.number}
+        plain = {name for name in LATER if getattr(campaign, name) == Campaign.model_fields[name].default}
+        asked = campaign.model_dump(mode="json", exclude={"seeds", *plain}) | {"seed": campaign.seed + self.number}
         names = campaign.suites or ()
         cost = _costly(names)
         parts = {False: [name for name in names if name not in cost], True: cost}

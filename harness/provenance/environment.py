@@ -126,7 +126,7 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
     on_gpu = str(environment.get("device", "")).startswith("cuda")
     found = {
         "hardware": environment.get("gpu") if on_gpu else environment.get("cpu"),
-        **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype", "compile")},
+        **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype")},
         **{key: value for key, value in measured.items() if key in SET_UP},
         # Records of versions that never compiled say False.
         "compile": measured.get("compile", environment.get("compile")) or "off",

@@ -24,8 +24,10 @@ FORMAT = 2
 """Version of the folder's format; folders of other versions are refused."""
 IMPORTED = "imported"
 """The strategy of every arm of films made elsewhere, and the backbone of a campaign that has no other arms."""
-SHARED, SUITES = ("backbone", "weights", "dtype", "tier", "seed"), "suite_versions"
+SHARED, SUITES = ("backbone", "weights", "dtype", "compile", "tier", "seed"), "suite_versions"
 """Keys of the values that all cells of a folder share, and the key of the versions of suites, which they share too."""
+UNSAID = {"compile": "off"}
+"""Values of keys that a manifest leaves out."""
 
 
 def content_id(what: Any) -> str:
@@ -54,8 +56,9 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
         )
 
     for key in SHARED:
-        if known.get(key) != asked.get(key):
-            refuse(key, known.get(key), asked.get(key))
+        there, here = (each.get(key, UNSAID.get(key)) for each in (known, asked))
+        if there != here:
+            refuse(key, there, here)
     budgets = [
         {arm["budget_bytes"] for arm in each.get("arms", ()) if arm.get("budget_bytes")} for each in (known, asked)
     ]

@@ -1,4 +1,4 @@
-"""All blocks of a pass as one region without a graph break, which `compile="graphs"` will need."""
+"""All blocks of a pass as one region without a graph break: nothing in a pass keeps it from being recorded."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ import torch
 
 from harness import cli, registry
 from harness.backbone.published.artifacts import Artifact, Found
+from harness.cli.console.terminal import Screen
 from harness.doctor import Check, examine, worst
 from harness.doctor.folder import FolderProbes, check_folder
 from harness.doctor.kernels import WORKS, check_kernels
@@ -44,6 +45,7 @@ def doctor(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], 
     def run(machine: object, *words: str) -> tuple[object, str]:
         monkeypatch.setattr("harness.doctor.Probes", lambda: machine)
         monkeypatch.setattr(sys, "argv", ["horizon", "doctor", "--out", str(tmp_path / "runs"), *words])
+        monkeypatch.setattr("harness.cli.doctor.console", Screen(width=80))
         with pytest.raises(SystemExit) as end:
             cli.main()
         return end.value.code, capsys.readouterr().out
@@ -174,9 +176,10 @@ def test_kernels_that_do_not_answer() -> None:
     assert states("flash", "cudnn", "efficient", "math")["attention"] == "broken"
     assert states("flash-attn", flash_attn="2.8.3")["flash-attn"] == "limited"
     assert states("flash-attn", flash_attn="2.8.3", device=CPU)["flash-attn"] == "ok"
-    assert states("bfloat16", "compile", "fp8") == {
-        "attention": "ok", "bfloat16": "limited", "fp8": "ok", "compile": "limited",
+    assert states("bfloat16", "compile", "fp8", "graphs") == {
+        "attention": "ok", "bfloat16": "limited", "fp8": "ok", "compile": "limited", "graphs": "limited",
     }  # fmt: skip
+    assert "graphs" not in states("graphs", device=CPU)
 
 
 def test_a_strategy_that_does_not_fit() -> None:

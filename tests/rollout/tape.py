@@ -16,22 +16,34 @@ class Tape:
 
     def __init__(self) -> None:
         self.recorded = self.replayed = 0
+        self._made: list[Any] = []
 
     def record(self, work: Callable[[], Any], device: torch.device, pool: object) -> tuple[Callable[[], None], Any]:
         made = work()
         self.recorded += 1
+        self._made.append(made)
         # Nothing of a recording may be used before its first replay.
-        for tensor in tree_leaves(made):
-            if tensor is not None:
-                tensor.fill_(torch.nan)
+        spoil(made)
 
         def replay() -> None:
             self.replayed += 1
-            for target, source in zip(tree_leaves(made), tree_leaves(work()), strict=True):
-                if target is not None:
-                    target.copy_(source)
+            again = work()
+            # Graphs share memory: what another one returned is gone.
+            for other in self._made:
+                spoil(other)
+            for target, source in zip(tensors_of(made), tensors_of(again), strict=True):
+                target.copy_(source)
 
         return replay, made
+
+
+def tensors_of(made: Any) -> list[torch.Tensor]:
+    return [each for each in tree_leaves(made) if isinstance(each, torch.Tensor)]
+
+
+def spoil(made: Any) -> None:
+    for tensor in tensors_of(made):
+        tensor.fill_(torch.nan)
 
 
 @contextmanager

@@ -150,6 +150,16 @@ def test_arms_and_cells_may_be_added_but_nothing_else_may_change(store):
         store.begin(manifest(tier="full"))
 
 
+def test_a_folder_holds_cells_of_one_way_of_running(store):
+    store.begin(manifest())
+    # A manifest that does not name it was made without compilation.
+    assert store.begin(manifest(compile="off"))
+    with pytest.raises(
+        StoreError, match=r"another campaign: its compile is \"off\", not \"graphs\"; give --out another"
+    ):
+        store.begin(manifest(compile="graphs"))
+
+
 def _hold(folder, ready, go):
     with Store(folder).claim("a") as mine:
         ready.put(mine)
