@@ -272,7 +272,7 @@ def card(session: nox.Session) -> None:
 @nox.session
 def trust(session: nox.Session) -> None:
     """Hold measures of films against the pocket's truth: which of them rank memories as identity, motion and recall do.
-    Two hours for all arms; `-- --rows 8 --frames 60` is a taste."""
+    An hour and a quarter; `-- --rows 8 --frames 60` is a taste."""
     python(session, "tests.benchmarks.trust", *session.posargs)
 
 

@@ -36,7 +36,8 @@ def make(folder: Path, count: int, frames: int = FRAMES) -> None:
         "backbone": "self-forcing", "weights": "w", "dtype": "float32", "tier": "full", "seed": 0, "arms": arms,
         "suite_versions": {"drift": "1"}, "cells": names,
     }  # fmt: skip
-    store.begin({"name": "many", "asked": asked, "environment": ENVIRONMENT})
+    plan = {cell: [cell.rpartition("-")[0], "drift", "steady", frames, 1] for cell in names}
+    store.begin({"name": "many", "asked": asked, "environment": ENVIRONMENT, "plan": plan})
     for cell in names:
         strategy, _, number = cell.rpartition("-")
         about = {

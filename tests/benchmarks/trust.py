@@ -36,10 +36,9 @@ from suites.viewers.plain.measures import of_film
 from suites.viewers.plain.tracks import looks_of
 
 ARMS = (
-    "full", "sliding_window", "sliding_window.window=6", "sliding_window.window=21", "attention_sink",
-    "attention_sink.sink=1", "attention_sink.window=21", "attention_sink.positions=absolute", "rolling_sink",
-    "ema_sink", "memrope", "infinity_rope", "deep_forcing", "echo_forcing", "memflow", "longlive_rag", "videomla",
-    "echo_infinity",
+    "sliding_window", "attention_sink", "memrope", "echo_infinity", "rolling_sink", "infinity_rope", "memflow",
+    "deep_forcing", "ema_sink", "longlive_rag", "echo_forcing", "sliding_window.window=6", "attention_sink.sink=1",
+    "videomla", "dummy_forcing", "forcing_kv", "sliding_window.window=21",
 )  # fmt: skip
 Worlds = Sequence[Mapping[str, float]]
 """Measures and truths of each world."""
