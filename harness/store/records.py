@@ -146,8 +146,8 @@ class Cell(_Model):
     knobs_in_full: dict[str, Any] | None = None
     weights: dict[str, Any] | None = None
     machine: dict[str, Any] | None = None
-    began_in: list[str] = []
-    files: dict[Name, Digest] = {}
+    began_in: list[str] = Field(default_factory=list)
+    files: dict[Name, Digest] = Field(default_factory=dict)
     pictures_per_second: Annotated[Finite, Field(gt=0)] | None = None
     pictures_per_latent: Annotated[int, Field(ge=1, le=LARGEST)] | None = None
     chunk: Annotated[list[Count], Field(min_length=2, max_length=2)] | None = None
