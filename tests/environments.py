@@ -46,9 +46,11 @@ def prepare(session: nox.Session, name: str) -> Path:
         session.run(*pip, "--no-deps", "--no-build-isolation", "--editable", ".", external=True)
     else:
         session.run(sys.executable, "-m", "venv", "--clear", str(home), external=True)
-        # Python compiles a module when it is first imported; pip would compile all of them, which takes longer than all
-        # the rest of an installation.
         session.run(*pip, "--no-compile", "--constraint", "constraints.txt", *recipe, external=True)
+        # On all cores; pip compiles one module after the other. 1: a package has files that are no Python of this
+        # version.
+        everything = ("-m", "compileall", "-qq", "-j", "0", str(home))
+        session.run(str(python), *everything, external=True, success_codes=[0, 1])
     # Written last, so that an interrupted installation is started again.
     stamp.write_text(f"{needed} {registered}", encoding="utf-8")
     return python
