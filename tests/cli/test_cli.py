@@ -408,7 +408,7 @@ def test_commands_and_options_are_these() -> None:
         "run": [
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
             *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
-            *("--address", "--shard", "--equal-budget", "--weights", "--size"),
+            *("--address", "--shard", "--equal-budget", "--dtype", "--compile", "--weights", "--size"),
             *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--paper"),
             *("--dry-run", "--gpu", "--measured"),
         ],
@@ -446,6 +446,8 @@ def test_commands_and_options_are_these() -> None:
                 "--seed",
                 "--backbone",
                 "--device",
+                "--dtype",
+                "--compile",
                 "--weights",
                 "--size",
                 "--tiling",
