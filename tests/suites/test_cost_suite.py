@@ -5,8 +5,10 @@ import pytest
 
 from harness import registry
 from harness.backbone.presets import Backbone
+from harness.backbone.request import BackboneRequest
 from harness.campaign.campaign import make_campaign
 from harness.campaign.expansion import suites_of
+from harness.plan.device import DEVICES
 from harness.pocket.preset import pocket
 from reports.sheets.cost import in_bytes
 from reports.statistics.bootstrap import interval
@@ -136,3 +138,14 @@ def test_the_default_campaign_is_about_quality():
     unknown = Backbone(model=backbone.model)
     assert suites_of(make_campaign({}), unknown) == ("drift", "interactive", "distance")
     assert suites_of(make_campaign({"suites": ["fps"]}), backbone) == ("fps",)
+
+
+def test_a_cpu_counts_bytes_without_compilation(monkeypatch):
+    """Tensors of compiled code are not seen by the count."""
+    ways = []
+    monkeypatch.setattr("suites.vram.timed", lambda backbone, *_, **__: ways.append(backbone.compile))
+    monkeypatch.setattr("suites.vram.at_hand", lambda *_: DEVICES["H100"])
+    stage = registry.open_backbone(BackboneRequest(name="pocket", compile="blocks"))
+    Vram().measure(stage, registry.strategy("sliding_window"), Vram().tasks(stage, "gate")[0], 0.0)
+    # A short video first, which is not measured.
+    assert ways == ["blocks", "off"]
