@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
-from harness.store.manifest import SHARED, UNSAID, has_known_world, seeds_of
+from harness.store.manifest import SHARED, has_known_world, seeds_of, shared
 from harness.store.store import Store, Stored
 
 ITS_OWN = ("seed", "seeds", "cells", "baseline", "known_world")
@@ -50,7 +50,7 @@ def opened(folders: Sequence[Path]) -> list[Snapshot]:
     for store in rest:
         mine = store.manifest()["asked"]
         for key in (*SHARED, *sorted({*asked, *mine} - set(SHARED))):
-            one, other = (_plain(key, each.get(key, UNSAID.get(key))) for each in (mine, asked))
+            one, other = (_plain(key, shared(each, key)) for each in (mine, asked))
             if key not in ITS_OWN and one != other:
                 raise StoreError(
                     f"{store.folder} does not go into one table with {first.folder}: its {key} "

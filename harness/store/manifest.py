@@ -36,6 +36,11 @@ def content_id(what: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def shared(asked: Mapping[str, Any], key: str) -> Any:
+    """Return a value that all cells of a folder share, from `asked` of its manifest; None where it is not known."""
+    return asked.get(key, UNSAID.get(key))
+
+
 def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any]) -> None:
     """Raise StoreError, which names the first difference, unless a folder can hold another campaign's cells too.
 
@@ -56,7 +61,7 @@ def check_same(folder: Path, known: Mapping[str, Any], asked: Mapping[str, Any])
         )
 
     for key in SHARED:
-        there, here = (each.get(key, UNSAID.get(key)) for each in (known, asked))
+        there, here = (shared(each, key) for each in (known, asked))
         if there != here:
             refuse(key, there, here)
     budgets = [

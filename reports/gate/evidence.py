@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from harness.errors import BaselineError, HorizonError, StoreError
 from harness.files import own, write_open
 from harness.locks import lock
-from harness.store.manifest import SHARED, UNSAID
+from harness.store.manifest import SHARED, shared
 from harness.store.store import Store
 from reports.arms import entrants
 from reports.pool import Snapshot
@@ -64,7 +64,7 @@ class Evidence:
         asked, environment = self.manifest["asked"], self.manifest["environment"]
         packages = environment.get("packages") or {}
         return {
-            **{key: asked.get(key, UNSAID.get(key)) for key in SHARED},
+            **{key: shared(asked, key) for key in SHARED},
             **{key: environment.get(key) for key in ENVIRONMENT},
             **{name: packages.get(name) for name in PACKAGES},
         }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -118,9 +117,5 @@ def grows(stage: Backbone, arm: str, compile: Compilation, frames: int) -> dict[
         "time_ratio": statistics.median(timing.drawn[last]) / statistics.median(timing.drawn[second]),
     }
     if bytes_at:
-        found["bytes_ratio"] = _mean(bytes_at[last]) / _mean(bytes_at[second])
+        found["bytes_ratio"] = statistics.fmean(bytes_at[last]) / statistics.fmean(bytes_at[second])
     return found
-
-
-def _mean(values: Sequence[float]) -> float:
-    return statistics.fmean(values)
