@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import MeasurementError, NotFiniteError
+from harness.films.decoding import Decoding
 from harness.measure.meter import Stopwatch
 from harness.memory import Boundary, Memory, Strategy
 from harness.memory.proxy import watched
 from harness.rollout import EncodedCue, encoded, rollout
+from harness.rollout.chunk import Chunk
 from harness.rollout.noise import PairedNoise
 from harness.rollout.task_rollout import cues_of
 from harness.suite import HORIZONS, Row, Task, rollout_seeds
@@ -60,21 +63,9 @@ def timed(
     Raises NotFiniteError and MeasurementError where the result is not a video, since its speed has no meaning then.
     """
     clock, timing = Stopwatch(backbone.model.device), Timing()
-    (row,) = task.rows
     decoder = backbone.codec.decoder() if backbone.codec is not None else None
     clock.mark()
-    first, *later = _said(backbone, row, task.boundaries)
-    chunks = rollout(
-        backbone,
-        watched(strategy, watch) if watch else strategy,
-        prompts=first.embeddings,
-        latent_frames=task.frames,
-        latent_size=backbone.latent_size,
-        noise=PairedNoise([(row.seed, row.script[0][1])]),
-        switches=later,
-        texts=first.texts,
-        encode=backbone.text,
-    )
+    chunks = _chunks(backbone, watched(strategy, watch) if watch else strategy, task)
     clock.mark()
     latest: deque[Tensor] = deque(maxlen=2)
     pictures: Tensor | None = None
@@ -96,6 +87,44 @@ def timed(
     if pictures is not None and not bool(pictures.isfinite().all()):
         raise NotFiniteError("pictures are not finite")
     return timing
+
+
+def streamed(backbone: Backbone, strategy: Strategy, task: Task) -> list[tuple[int, float]]:
+    """Run the rollout of a task with a decoder that, on CUDA, runs beside the passes of the next chunk.
+
+    Returns
+    -------
+    list of (int, float)
+        Of every chunk but the first: the latent frame at which it ends, and the seconds from the pictures of the chunk
+        before to its own.
+    """
+    assert backbone.codec is not None
+    device = backbone.model.device
+    clock, decoding, ends = Stopwatch(device), Decoding(backbone.codec.decoder(), device), []
+    for chunk in _chunks(backbone, strategy, task):
+        decoding.start(chunk.latents)
+        # On the decoder's stream, where there is one.
+        with torch.cuda.stream(decoding.stream):
+            clock.mark()
+        ends.append(chunk.start + chunk.latents.shape[1])
+    return list(zip(ends[1:], clock.seconds(), strict=True))
+
+
+def _chunks(backbone: Backbone, strategy: Strategy, task: Task) -> Iterator[Chunk]:
+    """Return the rollout of a task's only row."""
+    (row,) = task.rows
+    first, *later = _said(backbone, row, task.boundaries)
+    return rollout(
+        backbone,
+        strategy,
+        prompts=first.embeddings,
+        latent_frames=task.frames,
+        latent_size=backbone.latent_size,
+        noise=PairedNoise([(row.seed, row.script[0][1])]),
+        switches=later,
+        texts=first.texts,
+        encode=backbone.text,
+    )
 
 
 def _said(backbone: Backbone, row: Row, boundaries: Sequence[Boundary]) -> list[EncodedCue]:

@@ -55,6 +55,7 @@ def make(folder: Path) -> Path:
     torch.save({"generator": wrapped, "critic": {}}, folder / "models/longlive_base.pt")
     torch.save({"generator_lora": lora(model())}, folder / "models/lora.pt")
     vae(folder / "vae")
+    light(folder / "taew2_1.pth")
     encoder(folder / "text_encoder", folder / "tokenizer")
     sums(folder)
     return folder
@@ -68,6 +69,16 @@ def vae(folder: Path, **changes: object) -> None:
         torch.manual_seed(1)
         made = AutoencoderKLWan(**{"base_dim": 8, "dim_mult": [1, 1, 1, 1], "num_res_blocks": 1, **changes})
         made.save_pretrained(folder)
+
+
+def light(path: Path) -> None:
+    """A file of TAEHV, in half precision as published."""
+    from harness.backbone.published.light import Networks
+
+    with torch.random.fork_rng():
+        torch.manual_seed(4)
+        made = Networks(8, (16, 12, 8, 8))
+    torch.save({name: x.half() for name, x in made.state_dict().items()}, path)
 
 
 def encoder(folder: Path, tokenizer: Path) -> None:
@@ -107,6 +118,6 @@ def sums(folder: Path) -> None:
     lines = [
         f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder)}"
         for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.parent != folder
+        if path.is_file() and (path.parent != folder or path.suffix == ".pth")
     ]
     (folder / SUMS).write_text("\n".join(lines) + "\n", encoding="utf-8")

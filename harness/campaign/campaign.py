@@ -41,8 +41,9 @@ class Campaign(BaseModel):
         to one campaign and are reported together.
     compile
         How passes of the model run: "off", "blocks" or "graphs" (`harness.backbone.request`).
-    weights, size, tiling, offload, container, chunk
-        Options of a published backbone; `size` is "480x832", height first, in pixels, and `chunk` is in latent frames.
+    weights, size, tiling, offload, container, chunk, decoder
+        Options of a published backbone; `size` is "480x832", height first, in pixels, `chunk` is in latent frames, and
+        `decoder` is "wan" or "light".
     prompts
         A file of prompts that replace a suite's own.
     lossless
@@ -74,6 +75,7 @@ class Campaign(BaseModel):
     offload: bool = Field(False, strict=True)
     container: str | None = None
     chunk: int | None = Field(None, strict=True)
+    decoder: str | None = None
     prompts: str | None = None
     lossless: bool = Field(False, strict=True)
     baseline: str | None = None
@@ -130,6 +132,7 @@ class Campaign(BaseModel):
             offload=self.offload,
             container=self.container,
             chunk=self.chunk,
+            decoder=self.decoder,
         )
 
     def stage(self) -> Backbone:

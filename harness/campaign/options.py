@@ -33,9 +33,10 @@ def backbone_request(
     offload: bool = False,
     container: str | None = None,
     chunk: int | None = None,
+    decoder: str | None = None,
 ) -> BackboneRequest:
     """Return the request for a backbone from options as typed. Raises CampaignError for an invalid size."""
-    options = options_of(weights, size, tiling, offload, container, chunk)
+    options = options_of(weights, size, tiling, offload, container, chunk, decoder)
     return BackboneRequest(name=name, device=device, dtype=dtype, compile=compile, options=options)
 
 
@@ -46,6 +47,7 @@ def options_of(
     offload: bool = False,
     container: str | None = None,
     chunk: int | None = None,
+    decoder: str | None = None,
 ) -> dict[str, Any]:
     """Return the given options of a backbone; options that are not given are left to the backbone's defaults.
 
@@ -57,6 +59,7 @@ def options_of(
         "offload": offload or None,
         "container": container,
         "chunk": chunk,
+        "decoder": decoder,
     }
     if size is not None:
         found = re.fullmatch(r"([0-9]{1,9})x([0-9]{1,9})", size.lower())

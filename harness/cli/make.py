@@ -15,6 +15,7 @@ from harness.cli.console.terminal import (
     ChunkOption,
     CompileOption,
     ContainerOption,
+    DecoderOption,
     DtypeOption,
     OffloadOption,
     SizeOption,
@@ -70,6 +71,7 @@ def sample(
     offload: OffloadOption = False,
     container: ContainerOption = None,
     chunk: ChunkOption = None,
+    decoder: DecoderOption = None,
     out: Annotated[
         Path, typer.Option(callback=checks.film, help="The mp4 file; a filmstrip is written beside it as PNG.")
     ] = Path("sample.mp4"),
@@ -99,6 +101,7 @@ def sample(
         offload=offload,
         container=container,
         chunk=chunk,
+        decoder=decoder,
     )
     stage = registry.open_backbone(request)
     learned = made.weights(stage)
@@ -117,6 +120,7 @@ def sample(
     _make_folder(out.parent)
     assert stage.codec is not None
     about = {"title": prompt, "prompt": prompt, "strategy": strategy, "backbone": backbone, "seed": seed}
+    about |= {"decoder": decoder} if decoder else {}
     with writing(out), VideoWriter(out, stage.codec.frames_per_second, about=about, enlarge=True) as video:
         shown, code = _filmed(stream, video, stage, script.frames, f"{strategy} {prompt!r}")
     if not shown:

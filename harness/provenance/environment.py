@@ -22,8 +22,9 @@ from harness.provenance.code import is_checkout, source_file
 PACKAGES = ("horizon-bench", "torch", "numpy", "flash-attn", "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
 """Options of a backbone that name locations and do not affect the numbers."""
-TOLD = ("container", "chunk")
-"""Options of a backbone that select the model in its files and how it is sampled; they are part of the environment."""
+TOLD = ("container", "chunk", "decoder")
+"""Options of a backbone that select the model in its files, how it is sampled and what decodes it; they are part of the
+environment."""
 
 
 def environment(backbone: Backbone) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
     on_gpu = str(environment.get("device", "")).startswith("cuda")
     found = {
         "hardware": environment.get("gpu") if on_gpu else environment.get("cpu"),
-        **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype")},
+        **{key: environment.get(key) for key in ("device", "cores", "threads", "attention", "dtype", "decoder")},
         **{key: value for key, value in measured.items() if key in SET_UP},
         # Records of versions that never compiled say False.
         "compile": measured.get("compile", environment.get("compile")) or "off",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import NotFiniteError, PresetError, PromptError
+from harness.films.decoding import Decoding
 from harness.limits import LONGEST
 from harness.memory import Strategy
 from harness.rollout.chunk import Chunk
@@ -50,7 +52,8 @@ def sample(backbone: Backbone, strategy: Strategy, script: Script, *, seed: int 
         texts=first.texts,
         encode=text,
     )
-    return _decoded(chunks, codec.decoder(), backbone.latents_per_second)
+    decoding = Decoding(codec.decoder(), backbone.model.device, to_host=True)
+    return _decoded(chunks, decoding, backbone.latents_per_second)
 
 
 def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Script:
@@ -90,11 +93,21 @@ def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Sc
     return replace(script, frames=frames)
 
 
-def _decoded(chunks: Iterator[Chunk], decode: Callable[[Tensor], Tensor], rate: float) -> Iterator[Piece]:
+def _decoded(chunks: Iterator[Chunk], decoding: Decoding, rate: float) -> Iterator[Piece]:
+    """Yield the pieces of a rollout; where chunks are decoded beside the passes, each one after the next was begun."""
+    begun: deque[tuple[Chunk, Callable[[], Tensor]]] = deque()
     for chunk in chunks:
-        pictures = decode(chunk.latents)[0].float().cpu()
-        for what, values in (("latents", chunk.latents), ("pictures", pictures)):
-            if not bool(values.isfinite().all()):
-                at = f"latent frame {chunk.start} ({chunk.start / rate:g} s)"
-                raise NotFiniteError(f"{what} are not finite from {at} on")
-        yield Piece(pictures, chunk.start / rate)
+        begun.append((chunk, decoding.start(chunk.latents)))
+        if len(begun) > decoding.beside:
+            yield _piece(*begun.popleft(), rate)
+    for each in begun:
+        yield _piece(*each, rate)
+
+
+def _piece(chunk: Chunk, take: Callable[[], Tensor], rate: float) -> Piece:
+    pictures = take()[0].float()
+    for what, values in (("latents", chunk.latents), ("pictures", pictures)):
+        if not bool(values.isfinite().all()):
+            at = f"latent frame {chunk.start} ({chunk.start / rate:g} s)"
+            raise NotFiniteError(f"{what} are not finite from {at} on")
+    return Piece(pictures, chunk.start / rate)

@@ -7,8 +7,8 @@ viewers (`suites.viewers`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from torch import Tensor
 
@@ -16,6 +16,7 @@ from harness.backbone.presets import Backbone
 from harness.campaign.film_list import WINDOWS
 from harness.errors import NotFiniteError
 from harness.files import write_text
+from harness.films.decoding import Decoding
 from harness.suite import Place, Sample, Task
 from suites.observers.curves import BEGINNING, CURVES, Curves, edges
 from suites.observers.filmstrip import Strip
@@ -26,21 +27,48 @@ if TYPE_CHECKING:
 __all__ = ["BEGINNING", "CURVES", "Camera", "edges"]
 
 
+class _Decoded(NamedTuple):
+    """A chunk whose decoding has begun: its latent frames, and what returns its pictures."""
+
+    start: int
+    stop: int
+    take: Callable[[], Tensor]
+
+
 class Camera:
     """Observer of one task of a backbone with a codec: a film a row, and curves by window."""
 
     def __init__(self, backbone: Backbone, task: Task, place: Place) -> None:
         assert backbone.codec is not None
         self.task, self.place = task, place
-        self.decoder = backbone.codec.decoder()
+        self.decoding = Decoding(backbone.codec.decoder(), backbone.model.device)
         self.rate = backbone.codec.frames_per_second
         self.about = {**place.about, "backbone": backbone.name, "scenario": task.scenario, "latent_frames": task.frames}
+        self.about |= {key: backbone.options[key] for key in ("decoder",) if key in backbone.options}
         self.curves = Curves(edges(task.frames), self.rate, backbone.pixel_frames)
         self.strip = Strip(task.frames)
+        self.begun: _Decoded | None = None
         self.writers: list[VideoWriter] = []  # made at the first pictures, or from a saved state
 
     def see(self, latents: Tensor, start: int) -> None:
-        pictures = self.decoder(latents).float()
+        stop = start + latents.shape[1]
+        following = _Decoded(start, stop, self.decoding.start(latents))
+        # The chunk before is measured and written while this one is decoded.
+        self._finish()
+        self.begun = following
+        if not self.decoding.beside or stop >= self.task.frames:
+            self._finish()
+        if stop >= self.task.frames:
+            for writer in self.writers:
+                writer.join()
+            write_text(self.place.folder / WINDOWS, json.dumps(edges(self.task.frames)))
+
+    def _finish(self) -> None:
+        """Measure and write the chunk whose decoding has begun, if there is one."""
+        if self.begun is None:
+            return
+        (start, stop, take), self.begun = self.begun, None
+        pictures = take().float()
         if not bool(pictures.isfinite().all()):
             # The writer would convert them to black pictures, and the film would look valid.
             raise NotFiniteError(f"pictures are not finite from latent frame {start} on")
@@ -48,12 +76,7 @@ class Camera:
             self.writers = self._writers([0] * len(self.task.rows) * (2 if self.place.lossless else 1))
         for number, writer in enumerate(self.writers):
             writer.write(pictures[number % len(self.task.rows)])
-        stop = start + latents.shape[1]
         self.strip.see(self.curves.see(pictures, stop).cpu(), start)
-        if stop >= self.task.frames:
-            for writer in self.writers:
-                writer.join()
-            write_text(self.place.folder / WINDOWS, json.dumps(edges(self.task.frames)))
 
     def samples(self) -> list[Sample]:
         return self.curves.taken
@@ -62,15 +85,16 @@ class Camera:
         return self.strip.arrays()
 
     def state_dict(self) -> dict[str, Any]:
+        self._finish()
         return {
-            "decoder": self.decoder.state_dict(),
+            "decoder": self.decoding.state_dict(),
             "pieces": [writer.cut() for writer in self.writers],
             "strip": self.strip.state_dict(),
             **self.curves.state_dict(),
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        self.decoder.load_state_dict(state["decoder"])
+        self.decoding.load_state_dict(state["decoder"])
         self.writers = self._writers(state["pieces"])
         self.curves.load_state_dict(state)
         self.strip.load_state_dict(state["strip"])

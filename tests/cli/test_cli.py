@@ -409,8 +409,8 @@ def test_commands_and_options_are_these() -> None:
             *("campaign", "--strategy", "--suite", "--tier", "--seed", "--seeds", "--backbone", "--device", "--out"),
             *("--retry", "--keep-stale", "--timeout", "--save-every", "--threads", "--engine", "--workers"),
             *("--address", "--shard", "--equal-budget", "--dtype", "--compile", "--weights", "--size"),
-            *("--tiling", "--offload", "--container", "--chunk", "--prompts", "--lossless", "--baseline", "--paper"),
-            *("--dry-run", "--gpu", "--measured"),
+            *("--tiling", "--offload", "--container", "--chunk", "--decoder", "--prompts", "--lossless"),
+            *("--baseline", "--paper", "--dry-run", "--gpu", "--measured"),
         ],
         "submit": [
             *("arguments", "--slurm", "--local", "--tasks", "--gpus", "--cpus", "--memory", "--hours", "--partition"),
@@ -452,7 +452,7 @@ def test_commands_and_options_are_these() -> None:
                 "--size",
                 "--tiling",
             ),
-            *("--offload", "--container", "--chunk", "--out"),
+            *("--offload", "--container", "--chunk", "--decoder", "--out"),
         ],
         "train": ["what", "--backbone", "--stage", "--out", "--seed", "--device", "--threads", "--install"],
         "calibrate": [

@@ -16,7 +16,7 @@ import sys
 import sysconfig
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Any, NamedTuple
@@ -140,6 +140,31 @@ class Host(TorchDispatchMode):
         return watched
 
 
+class Stream:
+    """A stream of the pretended device, on which nothing takes time."""
+
+    def __init__(self, device: object = None) -> None:
+        self.device = device
+
+    def wait_stream(self, stream: Stream) -> None:
+        assert isinstance(stream, Stream)
+
+    def wait_event(self, event: object) -> None:
+        assert event is not None
+
+    def record_event(self) -> object:
+        return object()
+
+
+STREAMS = {
+    "torch.cuda.Stream": Stream,
+    "torch.cuda.current_stream": Stream,
+    "torch.cuda.stream": nullcontext,
+    "torch.Tensor.record_stream": lambda tensor, stream: None,
+}
+"""What stands for streams, by its name."""
+
+
 def _line() -> str:
     """Return the innermost line of this project that runs now, "strategies/memrope.py:12"; "?" where there is none."""
     frame: FrameType | None = sys._getframe(1)
@@ -164,6 +189,8 @@ def cuda(allowed: Sequence[str] | None = ()) -> Iterator[Host]:
             stack.enter_context(patch.object(Passes, name, host.during(getattr(Passes, name))))
         stack.enter_context(patch("torch.cuda.mem_get_info", lambda *_: (BYTES, BYTES)))
         stack.enter_context(patch.object(nn.Module, "_apply", _apply))
+        for name, value in STREAMS.items():
+            stack.enter_context(patch(name, value))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=True))
         yield stack.enter_context(host)
 

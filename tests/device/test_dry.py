@@ -123,6 +123,19 @@ def test_films(options: dict[str, bool], weights: Path) -> None:
         assert codec.encode(pictures[:, :5].contiguous()).shape[2:] == latents.shape[2:]
 
 
+def test_films_of_the_light_decoder(weights: Path) -> None:
+    from harness.backbone.published.light import LightCodec
+
+    with cuda("sliding_window"):
+        codec = LightCodec.load(weights / "taew2_1.pth", device="cuda", dtype=torch.bfloat16)
+        decoder = codec.decoder()
+        for frames in (9, 12):
+            pictures = decoder(torch.zeros(1, 3, 16, 8, 8).to("cuda"))
+            assert (pictures.device.type, pictures.shape[1]) == ("cuda", frames)
+            decoder.load_state_dict(decoder.state_dict())
+        assert codec.encode(pictures[:, :5].contiguous()).shape == (1, 2, 16, 8, 8)
+
+
 @pytest.mark.parametrize("name", ["fps", "latency", "vram"])
 def test_cost_suites_with_a_pretended_clock(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = iter(range(10**9))

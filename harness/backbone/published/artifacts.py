@@ -23,8 +23,10 @@ from harness.caches import forbids_downloads, hub_cache
 from harness.errors import CheckpointError
 
 SUMS = "SHA256SUMS"
-FORMS = (".pt", ".safetensors", INDEX)
-"""Suffixes that a checkpoint's file may have; published ones have the first."""
+PUBLISHED = (".pt", ".pth")
+"""Suffixes of the published checkpoints."""
+FORMS = (*PUBLISHED, ".safetensors", INDEX)
+"""Suffixes that a checkpoint's file may have."""
 SHOWN = 12
 """Digits of a hash that a message shows."""
 
@@ -63,7 +65,7 @@ class Artifact:
     @property
     def alone(self) -> bool:
         """Whether the file is a model by itself, not one of the files of a model's folder."""
-        return self.path.endswith(".pt")
+        return self.path.endswith(PUBLISHED)
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ def _find(artifact: Artifact, folder: Path | None, sums: Mapping[str, str]) -> l
     if name in sums:
         parts = _parts(folder, name, sums) if name.endswith(INDEX) else []
         return [Found(artifact, path, sums[name], own=True), *parts]
-    if artifact.alone and not name.endswith(FORMS[0]):
+    if artifact.alone and not name.endswith(PUBLISHED):
         raise CheckpointError(f"{path}: {_listed([name], folder)}")
     return [_sized(artifact, path)]
 
@@ -200,7 +202,7 @@ def _there(artifact: Artifact, folder: Path) -> str | None:
         return artifact.path if (folder / artifact.path).is_file() else None
     there = []
     for path in (artifact.path, *artifact.also):
-        stem = path.removesuffix(FORMS[0])
+        stem = path.removesuffix(Path(path).suffix)
         for form in FORMS:
             named = [f"{each}{form}" for each in (stem, stem.rpartition("/")[2])]
             there += [name for name in named if (folder / name).is_file()][:1]

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import torch
+from typing import Any
 
 from harness.backbone.checkpoints import fill, read_checkpoint
 from harness.backbone.presets import CHUNKS, Backbone, build, check_chunk, check_device, parse_dtype
 from harness.backbone.published.artifacts import SUMS, Artifact, Found, find, gathered, identity
+from harness.backbone.published.codecs import check_decoder, check_fit, open_codec
 from harness.backbone.published.lora import merged, read_adapter
 from harness.backbone.published.models import (
     BY_NAME,
@@ -26,17 +25,16 @@ from harness.backbone.published.models import (
     LONG_LIVE,
     SELF_FORCING,
     SELF_GRADIENT_FORCING,
+    DecoderName,
     Published,
 )
+from harness.backbone.published.pins import LIGHT_DECODER
 from harness.backbone.published.places import weights_folder
 from harness.backbone.published.sizes import CONFIG, config_of, own_sizes
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.caches import cache_folder
 from harness.errors import CheckpointError, PresetError
 from harness.files import digest
-
-if TYPE_CHECKING:
-    from harness.backbone.published.vae import WanCodec
 
 __all__ = [
     "BY_NAME",
@@ -67,15 +65,17 @@ def self_forcing(
     offload: bool = False,
     container: str | None = None,
     chunk: int = CHUNKS[0],
+    decoder: DecoderName = "wan",
 ) -> Backbone:
     """Return Wan2.1-T2V-1.3B made causal by Self-Forcing: four steps, chunks of 3 latent frames, trained on 21.
 
     weights: a folder that is searched for its files before the Hugging Face cache. size: (height, width) in pixels.
     tiling, offload: see `published.vae.WanCodec`. container: the container to read of a user's checkpoint that has
-    several; "bare" for one without. chunk: latent frames denoised together; 1 for frame-wise checkpoints. Raises
+    several; "bare" for one without. chunk: latent frames denoised together; 1 for frame-wise checkpoints. decoder:
+    "wan", or "light" for the codec of `published.light`, which needs a file of its own and none of Wan's VAE. Raises
     CheckpointError for files that are missing, damaged, unsafe or different, PresetError for another size or chunk.
     """
-    return _assembled(SELF_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
+    return _assembled(SELF_FORCING, device, dtype, weights, size, tiling, offload, container, chunk, decoder)
 
 
 def longlive(
@@ -88,13 +88,14 @@ def longlive(
     offload: bool = False,
     container: str | None = None,
     chunk: int = CHUNKS[0],
+    decoder: DecoderName = "wan",
 ) -> Backbone:
     """Return LongLive 1.0: Self-Forcing's model tuned on one-minute videos with a window and a sink, adapter merged.
 
     Beyond the 21 latent frames of Self-Forcing's training it saw windows only, so `full` stops at 21 here, too.
     Published with attention_sink.sink=3,window=12,on_switch=recache. Arguments and errors are those of `self_forcing`.
     """
-    return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload, container, chunk)
+    return _assembled(LONG_LIVE, device, dtype, weights, size, tiling, offload, container, chunk, decoder)
 
 
 def causal_forcing(
@@ -107,6 +108,7 @@ def causal_forcing(
     offload: bool = False,
     container: str | None = None,
     chunk: int = CHUNKS[0],
+    decoder: DecoderName = "wan",
 ) -> Backbone:
     """Return Causal-Forcing, chunk-wise: Self-Forcing's model, distilled from a causal teacher; not its moving average.
 
@@ -115,7 +117,7 @@ def causal_forcing(
     place of causal_forcing.pt, and which was published with another sampler (Rolling Forcing's, which is not here).
     Arguments and errors are those of `self_forcing`.
     """
-    return _assembled(CAUSAL_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
+    return _assembled(CAUSAL_FORCING, device, dtype, weights, size, tiling, offload, container, chunk, decoder)
 
 
 def sgf(
@@ -128,6 +130,7 @@ def sgf(
     offload: bool = False,
     container: str | None = None,
     chunk: int = CHUNKS[0],
+    decoder: DecoderName = "wan",
 ) -> Backbone:
     """Return Self Gradient Forcing, chunk-wise: trained from Causal-Forcing's start with gradients through its memory.
 
@@ -135,7 +138,7 @@ def sgf(
     positions as an option: the same without pinned_at. Its files are not pinned. Arguments and errors are those of
     `self_forcing`.
     """
-    return _assembled(SELF_GRADIENT_FORCING, device, dtype, weights, size, tiling, offload, container, chunk)
+    return _assembled(SELF_GRADIENT_FORCING, device, dtype, weights, size, tiling, offload, container, chunk, decoder)
 
 
 def files_of(name: str, weights: str | Path | None) -> list[Found]:
@@ -154,10 +157,12 @@ def _assembled(
     offload: bool,
     container: str | None,
     chunk: int,
+    decoder: DecoderName,
 ) -> Backbone:
     kind = parse_dtype(dtype)
     check_device(device)
     check_chunk(chunk)
+    check_decoder(decoder, tiling, offload)
     latent_size = _latent_size(size)
     given = {
         "weights": None if weights is None else str(weights),
@@ -165,6 +170,7 @@ def _assembled(
         "tiling": tiling,
         "offload": offload,
         "chunk": chunk if chunk != CHUNKS[0] else None,
+        "decoder": decoder if decoder != "wan" else None,
     }
     options = {key: value for key, value in given.items() if value not in (None, False, list(SIZE))}
     about: dict[str, Any] = {
@@ -181,10 +187,11 @@ def _assembled(
     from harness.backbone.published.text import Umt5, transformers_version
 
     transformers_version()
-    found = gathered(published.artifacts, weights_folder(weights), published.name)
+    found = gathered(published.files(decoder), weights_folder(weights), published.name)
     model, taken = _model(published, found, config_of(weights), device, dtype, container)
-    codec = _codec(found, device, kind, tiling, offload)
-    _check_fit(model.config, codec)
+    place = _path(found, LIGHT_DECODER) if decoder == "light" else _folder(found, VAE)
+    codec = open_codec(decoder, place, device=device, dtype=kind, tiling=tiling, offload=offload)
+    check_fit(model.config, codec)
     encoder = {path: each for path, each in found.items() if each.artifact.part in (ENCODER, TOKENIZER)}
     text = Umt5(
         _folder(found, ENCODER),
@@ -226,20 +233,6 @@ def _model(
     model = build(config, device="meta", dtype=dtype)
     fill(model, state, path)
     return model.to(device), taken
-
-
-def _codec(found: Mapping[str, Found], device: str, dtype: torch.dtype, tiling: bool, offload: bool) -> WanCodec:
-    from harness.backbone.published.vae import WanCodec
-
-    return WanCodec.load(_folder(found, VAE), device=device, dtype=dtype, tiling=tiling, offload=offload)
-
-
-def _check_fit(config: WanConfig, codec: WanCodec) -> None:
-    if codec.vae.config.z_dim != config.in_dim:
-        raise CheckpointError(
-            f"the VAE's latents have {codec.vae.config.z_dim} channels and the DiT takes {config.in_dim}; use a VAE "
-            "and a DiT of the same model"
-        )
 
 
 def _path(found: Mapping[str, Found], artifact: Artifact) -> Path:

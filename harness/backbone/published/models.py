@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from harness.backbone.published import pins
 from harness.backbone.published.artifacts import Artifact
 
 APACHE = "Apache-2.0"
+DecoderName = Literal["wan", "light"]
+"""What makes pictures of latents: Wan's VAE, or a small network distilled from it."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,13 @@ class Published:
 
     @property
     def artifacts(self) -> tuple[Artifact, ...]:
-        """All files of the backbone."""
-        return (self.checkpoint, *((self.adapter,) if self.adapter else ()), *pins.WAN)
+        """All files of the backbone with Wan's decoder."""
+        return self.files("wan")
+
+    def files(self, decoder: DecoderName) -> tuple[Artifact, ...]:
+        """Return all files of the backbone with a decoder."""
+        others = pins.WAN if decoder == "wan" else (*pins.TEXT, pins.LIGHT_DECODER)
+        return (self.checkpoint, *((self.adapter,) if self.adapter else ()), *others)
 
 
 SELF_FORCING = Published("self-forcing", pins.SELF_FORCING, "generator_ema")

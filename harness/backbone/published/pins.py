@@ -65,6 +65,7 @@ WAN = tuple(
     )
 )
 """Text encoder, tokenizer and VAE, which all published backbones share."""
+TEXT = tuple(each for each in WAN if each.part != "vae")
 SELF_FORCING = Artifact(
     "gdhe17/Self-Forcing",
     "2f8b779212da279d212c22a509b66ad6552f350e",
@@ -94,3 +95,11 @@ CAUSAL_FORCING = Artifact(
     also=("chunkwise/longvideo.pt",),
 )
 SELF_GRADIENT_FORCING = Artifact("JunhaoZhuang/Self_Gradient_Forcing", None, "chunkwise/ar/model.pt", None, None)
+LIGHT_DECODER = Artifact(
+    "lightx2v/Autoencoders",
+    "b42886995deccb94b8c65b7c89e7eaf1fd95e0a9",
+    "taew2_1.pth",
+    22_679_486,
+    "f986092baa4a124035dcf44ef59cd30e0bef91b2aa4d6a6e8e152e55e82ca30c",
+)
+"""TAEHV's weights for Wan2.1, under MIT as published by its author, in a repository under Apache-2.0."""

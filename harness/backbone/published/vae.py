@@ -67,6 +67,11 @@ class WanCodec(nn.Module):
         check_strict(folder, "a VAE of Wan2.1", told)
         return cls(vae, device=device, tiling=tiling, offload=offload)
 
+    @property
+    def channels(self) -> int:
+        """Channels of the latents."""
+        return int(self.vae.config.z_dim)
+
     @torch.no_grad()
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the latents [B, n, C, h, w] of pictures [B, 4 n - 3, 3, 8 h, 8 w] in 0..1, the mode of each."""

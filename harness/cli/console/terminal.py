@@ -70,6 +70,10 @@ TilingOption = Annotated[
     bool, typer.Option("--tiling", help="Decode in tiles: less memory, slightly different pictures.")
 ]
 OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep the VAE off the device while nothing is decoded.")]
+DecoderOption = Annotated[
+    str | None,
+    typer.Option("--decoder", help="wan, or light: a small network with slightly other pictures. Default: wan."),
+]
 ContainerOption = Annotated[
     str | None,
     typer.Option(

@@ -19,6 +19,7 @@ from harness.cli.console.terminal import (
     CompileOption,
     DtypeOption,
     ContainerOption,
+    DecoderOption,
     Json,
     OffloadOption,
     SizeOption,
@@ -108,6 +109,7 @@ def run(
     offload: OffloadOption = False,
     container: ContainerOption = None,
     chunk: ChunkOption = None,
+    decoder: DecoderOption = None,
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -149,8 +151,8 @@ def run(
         "strategies": strategy, "suites": suite, "tier": tier, "seed": seed, "seeds": seeds,
         "backbone": backbone, "device": device, "dtype": dtype, "compile": compile,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
-        "offload": offload or None, "container": container, "chunk": chunk, "prompts": prompts and str(prompts),
-        "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
+        "offload": offload or None, "container": container, "chunk": chunk, "decoder": decoder,
+        "prompts": prompts and str(prompts), "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
         "workers": int(workers) if workers and workers != "auto" else workers,
     }  # fmt: skip
     asked, table = _asked(campaign, paper, given)

@@ -6,9 +6,9 @@ python -m tests.device.lane --list
 
 Pieces: `doctor` (kernels, and parity of every strategy with the CPU), `tests` (those marked gpu), `goldens` (numbers of
 the released codes, within 1e-4), `rate/ARM/COMPILE` (speed, latency, a switch, bytes beside the plan),
-`kernels/COMPILE`, `minutes` (three minutes of video), `noise/N` (the same rate in twelve processes). Every piece is
-written to docs/measured.d/DEVICE.json when it ends, and is not run again; the tables of docs/measured.md follow. Exit
-code 1 if a piece failed.
+`stream/DECODER/graphs` (the same with chunks decoded beside the next ones), `kernels/COMPILE`, `minutes` (three minutes
+of video), `noise/N` (the same rate in twelve processes). Every piece is written to docs/measured.d/DEVICE.json when it
+ends, and is not run again; the tables of docs/measured.md follow. Exit code 1 if a piece failed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,13 @@ from typing import Any, get_args
 import torch
 
 from harness import registry
-from harness.backbone.presets import Backbone
+from harness.backbone.presets import Backbone, Codec
+from harness.backbone.published.light import LightCodec, Networks
+from harness.backbone.published.vae import WanCodec, autoencoder
 from harness.backbone.request import Compilation
 from harness.errors import why
 from tests.device.lane.kernels import shares
-from tests.device.lane.rates import arms, grows, rate
+from tests.device.lane.rates import arms, grows, rate, stream
 from tests.device.lane.results import Results, write_tables
 
 ROOT = Path(__file__).parents[3]
@@ -53,6 +55,7 @@ def pieces() -> dict[str, Piece]:
     found: dict[str, Piece] = {"doctor": doctor}
     ways: list[Compilation] = list(get_args(Compilation))
     found |= {f"rate/{BASELINE}/{way}": partial(_rate, BASELINE, way) for way in ways}
+    found |= {f"stream/{decoder}/graphs": partial(_stream, decoder) for decoder in ("light", "wan")}
     found |= {"tests": tests, "goldens": goldens}
     found |= {f"kernels/{way}": partial(_shares, way) for way in ways}
     for way in ("graphs", "off", "blocks"):
@@ -63,6 +66,15 @@ def pieces() -> dict[str, Piece]:
 
 def _rate(arm: str, compile: Compilation) -> dict[str, Any]:
     return rate(stage(), arm, compile)
+
+
+def _stream(decoder: str) -> dict[str, Any]:
+    if decoder == "wan":
+        # A library that the machine may not have.
+        codec: Codec = WanCodec(autoencoder()().to(stage().model.dtype), device="cuda")
+    else:
+        codec = LightCodec(Networks().to("cuda", stage().model.dtype))
+    return stream(stage(), BASELINE, "graphs", codec)
 
 
 def _shares(compile: Compilation) -> dict[str, Any]:

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 
 from harness import registry
-from harness.backbone.presets import Backbone
+from harness.backbone.presets import Backbone, Codec
 from harness.backbone.request import Compilation
+from harness.memory import Strategy
 from harness.plan.device import at_hand
 from harness.plan.planning import plan
 from harness.suite import Row, Task
-from suites.cost_suite import settled, timed
+from suites.cost_suite import settled, streamed, timed
 
 CHUNKS = 24
 """Chunks that are timed once a memory's size is steady."""
@@ -44,7 +45,7 @@ def rate(stage: Backbone, arm: str, compile: Compilation, chunks: int = CHUNKS) 
     Parameters
     ----------
     stage
-        The backbone; chunks are decoded where it has a codec.
+        The backbone, without a codec.
     arm
         A strategy as `horizon run --strategy` takes it.
     compile
@@ -55,44 +56,76 @@ def rate(stage: Backbone, arm: str, compile: Compilation, chunks: int = CHUNKS) 
     Returns
     -------
     dict
-        dit_fps, stream_fps (pixel frames a second), chunk_p50_ms, chunk_p90_ms, switch_ms (of a chunk that begins with
+        dit_fps (pixel frames a second), chunk_p50_ms, chunk_p90_ms, switch_ms (of a chunk that begins with
         a prompt switch), whole_seconds; planned_fps (the roofline's) and share_of_bound, for a registered backbone;
         peak_bytes, planned_bytes and their ratio on a CUDA device.
     """
     _, strategy = registry.parse_strategy(arm)
     stage = replace(stage, compile=compile)
     device, size = stage.model.device, stage.chunk
-    capacity = strategy.open(strategy.adapt(stage).memory_spec()).capacity
-    assert capacity is not None, arm
-    # Replaced twice, and one more chunk, in which passes of the last new size are compiled or recorded.
-    early = math.ceil((2 * capacity + size) / size) + 1
-    frames = (early + chunks + AFTER) * size
-    said = ((0, "a"), ((early + chunks) * size, "b"))
-    task = Task("device", frames, 0, (Row(0, said),), ("smooth", "smooth"))
-    assert settled(stage, strategy, 2 * frames) <= early * size
+    early, task = _steady(stage, strategy, chunks)
     if device.type == "cuda":
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats(device)
     timing = timed(stage, strategy, task)
-    drawn, decoded = timing.drawn[early : early + chunks], timing.decoded[early : early + chunks]
+    drawn = timing.drawn[early : early + chunks]
     pictures = size * stage.pictures_per_latent
     found: dict[str, Any] = {
         "dit_fps": pictures * len(drawn) / sum(drawn),
-        "stream_fps": pictures * len(drawn) / (sum(drawn) + sum(decoded)),
         "chunk_p50_ms": 1000 * statistics.median(drawn),
         "chunk_p90_ms": 1000 * float(np.quantile(drawn, 0.9)),
         "switch_ms": 1000 * timing.drawn[early + chunks],
-        "whole_seconds": timing.before + sum(timing.drawn) + sum(timing.decoded),
+        "whole_seconds": timing.before + sum(timing.drawn),
     }
     if stage.name in registry.found("backbones"):
         paper = registry.open_backbone(replace(stage.request(), device="meta"))
-        planned = plan(strategy, paper, stage.latent_size, frames)
+        planned = plan(strategy, paper, stage.latent_size, task.frames)
         bound = planned.bound(at_hand(stage.model.dtype, device.type)).chunk_seconds
         found |= {"planned_fps": pictures / bound, "share_of_bound": bound / statistics.median(drawn)}
         if device.type == "cuda":
             peak = torch.cuda.max_memory_allocated(device)
             found |= {"peak_bytes": peak, "planned_bytes": planned.peak_bytes, "ratio": peak / planned.peak_bytes}
     return found
+
+
+def stream(stage: Backbone, arm: str, compile: Compilation, codec: Codec, chunks: int = CHUNKS) -> dict[str, Any]:
+    """Return the rates of a rollout whose chunks are decoded.
+
+    Returns
+    -------
+    dict
+        dit_fps; decoded_after_fps, with every chunk decoded before the next one; stream_fps, with the decoder beside
+        the passes of the next chunk; decode_ms, of a chunk; share, stream_fps by dit_fps.
+    """
+    _, strategy = registry.parse_strategy(arm)
+    stage = replace(stage, compile=compile, codec=codec)
+    early, task = _steady(stage, strategy, chunks)
+    timing = timed(stage, strategy, task)
+    # The first chunk has no pictures before it.
+    beside = sum(seconds for _, seconds in streamed(stage, strategy, task)[early - 1 : early - 1 + chunks])
+    drawn, decoded = (sum(each[early : early + chunks]) for each in (timing.drawn, timing.decoded))
+    pictures = chunks * stage.chunk * stage.pictures_per_latent
+    return {
+        "dit_fps": pictures / drawn,
+        "decoded_after_fps": pictures / (drawn + decoded),
+        "stream_fps": pictures / beside,
+        "decode_ms": 1000 * decoded / chunks,
+        "share": drawn / beside,
+    }
+
+
+def _steady(stage: Backbone, strategy: Strategy, chunks: int) -> tuple[int, Task]:
+    """Return a number of chunks after which a memory is steady, and a task of so many more, and of a few after a prompt
+    switch."""
+    size = stage.chunk
+    capacity = strategy.open(strategy.adapt(stage).memory_spec()).capacity
+    assert capacity is not None, strategy
+    # Replaced twice, and one more chunk, in which passes of the last new size are compiled or recorded.
+    early = math.ceil((2 * capacity + size) / size) + 1
+    frames = (early + chunks + AFTER) * size
+    said = ((0, "a"), ((early + chunks) * size, "b"))
+    assert settled(stage, strategy, 2 * frames) <= early * size
+    return early, Task("device", frames, 0, (Row(0, said),), ("smooth", "smooth"))
 
 
 def grows(stage: Backbone, arm: str, compile: Compilation, frames: int) -> dict[str, Any]:

@@ -54,10 +54,11 @@ class Results:
         rows = [f"| {self.device} | passes | " + " | ".join(heading for heading, _ in COLUMNS.values()) + " |"]
         rows.append("|---" * (2 + len(COLUMNS)) + "|")
         for name, found in self.pieces.items():
-            if name.startswith("rate/") and "error" not in found:
-                _, arm, compile = name.split("/")
+            if name.startswith(("rate/", "stream/")) and "error" not in found:
+                kind, arm, compile = name.split("/")
+                arm = f"`{arm}`" if kind == "rate" else f"decoder {arm}"
                 cells = [form.format(found[key]) if key in found else "" for key, (_, form) in COLUMNS.items()]
-                rows.append(f"| `{arm}` | {compile} | {' | '.join(cells)} |")
+                rows.append(f"| {arm} | {compile} | {' | '.join(cells)} |")
         return "\n".join(rows)
 
 
