@@ -46,8 +46,9 @@ STRATEGIES = sorted(PROJECT["project"]["entry-points"]["horizon.strategies"])
 
 def parallel(session: nox.Session, *arguments: str, **variables: str) -> None:
     """Run pytest on all cores."""
-    # `worksteal` gives waiting tests to idle processes, since the slowest tests come last.
-    python(session, "pytest", *PARALLEL, *arguments, **variables)
+    # `worksteal` gives waiting tests to idle processes, since the slowest tests come last. Compiled modules are kept,
+    # whatever the shell says, for the hundreds of commands that tests start.
+    python(session, "pytest", *PARALLEL, *arguments, PYTHONDONTWRITEBYTECODE="", **variables)
 
 
 def look(session: nox.Session, viewer: str, module: str) -> None:

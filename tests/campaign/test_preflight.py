@@ -52,6 +52,7 @@ def test_a_switch_that_is_not_the_published_one_is_told_of_once_an_arm():
     assert steady == []
 
 
+@pytest.mark.nightly
 def test_the_edge_lies_where_a_rollout_s_memory_does(planned):
     """Between half and twice of what is really alive in it there is a line below which it warns, and above not."""
     stage, few = planned

@@ -81,6 +81,7 @@ with writing(Path("v1.5.mp4")), VideoWriter(Path("v1.5.mp4"), 4) as video:
 """
 
 
+@pytest.mark.nightly
 def test_two_processes_never_mix_their_videos(tmp_path):
     other = subprocess.Popen(
         [sys.executable, "-c", NEIGHBOURS],

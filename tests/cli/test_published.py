@@ -236,6 +236,7 @@ def test_longlive_runs_to_a_film(weights, tmp_path):
     assert (tmp_path / "f.png").exists()
 
 
+@pytest.mark.nightly
 def test_a_frame_wise_model_from_one_of_two_containers(weights, tmp_path):
     """As Causal-Forcing publishes its own: the last weights and their average, drawn frame by frame."""
     own = shutil.copytree(weights, tmp_path / "own")
@@ -296,6 +297,7 @@ def test_describe_says_which_file_is_not_pinned(here):
     assert first["also"] == ["chunkwise/longvideo.pt"]
 
 
+@pytest.mark.nightly
 def test_a_file_that_is_not_pinned_is_recorded_by_its_hash(weights, tmp_path):
     own = shutil.copytree(weights, tmp_path / "own")
     torch.save({"generator_ema": published.model().state_dict()}, own / "model.pt")

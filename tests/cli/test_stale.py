@@ -111,6 +111,7 @@ def test_retries_happen_once_whoever_makes_them(acme):
     assert (folder / "opened").read_text(encoding="utf-8") == "xx"
 
 
+@pytest.mark.nightly
 def test_a_folder_that_is_called_like_the_package_does_not_stand_in_for_it(acme):
     folder = acme.parent
     elsewhere = folder / "elsewhere"

@@ -436,12 +436,13 @@ def test_bytes_are_readable(size, said):
     [
         ("attention_sink.window=21,sink=10", 12, "attention_sink.sink=5"),
         ("memrope", 6, "memrope.window=8,sink=1"),
-        ("deep_forcing", 18, "deep_forcing.window=15,sink=6,budget=12"),
-        ("echo_infinity", 8, "echo_infinity.window=6,sink=1"),
-        (
+        pytest.param("deep_forcing", 18, "deep_forcing.window=15,sink=6,budget=12", marks=pytest.mark.nightly),
+        pytest.param("echo_infinity", 8, "echo_infinity.window=6,sink=1", marks=pytest.mark.nightly),
+        pytest.param(
             "echo_forcing",
             17,
             "echo_forcing.anchors=3,rolling_cycle=1,compressed=1,history=10,stride=1,candidates=3,pool=25",
+            marks=pytest.mark.nightly,
         ),
     ],
 )

@@ -214,6 +214,7 @@ def full_size(dtype: torch.dtype, frames: int, asked: int) -> Tokens:
     return Tokens(layout, each, at, empty(1, asked * size, 12, 128), asking)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("dtype", pushed([torch.bfloat16, torch.float32], torch.bfloat16), ids=str)
 def test_scores_at_full_size_take_little_memory(dtype: torch.dtype) -> None:
     seen = full_size(dtype, 21, 6)

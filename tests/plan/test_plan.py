@@ -63,6 +63,7 @@ def test_a_growing_memory_is_planned_from_two_lengths():
     assert planned.cache_bytes == full.footprint(at.memory_spec(), 57)
 
 
+@pytest.mark.nightly
 def test_the_work_of_a_memory_whose_size_repeats_is_that_of_its_mean_chunk():
     """Chunks attend to 16 and 19 frames in turn, and only some of them choose tokens."""
     at = toy(model=toy().model.to("meta"))
@@ -82,7 +83,7 @@ def test_the_work_of_a_memory_whose_size_repeats_is_that_of_its_mean_chunk():
     "name",
     pushed(
         sorted(registry.found("strategies")),
-        *("full", "attention_sink", "deep_forcing", "forcing_kv", "quantized", "videomla"),
+        *("full", "forcing_kv", "videomla"),
     ),
 )
 def test_planned_contexts_are_the_allocated_ones(name, monkeypatch):

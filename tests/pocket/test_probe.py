@@ -29,6 +29,7 @@ def test_it_reads_held_out_truth(coded):
     assert (reading.places - coded.places).norm(dim=1).median() < 0.5
 
 
+@pytest.mark.nightly
 def test_it_reads_what_is_a_little_blurred_noised_or_faded(coded):
     ones = torch.ones(COUNT)
     generator = torch.Generator().manual_seed(0)
@@ -74,6 +75,7 @@ def test_damage_is_drawn_from_the_generator_alone(coded):
     assert 0 <= one.min() <= one.max() <= 1
 
 
+@pytest.mark.nightly
 def test_motion_and_speed_are_read_off_places():
     seeds = range(300, 400)
     clip = film([script("a thing")] * 100, seeds, 15)

@@ -124,6 +124,7 @@ def test_clips_are_functions_of_seed_and_step_and_never_held_out_clips():
     assert HELD_OUT > 2**60
 
 
+@pytest.mark.nightly
 def test_a_quarter_of_the_clips_switch_once_and_words_are_dropped():
     made = training_clips(0, 0, 2000, 36, 3)
     scenes = [len(scenes) for scenes in made.clip.scripts]

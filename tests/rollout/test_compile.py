@@ -10,6 +10,7 @@ from torch._dynamo.utils import counters
 
 from harness.registry import strategy
 from harness.verify.bench import Workbench
+from tests.lanes import pushed
 
 pytestmark = pytest.mark.skipif(
     not (shutil.which("g++") or shutil.which("clang++")), reason="torch.compile needs a C++ compiler on the CPU"
@@ -18,7 +19,7 @@ BOUNDED = ["sliding_window", "attention_sink", "infinity_rope", "memrope", "long
 BOUNDED += ["dummy_forcing", "forcing_kv"]
 
 
-@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("name", pushed(BOUNDED, "sliding_window", "forcing_kv"))
 def test_compiled_equals_eager_and_is_compiled_once(name: str) -> None:
     bench = Workbench(strategy(name))
     # The bank of memflow and the retrieved frames of longlive_rag are complete later than a window is full.

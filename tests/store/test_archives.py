@@ -152,6 +152,7 @@ while True:
 """
 
 
+@pytest.mark.nightly
 def test_a_process_that_is_killed_at_any_moment_can_be_gone_on_with(path: Path) -> None:
     reached = 0
     for kill in range(5):

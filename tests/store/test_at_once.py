@@ -31,6 +31,7 @@ def _see(go, number, folder):
         add(folder, "perceptual", VIEW, f"{number}-{metric}", Part(((3, 0.5),)), {})
 
 
+@pytest.mark.nightly
 def test_two_viewers_of_one_film_at_once_lose_nothing(tmp_path):
     at_once(_see, tmp_path)
     ((_, found),) = views(tmp_path)

@@ -22,7 +22,6 @@ from harness.rollout import passes
 from harness.rollout.request import laid_out_bytes
 from harness.verify import run as machine
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
-from tests.lanes import pushed
 
 
 def spec(chunk: int = 3) -> MemorySpec:
@@ -128,13 +127,8 @@ def test_sink_only_at_slots_is_an_attention_sink() -> None:
     assert all(map(torch.equal, ours, theirs))
 
 
-@pytest.mark.parametrize(
-    "text",
-    pushed(
-        ["deep_forcing", "deep_forcing.window=6,sink=1,budget=4,recent=2"],
-        "deep_forcing.window=6,sink=1,budget=4,recent=2",
-    ),
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("text", ["deep_forcing", "deep_forcing.window=6,sink=1,budget=4,recent=2"])
 def test_a_frame_a_chunk_keeps_every_invariant(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     model = scramble(CausalWan(CONFIG)).requires_grad_(False)
     tiny = Backbone(model=model, chunk=1, latent_size=LATENT_SIZE, trained_frames=36)

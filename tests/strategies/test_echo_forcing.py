@@ -21,7 +21,6 @@ from strategies.echo_forcing.compression import Calibration, Scoring
 from strategies.echo_forcing.decay import decay_rates
 from strategies.echo_forcing.scenes import idf, recall_frame, recall_jump, similar, telling, words
 from tests.cases import cases
-from tests.lanes import pushed
 from tests.oracle import echo_forcing as oracle
 
 CASES = cases(25)
@@ -168,7 +167,8 @@ KNOBS = [
 ]
 
 
-@pytest.mark.parametrize("text", pushed(KNOBS, KNOBS[2]))
+@pytest.mark.nightly
+@pytest.mark.parametrize("text", KNOBS)
 def test_every_knob_keeps_what_a_memory_owes(text: str) -> None:
     broken = [finding for finding in verify(parse_strategy(text)[1]) if finding.state == "fail"]
     assert not broken

@@ -25,7 +25,6 @@ from strategies.echo_infinity import EchoInfinity
 from strategies.echo_infinity.encoder import QueryMemoryEncoder, Shape
 from strategies.echo_infinity.memory import QueryMemory
 from tests.cases import cases
-from tests.lanes import pushed
 from tests.oracle import echo_infinity as oracle
 
 CASES = cases(25)
@@ -130,22 +129,20 @@ def test_the_published_stages_of_filling() -> None:
     assert where[24].first == ([9, 10, 11], 4)
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "knobs",
-    pushed(
-        [
-            {},
-            {"memory": 0},
-            {"update": "clean"},
-            {"update": "never"},
-            {"groups": 2, "source": "group"},
-            {"source": "middle", "sink_anchor": True},
-            {"positions": "absolute"},
-            {"window": 8, "sink": 1, "memory": 2, "gate": False},
-            {"sink": 0, "on_switch": "recache_all", "memory_recache": True, "residual": True},
-        ],
+    [
+        {},
+        {"memory": 0},
+        {"update": "clean"},
+        {"update": "never"},
+        {"groups": 2, "source": "group"},
+        {"source": "middle", "sink_anchor": True},
+        {"positions": "absolute"},
+        {"window": 8, "sink": 1, "memory": 2, "gate": False},
         {"sink": 0, "on_switch": "recache_all", "memory_recache": True, "residual": True},
-    ),
+    ],
 )
 def test_the_invariants_of_every_memory(knobs: dict[str, Any]) -> None:
     assert [finding for finding in verify(EchoInfinity(**knobs)) if finding.state == "fail"] == []

@@ -29,7 +29,6 @@ from strategies.attention_sink import AttentionSink
 from strategies.full import Full
 from strategies.quantized import Quantized
 from strategies.sliding_window import SlidingWindow
-from tests.lanes import pushed
 
 STORES: tuple[Store, ...] = get_args(Store)
 POLICIES = ("sliding_window", "attention_sink", "infinity_rope", "memrope", "rolling_sink", "ema_sink")
@@ -232,13 +231,8 @@ def test_the_policys_nature_is_its_own() -> None:
     assert Quantized(policy="videomla").weights(bench.backbone) == registry.strategy("videomla").weights(bench.backbone)
 
 
-@pytest.mark.parametrize(
-    "text",
-    pushed(
-        ["quantized.store=int4", "quantized.policy=memrope,exact_sink=true,exact_recent=true"],
-        "quantized.policy=memrope,exact_sink=true,exact_recent=true",
-    ),
-)
+@pytest.mark.nightly
+@pytest.mark.parametrize("text", ["quantized.store=int4", "quantized.policy=memrope,exact_sink=true,exact_recent=true"])
 def test_it_runs_compiled_and_in_either_lifetime(text: str) -> None:
     bench = Workbench(registry.parse_strategy(text)[1])
     plain = bench.latents(6)

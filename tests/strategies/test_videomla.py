@@ -423,6 +423,7 @@ def test_a_file_of_weights(tmp_path) -> None:  # type: ignore[no-untyped-def]
         VideoMLA(parameters=str(path)).adapt(replace(backbone, model=half.model))
 
 
+@pytest.mark.nightly
 def test_it_runs_compiled_and_in_either_lifetime() -> None:
     bench = Workbench(VideoMLA(evaluation="explicit"))
     plain = bench.latents(5)

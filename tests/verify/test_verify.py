@@ -101,7 +101,6 @@ MODES = {
 """The invariants that do not apply; to the other strategies, with their default knobs, all of them do."""
 PUSHED = (
     "attention_sink.window=9,positions=absolute,on_switch=recache",
-    "attention_sink.window=9,pinned_at=6,on_switch=flush",
     "deep_forcing.compression=false,sink=14",
     "memrope.window=9,pooling=adaptive,accumulator=cache",
     "sliding_window.window=3",
@@ -109,7 +108,6 @@ PUSHED = (
     "memflow.window=9,sink=1,bank=2,on_switch=zero_sink",
     "dummy_forcing.start=2,context=3,sink=2,rows=sampled",
     "forcing_kv.on_switch=keep,patches=2,start=3",
-    "quantized.policy=memrope,store=int4,exact_sink=true,exact_recent=true",
     "quantized.policy=[forcing_kv.start=2,static_context=2,temporal_context=2],store=int4",
 )
 """Those that a push verifies."""

@@ -49,7 +49,7 @@ def drawn(backbone: Backbone, strategy: Strategy, frames: int) -> Tensor:
     return torch.cat(parts, 1)
 
 
-@pytest.mark.parametrize("name", pushed(STRATEGIES, "echo_forcing", "forcing_kv", "videomla"))
+@pytest.mark.parametrize("name", pushed(STRATEGIES, "forcing_kv", "videomla"))
 def test_every_strategy_draws_frame_by_frame(framewise: Backbone, name: str) -> None:
     config = framewise.model.config
     strategy = prepared(name, config.num_layers, config.num_heads, "self-forcing")

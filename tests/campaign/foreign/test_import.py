@@ -188,6 +188,7 @@ def test_several_scenes_belong_to_interactive(tmp_path, films):
                                                                    (160, 240, "recall")]  # fmt: skip
 
 
+@pytest.mark.nightly
 def test_several_processes_import_the_same(tmp_path, films):
     one, other = Store(tmp_path / "one"), Store(tmp_path / "other")
     import_films(one, Asked(films[:2], "theirs", chunk=6))

@@ -38,6 +38,7 @@ def test_noise_is_measured_and_the_gate_keeps_still():
     assert found.runs == {"pass": 12}
 
 
+@pytest.mark.nightly
 def test_the_smallest_change_that_is_found_grows_with_the_margin_and_the_noise():
     def detectable(noise, margin):
         policy = {("latency", "chunk_p50_ms"): Margin(relative=margin)}
@@ -61,6 +62,7 @@ def test_margins_that_noise_asks_for_can_be_used(tmp_path):
     assert "latency.chunk_p50_ms" in markdown(found)
 
 
+@pytest.mark.nightly
 def test_false_alarms_of_margins_far_below_the_noise_are_counted_and_named():
     """Then significance alone holds the gate back, as often as it says: looked at twice, twice in twenty at most."""
     policy = {("latency", "chunk_p50_ms"): Margin(relative=1e-6)}

@@ -86,6 +86,7 @@ def test_margins_are_of_both_kinds():
     assert found.state == "no_baseline"
 
 
+@pytest.mark.nightly
 def test_many_numbers_do_not_add_up_to_a_false_alarm():
     """Forty strategies whose launches differ by chance alone, and by much."""
     names = [f"s{number}" for number in range(40)]

@@ -74,6 +74,7 @@ def test_changes_between_launches_are_trimmed_as_the_textbook_says():
     assert found.count == 10
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize("bursts", [0.0, 0.1])
 @pytest.mark.parametrize("count", [6, 12])
 def test_tests_of_launches_are_as_rare_as_they_say(count, bursts):

@@ -42,6 +42,7 @@ def recommended(found):
     return {name: value for name, value in found.items() if name in fixed or name.startswith(families)}
 
 
+@pytest.mark.nightly
 def test_the_living_live_and_the_dead_do_not(seen):
     for kind in ("living", "cut", "returning"):
         for film in seen[kind]:
@@ -53,6 +54,7 @@ def test_the_living_live_and_the_dead_do_not(seen):
             assert [value for _, value in film["alive"]] == [0.0] * 8, kind
 
 
+@pytest.mark.nightly
 def test_no_dead_video_wins_a_recommended_measure(seen):
     for living in seen["living"]:
         best = recommended(scores(living))

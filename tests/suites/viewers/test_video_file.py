@@ -74,6 +74,7 @@ def test_no_more_is_decoded_than_is_asked_for(video, monkeypatch):
     assert len(frames) == 8
 
 
+@pytest.mark.nightly
 def test_a_long_video_takes_no_more_memory_than_a_short_one(tmp_path):
     code = (
         "import sys; from pathlib import Path; from suites.viewers.video_file import pictures\n"
