@@ -20,7 +20,7 @@ from harness.backbone.kept import compiled
 from harness.backbone.kernels.attention import Attention, sdpa
 from harness.backbone.layout import DenseLayout, LaidOut, LaidOutByHeads
 from harness.backbone.rope import head_radians, rotate
-from harness.memory.entries import Layout
+from harness.memory.entries import Layout, at_least_float32
 
 Source = Callable[[Tensor], LaidOut | LaidOutByHeads]
 """Function that returns a layer's context, given its un-rotated query [B, N, heads, channels]."""
@@ -35,7 +35,7 @@ class RMSNorm(nn.Module):
         self.weight = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        wide = x.to(torch.promote_types(x.dtype, torch.float32))
+        wide = x.to(at_least_float32(x.dtype))
         return F.rms_norm(wide, x.shape[-1:], eps=self.eps).to(x.dtype) * self.weight
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from harness.backbone.kernels.attention import Attention
 from harness.backbone.rope import rotate, token_radians, token_rotation
-from harness.memory.entries import Entries, Layout
+from harness.memory.entries import Entries, Layout, at_least_float32
 from harness.memory.heads import Heads
 from harness.memory.packed import PackedEntries
 
@@ -42,7 +42,7 @@ class DenseLayout(Layout):
         return heads, DenseLayout(1, channels)
 
     def rotated(self, x: Tensor, positions: Tensor) -> Tensor:
-        wide = torch.promote_types(x.dtype, torch.float32)
+        wide = at_least_float32(x.dtype)
         return rotate(x.to(wide), token_rotation(positions, token_radians(x.shape[-1], positions.device), wide))
 
 

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import PresetError
+from harness.memory.entries import at_least_float32
 
 TRAIN_STEPS = 1000
 
@@ -85,5 +86,5 @@ def to_clean(noisy: Tensor, flow: Tensor, sigma: float) -> Tensor:
 
 def to_noisy(clean: Tensor, noise: Tensor, sigma: float) -> Tensor:
     """Return (1 - sigma) * x0 + sigma * noise; half precisions are mixed in float32."""
-    wide = torch.promote_types(clean.dtype, torch.float32)
+    wide = at_least_float32(clean.dtype)
     return ((1 - sigma) * clean.to(wide) + sigma * noise.to(wide)).to(clean.dtype)

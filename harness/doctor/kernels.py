@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from harness.backbone.kernels.attention import flash
+from harness.backbone.kernels.fp8 import try_fp8
 from harness.doctor.checks import Check
 from harness.errors import why
 from harness.rollout.graphs import pool, recorded
@@ -46,12 +47,6 @@ def _bfloat16(device: torch.device) -> None:
     (one @ one).sum().item()
 
 
-def _fp8(device: torch.device) -> None:
-    one = torch.ones(32, 32, device=device).to(torch.float8_e4m3fn)
-    scale = torch.ones((), device=device)
-    torch._scaled_mm(one, one.t(), scale_a=scale, scale_b=scale, out_dtype=torch.bfloat16).sum().item()
-
-
 def _compiled(device: torch.device) -> None:
     x = torch.ones(64, device=device)
     if torch.compile(lambda x: torch.sin(x) + 1, fullgraph=True, dynamic=False)(x).shape != x.shape:
@@ -71,7 +66,7 @@ WORKS: Mapping[str, Work] = {
     **{name: partial(_attend, backend) for name, backend in BACKENDS.items()},
     "flash-attn": _flash_attn,
     "bfloat16": _bfloat16,
-    "fp8": _fp8,
+    "fp8": try_fp8,
     "compile": _compiled,
     "graphs": _graph,
 }

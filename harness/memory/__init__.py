@@ -4,7 +4,7 @@
 `harness.memory.frames`, watchers of a memory in `harness.memory.proxy`.
 """
 
-from harness.memory.entries import Entries, Layout
+from harness.memory.entries import Entries, Layout, at_least_float32
 from harness.memory.heads import GroupedContext, HeadGroup, Heads
 from harness.memory.seam import Memory
 from harness.memory.strategy import Strategy
@@ -12,5 +12,5 @@ from harness.memory.terms import DTYPES, At, Boundary, Context, MemorySpec, Prom
 
 __all__ = [
     "DTYPES", "At", "Boundary", "Context", "Entries", "GroupedContext", "HeadGroup", "Heads", "Layout", "Memory",
-    "MemorySpec", "PromptSwitch", "Strategy", "Weights",
+    "MemorySpec", "PromptSwitch", "Strategy", "Weights", "at_least_float32",
 ]  # fmt: skip

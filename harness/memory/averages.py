@@ -8,7 +8,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness.memory.entries import Entries
+from harness.memory.entries import Entries, at_least_float32
 from harness.memory.frames import FrameCache
 from harness.memory.packed import restored
 from harness.memory.terms import MemorySpec
@@ -29,7 +29,7 @@ def accumulator_dtype(spec: MemorySpec, accumulator: Accumulator) -> torch.dtype
     accumulator
         Which of the two.
     """
-    return spec.dtype if accumulator == "cache" else torch.promote_types(spec.dtype, torch.float32)
+    return spec.dtype if accumulator == "cache" else at_least_float32(spec.dtype)
 
 
 def average_bytes(spec: MemorySpec, tokens: int, accumulator: Accumulator) -> int:

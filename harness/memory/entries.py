@@ -18,6 +18,11 @@ Axis = Literal["channel", "token"]
 """Which numbers of a packed frame share a scale: each channel over all tokens, or each token over all channels."""
 
 
+def at_least_float32(dtype: torch.dtype) -> torch.dtype:
+    """Return the data type for sums and products whose rounding matters: float32, or float64 where that is given."""
+    return torch.promote_types(dtype, torch.float32)
+
+
 class Entries:
     """What a layout caches for some whole latent frames of one layer: tensors [B, frames, S, ...], un-rotated.
 

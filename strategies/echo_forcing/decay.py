@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from harness.memory import at_least_float32
+
 FLAT = 1e-6
 """A range of differences below this counts as none."""
 
@@ -18,7 +20,7 @@ def decay_rates(new: Tensor, carried: Tensor, slow: float, fast: float) -> Tenso
     new, carried: un-rotated keys [B, S, heads, channels] of the scene's first frame, and of the first carried one.
     Differences (1 - cosine) are scaled to 0..1 within the frame.
     """
-    wide = torch.promote_types(new.dtype, torch.float32)
+    wide = at_least_float32(new.dtype)
     difference = 1 - torch.cosine_similarity(new.flatten(2).to(wide), carried.flatten(2).to(wide), dim=2)
     low, high = difference.amin(1, keepdim=True), difference.amax(1, keepdim=True)
     spread = high - low

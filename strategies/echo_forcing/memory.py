@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import KnobError
-from harness.memory import At, Boundary, Context, Entries, Memory, MemorySpec, PromptSwitch
+from harness.memory import At, Boundary, Context, Entries, Memory, MemorySpec, PromptSwitch, at_least_float32
 from harness.memory.scored import choose, take
 from strategies.echo_forcing.compression import Calibration, Scoring
 from strategies.echo_forcing.decay import decay_rates
@@ -58,7 +58,7 @@ class SceneMemory(Memory):
         self.layers = [Layer() for _ in range(spec.layers)]
         self.transition: Transition | None = None
         self.jump: int | Tensor = 0
-        self.wide = torch.promote_types(spec.dtype, torch.float32)
+        self.wide = at_least_float32(spec.dtype)
         # Actions of the current commit pass, the same for every layer; set by `begin_commit`.
         self._calibrates = self._enters = self._drops = False
         self._middle: list[int] = []

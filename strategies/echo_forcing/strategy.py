@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal, get_args
 
-import torch
 from annotated_types import Ge, Gt, Le
 
 from harness.backbone.layout import DenseLayout
 from harness.errors import KnobError
-from harness.memory import Boundary, Memory, MemorySpec, Strategy
+from harness.memory import Boundary, Memory, MemorySpec, Strategy, at_least_float32
 from harness.memory.budget import Part, apportion
 from strategies.echo_forcing.compression import Amplitude, Fusion, Gate, Scoring
 from strategies.echo_forcing.memory import CompressedRope, SceneMemory
@@ -260,7 +259,7 @@ class EchoForcing(Strategy):
             slots.append(start, spec.chunk)
             slots.make_room()
         tokens = len(slots.live) * spec.frame_tokens
-        wide = torch.promote_types(spec.dtype, torch.float32).itemsize
+        wide = at_least_float32(spec.dtype).itemsize
         channels = spec.layout.shapes[0][0] * spec.layout.shapes[0][1]
         rows = spec.layers * spec.batch
         sums = 0

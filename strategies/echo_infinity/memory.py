@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import Rope, head_radians, rotate
-from harness.memory import At, Context, Entries, MemorySpec
+from harness.memory import At, Context, Entries, MemorySpec, at_least_float32
 from harness.memory.frames import FrameCache, OnSwitch, Positions
 from harness.memory.packed import restored
 from strategies.echo_infinity.encoder import QueryMemoryEncoder
@@ -56,7 +56,7 @@ class QueryMemory(FrameCache):
         self.capacity = self.room + memory
         self.rope: Rope | None = None
         if positions == "absolute" and spec.grid is not None:
-            wide = torch.promote_types(spec.dtype, torch.float32)
+            wide = at_least_float32(spec.dtype)
             self.rope = Rope(head_radians(spec.layout.shapes[0][-1]), spec.grid, wide, spec.device)
         self.leaving: dict[int, dict[int, Entries]] = {}  # evicted frames of the source layers
         self.due = False  # whether frames were evicted since the last update

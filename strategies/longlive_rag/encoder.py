@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from harness.backbone.checkpoints import CONTAINERS, read_tensors
 from harness.errors import CheckpointError
+from harness.memory import at_least_float32
 
 GROUPS = (32, 16, 8, 4, 1)
 """Groups of a norm: the first number that divides the channels."""
@@ -22,7 +23,7 @@ REMEMBERED = 4
 
 def averaged(latents: Tensor) -> Tensor:
     """Return the means over space of latents [B, frames, C, H, W], in float32 at least: [B, frames, C]."""
-    return latents.to(torch.promote_types(latents.dtype, torch.float32)).mean((3, 4))
+    return latents.to(at_least_float32(latents.dtype)).mean((3, 4))
 
 
 class FrameEncoder(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch
+from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch, at_least_float32
 from harness.memory.archive import Archive
 from harness.memory.frames import FrameCache, OnSwitch
 from harness.memory.packed import PackedEntries, Run
@@ -87,7 +87,7 @@ class Retrieval(FrameCache):
 
     def see(self, latents: Tensor, at: At) -> None:
         found = self.describe(latents.detach())
-        wide = torch.promote_types(found.dtype, torch.float32)
+        wide = at_least_float32(found.dtype)
         self.descriptors.append(self.archive.room(f"{at.start}.{DESCRIPTORS}", found.shape, wide).copy_(found))
         self.choose(at.start + at.frames)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from harness.errors import KnobError
 from harness.files import digest
-from harness.memory import Memory, MemorySpec, Strategy, Weights
+from harness.memory import Memory, MemorySpec, Strategy, Weights, at_least_float32
 from harness.memory.budget import Part, apportion
 from harness.memory.frames import check_window
 from strategies.longlive_rag.encoder import FrameEncoder, averaged, read_encoder
@@ -110,7 +110,7 @@ class LongLiveRAG(Strategy):
         gone = max(0, frames - self.sink - self.recent(spec))
         describe = self.describing(spec) if self.encoder else None
         size = describe.size if isinstance(describe, FrameEncoder) else spec.latent_channels or 0
-        wide = torch.promote_types(spec.dtype, torch.float32).itemsize
+        wide = at_least_float32(spec.dtype).itemsize
         return spec.bytes(gone * spec.frame_tokens) + spec.batch * frames * size * wide
 
     def resized(self, spec: MemorySpec, frames: int) -> LongLiveRAG:

@@ -8,11 +8,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch
+from harness.memory import At, Context, Entries, MemorySpec, PromptSwitch, at_least_float32
 from harness.memory.frames import FrameCache
 from harness.memory.packed import restored
 from strategies.memflow.schedule import Schedule
-from strategies.memflow.selection import activated, fitting, fitting_heads, mean_query, rope_of, taken, wide
+from strategies.memflow.selection import activated, fitting, fitting_heads, mean_query, rope_of, taken
 
 OnSwitch = Literal["recache", "zero_sink", "keep"]
 """What becomes of window and sink at a prompt switch."""
@@ -62,7 +62,7 @@ class Bank(FrameCache):
             rope_of(spec)
 
     def hear(self, prompt: Sequence[tuple[Tensor, Tensor]]) -> None:
-        self.asked = [keys.to(wide(keys.dtype)).mean(1) for keys, _ in prompt]
+        self.asked = [keys.to(at_least_float32(keys.dtype)).mean(1) for keys, _ in prompt]
 
     def begin_commit(self, at: At) -> None:
         self.records = not self.replaying and self.schedule.records(self.number(at.start))

@@ -8,12 +8,7 @@ import torch
 from torch import Tensor
 
 from harness.backbone.rope import Rope, head_radians, rotate
-from harness.memory import At, Entries, MemorySpec
-
-
-def wide(dtype: torch.dtype) -> torch.dtype:
-    """Return what scores are computed in: float32 at least."""
-    return torch.promote_types(dtype, torch.float32)
+from harness.memory import At, Entries, MemorySpec, at_least_float32
 
 
 @cache
@@ -24,20 +19,20 @@ def _rope(channels: int, grid: tuple[int, int], dtype: torch.dtype, device: torc
 def rope_of(spec: MemorySpec) -> Rope:
     """Return the rotations of a head, the same object for all rollouts alike."""
     assert spec.grid is not None
-    return _rope(spec.layout.shapes[0][-1], spec.grid, wide(spec.dtype), spec.device)
+    return _rope(spec.layout.shapes[0][-1], spec.grid, at_least_float32(spec.dtype), spec.device)
 
 
 def mean_keys(spec: MemorySpec, entries: Entries, ids: Tensor) -> Tensor:
     """Return the mean turned key of frames with `ids` [B, frames]: [B, frames, heads, channels]."""
     keys = spec.layout.keys(entries)
     turned = rotate(keys.flatten(1, 2), rope_of(spec).frames(ids)).unflatten(1, keys.shape[1:3])
-    return turned.to(wide(keys.dtype)).mean(2)
+    return turned.to(at_least_float32(keys.dtype)).mean(2)
 
 
 def mean_query(spec: MemorySpec, query: Tensor, at: At) -> Tensor:
     """Return the mean turned query of a pass, of un-rotated queries [B, N, heads, channels]: [B, heads, channels]."""
     rotation = rope_of(spec).frames(torch.arange(at.start, at.start + at.frames, device=query.device))
-    return rotate(query, rotation).to(wide(query.dtype)).mean(1)
+    return rotate(query, rotation).to(at_least_float32(query.dtype)).mean(1)
 
 
 def fitting_heads(spec: MemorySpec, entries: Entries, ids: Tensor, asked: Tensor) -> Tensor:

@@ -10,12 +10,11 @@ from annotated_types import Ge
 
 from harness.backbone.layout import DenseLayout
 from harness.errors import KnobError
-from harness.memory import Memory, MemorySpec, Strategy
+from harness.memory import Memory, MemorySpec, Strategy, at_least_float32
 from harness.memory.budget import Part, apportion
 from harness.memory.frames import check_window
 from strategies.memflow.memory import Bank, OnSwitch
 from strategies.memflow.schedule import Schedule
-from strategies.memflow.selection import wide
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +86,7 @@ class MemFlow(Strategy):
         bank = self.schedule.filled(chunks - 1)
         held = min(frames, self.window - spec.chunk) + bank + (chunks > 0)
         ids = bank * torch.int64.itemsize
-        asked = torch.Size(spec.layout.shapes[0]).numel() * wide(spec.dtype).itemsize
+        asked = torch.Size(spec.layout.shapes[0]).numel() * at_least_float32(spec.dtype).itemsize
         return spec.bytes(held * spec.frame_tokens) + spec.layers * spec.batch * (ids + asked)
 
     def resized(self, spec: MemorySpec, frames: int) -> MemFlow:

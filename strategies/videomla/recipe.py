@@ -17,7 +17,7 @@ from strategies.videomla.initial import fill
 from strategies.videomla.strategy import WEIGHTS, VideoMLA
 from strategies.videomla.training import Matching, Regression, stages
 
-ORDER = ("regression", "matching")
+ORDER = ("regression", "matching", "refinement")
 FILE = "videomla.safetensors"
 
 
@@ -31,7 +31,8 @@ def open_stage(stage: str, request: Request) -> Regression | Matching:
     if stage == "regression":
         fill(layers, dense, "activation_svd")
     else:
-        before = weights.read(request.folder / "regression" / FILE, strategy.purpose(dense))
+        previous = ORDER[ORDER.index(stage) - 1]
+        before = weights.read(request.folder / previous / FILE, strategy.purpose(dense))
         load_checkpoint(torch.nn.ModuleList(layers), before.path)
     trainer = kind(dense, layers, stages(dense)[stage], request.folder / stage, request.seed)
     loop.resume(trainer)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from harness.backbone.kernels import attention
-from harness.backbone.kernels.attention import AttentionName, choose, flash, sdpa
+from harness.backbone.kernels.attention import AttentionName, choose, flash, flash_3, flash_4, sdpa
 from harness.backbone.presets import Backbone
 from harness.backbone.wan import CausalWan
 from harness.errors import HorizonError
@@ -95,21 +95,23 @@ def test_an_unknown_name_is_refused(name: str) -> None:
 
 def without_flash(patch: pytest.MonkeyPatch) -> None:
     find = importlib.util.find_spec
-    patch.setattr(importlib.util, "find_spec", lambda name: None if name == "flash_attn" else find(name))
+    patch.setattr(importlib.util, "find_spec", lambda name: None if name.startswith("flash_attn") else find(name))
 
 
-def with_flash(patch: pytest.MonkeyPatch) -> list[tuple[Tensor, ...]]:
-    """A stand-in for the package, which remembers what it was called with."""
+def with_flash(
+    patch: pytest.MonkeyPatch, name: str = "flash_attn", sums: bool = False, origin: str | None = "here"
+) -> list[tuple[Tensor, ...]]:
+    """A stand-in for a package, which remembers what it was called with. sums: it returns a second tensor."""
     calls: list[tuple[Tensor, ...]] = []
-    fake = types.ModuleType("flash_attn")
-    fake.__spec__ = importlib.machinery.ModuleSpec("flash_attn", None)
+    fake = types.ModuleType(name)
+    fake.__spec__ = importlib.machinery.ModuleSpec(name, None, origin=origin)
 
-    def flash_attn_func(*args: Tensor) -> Tensor:
+    def flash_attn_func(*args: Tensor) -> Tensor | tuple[Tensor, Tensor]:
         calls.append(args)
-        return args[0] + 1
+        return (args[0] + 1, args[0]) if sums else args[0] + 1
 
     fake.flash_attn_func = flash_attn_func  # type: ignore[attr-defined]
-    patch.setitem(sys.modules, "flash_attn", fake)
+    patch.setitem(sys.modules, name, fake)
     return calls
 
 
@@ -172,3 +174,47 @@ def test_a_backbone_attends_with_what_it_records(monkeypatch: pytest.MonkeyPatch
     assert Backbone(model=model).model is model
     with pytest.raises(HorizonError, match="flash-attn"):
         Backbone(model=model, attention="flash-attn")
+
+
+LATER = {"flash-attn-3": ("flash_attn_interface", flash_3), "flash-attn-4": ("flash_attn.cute", flash_4)}
+
+
+@pytest.mark.parametrize("sums", [False, True])
+@pytest.mark.parametrize("name", LATER)
+def test_later_kernels_give_their_values(name: AttentionName, sums: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    module, attend = LATER[name]
+    if name == "flash-attn-4":
+        with_flash(monkeypatch, origin=None)
+    calls = with_flash(monkeypatch, module, sums)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
+    assert choose(name, torch.bfloat16, CUDA) == (attend, name)
+    given = triple(0, torch.float32, 2, 3, 5, 2, 8)
+    assert torch.equal(attend(*given), given[0] + 1)
+    assert len(calls) == 1
+
+
+def test_later_kernels_are_for_their_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_flash(monkeypatch)
+    with pytest.raises(HorizonError, match="'flash-attn-4' cannot run: it is not installed"):
+        choose("flash-attn-4", torch.bfloat16, CUDA)
+    monkeypatch.undo()
+    with_flash(monkeypatch, "flash_attn_interface")
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (8, 9))
+    with pytest.raises(HorizonError, match=r"compute capability 9.x, and cuda:0 has 8\.9; use 'auto' or 'sdpa'"):
+        choose("flash-attn-3", torch.bfloat16, CUDA)
+
+
+def test_auto_takes_the_kernel_of_the_generation(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("flash_attn", "flash_attn_interface", "flash_attn.cute"):
+        with_flash(monkeypatch, module)
+    taken = {}
+    for capability in ((8, 0), (9, 0), (10, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device, found=capability: found)
+        taken[capability[0]] = choose("auto", torch.bfloat16, CUDA)[1]
+    assert taken == {8: "flash-attn", 9: "flash-attn-3", 10: "flash-attn"}
+
+
+def test_a_folder_that_only_holds_the_fourth_version_is_not_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flash(monkeypatch, origin=None)
+    with pytest.raises(HorizonError, match="'flash-attn' cannot run: it is not installed"):
+        choose("flash-attn", torch.bfloat16, CUDA)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable
-from typing import Literal, get_args
+from collections.abc import Callable, Mapping
+from typing import Literal, NamedTuple, get_args
 
 import torch
 import torch.nn.functional as F
@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend
 
 from harness.errors import HorizonError
 
-AttentionName = Literal["auto", "sdpa", "flash-attn"]
+AttentionName = Literal["auto", "sdpa", "flash-attn", "flash-attn-3", "flash-attn-4"]
 Attention = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
@@ -33,26 +33,82 @@ def flash(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     return flash_attn_func(query, keys, values)
 
 
+def flash_3(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Return the result of FlashAttention-3's kernel, same shapes; for GPUs of the Hopper generation."""
+    from flash_attn_interface import flash_attn_func
+
+    return _output(flash_attn_func(query, keys, values))
+
+
+def flash_4(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Return the result of FlashAttention-4's kernel, same shapes; for GPUs from the Hopper generation on."""
+    from flash_attn.cute import flash_attn_func
+
+    return _output(flash_attn_func(query, keys, values))
+
+
+def _output(found: Tensor | tuple[Tensor, ...]) -> Tensor:
+    """Return the values; some versions return the logarithms of the sums, too."""
+    return found if isinstance(found, Tensor) else found[0]
+
+
+class Package(NamedTuple):
+    """A package of attention kernels: its function, the module that has them, how it is installed, and the major
+    compute capabilities that it is for; none for all."""
+
+    attend: Attention
+    module: str
+    install: str
+    majors: tuple[int, ...] = ()
+
+
+PACKAGES: Mapping[AttentionName, Package] = {
+    "flash-attn-3": Package(flash_3, "flash_attn_interface", "build hopper/ of Dao-AILab/flash-attention", (9,)),
+    "flash-attn": Package(flash, "flash_attn", "pip install 'horizon-bench[gpu]'"),
+    "flash-attn-4": Package(flash_4, "flash_attn.cute", "pip install flash-attn-4", (9, 10)),
+}
+"""All packages by name; "auto" takes the first that can run, and never the last, which compiles itself at run time."""
+AUTOMATIC: tuple[AttentionName, ...] = ("flash-attn-3", "flash-attn")
+
+
 def choose(name: AttentionName, dtype: torch.dtype, device: torch.device) -> tuple[Attention, str]:
     """Return the attention function and the name to record, such as "sdpa:flash_attention" or "flash-attn".
 
-    "auto" selects flash-attn where it is installed and can run, else SDPA. Raises HorizonError for an unknown name, and
-    for flash-attn where it cannot run.
+    "auto" selects a package of `AUTOMATIC` that is installed and can run, else SDPA. Raises HorizonError for an unknown
+    name, and for a package that is not installed or cannot run.
     """
     if name not in get_args(AttentionName):
         raise HorizonError(f"unknown attention {name!r}; allowed: {', '.join(get_args(AttentionName))}")
-    missing = (
-        "it is not installed (pip install 'horizon-bench[gpu]')"
-        if importlib.util.find_spec("flash_attn") is None
-        else f"it needs a CUDA device and half precision, not {device.type} and {dtype}"
-        if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16)
-        else None
-    )
-    if name == "flash-attn" and missing:
-        raise HorizonError(f"attention 'flash-attn' cannot run: {missing}; use 'auto' or 'sdpa'")
-    if name != "sdpa" and not missing:
-        return flash, "flash-attn"
+    if name in PACKAGES:
+        trouble = _trouble(PACKAGES[name], dtype, device)
+        if trouble:
+            raise HorizonError(f"attention {name!r} cannot run: {trouble}; use 'auto' or 'sdpa'")
+        return PACKAGES[name].attend, name
+    for each in AUTOMATIC if name == "auto" else ():
+        if _trouble(PACKAGES[each], dtype, device) is None:
+            return PACKAGES[each].attend, each
     return sdpa, f"sdpa:{_sdpa_kernel(dtype, device)}"
+
+
+def _trouble(package: Package, dtype: torch.dtype, device: torch.device) -> str | None:
+    """Return why a package cannot compute here; None where it can."""
+    if not _installed(package.module):
+        return f"it is not installed ({package.install})"
+    if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
+        return f"it needs a CUDA device and half precision, not {device.type} and {dtype}"
+    if package.majors and (found := torch.cuda.get_device_capability(device))[0] not in package.majors:
+        allowed = " or ".join(f"{major}.x" for major in package.majors)
+        return f"it is for compute capability {allowed}, and {device} has {found[0]}.{found[1]}"
+    return None
+
+
+def _installed(module: str) -> bool:
+    try:
+        spec = importlib.util.find_spec(module)
+    except ModuleNotFoundError:
+        return False
+    # A folder that others share has no file of its own: flash_attn, where only flash_attn.cute is installed.
+    return spec is not None and spec.origin is not None
 
 
 def _sdpa_kernel(dtype: torch.dtype, device: torch.device) -> str:

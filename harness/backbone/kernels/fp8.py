@@ -91,11 +91,16 @@ def _fp8(linear: nn.Module) -> nn.Module:
     return Fp8Linear(linear) if fits else linear
 
 
+def try_fp8(device: torch.device) -> None:
+    """Multiply in float8. Raises RuntimeError on a device that cannot."""
+    x = torch.ones(MULTIPLE, MULTIPLE, device=device, dtype=torch.bfloat16)
+    Fp8Linear(nn.Linear(MULTIPLE, MULTIPLE, device=device, dtype=torch.bfloat16))(x).sum().item()
+
+
 def check_fp8(device: torch.device) -> None:
     """Raise PresetError for a device that cannot multiply float8 numbers."""
-    x = torch.ones(MULTIPLE, MULTIPLE, device=device)
     try:
-        Fp8Linear(nn.Linear(MULTIPLE, MULTIPLE, device=device, dtype=torch.bfloat16))(x.bfloat16())
+        try_fp8(device)
     except RuntimeError as error:
         raise PresetError(
             f"dtype 'fp8' is not possible on {device}: {why(error)[:160]}; it needs a GPU of compute capability 8.9 or "

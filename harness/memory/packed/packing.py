@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import KnobError
-from harness.memory.entries import Axis, Layout
+from harness.memory.entries import Axis, Layout, at_least_float32
 
 Store = Literal["int8", "int4", "fp8"]
 """In what a cache is packed: 8 or 4 bits asymmetrically, or float8 e4m3."""
@@ -120,7 +120,7 @@ class Packing:
 def _packed(x: Tensor, axis: Axis, store: Store, scales: torch.dtype) -> tuple[Tensor, ...]:
     """Return codes, step, and of integers the least number, of x [B, frames, S, ..., channels]."""
     over = 2 if axis == "channel" else -1
-    wide = x.to(torch.promote_types(x.dtype, torch.float32))
+    wide = x.to(at_least_float32(x.dtype))
     if store == "fp8":
         step = _step(wide.abs().amax(over, keepdim=True) / LARGEST, scales)
         # As bytes, since gathering is not implemented for 8-bit floats.

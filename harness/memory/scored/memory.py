@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from harness.errors import KnobError
-from harness.memory.entries import Entries
+from harness.memory.entries import Entries, at_least_float32
 from harness.memory.scored.choice import choose, take
 from harness.memory.scored.layer import ScoredLayer
 from harness.memory.scored.tokens import Tokens
@@ -44,7 +44,7 @@ def scored_bytes(
     whole, chosen, queries: whole frames, frames of chosen tokens, and frames whose queries are kept.
     counts: whether reuse is limited. accumulates: whether scores are accumulated.
     """
-    wide = torch.promote_types(spec.dtype, torch.float32).itemsize * accumulates
+    wide = at_least_float32(spec.dtype).itemsize * accumulates
     each = chosen * (torch.int64.itemsize + counts + wide) + whole * wide
     # A query has the shape of a key.
     each += queries * torch.Size(spec.layout.shapes[0]).numel() * spec.dtype.itemsize
@@ -194,7 +194,7 @@ class ScoredMemory(Memory):
     def _running(self, own: ScoredLayer) -> Tensor:
         """Return the accumulated scores of all tokens in the order of the context, [B, N]; 0 for new ones."""
         spec = self.spec
-        wide = torch.promote_types(spec.dtype, torch.float32)
+        wide = at_least_float32(spec.dtype)
         new = torch.zeros(spec.batch, spec.frame_tokens, dtype=wide, device=spec.device)
         whole = [own.running.get(frame, new) for frame in own.frames]
         packed = [] if own.chosen_running is None else [own.chosen_running]

@@ -14,6 +14,7 @@ import torch
 
 from harness import registry
 from harness.memory import Strategy
+from harness.training.contexts.remembered import numpy_generator
 
 Random = np.random.Generator
 HELD_OUT = (
@@ -106,7 +107,7 @@ DRAWN: Mapping[str, tuple[float, Callable[[Random], dict[str, Any]]]] = {
 
 def draw_strategy(generator: torch.Generator) -> Strategy:
     """Return a random strategy with random knobs."""
-    rng = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    rng = numpy_generator(generator)
     chances = np.array([chance for chance, _ in DRAWN.values()])
     name = str(rng.choice(list(DRAWN), p=chances / chances.sum()))
     return registry.strategy(name, **DRAWN[name][1](rng))

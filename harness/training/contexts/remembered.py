@@ -12,6 +12,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,6 +35,11 @@ FAINT = 0.2
 """Mean weight of a slot's entries below which the slot counts as empty."""
 
 DrawStrategy = Callable[[torch.Generator], Strategy]
+
+
+def numpy_generator(generator: torch.Generator) -> np.random.Generator:
+    """Return a generator of NumPy that is determined by the next number of one of torch."""
+    return np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
 
 
 class Shown(Watched):
