@@ -126,6 +126,7 @@ def test_seeds_go_together(ran, tmp_path):
     assert said.startswith("horizon: c and c are both of seed 0: no rollout may count twice")
 
 
+@pytest.mark.nightly
 def test_several_seeds_in_one_folder(ran, tmp_path):
     """One of a seed goes on with more; its report counts them all."""
     folder, _ = ran

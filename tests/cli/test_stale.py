@@ -163,7 +163,8 @@ SLOW = """
 """
 
 
-@pytest.mark.parametrize("how", ["kill", pytest.param("terminate", marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("how", ["kill", "terminate"])
 def test_what_measures_leaves_with_its_parent_and_nothing_is_measured_beside_it(acme, tmp_path, how):
     folder, marks = acme.parent, tmp_path / "marks"
     marks.mkdir()

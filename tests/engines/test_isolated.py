@@ -46,6 +46,7 @@ def test_a_process_of_its_own_measures_and_tells_where():
     assert outcome.machine["attention"].startswith("sdpa:")
 
 
+@pytest.mark.nightly
 def test_what_a_memory_holds_is_what_was_planned():
     made = cell(Vram(), "echo_infinity", 60)
     samples = Vram().measure(pocket(), made.arm.strategy, made.task, 0.0)

@@ -11,13 +11,10 @@ from harness import registry
 from harness.measure.counting import counted, sketched, weighed
 from harness.plan.planning import _chunk
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
-from tests.lanes import pushed
-
-PUSHED = ("videomla",)
-"""Strategies that a push counts: one with layers of its own."""
 
 
-@pytest.mark.parametrize("name", pushed(sorted(registry.found("strategies")), *PUSHED))
+@pytest.mark.nightly
+@pytest.mark.parametrize("name", sorted(registry.found("strategies")))
 def test_operations_are_those_of_torchs_counter(name):
     """In a chunk of every strategy, on meta: a CPU's attention kernel is not in torch's table."""
     with torch.device("meta"):

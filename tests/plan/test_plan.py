@@ -54,6 +54,7 @@ def test_published_operations(window_12):
     assert 5 * (a_pass - layers * prompt) - last == pytest.approx(139e12, rel=0.01)
 
 
+@pytest.mark.nightly
 def test_a_growing_memory_is_planned_from_two_lengths():
     full, at = registry.strategy("full"), toy(model=toy().model.to("meta"))
     planned = plan(full, at, at.latent_size, 60)

@@ -26,7 +26,6 @@ from harness.rollout.state import State
 from harness.verify.bench import CONFIG, LATENT_SIZE, Workbench
 from strategies.attention_sink import AttentionSink
 from strategies.deep_forcing import DeepForcing
-from strategies.echo_forcing import EchoForcing
 from strategies.full import Full
 from strategies.infinity_rope import InfinityRope
 from strategies.memflow import MemFlow
@@ -48,7 +47,7 @@ BOUNDED: list[Strategy] = [
     MemRoPE(window=9, pooling="adaptive"),
     MemRoPE(window=9, init="paper"),
 ]
-PUSHED = [chosen for chosen in BOUNDED if isinstance(chosen, DeepForcing | EchoForcing | MemFlow | MemRoPE)]
+PUSHED = [chosen for chosen in BOUNDED if isinstance(chosen, DeepForcing | MemFlow)]
 """Strategies of which a push makes long rollouts: those whose contexts change most."""
 ALL = [Full(), *BOUNDED]
 A_FEW = [Full(), AttentionSink(window=8, sink=1, on_switch="recache"), InfinityRope(), MemRoPE(window=9)]

@@ -16,6 +16,7 @@ from harness.suite import Sample
 from suites.interactive import SCORES, Interactive
 from suites.observers.scenes import Scenes
 from suites.observers.truth import truth_of
+from tests.lanes import pushed
 from tests.suites import fake
 
 
@@ -44,7 +45,7 @@ SCENARIOS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("scenario", SCENARIOS)
+@pytest.mark.parametrize("scenario", pushed(SCENARIOS, "smooth-21", "hardcut-21", "recall-84", "six-21"))
 def test_the_truth_scores_best(backbone, tasks, scenario):
     found = shown(backbone, tasks[scenario])
     assert mean(found, "responded") == 1

@@ -11,7 +11,7 @@ from suites.film_measures.declared import DERIVED, PLAIN, RECOMMENDED
 from suites.film_measures.scored import film_scores
 from tests.suites import fakes
 
-FILMS = 2
+FILMS = 1
 WINDOWS = [(0, 40), (40, 60), (60, 90), (90, 120), (120, 150), (150, 180), (180, 210), (210, 240)]
 
 
@@ -42,7 +42,6 @@ def recommended(found):
     return {name: value for name, value in found.items() if name in fixed or name.startswith(families)}
 
 
-@pytest.mark.nightly
 def test_the_living_live_and_the_dead_do_not(seen):
     for kind in ("living", "cut", "returning"):
         for film in seen[kind]:
@@ -54,7 +53,6 @@ def test_the_living_live_and_the_dead_do_not(seen):
             assert [value for _, value in film["alive"]] == [0.0] * 8, kind
 
 
-@pytest.mark.nightly
 def test_no_dead_video_wins_a_recommended_measure(seen):
     for living in seen["living"]:
         best = recommended(scores(living))
