@@ -23,6 +23,7 @@ from harness.memory import At
 from harness.registry import strategy
 from harness.rollout.passes import Passes
 from harness.training.contexts.arranged import Arranged, Arrangement, identity_rotation
+from harness.training.precision import half_precision
 
 
 def explicit_attention(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
@@ -136,7 +137,7 @@ class Teacher:
             return Arranged(arrangement, self.rope, self.chunk)
         return Forced(self.chunk * self.grid[0] * self.grid[1], window)
 
-    def flow_in_bfloat16(
+    def flow_in_half_precision(
         self,
         context: Tensor,
         noisy: Tensor,
@@ -146,8 +147,8 @@ class Teacher:
         window: int = 0,
         arrangement: Arrangement | None = None,
     ) -> Tensor:
-        """Return `flow` in float32, with its products computed in bfloat16."""
-        with torch.autocast(self.model.device.type, torch.bfloat16):
+        """Return `flow` in float32, with its products computed in half precision where that is faster."""
+        with half_precision(self.model.device):
             return self.flow(context, noisy, timesteps, prompts, heard, window, arrangement).float()
 
     @torch.no_grad()

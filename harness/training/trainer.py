@@ -215,4 +215,4 @@ def forced_flow(teacher: Teacher, draw: Draw, exercise: Exercise) -> Tensor:
     """Return the flow that a teacher predicts for a draw under teacher forcing, [B, F, C, H, W]."""
     clips = draw.clips
     given = draw.context, draw.noisy, draw.timesteps, clips.prompts, clips.heard
-    return teacher.flow_in_bfloat16(*given, exercise.window, draw.arrangement)
+    return teacher.flow_in_half_precision(*given, exercise.window, draw.arrangement)

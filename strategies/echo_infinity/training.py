@@ -17,6 +17,7 @@ from harness.backbone.presets import Backbone
 from harness.memory import At
 from harness.rollout.passes import Passes
 from harness.training.contexts.arranged import Draw
+from harness.training.precision import half_precision
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.trainer import FlowLearner, forced_flow
@@ -109,5 +110,5 @@ class Remembering(FlowLearner):
 
     def _denoised(self, passes: Passes, draw: Draw, here: slice, number: int, at: At) -> Tensor:
         times = self.adapted.model.embed_time(draw.timesteps[:, number : number + 1])
-        with torch.autocast(self.adapted.model.device.type, torch.bfloat16):
+        with half_precision(self.adapted.model.device):
             return passes.denoise(draw.noisy[:, here], times, at).float()

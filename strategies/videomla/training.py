@@ -23,6 +23,7 @@ from harness.backbone.rope import Rope
 from harness.memory import Strategy
 from harness.training.contexts.arranged import Draw
 from harness.training.contexts.remembered import numpy_generator
+from harness.training.precision import half_precision
 from harness.training.rollout_clips import clips_of
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.teacher_forcing import Forced, Teacher
@@ -85,7 +86,7 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
         ),
         "refinement": Stage(
             "refinement",
-            (Phase(3000, (replace(far, weight=0.1), replace(rehearsed, weight=0.1), *often)),),
+            (Phase(1000, (replace(far, weight=0.1), replace(rehearsed, weight=0.1), *often)),),
             3e-3,
             1.2e-3,
             0.2,
@@ -117,7 +118,7 @@ class Regression(FlowLearner):
         with torch.no_grad(), observing_attention(self.model, record):
             forced_flow(self.teacher, draw, exercise)
         errors = []
-        with torch.autocast(self.model.device.type, torch.bfloat16):
+        with half_precision(self.model.device):
             for number, layer in enumerate(self.layers):
                 x, wanted = inputs_and_outputs[number]
                 off = self._answer(layer, x, exercise).float() - wanted.float()

@@ -110,7 +110,6 @@ def test_a_stage_begins_where_the_one_before_it_ended(tmp_path: Path, monkeypatc
     for number, block in enumerate(trained.adapt(pocket).model.layers):
         for name, x in block.self_attn.state_dict().items():
             assert torch.equal(x, second.module.state_dict()[f"{number}.{name}"])
-    run(second)
     recipe.finish_stage("matching", second, request, install=False)
     third = recipe.open_stage("refinement", request)
     assert isinstance(third, Matching)

@@ -12,6 +12,7 @@ from harness.pocket.recipe import Trainer
 from harness.pocket.training.clips import clips
 from harness.pocket.training.memories import DRAWN
 from harness.pocket.world import film, script
+from harness.training import precision
 from harness.training.contexts.remembered import flow_behind
 from harness.training.schedule import Exercise, Phase, Stage
 from harness.training.teacher_forcing import Teacher
@@ -55,7 +56,7 @@ def test_behind_a_full_memory_it_is_teacher_forcing_on_what_was_committed(traine
     draw = replace(draw, clips=replace(draw.clips, opens=torch.ones_like(draw.clips.opens)))
     flow, seen = flow_behind(trainer.backbone, registry.strategy("full"), draw, generator())
     given = draw.clips.clean, draw.noisy, draw.timesteps, draw.clips.prompts, draw.clips.heard
-    expected = Teacher(trainer.model, 3, (8, 8), compile=False).flow_in_bfloat16(*given)
+    expected = Teacher(trainer.model, 3, (8, 8), compile=False).flow_in_half_precision(*given)
     assert (flow - expected).abs().max() < 0.05 * expected.abs().max()
     assert visible(seen, 7) == {frame: frame - 21 for frame in range(21)}
 
@@ -97,13 +98,22 @@ def test_gradients_pass_through_every_memory(trainer, name):
 
 
 @pytest.mark.parametrize("name", DRAWN)
-def test_memories_compute_in_their_own_type_also_in_half_precision(trainer, name):
+def test_memories_compute_in_their_own_type_also_in_half_precision(trainer, name, monkeypatch):
     """As steps are taken: passes in bfloat16 by autocast, what a memory computes in the type of its entries."""
+    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
     knobs = {"parameters": "untrained"} if name == "echo_infinity" else {}
     draw = trainer.draw(replace(TOGETHER, clips=2), generator())
-    with torch.autocast("cpu", torch.bfloat16), torch.no_grad():
+    with torch.no_grad():
         flow, _ = flow_behind(trainer.backbone, registry.strategy(name, **knobs), draw, generator())
     assert flow.isfinite().all()
+
+
+def test_products_are_in_half_precision_where_the_processor_has_it(monkeypatch):
+    x = torch.ones(4, 4)
+    for has, expected in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda has=has: has)
+        with precision.half_precision(torch.device("cpu")):
+            assert (x @ x).dtype == expected
 
 
 def test_a_step_is_the_same_every_time(trainer, tmp_path):

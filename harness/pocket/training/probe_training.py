@@ -16,6 +16,7 @@ from harness.pocket.codec import PatchCodec
 from harness.pocket.probe import SEEN, Probe
 from harness.pocket.training.clips import HELD_OUT
 from harness.pocket.training.probe_data import Plate, blended, covered, damaged, joined, meaningless, moved, truths
+from harness.training.precision import half_precision
 
 GARBAGE_READ = 0.03
 """Allowed share of unreadable attributes for which the calibrated probe gives an answer."""
@@ -60,7 +61,7 @@ class ProbeTrainer:
         return {"step": self.step, "loss": float(loss.detach()), "seconds": time.monotonic() - began}
 
     def _loss(self, plate: Plate) -> Tensor:
-        with torch.autocast(self.device.type, torch.bfloat16):
+        with half_precision(self.device):
             odds, places, presence = self.probe(plate.pictures)
         total = torch.zeros((), device=self.device)
         for column, name in enumerate(SEEN):

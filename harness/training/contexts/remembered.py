@@ -23,6 +23,7 @@ from harness.memory import At, Context, Entries, Memory, MemorySpec, PromptSwitc
 from harness.memory.proxy import Watched
 from harness.rollout.passes import Passes
 from harness.training.clips import Clips
+from harness.training.precision import half_precision
 from harness.training.teacher_forcing import OWN_STEPS, attending, explicit_attention
 
 if TYPE_CHECKING:
@@ -128,14 +129,9 @@ def flow_behind(
     The clips of the draw switch together. Gradients flow through the denoising of `draw.noisy` at `draw.timesteps`.
     """
     adapted = strategy.adapt(backbone)
-    with attending(adapted.model, explicit_attention, explicit_attention), _half_precision(adapted):
+    with attending(adapted.model, explicit_attention, explicit_attention), half_precision(adapted.model.device):
+        # Autocast keeps the cast weights of the first pass; that pass has gradients, so that they do.
         return _behind(adapted, strategy, draw, generator)
-
-
-def _half_precision(backbone: Backbone) -> torch.autocast:
-    """Return a context of products in half precision. Autocast keeps the cast weights of the first pass; that pass has
-    gradients, so that they do."""
-    return torch.autocast(backbone.model.device.type, torch.bfloat16)
 
 
 def _behind(backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -174,7 +170,7 @@ def _behind(backbone: Backbone, strategy: Strategy, draw: Draw, generator: torch
 def _replay(passes: Passes, commit_time: Time, latents: Tensor, start: int, chunk: int | None = None) -> None:
     for part in latents.split(chunk or max(latents.shape[1], 1), 1):
         if part.shape[1]:
-            with torch.autocast(latents.device.type, torch.bfloat16):
+            with half_precision(latents.device):
                 passes.commit(part, commit_time, At(start, part.shape[1], 0, commit=True))
         start += part.shape[1]
 
