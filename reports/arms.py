@@ -11,8 +11,9 @@ import numpy as np
 
 from harness.campaign.campaign import EQUAL
 from harness.provenance.environment import cohort_of
+from harness.store.cells import Stored
 from harness.store.manifest import content_id
-from harness.store.store import Store, Stored
+from harness.store.store import Store
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import StoreError
+from harness.store.cells import Stored
 from harness.store.manifest import SHARED, has_known_world, seeds_of, shared
-from harness.store.store import Store, Stored
+from harness.store.store import Store
 
 ITS_OWN = ("seed", "seeds", "cells", "baseline", "known_world")
 """Manifest keys that may differ between campaigns of one table. Whether the world is known follows from the backbone,

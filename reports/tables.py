@@ -12,9 +12,10 @@ import pandas as pd
 from harness import registry
 from harness.campaign.film_list import remedies, seen_in
 from harness.errors import StoreError
+from harness.store.cells import RECORD, Stored
 from harness.store.manifest import has_known_world
 from harness.store.sample_lines import uncollected
-from harness.store.store import RECORD, Store, Stored
+from harness.store.store import Store
 from harness.suite import CostSuite, Row, Suite, find_metric
 from reports.arms import WORDS, cells_of, cohort_name, entrants, knobs_text
 

@@ -11,7 +11,8 @@ from harness.files import load_json
 from harness.films.contract import Act, Film, Span, write_films
 from harness.films.view_files import VIEWS, View, manner, views
 from harness.rollout.task_rollout import cues_of
-from harness.store.store import Store, Stored
+from harness.store.cells import Stored
+from harness.store.store import Store
 from harness.suite import Sample
 
 FEW = 3

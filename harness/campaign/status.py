@@ -10,7 +10,8 @@ from typing import Any
 
 from harness.errors import StoreError
 from harness.provenance.staleness import Today
-from harness.store.store import MANIFEST, Store, Stored
+from harness.store.cells import Stored
+from harness.store.store import MANIFEST, Store
 
 WAITING, RUNNING, STALE = "waiting", "running", "stale"
 ORDER = ("ok", STALE, RUNNING, WAITING, "skipped", "failed", "oom", "nan", "timeout")

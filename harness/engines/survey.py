@@ -8,7 +8,8 @@ from typing import Literal
 
 from harness.campaign.expansion import Cell
 from harness.provenance.staleness import Codes, stale
-from harness.store.store import Status, Store, Stored
+from harness.store.cells import Stored
+from harness.store.store import Status, Store
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """A campaign's folder, in which each finished cell appears atomically."""
 
+from harness.store.cells import CELL, FILES, PICTURES, RECORD, Stored
 from harness.store.merging import Merged, merge
-from harness.store.store import CELL, FILES, MANIFEST, PICTURES, RECORD, RESUMABLE, Status, Store, Stored
+from harness.store.store import MANIFEST, RESUMABLE, Status, Store
 
 __all__ = [
     "CELL",

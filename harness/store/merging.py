@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 from harness.errors import StoreError, shown
 from harness.files import digest
 from harness.films.view_files import View, unite, views
+from harness.store.cells import FILES, Stored
 from harness.store.manifest import check_same
-from harness.store.store import FILES, MANIFEST, Store, Stored
+from harness.store.store import MANIFEST, Store
 
 PATIENCE = 60.0
 """Longest time in seconds to wait for a process that has claimed a cell in the target."""

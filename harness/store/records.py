@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -18,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 from pydantic_core import from_json
 
 from harness.errors import StoreError, shown
-from harness.files import parse_json, read_bytes
+from harness.files import own, read_bytes
 from harness.memory import Boundary
 from harness.store.manifest import FORMAT
 from harness.store.sample_lines import LARGEST, check_samples, uncollected
@@ -176,9 +177,9 @@ def read_manifest(path: Path) -> dict[str, Any]:
     return found
 
 
-def read_cell(path: Path) -> dict[str, Any]:
-    """Return the contents of a `cell.json`. Raises StoreError for a file that is missing or damaged."""
-    remedy = f"move {path.parent} away and run the same command again, which makes the cell anew"
+def read_cell(path: str) -> dict[str, Any]:
+    """Return the contents of a `cell.json`. Raises StoreError for a file that is missing or damaged, or a link."""
+    remedy = f"move {os.path.dirname(path)} away and run the same command again, which makes the cell anew"
     text = _text(path, remedy, remedy)
     found = _plain(path, text, remedy)
     _check(Cell, path, text, remedy)
@@ -218,18 +219,19 @@ def not_finite(samples: Iterable[Sample]) -> str | None:
     return None
 
 
-def _text(path: Path, missing: str, remedy: str) -> bytes:
+def _text(path: Path | str, missing: str, remedy: str) -> bytes:
     try:
-        return read_bytes(path)
+        return read_bytes(path, links=False)
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; {missing}") from None
     except OSError as error:
+        own(Path(path).parent, Path(path).name)
         raise StoreError(f"{path}: cannot be read ({error.strerror or error}); {remedy}") from None
 
 
-def _plain(path: Path, text: bytes, remedy: str) -> dict[str, Any]:
+def _plain(path: Path | str, text: bytes, remedy: str) -> dict[str, Any]:
     try:
-        found = parse_json(text)
+        found = from_json(text)
     except ValueError as error:
         raise StoreError(f"{path}: cannot be read ({error}); {remedy}") from None
     if not isinstance(found, dict):
@@ -237,7 +239,7 @@ def _plain(path: Path, text: bytes, remedy: str) -> dict[str, Any]:
     return found
 
 
-def _check(model: type[BaseModel], path: Path, text: bytes, remedy: str) -> None:
+def _check(model: type[BaseModel], path: Path | str, text: bytes, remedy: str) -> None:
     try:
         model.model_validate_json(text)
     except ValidationError as error:

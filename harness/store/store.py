@@ -21,7 +21,6 @@ import shutil
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -29,58 +28,20 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from harness.errors import StoreError, shown
-from harness.files import copy, digest, naming, no_links, own, own_files, write_text
-from harness.films.checks import is_component
+from harness.errors import StoreError
+from harness.files import copy, digest, naming, no_links, own, write_text
 from harness.store import records
 from harness.store.archives import Pieces, remove, save, saved
+from harness.store.cells import CELL, FILES, PICTURES, RECORD, Stored, stored
 from harness.store.claims import claim, held, lost, manifest_lock, progress
 from harness.store.manifest import check_same, first, joined
-from harness.store.pictures import check_pictures, read_pictures
-from harness.store.records import read_cell, read_manifest, read_record
+from harness.store.records import read_manifest
 from harness.suite import Sample
 
 Status = records.Status
-MANIFEST, CELL, RECORD, PICTURES, FILES = "manifest.json", "cell.json", "record.jsonl", "pictures.npz", "files"
+MANIFEST = "manifest.json"
 RESUMABLE = ("oom", "timeout", "failed")
 """Statuses of a cell that may succeed when it is run again, from its last saved state."""
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A finished cell; `about` is the contents of its `cell.json`."""
-
-    id: str
-    folder: Path
-    about: dict[str, Any]
-
-    @property
-    def status(self) -> Status:
-        return self.about["status"]
-
-    def samples(self) -> list[Sample]:
-        """Return its samples; there are none unless its status is ok."""
-        return [Sample(*line) for line in self.lines()]
-
-    def lines(self) -> list[list[Any]]:
-        """Return its samples as plain lists: row, metric, latent frame, value."""
-        return read_record(self.folder / RECORD, self.about)
-
-    def files(self) -> list[Path]:
-        """Return the files that its suite wrote, sorted by name. Raises StoreError for a link or a pipe."""
-        folder = self.folder / FILES
-        no_links(folder)
-        return [path for path in sorted(folder.iterdir()) if path.is_file()] if folder.is_dir() else []
-
-    def pictures(self) -> dict[str, np.ndarray]:
-        """Return the pictures that were kept of it, by name; an empty dictionary where there are none."""
-        path = self.folder / PICTURES
-        return read_pictures(path) if os.path.lexists(path) else {}
-
-    def check_pictures(self) -> None:
-        """Raise StoreError where `pictures` would, by the headers of the arrays only."""
-        if os.path.lexists(self.folder / PICTURES):
-            check_pictures(self.folder / PICTURES)
 
 
 class Store:
@@ -144,21 +105,33 @@ class Store:
 
     def find(self, cell: str) -> Stored | None:
         """Return a finished cell, or None where there is none with this id."""
-        folder = self._path("cells", cell)
-        return _stored(folder) if os.path.lexists(folder) else None
+        if not os.path.lexists(self._path("cells", cell)):
+            return None
+        own(self._path("cells"), cell)
+        return stored(os.fspath(self._path("cells")), cell)
 
     def cells(self) -> Iterator[Stored]:
         """Yield all finished cells in order of their ids."""
+        root = os.fspath(self._path("cells"))
         for name in self.numbers():
-            yield _stored(self._path("cells", name))
+            yield stored(root, name)
 
     def numbers(self) -> dict[str, int]:
-        """Return the finished cells in order of their ids, each with a number that changes when it is made again."""
+        """Return the finished cells in order of their ids, each with a number that changes when it is made again.
+
+        Raises StoreError for a link.
+        """
         root = self._path("cells")
         if not root.is_dir():
             return {}
+        found = {}
         with os.scandir(root) as entries:
-            return dict(sorted((each.name, each.inode()) for each in entries if not each.name.startswith(".")))
+            for each in entries:
+                if not each.name.startswith("."):
+                    if each.is_symlink():
+                        own(root, each.name)
+                    found[each.name] = each.inode()
+        return dict(sorted(found.items()))
 
     def claim(self, cell: str, about: Mapping[str, Any] | None = None) -> AbstractContextManager[bool]:
         """Claim a cell while the block runs; False where another process has it. The claim of a dead process ends."""
@@ -280,16 +253,6 @@ class Store:
 
     def _path(self, *parts: str) -> Path:
         return self.folder.joinpath(*parts)
-
-
-def _stored(folder: Path) -> Stored:
-    """Return the finished cell in a folder. Raises StoreError for an invalid name, and for links."""
-    if not is_component(folder.name):
-        raise StoreError(
-            f"{folder.parent}: {shown(folder.name)} is not a name of a cell; move it out of the campaign's folder"
-        )
-    own_files(folder, (CELL, RECORD, PICTURES))
-    return Stored(folder.name, folder, read_cell(folder / CELL))
 
 
 def _link(source: str, target: str) -> None:

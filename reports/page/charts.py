@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from harness.campaign.campaign import PUBLISHED
-from harness.store.store import Stored
+from harness.store.cells import Stored
 from harness.suite import Chart
 from reports.arms import Entrant, entered, table_names
 from reports.page import cost_charts

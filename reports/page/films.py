@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from harness.files import copy as copy_file
 from harness.films.small import NAME
-from harness.store.store import Stored
+from harness.store.cells import Stored
 from reports.arms import cells_of
 from reports.pool import Snapshot
 from reports.sheets.columns import Shown

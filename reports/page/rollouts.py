@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from harness.store.cells import RECORD, Stored
 from harness.store.manifest import seeds_of
-from harness.store.store import RECORD, Stored
 from harness.suite import Row
 from reports.arms import Entrant, cells_of, knobs_text
 from reports.page.charts import bounds_of

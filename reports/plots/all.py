@@ -8,7 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from harness.store.store import Store, Stored
+from harness.store.cells import Stored
+from harness.store.store import Store
 from reports.arms import Entrant
 from reports.plots import cost as cost_plots
 from reports.plots import drift as drift_plots

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 
 from harness.campaign.campaign import PUBLISHED
-from harness.store.store import Stored
+from harness.store.cells import Stored
 from reports.arms import Entrant, entered, table_names
 from reports.plots.panels import Cast, dress, front, keep, legend, panels_of
 from reports.plots.strips import filmstrip

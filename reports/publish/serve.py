@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from harness.errors import HorizonError
-from harness.store.store import CELL, MANIFEST
+from harness.store.cells import CELL
+from harness.store.store import MANIFEST
 
 PORT = 8017
 VERSION = "/version"

@@ -7,7 +7,7 @@ import pytest
 
 from harness import cli
 from harness.errors import StoreError
-from harness.store.store import Stored
+from harness.store.cells import Stored
 from reports.gate.evidence import read
 from reports.gate.policy import declared
 from reports.gate.verdicts import judge

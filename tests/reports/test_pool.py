@@ -134,10 +134,10 @@ def test_a_place_that_cannot_be_written_is_named(seeds):
 def test_every_cell_is_read_once(seeds, monkeypatch):
     """Three thousand cells were read nine times each, and looked for by every filmstrip again."""
     reads = []
-    from harness.store import store
+    from harness.store import cells, store
 
-    for name in ("read_cell", "read_manifest"):
-        read = getattr(store, name)
-        monkeypatch.setattr(store, name, lambda path, read=read: reads.append(path) or read(path))
+    for module, name in ((cells, "read_cell"), (store, "read_manifest")):
+        read = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda path, read=read: reads.append(path) or read(path))
     render(seeds[0])
     assert len(reads) == len(set(reads)) == 1 + len(list(Snapshot(seeds[0]).cells()))

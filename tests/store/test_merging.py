@@ -10,8 +10,9 @@ import pytest
 
 from harness.errors import StoreError
 from harness.store import merging
+from harness.store.cells import CELL
 from harness.store.merging import merge
-from harness.store.store import CELL, Store
+from harness.store.store import Store
 from tests.bad_inputs.made import CELL as FIRST
 from tests.bad_inputs.made import campaign
 from tests.store.test_full_disk import no_file_above

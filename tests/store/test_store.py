@@ -11,9 +11,10 @@ import torch
 from harness.errors import StoreError
 from harness.films.contract import Film, check_file, shard
 from harness.films.view_files import Part, View, add, views
+from harness.store.cells import CELL, RECORD
 from harness.store.manifest import content_id
 from harness.store.merging import merge
-from harness.store.store import CELL, MANIFEST, RECORD, Store
+from harness.store.store import MANIFEST, Store
 from harness.suite import Sample
 from tests.toy import ABOUT, ASKED
 

@@ -23,8 +23,9 @@ from harness.engines.sharing.agreement import MOVE, code_digest
 from harness.engines.survey import Look
 from harness.errors import CampaignError
 from harness.files import own, write_text
+from harness.store.cells import FILES, Stored
 from harness.store.manifest import first
-from harness.store.store import FILES, Store, Stored
+from harness.store.store import Store
 from harness.suite import CostSuite
 
 DEATHS = 5
@@ -181,7 +182,7 @@ class Driver:
                 with path.open("wb") as file:
                     for piece in pieces:
                         file.write(self.ray.get(piece))
-            came = Stored(cell.id, folder, dict(answer["about"]))
+            came = Stored(cell.id, str(folder), dict(answer["about"]))
             files = {file: folder / FILES / file for file in came.about.get("files", {})}
             with self.store.claim(cell.id) as mine:
                 if mine:

@@ -4,6 +4,7 @@ import json
 import os
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import pandas as pd
 import pyarrow.parquet as pq
@@ -11,6 +12,7 @@ import pytest
 
 from harness import registry
 from harness.errors import BaselineError, StoreError
+from harness.store import cells
 from harness.store import store as store_module
 from harness.store.store import Store
 from harness.suite import Sample
@@ -191,13 +193,13 @@ def test_a_folder_is_read_once(tmp_path, monkeypatch):
 
     def counted(read):
         def reading(path):
-            looks[path.name] += 1
+            looks[Path(path).name] += 1
             return read(path)
 
         return reading
 
-    for name in ("read_manifest", "read_cell"):
-        monkeypatch.setattr(store_module, name, counted(getattr(store_module, name)))
+    for module, name in ((store_module, "read_manifest"), (cells, "read_cell")):
+        monkeypatch.setattr(module, name, counted(getattr(module, name)))
     read(folder)
     assert looks == {"manifest.json": 1, "cell.json": 1}
 
