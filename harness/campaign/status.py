@@ -11,6 +11,7 @@ from typing import Any
 from harness.errors import StoreError
 from harness.provenance.staleness import Today
 from harness.store.cells import Stored
+from harness.store.sample_lines import uncollected
 from harness.store.store import MANIFEST, Store
 
 WAITING, RUNNING, STALE = "waiting", "running", "stale"
@@ -149,11 +150,12 @@ def _finished(store: Store, known: Known) -> dict[str, Stored]:
     there = store.numbers()
     for cell in [cell for cell in known if cell not in there]:
         del known[cell]
-    for cell, number in there.items():
-        if cell not in known or known[cell][0] != number:
-            stored = store.find(cell)
-            if stored is not None:
-                known[cell] = (number, stored)
+    with uncollected():
+        for cell, number in there.items():
+            if cell not in known or known[cell][0] != number:
+                stored = store.find(cell)
+                if stored is not None:
+                    known[cell] = (number, stored)
     return {cell: known[cell][1] for cell in there if cell in known}
 
 

@@ -18,6 +18,7 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -105,16 +106,19 @@ class Store:
 
     def find(self, cell: str) -> Stored | None:
         """Return a finished cell, or None where there is none with this id."""
-        if not os.path.lexists(self._path("cells", cell)):
+        root = f"{self.folder}/cells"
+        try:
+            linked = stat.S_ISLNK(os.lstat(f"{root}/{cell}").st_mode)
+        except (FileNotFoundError, NotADirectoryError):
             return None
-        own(self._path("cells"), cell)
-        return stored(os.fspath(self._path("cells")), cell)
+        if linked:
+            own(Path(root), cell)
+        return stored(root, cell)
 
     def cells(self) -> Iterator[Stored]:
         """Yield all finished cells in order of their ids."""
-        root = os.fspath(self._path("cells"))
         for name in self.numbers():
-            yield stored(root, name)
+            yield stored(f"{self.folder}/cells", name)
 
     def numbers(self) -> dict[str, int]:
         """Return the finished cells in order of their ids, each with a number that changes when it is made again.

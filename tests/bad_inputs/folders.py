@@ -100,7 +100,7 @@ ROWS = [
     Bad("half a manifest", ("status", "x"), f"manifest.json: cannot be read .*{KEPT}",
         replaced(MANIFEST, b'{"format": 2, "name": "ma')),
     Bad("a manifest that is a list", ("status", "x"), "not written by Horizon", replaced(MANIFEST, b"[]")),
-    Bad("a manifest nested deep", ("status", "x"), "manifest.json: cannot be read .recursion limit", replaced(MANIFEST, DEEP)),
+    Bad("a manifest nested deep", ("status", "x"), "manifest.json: cannot be read .recur", replaced(MANIFEST, DEEP)),
     Bad("a manifest of 5,000 digits", ("status", "x"), "manifest.json: cannot be read .number out of range",
         replaced(MANIFEST, b'{"format": ' + b"9" * 5000 + b"}")),
     Bad("a manifest of Latin-1", ("status", "x"), "cannot be read", replaced(MANIFEST, b'{"a": "\xe9"}')),
