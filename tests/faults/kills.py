@@ -54,13 +54,29 @@ def cells_done(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def compared(folder: Path) -> tuple[str, bytes]:
+def compared(folder: Path) -> dict[str, pd.DataFrame]:
+    """Return the tables of a folder's report by name, without times and the folder's own name."""
     subprocess.run([sys.executable, "-m", "harness.cli", "compare", str(folder)], check=True, stdout=subprocess.DEVNULL)
     table = pd.read_csv(folder / "table.csv")
-    table = table.drop(columns=[name for name in TIMES if name in table])
-    return table.to_csv(index=False), pd.read_parquet(folder / "records.parquet").drop(
-        columns="campaign"
-    ).to_csv().encode()
+    return {
+        "table.csv": table.drop(columns=[name for name in TIMES if name in table]),
+        "records.parquet": pd.read_parquet(folder / "records.parquet").drop(columns="campaign"),
+    }
+
+
+def differences(one: dict[str, pd.DataFrame], other: dict[str, pd.DataFrame]) -> list[str]:
+    """Return where two folders' tables differ: the table, the column and its first two values."""
+    found = []
+    for name, table in one.items():
+        if list(table) != list(other[name]) or len(table) != len(other[name]):
+            found.append(f"{name}: {table.shape} with {list(table)} and {other[name].shape} with {list(other[name])}")
+            continue
+        for column in table:
+            ours, theirs = (each[column].astype(str) for each in (table, other[name]))
+            if not ours.equals(theirs):
+                place = (ours != theirs).idxmax()
+                found.append(f"{name}, {column}, row {place}: {ours[place]} and {theirs[place]}")
+    return found
 
 
 def kill(process: subprocess.Popen[bytes], rng: random.Random) -> str:
@@ -118,12 +134,14 @@ def main() -> None:
             shutil.rmtree(war)
             before = {}
     subprocess.run(command(war, asked.strategy), check=True, stdout=subprocess.DEVNULL)
-    same = compared(peace) == compared(war)
+    found = differences(compared(peace), compared(war))
     told = ", ".join(f"{count} of {kind}" for kind, count in sorted(kinds.items()))
     print(f"{kinds.total()} kills ({told}); {finished} campaigns finished between them", flush=True)
-    print(f"tables {'equal byte for byte' if same else 'DIFFER'}; {time.monotonic() - began:.0f} s")
+    print(f"tables {'DIFFER' if found else 'equal byte for byte'}; {time.monotonic() - began:.0f} s")
+    if found:
+        print("\n".join(found))
+        sys.exit(f"both folders are kept in {home}")
     shutil.rmtree(home)
-    sys.exit(not same)
 
 
 if __name__ == "__main__":
