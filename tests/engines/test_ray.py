@@ -16,6 +16,8 @@ from harness.errors import CampaignError
 from tests.engines.tiny import install, records
 
 RUN = ("--suite", "tiny", "--strategy", "memrope", "--equal-budget", "0", "--threads", "1", "--save-every", "0")
+KILLS = int(os.environ.get("HORIZON_KILLS", "6"))
+"""Kills of workers, nodes and drivers in the nightly test; HORIZON_KILLS asks for more."""
 HAS_RAY = importlib.util.find_spec("ray") is not None
 needs_ray = pytest.mark.skipif(not HAS_RAY, reason="needs Ray, as in the environment of `nox -s engines`")
 
@@ -56,7 +58,7 @@ def test_the_number_of_workers_is_that_of_the_devices():
 
 @pytest.fixture(scope="module")
 def variables(tmp_path_factory):
-    return install(tmp_path_factory.mktemp("tiny"))
+    return install(tmp_path_factory.mktemp("tiny"), rows=4)
 
 
 @pytest.fixture(scope="module")
@@ -167,11 +169,11 @@ def test_kills_of_workers_nodes_and_drivers_lose_nothing(inline, cluster, variab
                     process.kill()
                     process.wait()
                 kinds.append(kind)
-                if len(kinds) >= 6:
+                if len(kinds) >= KILLS:
                     break
         done = records(tmp_path / "c")
         assert all(done[cell] == inline[cell] for cell in done)
-        if len(kinds) >= 6:
+        if len(kinds) >= KILLS:
             process.communicate(timeout=300)
             break
     horizon(tmp_path, variables, "--engine", "ray", "--address", cluster.address)

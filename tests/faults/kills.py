@@ -4,7 +4,8 @@ By hand, or with `nox -s faults`: python -m tests.faults.kills [--kills 200] [--
 [--no-locks]
 
 Every round runs with one, two or three processes in turn. What is killed is the process that was asked, or one of its
-workers; then the campaign goes on for a while with the others.
+workers; then the campaign goes on for a while with the others. Leave the checkout alone meanwhile: tables tell of cells
+that began in another environment.
 """
 
 from __future__ import annotations
