@@ -173,7 +173,7 @@ def read_bytes(path: Path | str, *, links: bool = True) -> bytes:
         raise OSError(errno.EINVAL, "a NUL is in its path", str(path))
     # Opening a pipe waits for nobody then.
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    descriptor = os.open(path, flags if links else flags | getattr(os, "O_NOFOLLOW", 0))
+    descriptor = os.open(path, flags if links else flags | os.O_NOFOLLOW)
     try:
         about = os.fstat(descriptor)
         if not stat.S_ISREG(about.st_mode):

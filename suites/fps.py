@@ -28,7 +28,7 @@ class Fps(CostSuite):
     """Pixel frames a second of the DiT, of the whole stream, and from process start to the last picture."""
 
     name = "fps"
-    version = "1"
+    version = "2"
     tiers = tuple(FRAMES)
 
     @property

@@ -27,7 +27,7 @@ RECIPES = {
     **{name: ["--requirement", f"suites/viewers/{name}/requirements.txt"] for name in VIEWERS},
 }
 UNUSED = (
-    r"/tests?/|/torch/testing/_internal/|/transformers/models/(?!(auto|t5|umt5|clip|dinov2)/)"
+    r"/site-packages/.*/tests?/|/torch/testing/_internal/|/transformers/models/(?!(auto|t5|umt5|clip|dinov2)/)"
     r"|/diffusers/pipelines/(?!(__init__|pipeline_))|/(pip|sphinx|docutils|networkx|setuptools)/"
 )
 """Paths of modules, half of all, that are hardly ever imported and therefore not compiled in advance."""

@@ -98,7 +98,7 @@ class Backbone:
     world: truth and probe of its videos; None where no truth is known.
     prompts: examples that it understands, for calibration and training. clips: its training clips, where known.
     options: the arguments it was made with, beside device and dtype. files: SHA-256 of the files it was read from, by
-    path. attention: "auto", "sdpa" or "flash-attn"; `attention_kernel` records the kernel that is used here. compile:
+    path. attention: a name of `kernels.attention`; `attention_kernel` records the kernel that is used here. compile:
     how rollouts run its passes.
     """
 

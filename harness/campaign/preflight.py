@@ -89,8 +89,8 @@ def warnings(
             told = ", ".join(f"{name} {size / GB:.1f}" for name, size in parts.items())
             yield (
                 f"{label} is expected to run out of memory: beside the weights it needs {needed / GB:.1f} GB ({told}), "
-                f"and {device} has {free(device) / GB:.1f} GB left; a smaller --size, --tiling or --offload helps, or "
-                "a strategy that keeps less"
+                f"and {device} has {free(device) / GB:.1f} GB left; a smaller --size, --tiling, "
+                "--offload or --decoder light helps, or a strategy that keeps less"
             )
 
 

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import cache
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
     from harness.backbone.presets import Decoder
+
+
+class Decoded(NamedTuple):
+    """A decoded chunk: its pictures [B, T, 3, H, W] in 0..1, and whether its latents are finite, one value."""
+
+    pictures: Tensor
+    finite: Tensor
 
 
 class Decoding:
@@ -30,16 +38,16 @@ class Decoding:
     """
 
     def __init__(self, decoder: Decoder, device: torch.device, *, to_host: bool = False) -> None:
-        self.decoder, self.to_host = decoder, to_host
-        self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None
+        self.decoder, self.device, self.to_host = decoder, device, to_host
+        self.stream = _stream(device) if device.type == "cuda" else None
 
     @property
     def beside(self) -> bool:
         """Whether chunks are decoded beside other work."""
         return self.stream is not None
 
-    def start(self, latents: Tensor) -> Callable[[], Tensor]:
-        """Begin to decode the next chunk, and return a function that returns its pictures.
+    def start(self, latents: Tensor) -> Callable[[], Decoded]:
+        """Begin to decode the next chunk, and return a function that returns the result.
 
         Parameters
         ----------
@@ -49,36 +57,42 @@ class Decoding:
         Returns
         -------
         Callable
-            Returns the pictures [B, T, 3, H, W] in 0..1, once they are there for the current stream, or with `to_host`
-            for the host.
+            Returns the decoded chunk, once it is there for the device's current stream, or with `to_host` for the host.
         """
         if self.stream is None:
-            pictures = self.decoder(latents)
-            return lambda: pictures.cpu() if self.to_host else pictures
-        self.stream.wait_stream(torch.cuda.current_stream())
+            made = self._decoded(latents)
+            return lambda: made
+        self.stream.wait_stream(torch.cuda.current_stream(self.device))
         with torch.cuda.stream(self.stream):
-            made = self.decoder(latents)
-            if self.to_host:
-                made = torch.empty(made.shape, dtype=made.dtype, pin_memory=True).copy_(made, non_blocking=True)
+            made = self._decoded(latents)
             done = self.stream.record_event()
         # The allocator must not reuse memory of one stream while the other one still reads it.
         latents.record_stream(self.stream)
 
-        def take() -> Tensor:
+        def take() -> Decoded:
             if self.to_host:
                 done.synchronize()
                 return made
-            current = torch.cuda.current_stream()
+            current = torch.cuda.current_stream(self.device)
             current.wait_event(done)
-            made.record_stream(current)
+            for each in made:
+                each.record_stream(current)
             return made
 
         return take
 
+    def _decoded(self, latents: Tensor) -> Decoded:
+        made = Decoded(self.decoder(latents), latents.isfinite().all())
+        if not self.to_host:
+            return made
+        if self.stream is None:
+            return Decoded(*(x.cpu() for x in made))
+        return Decoded(*(torch.empty_like(x, device="cpu", pin_memory=True).copy_(x, non_blocking=True) for x in made))
+
     def state_dict(self) -> dict[str, Any]:
         """Return the decoder's state, after all chunks that were begun."""
         if self.stream is not None:
-            torch.cuda.current_stream().wait_stream(self.stream)
+            torch.cuda.current_stream(self.device).wait_stream(self.stream)
         return self.decoder.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -88,3 +102,9 @@ class Decoding:
             return
         with torch.cuda.stream(self.stream):
             self.decoder.load_state_dict(state)
+
+
+@cache
+def _stream(device: torch.device) -> torch.cuda.Stream:
+    """Return the stream of all decoders on a device: memory that was freed on one stream serves no other one."""
+    return torch.cuda.Stream(device)

@@ -19,7 +19,9 @@ from harness import registry
 from harness.backbone.presets import Backbone
 from harness.provenance.code import is_checkout, source_file
 
-PACKAGES = ("horizon-bench", "torch", "numpy", "flash-attn", "diffusers", "transformers", "av")
+KERNELS = ("flash-attn", "flash-attn-3", "flash-attn-4")
+"""Packages of attention kernels."""
+PACKAGES = ("horizon-bench", "torch", "numpy", *KERNELS, "diffusers", "transformers", "av")
 PLACES = ("weights", "offload")
 """Options of a backbone that name locations and do not affect the numbers."""
 TOLD = ("container", "chunk", "decoder")
@@ -131,7 +133,7 @@ def cohort_of(about: Mapping[str, Any], manifest: Mapping[str, Any]) -> dict[str
         **{key: value for key, value in measured.items() if key in SET_UP},
         # Records of versions that never compiled say False.
         "compile": measured.get("compile", environment.get("compile")) or "off",
-        **{name: packages.get(name) for name in ("torch", "flash-attn")},
+        **{name: packages.get(name) for name in ("torch", *KERNELS)},
         "commit": code.get("commit"),
         # The code may differ from the commit.
         "code": _code_of(about),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from harness.backbone.presets import Backbone
 from harness.errors import NotFiniteError, PresetError, PromptError
-from harness.films.decoding import Decoding
+from harness.films.decoding import Decoded, Decoding
 from harness.limits import LONGEST
 from harness.memory import Strategy
 from harness.rollout.chunk import Chunk
@@ -94,20 +94,27 @@ def script_of(backbone: Backbone, text: str, seconds: float | None = None) -> Sc
 
 
 def _decoded(chunks: Iterator[Chunk], decoding: Decoding, rate: float) -> Iterator[Piece]:
-    """Yield the pieces of a rollout; where chunks are decoded beside the passes, each one after the next was begun."""
-    begun: deque[tuple[Chunk, Callable[[], Tensor]]] = deque()
-    for chunk in chunks:
-        begun.append((chunk, decoding.start(chunk.latents)))
-        if len(begun) > decoding.beside:
+    """Yield the pieces of a rollout; where chunks are decoded beside the passes, each one once decoding of the next
+    chunk has begun."""
+    begun: deque[tuple[int, Callable[[], Decoded]]] = deque()
+    try:
+        for chunk in chunks:
+            begun.append((chunk.start, decoding.start(chunk.latents)))
+            if len(begun) > int(decoding.beside):
+                yield _piece(*begun.popleft(), rate)
+    except Exception:
+        # What was made before a rollout failed is a part of the video.
+        while begun:
             yield _piece(*begun.popleft(), rate)
-    for each in begun:
-        yield _piece(*each, rate)
+        raise
+    while begun:
+        yield _piece(*begun.popleft(), rate)
 
 
-def _piece(chunk: Chunk, take: Callable[[], Tensor], rate: float) -> Piece:
-    pictures = take()[0].float()
-    for what, values in (("latents", chunk.latents), ("pictures", pictures)):
-        if not bool(values.isfinite().all()):
-            at = f"latent frame {chunk.start} ({chunk.start / rate:g} s)"
-            raise NotFiniteError(f"{what} are not finite from {at} on")
-    return Piece(pictures, chunk.start / rate)
+def _piece(start: int, take: Callable[[], Decoded], rate: float) -> Piece:
+    made = take()
+    pictures = made.pictures[0].float()
+    for what, finite in (("latents", made.finite), ("pictures", pictures.isfinite().all())):
+        if not bool(finite):
+            raise NotFiniteError(f"{what} are not finite from latent frame {start} ({start / rate:g} s) on")
+    return Piece(pictures, start / rate)

@@ -167,7 +167,7 @@ class Cell(_Model):
 def read_manifest(path: Path) -> dict[str, Any]:
     """Return the manifest of a campaign. Raises StoreError for one that is missing, damaged or of another format."""
     remedy = f"restore {path.name} from a copy, or move it away and run the same command again: finished cells are kept"
-    text = _text(path, "no campaign there; make one with: horizon run --out FOLDER", remedy)
+    text = _text(path, "no campaign there; make one with: horizon run --out FOLDER", remedy, links=True)
     found = _plain(path, text, remedy)
     if found.get("format") != FORMAT:
         raise StoreError(
@@ -219,9 +219,9 @@ def not_finite(samples: Iterable[Sample]) -> str | None:
     return None
 
 
-def _text(path: Path | str, missing: str, remedy: str) -> bytes:
+def _text(path: Path | str, missing: str, remedy: str, *, links: bool = False) -> bytes:
     try:
-        return read_bytes(path, links=False)
+        return read_bytes(path, links=links)
     except FileNotFoundError:
         raise StoreError(f"{path}: no such file; {missing}") from None
     except OSError as error:

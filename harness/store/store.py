@@ -109,7 +109,7 @@ class Store:
         root = f"{self.folder}/cells"
         try:
             linked = stat.S_ISLNK(os.lstat(f"{root}/{cell}").st_mode)
-        except (FileNotFoundError, NotADirectoryError):
+        except (OSError, ValueError):
             return None
         if linked:
             own(Path(root), cell)

@@ -6,15 +6,15 @@ import torch
 
 
 def half_precision(device: torch.device) -> torch.autocast:
-    """Return a context in which products are computed in bfloat16, where the device does that faster than in float32.
+    """Return a context in which products are computed in bfloat16, where the device has kernels for it.
 
-    CPUs without AVX-512, or its like on other architectures, only emulate it: a step takes ten times as long there, and
-    is computed in float32 instead. The last bits of trained weights depend on the processor in any case.
+    A CPU without them emulates bfloat16, ten times as slowly as float32, in which it therefore computes. Weights that
+    are trained on such a CPU differ from those of another one by the rounding of bfloat16.
     """
-    emulated = device.type == "cpu" and not multiplies_bfloat16()
+    emulated = device.type == "cpu" and not has_bfloat16_kernels()
     return torch.autocast(device.type, torch.bfloat16, enabled=not emulated)
 
 
-def multiplies_bfloat16() -> bool:
-    """Return whether this CPU multiplies in bfloat16."""
+def has_bfloat16_kernels() -> bool:
+    """Return whether torch has kernels in bfloat16 for this CPU: on x86, whether it has AVX-512."""
     return torch.backends.mkldnn.is_available() and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

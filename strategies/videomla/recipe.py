@@ -15,7 +15,7 @@ from harness.training.recipe import Request
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
 from strategies.videomla.strategy import WEIGHTS, VideoMLA
-from strategies.videomla.training import Matching, Regression, stages
+from strategies.videomla.training import WIDEST, Matching, Regression, stages
 
 ORDER = ("regression", "matching", "refinement")
 FILE = "videomla.safetensors"
@@ -27,14 +27,19 @@ def open_stage(stage: str, request: Request) -> Regression | Matching:
     sizes = strategy.sizes(dense)
     with torch.device(dense.model.device):
         layers = [LatentAttention(dense.model.config, sizes, "explicit") for _ in dense.model.layers]
-    kind = Regression if stage == "regression" else Matching
     if stage == "regression":
         fill(layers, dense, "activation_svd")
     else:
         previous = ORDER[ORDER.index(stage) - 1]
         before = weights.read(request.folder / previous / FILE, strategy.purpose(dense))
         load_checkpoint(torch.nn.ModuleList(layers), before.path)
-    trainer = kind(dense, layers, stages(dense)[stage], request.folder / stage, request.seed)
+    asked = dense, layers, stages(dense)[stage], request.folder / stage, request.seed
+    if stage == "regression":
+        trainer: Regression | Matching = Regression(*asked)
+    elif stage == "refinement":
+        trainer = Matching(*asked, widest=WIDEST)
+    else:
+        trainer = Matching(*asked)
     loop.resume(trainer)
     return trainer
 

@@ -144,11 +144,12 @@ class Matching(FlowLearner):
         folder: Path,
         seed: int,
         compile: bool = True,
+        widest: int = 18,
     ) -> None:
         module = nn.ModuleList(layers)
         student = replace(dense, model=dense.model.with_self_attention(layers))
         source, parameters = clips_of(dense), matrices(module)
-        memories = partial(draw_window, widest=WIDEST) if stage.name == "refinement" else draw_window
+        memories = partial(draw_window, widest=widest)
         super().__init__(
             student, source, module, parameters, stage, folder, seed=seed, compile=compile, memories=memories
         )

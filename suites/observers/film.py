@@ -16,7 +16,7 @@ from harness.backbone.presets import Backbone
 from harness.campaign.film_list import WINDOWS
 from harness.errors import NotFiniteError
 from harness.files import write_text
-from harness.films.decoding import Decoding
+from harness.films.decoding import Decoded, Decoding
 from harness.suite import Place, Sample, Task
 from suites.observers.curves import BEGINNING, CURVES, Curves, edges
 from suites.observers.filmstrip import Strip
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 __all__ = ["BEGINNING", "CURVES", "Camera", "edges"]
 
 
-class _Decoded(NamedTuple):
+class _Begun(NamedTuple):
     """A chunk whose decoding has begun: its latent frames, and what returns its pictures."""
 
     start: int
     stop: int
-    take: Callable[[], Tensor]
+    take: Callable[[], Decoded]
 
 
 class Camera:
@@ -44,15 +44,16 @@ class Camera:
         self.decoding = Decoding(backbone.codec.decoder(), backbone.model.device)
         self.rate = backbone.codec.frames_per_second
         self.about = {**place.about, "backbone": backbone.name, "scenario": task.scenario, "latent_frames": task.frames}
-        self.about |= {key: backbone.options[key] for key in ("decoder",) if key in backbone.options}
+        if "decoder" in backbone.options:
+            self.about["decoder"] = backbone.options["decoder"]
         self.curves = Curves(edges(task.frames), self.rate, backbone.pixel_frames)
         self.strip = Strip(task.frames)
-        self.begun: _Decoded | None = None
+        self.begun: _Begun | None = None
         self.writers: list[VideoWriter] = []  # made at the first pictures, or from a saved state
 
     def see(self, latents: Tensor, start: int) -> None:
         stop = start + latents.shape[1]
-        following = _Decoded(start, stop, self.decoding.start(latents))
+        following = _Begun(start, stop, self.decoding.start(latents))
         # The chunk before is measured and written while this one is decoded.
         self._finish()
         self.begun = following
@@ -68,7 +69,7 @@ class Camera:
         if self.begun is None:
             return
         (start, stop, take), self.begun = self.begun, None
-        pictures = take().float()
+        pictures = take().pictures.float()
         if not bool(pictures.isfinite().all()):
             # The writer would convert them to black pictures, and the film would look valid.
             raise NotFiniteError(f"pictures are not finite from latent frame {start} on")

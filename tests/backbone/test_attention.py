@@ -214,6 +214,17 @@ def test_auto_takes_the_kernel_of_the_generation(monkeypatch: pytest.MonkeyPatch
     assert taken == {8: "flash-attn", 9: "flash-attn-3", 10: "flash-attn"}
 
 
+def test_auto_passes_over_a_package_that_cannot_be_imported(monkeypatch: pytest.MonkeyPatch) -> None:
+    with_flash(monkeypatch)
+
+    def broken(name: str) -> None:
+        raise ImportError(f"{name} was built for another torch")
+
+    monkeypatch.setattr(importlib, "import_module", broken)
+    monkeypatch.setattr(attention, "_sdpa_kernel", lambda dtype, device: "cudnn_attention")
+    assert choose("auto", torch.bfloat16, CUDA) == (sdpa, "sdpa:cudnn_attention")
+
+
 def test_a_folder_that_only_holds_the_fourth_version_is_not_the_second(monkeypatch: pytest.MonkeyPatch) -> None:
     with_flash(monkeypatch, origin=None)
     with pytest.raises(HorizonError, match="'flash-attn' cannot run: it is not installed"):

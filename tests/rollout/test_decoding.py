@@ -16,7 +16,8 @@ from torch import Tensor
 
 from harness import registry
 from harness.errors import NotFiniteError
-from harness.films.decoding import Decoding
+from harness.films.decoding import Decoding, _stream
+from harness.rollout import rollout
 from harness.rollout.sample import Piece, sample, script_of
 from suites.cost_suite import streamed
 from suites.fps import Fps, _rates
@@ -37,7 +38,8 @@ class Streams:
         assert device.type == "cuda"
         return Stream(self, "decoder")
 
-    def current(self) -> Stream:
+    def current(self, device: torch.device) -> Stream:
+        assert device.type == "cuda"
         return Stream(self, self.now)
 
     @contextmanager
@@ -89,21 +91,23 @@ class Counting:
 
 
 @pytest.fixture
-def streams(monkeypatch: pytest.MonkeyPatch) -> Streams:
-    made, whole = Streams(), torch.empty
+def streams(monkeypatch: pytest.MonkeyPatch) -> Iterator[Streams]:
+    made, whole = Streams(), torch.empty_like
 
     def record_stream(tensor: Tensor, stream: Stream) -> None:
         made.told.append((stream.name, "reads", str(tensor.ndim)))
 
-    def empty(*size: Any, pin_memory: bool = False, **more: Any) -> Tensor:
-        return whole(*size, **more)
+    def empty_like(like: Tensor, pin_memory: bool = False, **more: Any) -> Tensor:
+        return whole(like, **more)
 
+    _stream.cache_clear()
     monkeypatch.setattr("torch.cuda.Stream", made.side)
     monkeypatch.setattr("torch.cuda.current_stream", made.current)
     monkeypatch.setattr("torch.cuda.stream", made.on)
     monkeypatch.setattr("torch.Tensor.record_stream", record_stream)
-    monkeypatch.setattr("torch.empty", empty)
-    return made
+    monkeypatch.setattr("torch.empty_like", empty_like)
+    yield made
+    _stream.cache_clear()
 
 
 def test_the_decoder_waits_for_the_passes_and_the_passes_for_nothing_until_pictures_are_taken(streams: Streams) -> None:
@@ -113,20 +117,27 @@ def test_the_decoder_waits_for_the_passes_and_the_passes_for_nothing_until_pictu
     assert streams.told == begun
     second = decoding.start(torch.zeros(1, 3, 16, 2, 2))
     del streams.told[:]
-    assert (float(first().mean()), float(second().mean())) == (1, 2)
+    assert (float(first().pictures.mean()), float(second().pictures.mean())) == (1, 2)
     assert streams.told == [
         ("passes", "waits for", "decoder at 2"),
         ("passes", "reads", "5"),
+        ("passes", "reads", "0"),
         ("passes", "waits for", "decoder at 5"),
         ("passes", "reads", "5"),
+        ("passes", "reads", "0"),
     ]
+
+
+@pytest.mark.usefixtures("streams")
+def test_all_decoders_of_a_device_share_a_stream() -> None:
+    assert Decoding(Counting(), CUDA).stream is Decoding(Counting(), CUDA).stream
 
 
 def test_pictures_for_the_host_make_the_host_wait_and_no_pass(streams: Streams) -> None:
     decoding = Decoding(Counting(streams), CUDA, to_host=True)
     take = decoding.start(torch.zeros(1, 3, 16, 2, 2))
     del streams.told[:]
-    assert float(take().mean()) == 1
+    assert float(take().pictures.mean()) == 1
     assert streams.told == [("host", "waits for", "decoder at 2")]
 
 
@@ -138,7 +149,7 @@ def test_a_state_is_taken_after_what_was_begun_and_restored_on_the_decoder_s_str
     assert streams.told[-1] == ("passes", "waits for", "decoder")
     other = Decoding(Counting(streams), CUDA)
     other.load_state_dict(state)
-    assert float(other.start(torch.zeros(1, 3, 16, 2, 2))().mean()) == 2
+    assert float(other.start(torch.zeros(1, 3, 16, 2, 2))().pictures.mean()) == 2
 
 
 def test_on_a_cpu_chunks_are_decoded_at_once() -> None:
@@ -147,7 +158,7 @@ def test_on_a_cpu_chunks_are_decoded_at_once() -> None:
     assert not decoding.beside
     take = decoding.start(torch.zeros(1, 3, 16, 2, 2))
     assert decoder.at == 1
-    assert float(take().mean()) == 1
+    assert float(take().pictures.mean()) == 1
 
 
 def beside(monkeypatch: pytest.MonkeyPatch, module: str) -> None:
@@ -193,6 +204,25 @@ def test_a_sample_has_the_same_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     for piece, expected in zip(pieces(), plain, strict=True):
         assert piece.seconds == expected.seconds
         assert torch.equal(piece.pictures, expected.pictures)
+
+
+@pytest.mark.usefixtures("streams")
+def test_a_sample_that_fails_gives_what_was_made_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    beside(monkeypatch, "harness.rollout.sample")
+    pocket, made = registry.backbone("pocket"), []
+    true = rollout
+
+    def failing(*words: Any, **options: Any) -> Iterator[Any]:
+        for number, chunk in enumerate(true(*words, **options)):
+            if number == 2:
+                raise NotFiniteError("broken")
+            yield chunk
+
+    monkeypatch.setattr("harness.rollout.sample.rollout", failing)
+    with pytest.raises(NotFiniteError, match="broken"):
+        made.extend(sample(pocket, registry.strategy("sliding_window"), script_of(pocket, "a red disc", 3.0)))
+    pieces = sample(pocket, registry.strategy("sliding_window"), script_of(pocket, "a red disc", 3.0))
+    assert [next(pieces).seconds, next(pieces).seconds] == [0, 0.75]
 
 
 def test_the_stream_s_rate_is_that_of_its_pictures() -> None:

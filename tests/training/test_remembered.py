@@ -100,7 +100,7 @@ def test_gradients_pass_through_every_memory(trainer, name):
 @pytest.mark.parametrize("name", DRAWN)
 def test_memories_compute_in_their_own_type_also_in_half_precision(trainer, name, monkeypatch):
     """As steps are taken: passes in bfloat16 by autocast, what a memory computes in the type of its entries."""
-    monkeypatch.setattr(precision, "multiplies_bfloat16", lambda: True)
+    monkeypatch.setattr(precision, "has_bfloat16_kernels", lambda: True)
     knobs = {"parameters": "untrained"} if name == "echo_infinity" else {}
     draw = trainer.draw(replace(TOGETHER, clips=2), generator())
     with torch.no_grad():
@@ -111,7 +111,7 @@ def test_memories_compute_in_their_own_type_also_in_half_precision(trainer, name
 def test_products_are_in_half_precision_where_the_processor_has_it(monkeypatch):
     x = torch.ones(4, 4)
     for has, expected in ((True, torch.bfloat16), (False, torch.float32)):
-        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda has=has: has)
+        monkeypatch.setattr(precision, "has_bfloat16_kernels", lambda has=has: has)
         with precision.half_precision(torch.device("cpu")):
             assert (x @ x).dtype == expected
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple, get_args
@@ -41,7 +42,7 @@ def flash_3(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 def flash_4(query: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """Return the result of FlashAttention-4's kernel, same shapes; for GPUs from the Hopper generation on."""
+    """Return the result of FlashAttention-4's kernel, same shapes; for GPUs of the Hopper and Blackwell generations."""
     from flash_attn.cute import flash_attn_func
 
     return _output(flash_attn_func(query, keys, values))
@@ -54,7 +55,7 @@ def _output(found: Tensor | tuple[Tensor, ...]) -> Tensor:
 
 class Package(NamedTuple):
     """A package of attention kernels: its function, the module that has them, how it is installed, and the major
-    compute capabilities that it is for; none for all."""
+    compute capabilities that it runs on; empty if it runs on all."""
 
     attend: Attention
     module: str
@@ -67,8 +68,9 @@ PACKAGES: Mapping[AttentionName, Package] = {
     "flash-attn": Package(flash, "flash_attn", "pip install 'horizon-bench[gpu]'"),
     "flash-attn-4": Package(flash_4, "flash_attn.cute", "pip install flash-attn-4", (9, 10)),
 }
-"""All packages by name; "auto" takes the first that can run, and never the last, which compiles itself at run time."""
+"""All packages by name."""
 AUTOMATIC: tuple[AttentionName, ...] = ("flash-attn-3", "flash-attn")
+"""Packages of which "auto" selects the first that can run. The fourth version compiles itself at run time."""
 
 
 def choose(name: AttentionName, dtype: torch.dtype, device: torch.device) -> tuple[Attention, str]:
@@ -85,7 +87,7 @@ def choose(name: AttentionName, dtype: torch.dtype, device: torch.device) -> tup
             raise HorizonError(f"attention {name!r} cannot run: {trouble}; use 'auto' or 'sdpa'")
         return PACKAGES[name].attend, name
     for each in AUTOMATIC if name == "auto" else ():
-        if _trouble(PACKAGES[each], dtype, device) is None:
+        if _trouble(PACKAGES[each], dtype, device) is None and _imports(PACKAGES[each].module):
             return PACKAGES[each].attend, each
     return sdpa, f"sdpa:{_sdpa_kernel(dtype, device)}"
 
@@ -105,10 +107,19 @@ def _trouble(package: Package, dtype: torch.dtype, device: torch.device) -> str 
 def _installed(module: str) -> bool:
     try:
         spec = importlib.util.find_spec(module)
-    except ModuleNotFoundError:
+    except ImportError:
         return False
     # A folder that others share has no file of its own: flash_attn, where only flash_attn.cute is installed.
     return spec is not None and spec.origin is not None
+
+
+def _imports(module: str) -> bool:
+    """Return whether a package can be imported; one that was built for another torch cannot."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError):
+        return False
+    return True
 
 
 def _sdpa_kernel(dtype: torch.dtype, device: torch.device) -> str:

@@ -5,8 +5,8 @@ repository, a checkpoint also under its bare name, and then in the Hugging Face 
 the pinned revisions. A file whose values are not known is not pinned: the revision that was downloaded last is taken,
 the loader checks names and shapes of its tensors, and its own SHA-256 is recorded. A user's own weights go into a
 folder whose SHA256SUMS (in the format of coreutils) gives their sums. A checkpoint that is listed there may differ from
-the published one and need not be a .pt file: NAME.safetensors, or NAME.safetensors.index.json with its files beside it,
-replaces NAME.pt. Where SHA256SUMS lists files of a model's folder (vae/, ...), these replace the model.
+the published one and need not be a .pt or .pth file: NAME.safetensors, or NAME.safetensors.index.json with its files
+beside it, replaces NAME.pt. Where SHA256SUMS lists files of a model's folder (vae/, ...), these replace the model.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ class LightCodec(nn.Module):
         state, _ = read_tensors(path, ())
         with torch.device("meta"):
             networks = Networks(*_widths(state)).to(dtype)
-        fill(networks, _last_rows(state, networks.state_dict()), path)
+        fill(networks, state, path)
         return cls(networks.to(device))
 
     @property
@@ -71,11 +71,11 @@ class LightCodec(nn.Module):
     def encode(self, pixels: Tensor) -> Tensor:
         """Return the latents [B, n, C, h, w] of pictures [B, 4 n - 3, 3, 8 h, 8 w] in 0..1.
 
-        The first picture is repeated in front, since Wan's first latent frame shows one picture.
+        The last picture is repeated at the end, as the released code does.
         """
         if pixels.shape[1] % PICTURES != 1:
             raise ShapeError(f"{pixels.shape[1]} pictures cannot be encoded; the codec takes 4 n - 3: 1, 5, 9, ...")
-        padded = torch.cat((pixels[:, :1].expand(-1, PICTURES - 1, -1, -1, -1), pixels), 1)
+        padded = torch.cat((pixels, pixels[:, -1:].expand(-1, PICTURES - 1, -1, -1, -1)), 1)
         return _run(self.networks.encoder, padded.to(self.networks.weight), []).float()
 
     def decode(self, latents: Tensor) -> Tensor:
@@ -241,12 +241,3 @@ def _size(state: Mapping[str, Tensor], name: str, axis: int, usual: int) -> int:
     """Return the size of a convolution's weight along an axis; `usual` where there is no such weight."""
     weight = state.get(name)
     return usual if weight is None or weight.ndim != 4 else weight.shape[axis]
-
-
-def _last_rows(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return a file's tensors; of layers that make more frames in the file than here, only the last frames' rows."""
-    growing = {f"decoder.{(group + 1) * (BLOCKS + 3) + 1}.conv.weight" for group in range(len(GROWTH))}
-    return {
-        name: x[-len(wanted[name]) :] if name in growing and x.ndim == 4 and name in wanted else x
-        for name, x in state.items()
-    }

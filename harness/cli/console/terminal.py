@@ -72,7 +72,7 @@ TilingOption = Annotated[
 OffloadOption = Annotated[bool, typer.Option("--offload", help="Keep the VAE off the device while nothing is decoded.")]
 DecoderOption = Annotated[
     str | None,
-    typer.Option("--decoder", help="wan, or light: a small network with slightly other pictures. Default: wan."),
+    typer.Option("--decoder", help="wan, or light: a small network, slightly different pictures. Default: wan."),
 ]
 ContainerOption = Annotated[
     str | None,
