@@ -27,19 +27,15 @@ def open_stage(stage: str, request: Request) -> Regression | Matching:
     sizes = strategy.sizes(dense)
     with torch.device(dense.model.device):
         layers = [LatentAttention(dense.model.config, sizes, "explicit") for _ in dense.model.layers]
+    asked = dense, layers, stages(dense)[stage], request.folder / stage, request.seed
     if stage == "regression":
         fill(layers, dense, "activation_svd")
+        trainer: Regression | Matching = Regression(*asked)
     else:
         previous = ORDER[ORDER.index(stage) - 1]
         before = weights.read(request.folder / previous / FILE, strategy.purpose(dense))
         load_checkpoint(torch.nn.ModuleList(layers), before.path)
-    asked = dense, layers, stages(dense)[stage], request.folder / stage, request.seed
-    if stage == "regression":
-        trainer: Regression | Matching = Regression(*asked)
-    elif stage == "refinement":
-        trainer = Matching(*asked, widest=WIDEST)
-    else:
-        trainer = Matching(*asked)
+        trainer = Matching(*asked, widest=WIDEST[stage])
     loop.resume(trainer)
     return trainer
 

@@ -35,13 +35,13 @@ TOKENS = 3072
 """Tokens of the clips of one step."""
 WINDOW = 4
 """Chunks of context in half of the exercises; the others see all previous chunks."""
-WIDEST = 10
-"""Frames of the widest window in the refinement; the published policy has 7."""
+WIDEST = {"matching": 18, "refinement": 10}
+"""Frames of the widest window that is drawn in a stage; the published policy has 7."""
 DATA = 0.2
 """Share of the clips' own flow in the target, where a backbone's clips are known; the rest is the teacher's flow."""
 
 
-def draw_window(generator: torch.Generator, widest: int = 18) -> Strategy:
+def draw_window(generator: torch.Generator, widest: int = WIDEST["matching"]) -> Strategy:
     """Return a random window behind a sink, of at most `widest` frames; the latents are held by the layers whatever the
     policy."""
     rng = numpy_generator(generator)
@@ -144,7 +144,7 @@ class Matching(FlowLearner):
         folder: Path,
         seed: int,
         compile: bool = True,
-        widest: int = 18,
+        widest: int = WIDEST["matching"],
     ) -> None:
         module = nn.ModuleList(layers)
         student = replace(dense, model=dense.model.with_self_attention(layers))

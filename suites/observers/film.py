@@ -57,9 +57,10 @@ class Camera:
         # The chunk before is measured and written while this one is decoded.
         self._finish()
         self.begun = following
-        if not self.decoding.beside or stop >= self.task.frames:
+        ends = stop >= self.task.frames
+        if ends or not self.decoding.beside:
             self._finish()
-        if stop >= self.task.frames:
+        if ends:
             for writer in self.writers:
                 writer.join()
             write_text(self.place.folder / WINDOWS, json.dumps(edges(self.task.frames)))

@@ -152,7 +152,8 @@ def run(
         "backbone": backbone, "device": device, "dtype": dtype, "compile": compile,
         "equal_budget": equal_budget, "weights": weights and str(weights), "size": size, "tiling": tiling or None,
         "offload": offload or None, "container": container, "chunk": chunk, "decoder": decoder,
-        "prompts": prompts and str(prompts), "lossless": lossless or None, "baseline": baseline, "engine": engine, "address": address,
+        "prompts": prompts and str(prompts), "lossless": lossless or None, "baseline": baseline,
+        "engine": engine, "address": address,
         "workers": int(workers) if workers and workers != "auto" else workers,
     }  # fmt: skip
     asked, table = _asked(campaign, paper, given)
