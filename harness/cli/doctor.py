@@ -12,7 +12,17 @@ from rich.text import Text
 
 from harness.cli.compare import OUT
 from harness.cli.console import checks
-from harness.cli.console.terminal import Json, WeightsOption, app, aside, console, line, print_json, table
+from harness.cli.console.terminal import (
+    DecoderOption,
+    Json,
+    WeightsOption,
+    app,
+    aside,
+    console,
+    line,
+    print_json,
+    table,
+)
 from harness.errors import PresetError, shown
 
 if TYPE_CHECKING:
@@ -38,6 +48,7 @@ def doctor(
         float, typer.Option(callback=checks.length, help="Length of the video that strategies must fit for.")
     ] = 60.0,
     weights: WeightsOption = None,
+    decoder: DecoderOption = None,
     as_json: Json = False,
 ) -> None:
     """Check this machine: devices, kernels, encoders, weights, the campaign's folder, and what fits. A minute at most.
@@ -50,7 +61,7 @@ def doctor(
         raise PresetError(f"device {shown(device)} is not known; allowed: cpu, cuda, cuda:1, ...")
     found: list[Check] = []
     with aside.status(line("examining this machine")) as status:
-        for check in examine(Patient(device, backbone, weights, out, seconds), Probes()):
+        for check in examine(Patient(device, backbone, weights, out, seconds, decoder), Probes()):
             found.append(check)
             status.update(line(f"examining this machine: {check.group}, {check.name}"))
     state = worst(found)

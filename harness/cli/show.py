@@ -6,17 +6,29 @@ import dataclasses
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.text import Text
 
 from harness.cli.console.sheet import reflowed
-from harness.cli.console.terminal import Json, Screen, WeightsOption, app, console, line, lines, print_json, table
+from harness.cli.console.terminal import (
+    DecoderOption,
+    Json,
+    Screen,
+    WeightsOption,
+    app,
+    console,
+    line,
+    lines,
+    print_json,
+    table,
+)
 from harness.errors import HorizonError, RegistryError, UnknownNameError
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
+    from harness.backbone.published.models import DecoderName
     from harness.registry import Group
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
@@ -62,6 +74,7 @@ def _abouts(group: Group) -> list[dict[str, str]]:
 def describe(
     name: Annotated[str, typer.Argument(help="A strategy, a suite, a metric or a backbone.")],
     weights: WeightsOption = None,
+    decoder: DecoderOption = None,
     as_json: Json = False,
 ) -> None:
     """Describe a strategy (its memory, its knobs, its price at Wan size), a suite, a metric, or a backbone with the
@@ -69,7 +82,7 @@ def describe(
     from harness import registry
 
     if name in registry.found("backbones"):
-        _describe_backbone(name, weights, as_json)
+        _describe_backbone(name, weights, decoder, as_json)
         return
     if name in registry.found("suites"):
         _describe_suite(name, as_json)
@@ -214,14 +227,15 @@ def _describe_metric(name: str, as_json: bool) -> None:
         console.print(line(f"It cannot run here: {about['remedy']}", "yellow"), soft_wrap=True)
 
 
-def _describe_backbone(name: str, weights: Path | None, as_json: bool) -> None:
+def _describe_backbone(name: str, weights: Path | None, decoder: str | None, as_json: bool) -> None:
     from harness import registry
     from harness.backbone.published.backbones import BY_NAME, files_of
     from harness.backbone.request import BackboneRequest
 
-    files = files_of(name, weights)
-    options = {"weights": weights} if files and weights else {}
+    options: dict[str, Any] = {"weights": weights} if name in BY_NAME and weights else {}
+    options |= {"decoder": decoder} if decoder else {}
     made = registry.open_backbone(BackboneRequest(name=name, device="meta", options=options))
+    files = files_of(name, weights, cast("DecoderName", decoder or "wan"))
     parameters = list(made.model.parameters())
     about: dict[str, Any] = {
         "name": name,

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 
 from harness import registry
+from harness.backbone.kernels.attention import PACKAGES
 from harness.backbone.presets import Backbone
 from harness.backbone.published.backbones import BY_NAME, files_of
 from harness.backbone.request import BackboneRequest
@@ -20,6 +22,9 @@ from harness.doctor.needs import check_needs
 from harness.doctor.weights import check_files, check_packages, check_shipped
 from harness.errors import HorizonError, why
 from harness.provenance.environment import installed_version
+
+if TYPE_CHECKING:
+    from harness.backbone.published.models import DecoderName
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class Patient:
         The folder of a campaign.
     seconds
         Length of a video.
+    decoder
+        The decoder by name; None for the backbone's usual one.
     """
 
     device: str | None
@@ -45,6 +52,7 @@ class Patient:
     weights: Path | None
     folder: Path
     seconds: float
+    decoder: str | None
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,8 @@ class Probes:
     ----------
     machine
         Returns the facts of the machine.
-    works, flash_attn
-        The kernels that are tried, and the version of flash-attn.
+    works, packages
+        The kernels that are tried, and the versions of installed packages of attention kernels.
     write, font
         See `check_media`.
     folder
@@ -67,7 +75,9 @@ class Probes:
 
     machine: Callable[[], Machine] = read_machine
     works: Mapping[str, kernels.Work] = field(default_factory=lambda: kernels.WORKS)
-    flash_attn: Callable[[], str | None] = lambda: installed_version("flash-attn")
+    packages: Callable[[], Mapping[str, str]] = lambda: {
+        name: version for name in PACKAGES if (version := installed_version(name)) is not None
+    }
     write: Callable[[bool], None] = media.write_video
     font: Callable[[], str] = media.find_font
     folder: FolderProbes = field(default_factory=FolderProbes)
@@ -77,7 +87,8 @@ class Probes:
 def examine(patient: Patient, probes: Probes) -> Iterator[Check]:
     """Yield the checks one by one, the slowest last.
 
-    Raises UnknownNameError for a backbone that is not registered, and RegistryError for one that cannot be loaded.
+    Raises UnknownNameError for a backbone that is not registered, RegistryError for one that cannot be loaded, and
+    PresetError for a decoder that it does not have.
     """
     paper = registry.open_backbone(BackboneRequest(name=patient.backbone, device="meta", options=_options(patient)))
     machine = probes.machine()
@@ -86,16 +97,18 @@ def examine(patient: Patient, probes: Probes) -> Iterator[Check]:
     device = torch.device(name)
     yield from check_folder(patient.folder, probes.folder)
     yield from media.check_media(probes.write, probes.font)
-    free = machine.gpus[device.index or 0].free if device.type == "cuda" else machine.free
+    gpu = machine.gpus[device.index or 0] if device.type == "cuda" else None
     strategies = list(registry.found("strategies"))
-    yield from check_needs(paper, strategies, patient.seconds, free)
+    yield from check_needs(paper, strategies, patient.seconds, machine.free if gpu is None else gpu.free)
     yield from _weights(patient, paper)
-    yield from kernels.check_kernels(device, probes.works, probes.flash_attn())
+    capability = None if gpu is None else gpu.capability
+    yield from kernels.check_kernels(device, probes.works, probes.packages(), capability)
     yield from parity.check_parity(strategies, device, probes.parity)
 
 
-def _options(patient: Patient) -> dict[str, Path]:
-    return {"weights": patient.weights} if patient.weights is not None and patient.backbone in BY_NAME else {}
+def _options(patient: Patient) -> dict[str, Any]:
+    options = {"weights": patient.weights if patient.backbone in BY_NAME else None, "decoder": patient.decoder}
+    return {name: value for name, value in options.items() if value is not None}
 
 
 def _weights(patient: Patient, paper: Backbone) -> Iterator[Check]:
@@ -104,9 +117,10 @@ def _weights(patient: Patient, paper: Backbone) -> Iterator[Check]:
         return
     yield check_packages(patient.backbone)
     try:
-        files = files_of(patient.backbone, patient.weights)
+        files = files_of(patient.backbone, patient.weights, cast("DecoderName", patient.decoder or "wan"))
     except HorizonError as error:
-        advice = f"horizon describe {patient.backbone} says which files it needs"
+        words = f" --decoder {patient.decoder}" if patient.decoder else ""
+        advice = f"horizon describe {patient.backbone}{words} says which files it needs"
         yield Check("weights", "files", "broken", why(error), advice)
         return
     yield from check_files(patient.backbone, files, patient.weights)

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from harness.backbone.kernels.attention import flash
+from harness.backbone.kernels.attention import PACKAGES, Attention
 from harness.backbone.kernels.fp8 import try_fp8
 from harness.doctor.checks import Check
 from harness.errors import why
@@ -35,9 +35,9 @@ def _attend(backend: SDPBackend, device: torch.device) -> None:
         F.scaled_dot_product_attention(query, query, query).sum().item()
 
 
-def _flash_attn(device: torch.device) -> None:
+def _package(attend: Attention, device: torch.device) -> None:
     query = torch.zeros(1, 32, 2, 128, dtype=torch.bfloat16, device=device)
-    flash(query, query, query).sum().item()
+    attend(query, query, query).sum().item()
 
 
 def _bfloat16(device: torch.device) -> None:
@@ -64,7 +64,7 @@ def _graph(device: torch.device) -> None:
 
 WORKS: Mapping[str, Work] = {
     **{name: partial(_attend, backend) for name, backend in BACKENDS.items()},
-    "flash-attn": _flash_attn,
+    **{name: partial(_package, package.attend) for name, package in PACKAGES.items()},
     "bfloat16": _bfloat16,
     "fp8": try_fp8,
     "compile": _compiled,
@@ -73,7 +73,9 @@ WORKS: Mapping[str, Work] = {
 """What is tried, by name: the attention kernels of torch, then the others."""
 
 
-def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: str | None) -> Iterator[Check]:
+def check_kernels(
+    device: torch.device, works: Mapping[str, Work], packages: Mapping[str, str], capability: tuple[int, int] | None
+) -> Iterator[Check]:
     """Yield the checks of the kernels of a device.
 
     Parameters
@@ -82,13 +84,16 @@ def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: s
         The device.
     works
         What is tried, with the names of `WORKS`.
-    flash_attn
-        The version of the flash-attn package; None where it is not installed.
+    packages
+        Versions of the installed packages of attention kernels, by name.
+    capability
+        The compute capability of a GPU.
     """
     gpu = device.type == "cuda"
     # Not tried where they cannot be.
-    absent = {"flash-attn": not flash_attn, "graphs": not gpu}
-    troubles = {name: _trouble(work, device) for name, work in works.items() if not absent.get(name)}
+    left_out: set[str] = {name for name in PACKAGES if name not in packages or not PACKAGES[name].runs_on(capability)}
+    left_out |= set() if gpu else {"graphs"}
+    troubles = {name: _trouble(work, device) for name, work in works.items() if name not in left_out}
     answer = [name for name in BACKENDS if troubles[name] is None]
     fused = any(name in answer for name in FUSED)
     yield Check(
@@ -99,13 +104,12 @@ def check_kernels(device: torch.device, works: Mapping[str, Work], flash_attn: s
         "" if fused else "no fused kernel answers: long contexts are slow and take much memory; update torch",
         {"answer": answer},
     )
-    if flash_attn is not None:
-        trouble = troubles["flash-attn"]
-        # The package has kernels for GPUs only, and nothing needs it.
-        bad = gpu and trouble is not None
-        found = f"{flash_attn}, {'which does not answer' if bad else 'which answers' if gpu else 'not used on a CPU'}"
-        advice = f"reinstall flash-attn for this torch, or uninstall it ({trouble})" if bad else ""
-        yield Check(GROUP, "flash-attn", "limited" if bad else "ok", found, advice, {"version": flash_attn})
+    for name, version in packages.items():
+        trouble = troubles.get(name)
+        tried = "which does not answer" if trouble else "which answers" if name in troubles else "not for this device"
+        advice = f"reinstall {name} for this torch, or uninstall it ({trouble})" if trouble else ""
+        found = f"{version}, {tried}"
+        yield Check(GROUP, name, "limited" if trouble else "ok", found, advice, {"version": version})
     half = troubles["bfloat16"]
     advice = "set dtype = 'float32' in campaigns: bfloat16 is emulated or missing here" if half else ""
     yield Check(GROUP, "bfloat16", "limited" if half else "ok", half or "matrix products work", advice)

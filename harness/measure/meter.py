@@ -25,14 +25,14 @@ class Stopwatch:
     CPU's clock."""
 
     def __init__(self, device: torch.device) -> None:
-        self.cuda = device.type == "cuda"
+        self.device, self.cuda = device, device.type == "cuda"
         self.marks: list[Any] = []
 
     def mark(self) -> None:
         """Record the time at which all work so far is done."""
         if self.cuda:
             event = torch.cuda.Event(enable_timing=True)
-            event.record()
+            event.record(torch.cuda.current_stream(self.device))
             self.marks.append(event)
         else:
             self.marks.append(time.perf_counter_ns())
@@ -41,7 +41,7 @@ class Stopwatch:
         """Return the seconds between successive marks; waits for the device once."""
         pairs = list(zip(self.marks, self.marks[1:], strict=False))
         if self.cuda:
-            torch.cuda.synchronize()
+            torch.cuda.synchronize(self.device)
             return [before.elapsed_time(after) / 1e3 for before, after in pairs]
         return [(after - before) / 1e9 for before, after in pairs]
 

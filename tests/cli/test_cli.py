@@ -434,9 +434,9 @@ def test_commands_and_options_are_these() -> None:
         "baseline accept": ["run", "--to", "--why", "--who"],
         "baseline show": ["file", "--json"],
         "plan": ["--strategy", "--backbone", "--size", "--seconds", "--gpu", "--dtype", "--chunk", "--out", "--json"],
-        "doctor": ["--device", "--backbone", "--out", "--seconds", "--weights", "--json"],
+        "doctor": ["--device", "--backbone", "--out", "--seconds", "--weights", "--decoder", "--json"],
         "list": ["--json"],
-        "describe": ["name", "--weights", "--json"],
+        "describe": ["name", "--weights", "--decoder", "--json"],
         "verify": ["strategy", "--json"],
         "sample": [
             *(

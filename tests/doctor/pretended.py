@@ -44,7 +44,7 @@ def probes(machine: Machine | Callable[..., NoReturn] = WITH_GPU, **changes: Any
         **{
             "machine": machine if callable(machine) else lambda: machine,
             "works": {name: missing if name in without else works for name in WORKS},
-            "flash_attn": lambda: None,
+            "packages": dict,
             "write": lambda lossless: None,
             "font": lambda: "DejaVu Sans",
             "folder": FolderProbes(lambda folder: True, lambda folder: "ext4", lambda folder: 10**12),
@@ -56,5 +56,5 @@ def probes(machine: Machine | Callable[..., NoReturn] = WITH_GPU, **changes: Any
 
 def patient(folder: Path, **changes: Any) -> Patient:
     """The examination of a folder with the pocket, unless `changes` say otherwise."""
-    asked = {"device": None, "backbone": "pocket", "weights": None, "folder": folder, "seconds": 60.0}
+    asked = {"device": None, "backbone": "pocket", "weights": None, "folder": folder, "seconds": 60.0, "decoder": None}
     return Patient(**asked | changes)

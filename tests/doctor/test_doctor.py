@@ -13,17 +13,18 @@ import pytest
 import torch
 
 from harness import cli, registry
+from harness.backbone.kernels.attention import PACKAGES
 from harness.backbone.published.artifacts import Artifact, Found
 from harness.cli.console.terminal import Screen
-from harness.doctor import Check, examine, worst
+from harness.doctor import Check, Probes, examine, worst
 from harness.doctor.folder import FolderProbes, check_folder
-from harness.doctor.kernels import WORKS, check_kernels
+from harness.doctor.kernels import WORKS, Work, check_kernels
 from harness.doctor.machine import check_machine, chosen, read_machine
 from harness.doctor.media import check_media, find_font, write_video
 from harness.doctor.needs import check_needs
 from harness.doctor.parity import TOLERANCE, check_parity, difference
 from harness.doctor.weights import check_files
-from harness.errors import UnknownNameError
+from harness.errors import PresetError, UnknownNameError
 from tests.doctor.pretended import CPU_ONLY, OLD_DRIVER, WITH_GPU, missing, patient, probes, read_only, works
 
 GPU, CPU = torch.device("cuda"), torch.device("cpu")
@@ -153,6 +154,21 @@ def test_missing_weights(doctor: Run, own_cache: Path) -> None:
     assert "hf download gdhe17/Self-Forcing" in said
 
 
+def test_missing_weights_of_the_light_decoder(doctor: Run, own_cache: Path) -> None:
+    words = ("--backbone", "self-forcing", "--seconds", "5", "--decoder")
+    code, out = doctor(probes(), *words, "light")
+    assert code == 2
+    assert "taew2_1.pth" in out
+    assert "vae/" not in out
+
+
+def test_an_unknown_decoder_is_refused_before_anything_is_tried(tmp_path: Path) -> None:
+    with pytest.raises(PresetError, match="unknown decoder 'lite'; allowed: wan, light"):
+        next(iter(examine(patient(tmp_path, backbone="self-forcing", decoder="lite"), probes(missing))))
+    with pytest.raises(PresetError, match="decoder"):
+        next(iter(examine(patient(tmp_path, decoder="light"), probes(missing))))
+
+
 def test_a_file_with_another_hash(tmp_path: Path, own_cache: Path) -> None:
     def checked(name: str, sha256: str | None) -> Check:
         path = tmp_path / name
@@ -167,19 +183,40 @@ def test_a_file_with_another_hash(tmp_path: Path, own_cache: Path) -> None:
 
 
 def test_kernels_that_do_not_answer() -> None:
-    def states(*without: str, flash_attn: str | None = None, device: torch.device = GPU) -> dict[str, str]:
+    def states(*without: str, device: torch.device = GPU) -> dict[str, str]:
         tried = {name: missing if name in without else works for name in WORKS}
-        return {check.name: check.state for check in check_kernels(device, tried, flash_attn)}
+        return {check.name: check.state for check in check_kernels(device, tried, {}, (9, 0))}
 
     assert set(states().values()) == {"ok"}
     assert states("flash", "cudnn", "efficient")["attention"] == "limited"
     assert states("flash", "cudnn", "efficient", "math")["attention"] == "broken"
-    assert states("flash-attn", flash_attn="2.8.3")["flash-attn"] == "limited"
-    assert states("flash-attn", flash_attn="2.8.3", device=CPU)["flash-attn"] == "ok"
     assert states("bfloat16", "compile", "fp8", "graphs") == {
         "attention": "ok", "bfloat16": "limited", "fp8": "ok", "compile": "limited", "graphs": "limited",
     }  # fmt: skip
     assert "graphs" not in states("graphs", device=CPU)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_installed_package_of_attention_kernels_is_tried_where_it_has_kernels(package: str) -> None:
+    def checked(works: Work, device: torch.device, capability: tuple[int, int] | None) -> Check:
+        tried = {**dict.fromkeys(WORKS, missing), package: works}
+        return named(check_kernels(device, tried, {package: "2.8.3"}, capability), package)
+
+    on = PACKAGES[package].majors or (8, 9, 10)
+    for major in on:
+        assert checked(works, GPU, (major, 0)).found == "2.8.3, which answers"
+    silent = checked(missing, GPU, (on[0], 0))
+    assert (silent.state, silent.found) == ("limited", "2.8.3, which does not answer")
+    assert silent.advice.startswith(f"reinstall {package} for this torch")
+    elsewhere = [checked(missing, CPU, None), *([checked(missing, GPU, (8, 0))] if PACKAGES[package].majors else [])]
+    assert {(check.state, check.found) for check in elsewhere} == {("ok", "2.8.3, not for this device")}
+
+
+def test_packages_that_are_not_installed_are_not_mentioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("harness.doctor.examination.installed_version", {"flash-attn-4": "4.0.0"}.get)
+    assert Probes().packages() == {"flash-attn-4": "4.0.0"}
+    tried = dict.fromkeys(WORKS, works)
+    assert not {check.name for check in check_kernels(GPU, tried, {}, (9, 0))} & set(PACKAGES)
 
 
 def test_a_strategy_that_does_not_fit() -> None:
@@ -228,7 +265,7 @@ def test_the_real_probes_answer_here() -> None:
     machine = read_machine()
     assert machine.bytes >= machine.free > 0
     real = {name: works if name == "compile" else work for name, work in WORKS.items()}
-    assert "math" in named(check_kernels(CPU, real, None), "attention").facts["answer"]
+    assert "math" in named(check_kernels(CPU, real, {}, None), "attention").facts["answer"]
     write_video(lossless=False)
     write_video(lossless=True)
     assert find_font() == "DejaVu Sans"

@@ -68,6 +68,29 @@ def test_another_process_on_the_device_voids_the_measurement():
         vigil.check()
 
 
+def test_marks_are_made_on_the_device_that_is_measured_whichever_is_current(monkeypatch):
+    asked = []
+
+    class Event:
+        def __init__(self, enable_timing):
+            assert enable_timing
+
+        def record(self, stream):
+            asked.append(stream)
+
+        def elapsed_time(self, other):
+            return 1500.0
+
+    monkeypatch.setattr(torch.cuda, "Event", Event)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: asked.append(f"all of {device}"))
+    clock = meter.Stopwatch(torch.device("cuda", 1))
+    clock.mark()
+    clock.mark()
+    assert clock.seconds() == [1.5]
+    assert asked == ["stream of cuda:1", "stream of cuda:1", "all of cuda:1"]
+
+
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device; there is none here")
 def test_on_a_gpu_clock_and_readings_are_the_devices():

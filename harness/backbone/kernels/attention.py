@@ -62,6 +62,10 @@ class Package(NamedTuple):
     install: str
     majors: tuple[int, ...] = ()
 
+    def runs_on(self, capability: tuple[int, int] | None) -> bool:
+        """Return whether it has kernels for a GPU of a compute capability; None: no GPU."""
+        return capability is not None and (not self.majors or capability[0] in self.majors)
+
 
 PACKAGES: Mapping[AttentionName, Package] = {
     "flash-attn-3": Package(flash_3, "flash_attn_interface", "build hopper/ of Dao-AILab/flash-attention", (9,)),
@@ -98,7 +102,7 @@ def _trouble(package: Package, dtype: torch.dtype, device: torch.device) -> str 
         return f"it is not installed ({package.install})"
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return f"it needs a CUDA device and half precision, not {device.type} and {dtype}"
-    if package.majors and (found := torch.cuda.get_device_capability(device))[0] not in package.majors:
+    if not package.runs_on(found := torch.cuda.get_device_capability(device)):
         allowed = " or ".join(f"{major}.x" for major in package.majors)
         return f"it is for compute capability {allowed}, and {device} has {found[0]}.{found[1]}"
     return None

@@ -29,12 +29,7 @@ class Published:
     licence: str = APACHE
     recommended: str = "sliding_window.window=21"
 
-    @property
-    def artifacts(self) -> tuple[Artifact, ...]:
-        """All files of the backbone with Wan's decoder."""
-        return self.files("wan")
-
-    def files(self, decoder: DecoderName) -> tuple[Artifact, ...]:
+    def files(self, decoder: DecoderName = "wan") -> tuple[Artifact, ...]:
         """Return all files of the backbone with a decoder."""
         others = pins.WAN if decoder == "wan" else (*pins.TEXT, pins.LIGHT_DECODER)
         return (self.checkpoint, *((self.adapter,) if self.adapter else ()), *others)

@@ -183,11 +183,11 @@ def test_a_file_that_is_not_pinned_is_asked_for_without_revision_and_size(tmp_pa
 
 @pytest.mark.parametrize("published", BY_NAME.values(), ids=lambda published: published.name)
 def test_every_published_file_is_pinned_or_known_not_to_be(published):
-    assert [each.path for each in published.artifacts if not each.pinned] == {
+    assert [each.path for each in published.files() if not each.pinned] == {
         "causal-forcing": ["chunkwise/causal_forcing.pt"],
         "sgf": ["chunkwise/ar/model.pt"],
     }.get(published.name, [])
-    for each in published.artifacts:
+    for each in published.files():
         if not each.pinned:
             assert each.revision is each.bytes is None
             continue
@@ -196,8 +196,8 @@ def test_every_published_file_is_pinned_or_known_not_to_be(published):
         assert int(each.revision, 16)
         assert int(each.sha256, 16)
         assert each.bytes > 0
-    assert len({each.sha256 for each in published.artifacts}) == len(published.artifacts)
-    assert command(published.artifacts).count("hf download") == 2
+    assert len({each.sha256 for each in published.files()}) == len(published.files())
+    assert command(published.files()).count("hf download") == 2
 
 
 def test_longlive_is_its_base_with_an_adapter():

@@ -347,7 +347,7 @@ def test_files_of_one_model_in_two_places_are_refused(own, tmp_path, monkeypatch
     from harness.backbone.published import backbones as presets
     from harness.backbone.published.artifacts import find
 
-    found = find(presets.SELF_FORCING.artifacts, own)
+    found = find(presets.SELF_FORCING.files(), own)
     moved = {each.artifact.path: each for each in found}
     from dataclasses import replace
 
