@@ -30,6 +30,14 @@ def one_thread():
         torch.set_num_threads(1)
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Let plots of reports be composed but not drawn."""
+    from tests.short import keep_place
+
+    monkeypatch.setattr("reports.plots.panels.save", keep_place)
+
+
 @pytest.fixture(scope="session")
 def weights(tmp_path_factory):
     """Return a folder of tiny weights in the published formats, which tests must not change."""

@@ -52,7 +52,9 @@ class CausalWan(nn.Module):
         self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
         self.head = Head(config)
         self.memory_module: str | None = None
-        self._initialise()
+        # On meta no weight has a value, and for normal numbers there torch imports its compiler, which takes seconds.
+        if not self.head.modulation.is_meta:
+            self._initialise()
 
     def _initialise(self) -> None:
         """Set initial weights for training: Xavier linears, zero biases, small modulations, a zero head."""

@@ -20,7 +20,7 @@ from harness import escaping
 from harness.cli import calibrate, doctor, foreign, gate, make, plan, publish, show
 from harness.cli.console.checks import no_empty_words
 from harness.cli.console.failures import mistyped, one_line
-from harness.cli.console.terminal import app
+from harness.cli.console.terminal import app, command_line
 from harness.cli.runs import campaign, status, submit
 from harness.engines.lifeline import leave_if_worker
 from harness.errors import HorizonError
@@ -38,7 +38,7 @@ def main() -> None:
     _print_in_any_locale()
     try:
         no_empty_words(sys.argv[1:])
-        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
+        code = command_line()(sys.argv[1:] or ["--help"], standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
     except HorizonError as error:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import av
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, VideoReformatter
 
 from harness.errors import StoreError
 from harness.files import ffmpeg
@@ -100,18 +100,17 @@ def examined(path: Path, rate: Fraction | None = None) -> Source:
     with _opened(path) as (container, stream):
         facts = _facts(path, container, stream)
         stated, said = _stated(container, stream), stream.average_rate
-        tick = Fraction(stream.time_base)
+        tick, converter = Fraction(stream.time_base), VideoReformatter()
         for number, frame in enumerate(container.decode(stream)):
             _check(path, number, frame)
             times.append(_time(path, number, frame))
             turn = turning(frame)
             turned = turned or turn != UPRIGHT
-            transparent = transparent or shows_through(frame)
+            transparent = transparent or shows_through(frame, converter)
             sizes[frame.height, frame.width] = None
             if len(sizes) > 1:
                 (h, w), (height, width) = sizes
                 raise StoreError(f"{path}: changes its size from {w}x{h} to {width}x{height} at picture {number}")
-            last = frame
     if len(times) < 2:
         raise StoreError(f"{path}: holds {len(times)} picture{'s' * (len(times) != 1)}, which is no video")
     begin = min(times[0], *times)
@@ -126,7 +125,6 @@ def examined(path: Path, rate: Fraction | None = None) -> Source:
         raise StoreError(
             f"{path}: ends after {float(shown):.1f} of {stated:.1f} s, so it was cut off; copy or export it again"
         )
-    turn = turning(last)
     height, width = next(iter(sizes))
     if turn.swaps:
         height, width = width, height
@@ -139,27 +137,28 @@ def examined(path: Path, rate: Fraction | None = None) -> Source:
 
 def frames(path: Path, source: Source) -> Iterator[Picture]:
     """Yield the pictures of a file at the rate of `source`, upright, RGB. Raises StoreError for a damaged file."""
+    converter = VideoReformatter()
     if path.is_dir():
         for file in _files(path):
             with _opened(file) as (container, stream):
-                yield as_shown(next(iter(container.decode(stream))))
+                yield as_shown(next(iter(container.decode(stream))), converter)
         return
     with _opened(path) as (container, stream):
         waiting: Any = None
         begin, given = Fraction(0), 0
         for number, frame in enumerate(container.decode(stream)):
             if source.steady:
-                yield as_shown(frame)
+                yield as_shown(frame, converter)
                 continue
             time = _time(path, number, frame)
             begin = time if number == 0 else begin
             # A picture is shown until the next one comes; at each time of the grid the one on screen is read.
             while waiting is not None and given < source.pictures and _middle(given, source.rate) < time - begin:
-                yield as_shown(waiting)
+                yield as_shown(waiting, converter)
                 given += 1
             waiting = frame
         while not source.steady and given < source.pictures:
-            yield as_shown(waiting)
+            yield as_shown(waiting, converter)
             given += 1
 
 
@@ -283,7 +282,7 @@ def _of_folder(folder: Path, rate: Fraction | None) -> Source:
         raise StoreError(f"{folder}: pictures in a folder have no rate; give one: --rate 16")
     sizes: dict[tuple[int, int], Path] = {}
     facts: dict[str, Any] = {}
-    transparent = False
+    transparent, converter = False, VideoReformatter()
     for file in files:
         with _opened(file) as (container, stream):
             found = list(container.decode(stream))
@@ -291,8 +290,8 @@ def _of_folder(folder: Path, rate: Fraction | None) -> Source:
         if len(found) != 1:
             raise StoreError(f"{file}: holds {len(found)} pictures; a folder has one in a file")
         _check(file, 0, found[0])
-        transparent = transparent or shows_through(found[0])
-        shown = as_shown(found[0])
+        transparent = transparent or shows_through(found[0], converter)
+        shown = as_shown(found[0], converter)
         sizes.setdefault((shown.shape[0], shown.shape[1]), file)
         if len(sizes) > 1:
             raise StoreError(f"{file}: is not as large as {next(iter(sizes.values()))}; a film has one size")

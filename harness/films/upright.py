@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from harness.errors import StoreError
@@ -52,13 +53,16 @@ _MATRICES = {
 }  # fmt: skip
 
 
-def as_shown(frame: Any) -> Picture:
-    """Return a frame as a player shows it."""
+def as_shown(frame: Any, converter: VideoReformatter) -> Picture:
+    """Return a frame as a player shows it.
+
+    The converter is one of all frames of a file, since making one takes longer than most conversions.
+    """
     if has_alpha(frame.format):
-        wide = frame.reformat(format="rgba").to_ndarray().astype(np.uint16)
+        wide = converter.reformat(frame, format="rgba").to_ndarray().astype(np.uint16)
         flat = ((wide[..., :3] * wide[..., 3:] + 127) // 255).astype(np.uint8)
     else:
-        flat = np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+        flat = np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
     turn = turning(frame)
     if turn.mirrored:
         flat = flat[:, ::-1]
@@ -70,6 +74,6 @@ def has_alpha(form: Any) -> bool:
     return any(component.is_alpha for component in form.components) or form.name == "pal8"
 
 
-def shows_through(frame: Any) -> bool:
-    """Return whether any pixel of a frame shows what is behind it."""
-    return has_alpha(frame.format) and int(frame.reformat(format="rgba").to_ndarray()[..., 3].min()) < 255
+def shows_through(frame: Any, converter: VideoReformatter) -> bool:
+    """Return whether any pixel of a frame shows what is behind it. For the converter see `as_shown`."""
+    return has_alpha(frame.format) and int(converter.reformat(frame, format="rgba").to_ndarray()[..., 3].min()) < 255

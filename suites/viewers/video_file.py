@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from harness.errors import StoreError
@@ -61,13 +62,15 @@ def pictures(path: Path, wanted: Iterable[int]) -> Iterator[tuple[int, Picture]]
         return
     with _opened(path) as (container, stream):
         stream.thread_type = "AUTO"
+        # One of all frames: making it takes longer than most conversions.
+        converter = VideoReformatter()
         for number, frame in enumerate(container.decode(stream)):
             # A decoder fills in missing parts of a frame and only flags it; later frames are predicted from it.
             if frame.is_corrupt:
                 raise StoreError(f"{path}: frame {number} is damaged; make the video again")
             if number != target:
                 continue
-            yield number, np.asarray(frame.to_ndarray(format="rgb24"), np.uint8)
+            yield number, np.asarray(converter.reformat(frame, format="rgb24").to_ndarray(), np.uint8)
             target = next(left, None)
             if target is None:
                 return

@@ -110,7 +110,7 @@ def answer(bad: Bad, folder: Path, monkeypatch: Any, capfd: Any) -> list[str]:
     bad.setup(folder)
     before = listing(folder)
     if bad.call is not None:
-        monkeypatch.setattr(cli, "app", lambda words, standalone_mode: bad.call())
+        monkeypatch.setattr(cli, "command_line", lambda: lambda words, standalone_mode: bad.call())
     monkeypatch.setattr(sys, "argv", ["horizon", *bad.argv])
     capfd.readouterr()
     code: Any = "no exit"

@@ -16,9 +16,9 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
-import typer
 
 from harness import cli, registry
+from harness.cli.console.terminal import command_line
 from harness.memory import Memory, MemorySpec, Strategy
 from harness.memory.frames import FrameCache
 from harness.verify.run import CHECKS, Finding
@@ -400,7 +400,7 @@ def test_console_script_is_the_same_command() -> None:
 
 def test_commands_and_options_are_these() -> None:
     """They are a promise to scripts: a change here is a line in the changelog."""
-    commands = dict(typer.main.get_command(cli.app).commands)  # type: ignore[attr-defined]
+    commands = dict(command_line().commands)
     inner = commands.pop("baseline").commands
     commands |= {f"baseline {name}": command for name, command in inner.items()}
     assert {name: [parameter.opts[0] for parameter in command.params] for name, command in commands.items()} == {

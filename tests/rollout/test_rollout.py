@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import copy
 import io
+import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,6 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
@@ -802,26 +802,27 @@ class Storages(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self.alive: dict[int, tuple[StorageWeakRef, int]] = {}
-        self.peak = 0
+        self.alive: dict[int, int] = {}
+        self.bytes = self.peak = 0
 
     def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = function(*args, **(kwargs or {}))
         for x in tree_leaves(made):
             if isinstance(x, Tensor):
                 storage = x.untyped_storage()
-                reference = StorageWeakRef(storage)
-                if reference.cdata not in self.alive:
-                    self.alive[reference.cdata] = (reference, storage.nbytes())
-                    self.peak = max(self.peak, self.bytes())
+                if storage._cdata not in self.alive:
+                    self.alive[storage._cdata] = storage.nbytes()
+                    self.bytes += storage.nbytes()
+                    self.peak = max(self.peak, self.bytes)
+                    # A storage is one Python object as long as any tensor has it.
+                    weakref.finalize(storage, self._freed, storage._cdata)
         return made
 
-    def bytes(self) -> int:
-        self.alive = {key: entry for key, entry in self.alive.items() if not entry[0].expired()}
-        return sum(size for _, size in self.alive.values())
+    def _freed(self, storage: int) -> None:
+        self.bytes -= self.alive.pop(storage)
 
     def restart(self) -> None:
-        self.peak = self.bytes()
+        self.peak = self.bytes
 
 
 def traffic(bench: Workbench, **options: Any) -> list[tuple[int, int]]:
@@ -838,7 +839,7 @@ def traffic(bench: Workbench, **options: Any) -> list[tuple[int, int]]:
         for chunk in bench.roll(bench.chunks + 6, watch=caught, **options):
             if chunk.index >= bench.chunks:
                 archived = opened[0].archive_nbytes()
-                log.append((storages.bytes() - archived, storages.peak - archived))
+                log.append((storages.bytes - archived, storages.peak - archived))
             storages.restart()
     return log
 

@@ -1,5 +1,7 @@
 """Videos that must not win: frozen, looped, blank, churning, fading, cut; and one that lives. uint8 [T, H, W, 3]."""
 
+from functools import cache
+
 import numpy as np
 
 RATE, SECONDS = 8, 30
@@ -8,6 +10,11 @@ HEIGHT, WIDTH = 48, 64
 
 def living(seed=0, count=RATE * SECONDS):
     """Soft shapes that wander over a ground, and never come back to where they were."""
+    return _living(seed, count).copy()
+
+
+@cache
+def _living(seed, count):
     rng = np.random.default_rng(seed)
     down, across = np.mgrid[:HEIGHT, :WIDTH] / HEIGHT
     ground = rng.uniform(0.25, 0.75, 3)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import Annotated
 
 import typer
 
 from harness.cli.console import checks
-from harness.cli.console.terminal import app, console, line
+from harness.cli.console.terminal import app, command_line, console, line
 from harness.errors import CampaignError
 
 KEPT = {"ignore_unknown_options": True, "allow_interspersed_args": False}
@@ -63,5 +63,4 @@ def _check(arguments: list[str]) -> None:
     if any(word == "--shard" or word.startswith("--shard=") for word in arguments):
         raise CampaignError("horizon submit gives each task its --shard; leave it out")
     checks.no_empty_words(["run", *arguments])
-    command: Any = typer.main.get_command(app)
-    cast(Any, command.commands["run"]).make_context("run", list(arguments))
+    command_line().commands["run"].make_context("run", list(arguments))

@@ -26,11 +26,13 @@ from tests.suites.filmed import write
 PROMPTS = ["a fox in the snow", "a den", "a cat on a wall", "a cup"]
 
 
-@pytest.fixture
-def films(tmp_path):
-    """Four films of thirty seconds, named as VBench does."""
-    home = tmp_path / "films"
-    home.mkdir()
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+
+@pytest.fixture(scope="module")
+def films(tmp_path_factory):
+    """Four films of thirty seconds, named as VBench does, which tests must not change."""
+    home = tmp_path_factory.mktemp("films")
     return [write(home / f"{prompt}-0.mkv", fakes.living(place), 8) for place, prompt in enumerate(PROMPTS)]
 
 
