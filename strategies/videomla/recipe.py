@@ -15,9 +15,9 @@ from harness.training.recipe import Request
 from strategies.videomla.attention import LatentAttention
 from strategies.videomla.initial import fill
 from strategies.videomla.strategy import WEIGHTS, VideoMLA
-from strategies.videomla.training import WIDEST, Matching, Regression, stages
+from strategies.videomla.training import Matching, Regression, stages
 
-ORDER = ("regression", "matching", "refinement")
+ORDER = ("regression", "matching")
 FILE = "videomla.safetensors"
 
 
@@ -32,10 +32,9 @@ def open_stage(stage: str, request: Request) -> Regression | Matching:
         fill(layers, dense, "activation_svd")
         trainer: Regression | Matching = Regression(*asked)
     else:
-        previous = ORDER[ORDER.index(stage) - 1]
-        before = weights.read(request.folder / previous / FILE, strategy.purpose(dense))
+        before = weights.read(request.folder / ORDER[0] / FILE, strategy.purpose(dense))
         load_checkpoint(torch.nn.ModuleList(layers), before.path)
-        trainer = Matching(*asked, widest=WIDEST[stage])
+        trainer = Matching(*asked)
     loop.resume(trainer)
     return trainer
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -35,17 +34,16 @@ TOKENS = 3072
 """Tokens of the clips of one step."""
 WINDOW = 4
 """Chunks of context in half of the exercises; the others see all previous chunks."""
-WIDEST = {"matching": 18, "refinement": 10}
-"""Frames of the widest window that is drawn in a stage; the published policy has 7."""
+WIDEST = 18
+"""Frames of the widest window that is drawn; the published policy has 7."""
 DATA = 0.2
 """Share of the clips' own flow in the target, where a backbone's clips are known; the rest is the teacher's flow."""
 
 
-def draw_window(generator: torch.Generator, widest: int = WIDEST["matching"]) -> Strategy:
-    """Return a random window behind a sink, of at most `widest` frames; the latents are held by the layers whatever the
-    policy."""
+def draw_window(generator: torch.Generator) -> Strategy:
+    """Return a random window behind a sink; the latents are held by the layers whatever the policy."""
     rng = numpy_generator(generator)
-    window = int(rng.integers(5, widest + 1))
+    window = int(rng.integers(5, WIDEST + 1))
     return registry.strategy(
         "attention_sink",
         window=window,
@@ -57,9 +55,8 @@ def draw_window(generator: torch.Generator, widest: int = WIDEST["matching"]) ->
 def stages(backbone: Backbone) -> dict[str, Stage]:
     """Return the stages for a backbone, by name and in order.
 
-    Where the backbone's clips are known, a third of the last phase of `matching` and most of `refinement` are rollouts
-    behind short windows, as VideoMLA is used: a layer that only saw whole pasts makes small objects out of four frames
-    badly.
+    Where the backbone's clips are known, a third of the last phase are rollouts behind short windows, as VideoMLA is
+    used: a layer that only saw whole pasts makes small objects out of four frames badly.
     """
     chunk, tokens = backbone.chunk, math.prod(backbone.model.config.grid(backbone.latent_size))
     long = backbone.trained_frames // chunk * chunk
@@ -73,7 +70,6 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
     recent = exercise(long, 0.25, window=WINDOW)
     rehearsed = exercise(long, 0.15, window=WINDOW, rehearse=True)
     behind = [exercise(long, 0.45, turns="together", remembered=True)] if backbone.clips is not None else []
-    often = [replace(each, weight=0.8) for each in behind or [recent]]
     return {
         "regression": Stage("regression", (Phase(1500, (near, far, recent)),), 1e-2, 4e-3, 0.3, first_lesson=2_000_000),
         "matching": Stage(
@@ -83,14 +79,6 @@ def stages(backbone: Backbone) -> dict[str, Stage]:
             2.4e-3,
             0.3,
             first_lesson=3_000_000,
-        ),
-        "refinement": Stage(
-            "refinement",
-            (Phase(1000, (replace(far, weight=0.1), replace(rehearsed, weight=0.1), *often)),),
-            3e-3,
-            1.2e-3,
-            0.2,
-            first_lesson=6_000_000,
         ),
     }
 
@@ -144,14 +132,12 @@ class Matching(FlowLearner):
         folder: Path,
         seed: int,
         compile: bool = True,
-        widest: int = WIDEST["matching"],
     ) -> None:
         module = nn.ModuleList(layers)
         student = replace(dense, model=dense.model.with_self_attention(layers))
         source, parameters = clips_of(dense), matrices(module)
-        memories = partial(draw_window, widest=widest)
         super().__init__(
-            student, source, module, parameters, stage, folder, seed=seed, compile=compile, memories=memories
+            student, source, module, parameters, stage, folder, seed=seed, compile=compile, memories=draw_window
         )
         self.data = 0.0 if dense.clips is None else DATA
         self.guide = Teacher(dense.model, dense.chunk, dense.latent_size, compile)
