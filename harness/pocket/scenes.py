@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from harness.errors import PromptError
@@ -53,12 +53,9 @@ def check(scenes: Sequence[Scene]) -> None:
         )
     if scenes[0].saying.covered:
         raise PromptError(f"a video cannot begin with a {CURTAIN}: nothing is behind it yet; begin with a scene")
-    numbers = numbered(scenes)
-    for place, (scene, number) in enumerate(zip(scenes, numbers, strict=True)):
+    for scene, number, origin in zip(scenes, numbered(scenes), returns(scenes), strict=True):
         said = scene.saying.number
-        if scene.saying.kind == "recall" and not scene.saying.covered and place:
-            returns_to(scenes, place)
-        elif said is not None and said != number:
+        if origin is None and said is not None and said != number:
             counted = "has no number of its own" if number is None else f"is scene {number} of the script"
             raise PromptError(
                 f"{scene.prompt!r} at latent frame {scene.start} {counted}; scenes are counted from 1, curtains, "
@@ -77,18 +74,38 @@ def numbered(scenes: Sequence[Scene]) -> list[int | None]:
     return numbers
 
 
-def returns_to(scenes: Sequence[Scene], place: int) -> int:
-    """Return the place in `scenes` of the scene to which the scene at `place` returns.
+def returns(scenes: Sequence[Scene]) -> Iterator[int | None]:
+    """Yield, for every scene, the place in `scenes` of the scene to which it returns; None where it does not return.
 
     That is the scene whose number the prompt names. Without a number it is, among the earlier scenes that contradict
     none of the prompt's words, the scene that shares the most words; the earliest of several. Raises PromptError where
     there is none.
     """
+    numbers = numbered(scenes)
+    known: list[Mapping[str, str]] = []
+    for place, scene in enumerate(scenes):
+        saying, origin = scene.saying, None
+        before: Mapping[str, str] = {}
+        if place and saying.kind == "recall" and not saying.covered:
+            origin = _returns_to(scenes, place, known, numbers)
+            before = known[origin]
+        elif place and (saying.covered or saying.kind not in ("first", "hardcut")):
+            before = known[-1]
+        known.append(continued(before, saying))
+        yield origin
+
+
+def _returns_to(
+    scenes: Sequence[Scene], place: int, known: Sequence[Mapping[str, str]], numbers: Sequence[int | None]
+) -> int:
+    """Return the place of the scene to which the scene at `place` returns.
+
+    known: attributes of every earlier scene that the words of the script determine. numbers: of all scenes.
+    """
     asked = scenes[place].saying
-    known = _known(scenes[:place])
     fits = {
         earlier: sum(known[earlier].get(name) == value for name, value in asked.said.items())
-        for earlier, number in enumerate(numbered(scenes[:place]))
+        for earlier, number in enumerate(numbers[:place])
         if number is not None
         and asked.number in (None, number)
         and all(known[earlier].get(name, value) == value for name, value in asked.said.items())
@@ -99,21 +116,6 @@ def returns_to(scenes: Sequence[Scene], place: int) -> int:
             f"scenes so far: {'; '.join(_listed(scenes[:place]))}"
         )
     return max(fits, key=lambda earlier: (fits[earlier], -earlier))
-
-
-def _known(scenes: Sequence[Scene]) -> list[Mapping[str, str]]:
-    """Return the attributes of every scene that the words of the script determine."""
-    known: list[Mapping[str, str]] = []
-    for place, scene in enumerate(scenes):
-        saying = scene.saying
-        if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
-            before: Mapping[str, str] = {}
-        elif saying.kind == "recall" and not saying.covered:
-            before = known[returns_to(scenes, place)]
-        else:
-            before = known[-1]
-        known.append(continued(before, saying))
-    return known
 
 
 def continued(before: Mapping[str, str], saying: Saying) -> dict[str, str]:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from harness.errors import PromptError
 from harness.pocket.language import ATTRIBUTES, COLOURED, Saying
-from harness.pocket.scenes import Scene, check, continued, returns_to, script
+from harness.pocket.scenes import Scene, check, continued, returns, script
 
 __all__ = ["Clip", "Scene", "film", "look", "script"]
 
@@ -100,12 +100,12 @@ def looks_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
     """
     check(scenes)
     looks: list[np.ndarray] = []
-    for place, scene in enumerate(scenes):
+    for place, (scene, back) in enumerate(zip(scenes, returns(scenes), strict=True)):
         saying, fresh = scene.saying, _fresh(_drawn(seed, place))
         if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
             origin = fresh
-        elif saying.kind == "recall" and not saying.covered:
-            origin = looks[returns_to(scenes, place)]
+        elif back is not None:
+            origin = looks[back]
             wrong = [name for name, value in saying.said.items() if _value(origin, name) != value]
             if wrong:
                 was = ", ".join(f"{name} {_value(origin, name)}" for name in wrong)
@@ -125,13 +125,12 @@ def versions_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
     A frame shows an attribute of a later scene if both scenes have the same version of it.
     """
     looks, versions = looks_of(scenes, seed), list[np.ndarray]()
-    for place, scene in enumerate(scenes):
+    for place, (scene, back) in enumerate(zip(scenes, returns(scenes), strict=True)):
         saying = scene.saying
         if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
             versions.append(np.full(len(NAMES), place))
             continue
-        back = saying.kind == "recall" and not saying.covered
-        origin = returns_to(scenes, place) if back else place - 1
+        origin = place - 1 if back is None else back
         versions.append(np.where(looks[place] == looks[origin], versions[origin], place))
     return versions
 

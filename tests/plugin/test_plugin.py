@@ -14,10 +14,10 @@ import pytest
 from harness import registry
 from tests import zygote
 from tests.lanes import pushed
-from tests.short import MAIN, drift_of
+from tests.short import MAIN, UNDRAWN, drift_of
 
 EXAMPLE = Path(__file__).parent / "example"
-SHORT = drift_of('[replace(task, rows=task.rows[:3]) for task in whole if task.scenario == "steady"]') + MAIN
+SHORT = drift_of('[replace(task, frames=36, rows=task.rows[:3]) for task in whole if task.scenario == "steady"]') + MAIN
 
 
 def run(folder: Path, *argv: str, code: str = MAIN) -> subprocess.CompletedProcess[str]:
@@ -213,7 +213,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     # A run that takes long says on stderr how far it is.
     done = run(folder, "run", "--out", "c", *words, *arms, code=SHORT)
     assert done.returncode == 0, done.stderr
-    done = run(folder, "compare", "c")
+    done = run(folder, "compare", "c", code=UNDRAWN + MAIN)
     assert (done.returncode, done.stderr) == (0, ""), done.stderr
     (folder / "said.txt").write_text(done.stdout, encoding="utf-8")
     return folder

@@ -4,7 +4,7 @@ import pytest
 
 from harness.errors import PromptError
 from harness.pocket.language import ATTRIBUTES
-from harness.pocket.scenes import numbered, returns_to, script
+from harness.pocket.scenes import numbered, returns, script
 from harness.pocket.world import NAMES, film, look, looks_of, versions_of
 
 LONG = (
@@ -19,7 +19,9 @@ LONG = (
 def returned(prompt, seed=3):
     """Return the place of the scene to which `prompt` returns, and whether its look is that of this scene."""
     scenes = script(*LONG, (21, prompt))
-    place = returns_to(scenes, 5)
+    *others, place = returns(scenes)
+    assert others == [None] * 5
+    assert place is not None
     looks = looks_of(scenes, seed)
     assert (looks[5] == looks[place]).all()
     return place
@@ -27,6 +29,15 @@ def returned(prompt, seed=3):
 
 def test_curtains_silence_and_returns_have_no_number():
     assert numbered(script(*LONG, (21, "back to a thing"), (24, "now a cross"))) == [1, 2, None, 3, None, None, 4]
+
+
+def test_a_script_may_return_a_thousand_times():
+    """Each return is followed once: by the paths of all returns before it, thirty of them would take years."""
+    scenes = script(*LONG, *((21 + 3 * number, f"back to a {word} thing") for number, word in
+                             enumerate(["red", "blue", "green", "large"] * 250)))  # fmt: skip
+    assert list(returns(scenes))[5:] == [0, 1, 3, 3] * 250
+    looks = looks_of(scenes, 0)
+    assert all((looks[5 + number] == looks[[0, 1, 3, 3][number % 4]]).all() for number in range(1000))
 
 
 @pytest.mark.parametrize(

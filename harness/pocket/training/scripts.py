@@ -8,7 +8,7 @@ import numpy as np
 
 from harness.errors import PromptError
 from harness.pocket.language import ATTRIBUTES, COLOURED, COLOURS, Saying
-from harness.pocket.scenes import Scene, numbered, returns_to
+from harness.pocket.scenes import Scene, numbered, returns
 from harness.pocket.world import look, looks_of, named
 from harness.training.schedule import Turns
 
@@ -173,9 +173,10 @@ def _meant(scenes: Sequence[Scene]) -> int | None:
     """Return the place of the scene to which the last one returns by the words of the script; None where its words
     contradict those of all earlier scenes."""
     try:
-        return returns_to(scenes, len(scenes) - 1)
+        *_, origin = returns(scenes)
     except PromptError:
         return None
+    return origin
 
 
 def _restated(rng: Random, now: Mapping[str, str]) -> dict[str, str]:
