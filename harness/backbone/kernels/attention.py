@@ -102,7 +102,8 @@ def _trouble(package: Package, dtype: torch.dtype, device: torch.device) -> str 
         return f"it is not installed ({package.install})"
     if device.type != "cuda" or dtype not in (torch.float16, torch.bfloat16):
         return f"it needs a CUDA device and half precision, not {device.type} and {dtype}"
-    if not package.runs_on(found := torch.cuda.get_device_capability(device)):
+    # A package for all GPUs does not ask the device, which need not be there yet.
+    if package.majors and not package.runs_on(found := torch.cuda.get_device_capability(device)):
         allowed = " or ".join(f"{major}.x" for major in package.majors)
         return f"it is for compute capability {allowed}, and {device} has {found[0]}.{found[1]}"
     return None
