@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.text import Text
@@ -24,11 +24,10 @@ from harness.cli.console.terminal import (
     print_json,
     table,
 )
-from harness.errors import HorizonError, RegistryError, UnknownNameError
+from harness.errors import HorizonError, PresetError, RegistryError, UnknownNameError
 from harness.escaping import terminal
 
 if TYPE_CHECKING:
-    from harness.backbone.published.models import DecoderName
     from harness.registry import Group
 
 STATES = {"pass": "green", "fail": "bold red", "n/a": "dim"}
@@ -84,6 +83,9 @@ def describe(
     if name in registry.found("backbones"):
         _describe_backbone(name, weights, decoder, as_json)
         return
+    for option, value in (("--weights", weights), ("--decoder", decoder)):
+        if value is not None and any(name in registry.found(group) for group in ("strategies", "suites", "metrics")):
+            raise PresetError(f"{option} is for backbones, and {name!r} is none; leave it out")
     if name in registry.found("suites"):
         _describe_suite(name, as_json)
         return
@@ -235,7 +237,7 @@ def _describe_backbone(name: str, weights: Path | None, decoder: str | None, as_
     options: dict[str, Any] = {"weights": weights} if name in BY_NAME and weights else {}
     options |= {"decoder": decoder} if decoder else {}
     made = registry.open_backbone(BackboneRequest(name=name, device="meta", options=options))
-    files = files_of(name, weights, cast("DecoderName", decoder or "wan"))
+    files = files_of(name, weights, decoder or "wan")
     parameters = list(made.model.parameters())
     about: dict[str, Any] = {
         "name": name,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any
 
 import torch
 
@@ -22,9 +22,6 @@ from harness.doctor.needs import check_needs
 from harness.doctor.weights import check_files, check_packages, check_shipped
 from harness.errors import HorizonError, why
 from harness.provenance.environment import installed_version
-
-if TYPE_CHECKING:
-    from harness.backbone.published.models import DecoderName
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def _weights(patient: Patient, paper: Backbone) -> Iterator[Check]:
         return
     yield check_packages(patient.backbone)
     try:
-        files = files_of(patient.backbone, patient.weights, cast("DecoderName", patient.decoder or "wan"))
+        files = files_of(patient.backbone, patient.weights, patient.decoder or "wan")
     except HorizonError as error:
         words = f" --decoder {patient.decoder}" if patient.decoder else ""
         advice = f"horizon describe {patient.backbone}{words} says which files it needs"

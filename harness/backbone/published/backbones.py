@@ -141,7 +141,7 @@ def sgf(
     return _assembled(SELF_GRADIENT_FORCING, device, dtype, weights, size, tiling, offload, container, chunk, decoder)
 
 
-def files_of(name: str, weights: str | Path | None, decoder: DecoderName = "wan") -> list[Found]:
+def files_of(name: str, weights: str | Path | None, decoder: str = "wan") -> list[Found]:
     """Return the files of a published backbone, judged by their sizes; an empty list for other backbones."""
     published = BY_NAME.get(name)
     return find(published.files(decoder), weights_folder(weights)) if published else []

@@ -29,7 +29,7 @@ class Published:
     licence: str = APACHE
     recommended: str = "sliding_window.window=21"
 
-    def files(self, decoder: DecoderName = "wan") -> tuple[Artifact, ...]:
+    def files(self, decoder: str = "wan") -> tuple[Artifact, ...]:
         """Return all files of the backbone with a decoder."""
         others = pins.WAN if decoder == "wan" else (*pins.TEXT, pins.LIGHT_DECODER)
         return (self.checkpoint, *((self.adapter,) if self.adapter else ()), *others)
