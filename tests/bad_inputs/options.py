@@ -107,7 +107,7 @@ ROWS = [
     Bad("a decoder of a suite", ("describe", "drift", "--decoder", "light"), "is for backbones, and 'drift' is none"),
     Bad("a decoder of the pocket", ("describe", "pocket", "--decoder", "light"), "pocket takes no decoder"),
     Bad("an unknown decoder", ("describe", "longlive", "--decoder", "lite"), "'lite'; allowed: wan, light"),
-    Bad("an unknown decoder, doctor", ("doctor", "--backbone", "sgf", "--decoder", "lite"), "'lite'; allowed: wan, light"),
+    Bad("an unknown decoder, asked", ("doctor", "--backbone", "sgf", "--decoder", "lite"), "'lite'; allowed: wan"),
     Bad("an unknown training", ("train", "pokcet"), "nothing called 'pokcet' can be trained"),
     Bad("an unknown stage", ("train", "pocket", "--stage", "last"), "no stage 'last'; allowed"),
     Bad("two baselines", ("gate", "--against", "main", "--baseline", "b"), "not both"),
