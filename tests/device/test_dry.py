@@ -144,7 +144,7 @@ def test_cost_suites_with_a_pretended_clock(name: str, monkeypatch: pytest.Monke
         def __init__(self, enable_timing: bool) -> None:
             assert enable_timing
 
-        def record(self) -> None:
+        def record(self, stream: object) -> None:
             self.at = next(ticks)
 
         def elapsed_time(self, later: Event) -> float:
