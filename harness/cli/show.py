@@ -84,7 +84,7 @@ def describe(
         _describe_backbone(name, weights, decoder, as_json)
         return
     for option, value in (("--weights", weights), ("--decoder", decoder)):
-        if value is not None and any(name in registry.found(group) for group in ("strategies", "suites", "metrics")):
+        if value is not None and any(name in registry.found(group) for group in ("strategies", *GROUPS)):
             raise PresetError(f"{option} is for backbones, and {name!r} is none; leave it out")
     if name in registry.found("suites"):
         _describe_suite(name, as_json)

@@ -47,11 +47,12 @@ class Count:
     ----------
     work
         The counted calls, in order.
-    peak_bytes
-        The largest increase of the bytes of live tensors since the beginning of the count.
+    live_bytes, peak_bytes
+        The increase of the bytes of live tensors since the beginning of the count, now and the largest so far.
     """
 
     work: list[Work] = field(default_factory=list)
+    live_bytes: int = 0
     peak_bytes: int = 0
 
     @property
@@ -110,7 +111,6 @@ class _Tensors(TorchDispatchMode):
     def __init__(self, count: Count) -> None:
         super().__init__()
         self.count = count
-        self.live = 0
         self.known: set[int] = set()
         # Unreachable tensors would be freed at some moment of the count and make the peak too small.
         gc.collect()
@@ -119,7 +119,7 @@ class _Tensors(TorchDispatchMode):
             # Not isinstance, which reads `__class__` of foreign objects; some of them then emit a warning.
             if issubclass(type(tensor), Tensor):
                 self._watch(tensor)
-        self.live = self.count.peak_bytes = 0
+        self.count.live_bytes = self.count.peak_bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = infer(func, args, kwargs or {})
@@ -136,13 +136,13 @@ class _Tensors(TorchDispatchMode):
         key, size = storage._cdata, storage.nbytes()
         if size and key not in self.known:
             self.known.add(key)
-            self.live += size
-            self.count.peak_bytes = max(self.count.peak_bytes, self.live)
+            self.count.live_bytes += size
+            self.count.peak_bytes = max(self.count.peak_bytes, self.count.live_bytes)
             weakref.finalize(storage, self._gone, key, size)
 
     def _gone(self, key: int, size: int) -> None:
         self.known.discard(key)
-        self.live -= size
+        self.count.live_bytes -= size
 
 
 class _Products(_Tensors):

@@ -44,8 +44,11 @@ def script(*prompts: str | tuple[int, str]) -> tuple[Scene, ...]:
     return tuple(scenes)
 
 
-def check(scenes: Sequence[Scene]) -> None:
-    """Raise PromptError for scenes in a wrong order, with a wrong number, or that return to a scene that never was."""
+def check(scenes: Sequence[Scene]) -> list[int | None]:
+    """Return to which scene each returns, as `returns` does.
+
+    Raises PromptError for scenes in a wrong order, with a wrong number, or that return to a scene that never was.
+    """
     starts = [scene.start for scene in scenes]
     if not starts or starts[0] != 0 or sorted(set(starts)) != starts:
         raise PromptError(
@@ -53,6 +56,7 @@ def check(scenes: Sequence[Scene]) -> None:
         )
     if scenes[0].saying.covered:
         raise PromptError(f"a video cannot begin with a {CURTAIN}: nothing is behind it yet; begin with a scene")
+    origins: list[int | None] = []
     for scene, number, origin in zip(scenes, numbered(scenes), returns(scenes), strict=True):
         said = scene.saying.number
         if origin is None and said is not None and said != number:
@@ -61,6 +65,8 @@ def check(scenes: Sequence[Scene]) -> None:
                 f"{scene.prompt!r} at latent frame {scene.start} {counted}; scenes are counted from 1, curtains, "
                 "silence and returns aside"
             )
+        origins.append(origin)
+    return origins
 
 
 def numbered(scenes: Sequence[Scene]) -> list[int | None]:

@@ -98,9 +98,8 @@ def looks_of(scenes: Sequence[Scene], seed: int) -> list[np.ndarray]:
 
     Raises PromptError for a return whose words contradict the scene to which it returns.
     """
-    check(scenes)
     looks: list[np.ndarray] = []
-    for place, (scene, back) in enumerate(zip(scenes, returns(scenes), strict=True)):
+    for place, (scene, back) in enumerate(zip(scenes, check(scenes), strict=True)):
         saying, fresh = scene.saying, _fresh(_drawn(seed, place))
         if not place or (saying.kind in ("first", "hardcut") and not saying.covered):
             origin = fresh

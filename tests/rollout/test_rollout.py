@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import copy
 import io
-import weakref
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,13 +9,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from harness.backbone.presets import Backbone, scramble
 from harness.backbone.sampler import Sampler
 from harness.backbone.wan import CausalWan, WanConfig
 from harness.errors import ResumeError
+from harness.measure.counting import weighed
 from harness.memory import At, Context, Entries, Memory, PromptSwitch, Strategy
 from harness.memory.proxy import Watched
 from harness.registry import found, strategy_class
@@ -797,50 +796,22 @@ def test_a_memory_that_synchronises_is_caught(verb: str, peek: str) -> None:
             shapes_only(SlidingWindow(window=6)).latents(2, **options)
 
 
-class Storages(TorchDispatchMode):
-    """Bytes of all storages that operators returned and that are still alive, now and at most since `restart`."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.alive: dict[int, int] = {}
-        self.bytes = self.peak = 0
-
-    def __torch_dispatch__(self, function: Any, kinds: Any, args: Any = (), kwargs: Any = None) -> Any:
-        made = function(*args, **(kwargs or {}))
-        for x in tree_leaves(made):
-            if isinstance(x, Tensor):
-                storage = x.untyped_storage()
-                if storage._cdata not in self.alive:
-                    self.alive[storage._cdata] = storage.nbytes()
-                    self.bytes += storage.nbytes()
-                    self.peak = max(self.peak, self.bytes)
-                    # A storage is one Python object as long as any tensor has it.
-                    weakref.finalize(storage, self._freed, storage._cdata)
-        return made
-
-    def _freed(self, storage: int) -> None:
-        self.bytes -= self.alive.pop(storage)
-
-    def restart(self) -> None:
-        self.peak = self.bytes
-
-
 def traffic(bench: Workbench, **options: Any) -> list[tuple[int, int]]:
     """Live and peak bytes of tensors at each chunk once a memory is full, what it holds aside included and its archive
     not."""
-    storages, log, opened = Storages(), [], list[Memory]()
+    log, opened = [], list[Memory]()
     watch = options.pop("watch", lambda memory: memory)
 
     def caught(memory: Memory) -> Memory:
         opened.append(watch(memory))
         return opened[0]
 
-    with storages:
+    with weighed() as count:
         for chunk in bench.roll(bench.chunks + 6, watch=caught, **options):
             if chunk.index >= bench.chunks:
                 archived = opened[0].archive_nbytes()
-                log.append((storages.bytes - archived, storages.peak - archived))
-            storages.restart()
+                log.append((count.live_bytes - archived, count.peak_bytes - archived))
+            count.peak_bytes = count.live_bytes
     return log
 
 

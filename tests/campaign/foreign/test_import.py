@@ -24,8 +24,6 @@ from tests.suites import fakes
 from tests.suites.filmed import write
 
 PROMPTS = ["a fox in the snow", "a den", "a cat on a wall", "a cup"]
-
-
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 
